@@ -1,0 +1,1 @@
+"""regrun: regularization experiments from YAML."""

@@ -1,0 +1,58 @@
+"""The table of constraints: projections of the weights after every optimizer step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, Strict
+
+from regrun.config.base import WEIGHT_ONLY, Positive, Section, Selector
+
+
+class ConstraintSection(Section):
+    """Keys that every constraint has."""
+
+    formula: ClassVar[str]
+    source: ClassVar[str]
+
+    apply_to: Selector = WEIGHT_ONLY
+    """Roles (`weight`, `bias`, `norm`), name patterns, or `all`."""
+
+
+class MaxNorm(ConstraintSection):
+    """Each neuron's incoming weight vector is scaled back to at most `limit`."""
+
+    formula: ClassVar[str] = "w ← w · min(1, c / ‖w‖₂)"
+    source: ClassVar[str] = "Srivastava et al. 2014, §5.1"
+    type: Literal["max_norm"]
+    limit: Positive
+    """c, the largest ‖w‖₂."""
+
+
+class UnitNorm(ConstraintSection):
+    """Each neuron's incoming weight vector is scaled to norm 1; a zero vector stays."""
+
+    formula: ClassVar[str] = "w ← w / ‖w‖₂"
+    source: ClassVar[str] = "Keras, UnitNorm"
+    type: Literal["unit_norm"]
+
+
+class NonNegative(ConstraintSection):
+    """Negative entries become 0."""
+
+    formula: ClassVar[str] = "w ← max(w, 0)"
+    source: ClassVar[str] = "Keras, NonNeg"
+    type: Literal["non_negative"]
+
+
+Constraint = Annotated[MaxNorm | UnitNorm | NonNegative, Field(discriminator="type")]
+
+
+def _as_list(value: Any) -> Any:
+    if value is None or value == "none":
+        return []
+    return [value] if isinstance(value, Mapping) else value
+
+
+Constraints = Annotated[tuple[Constraint, ...], Strict(False), BeforeValidator(_as_list)]

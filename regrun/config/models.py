@@ -1,0 +1,138 @@
+"""The table of models: built-in families, and torchvision's classifiers by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Strict, Tag, model_validator
+
+from regrun.config.base import PER_MEMBER, Count, Positive, Rate, Section
+
+Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid"]
+Init = Annotated[Literal["default", "normal", "zeros", "xavier", "kaiming"], PER_MEMBER]
+Rates = Annotated[Rate | Annotated[tuple[Rate, ...], Strict(False)], PER_MEMBER]
+Widths = Annotated[tuple[Count, ...], Strict(False)]
+
+
+class ModelSection(Section):
+    """Keys that every model has."""
+
+    init: Init = "default"
+    """Of weights: torch's own default, N(0, init_std²), zeros, Xavier uniform or Kaiming normal;
+    all but `default` set biases to 0."""
+    init_std: Positive = 1.0
+    """Standard deviation of `init: normal`."""
+
+
+class BuiltinModel(ModelSection):
+    """Keys of the models built here."""
+
+    input_dropout: Rate = 0.0
+    """Dropout rate on the inputs."""
+
+
+class Linear(BuiltinModel):
+    """One affine map: linear regression, or logistic regression under cross-entropy."""
+
+    name: Literal["linear"]
+
+
+class HiddenLayers(BuiltinModel):
+    """Keys of models with dense hidden layers."""
+
+    activation: Activation = "relu"
+    dropout: Rates = 0.0
+    """Dropout after the activation of the hidden layers: one rate, or one per hidden layer."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each dense hidden layer."""
+        return self.hidden  # type: ignore[attr-defined,no-any-return]  # declared by each subclass
+
+    @property
+    def dropout_rates(self) -> tuple[float, ...]:
+        """One rate per dense hidden layer."""
+        if isinstance(self.dropout, tuple):
+            return self.dropout
+        return (self.dropout,) * len(self.widths)
+
+    @model_validator(mode="after")
+    def _one_rate_per_layer(self) -> HiddenLayers:
+        if isinstance(self.dropout, tuple) and len(self.dropout) != len(self.widths):
+            raise ValueError(
+                f"dropout: {len(self.dropout)} rates for {len(self.widths)} hidden layers; "
+                "give one rate, or one per hidden layer"
+            )
+        return self
+
+
+class MLP(HiddenLayers):
+    """Fully connected layers with an activation and dropout after each hidden one."""
+
+    name: Literal["mlp"]
+    hidden: Widths = (256, 256)
+    """Units of each hidden layer."""
+
+
+class CNN(HiddenLayers):
+    """Convolution blocks (convolution, norm, activation, pooling), then dense layers."""
+
+    name: Literal["cnn"]
+    channels: Annotated[Widths, Field(min_length=1)] = (32, 64)
+    """Filters of each convolution block."""
+    kernel_size: Annotated[Count, Field(le=31)] = 3
+    norm: Literal["none", "batch"] = "none"
+    pool: Literal["max", "avg", "none"] = "max"
+    """2×2 pooling at the end of each block."""
+    hidden: Widths = (128,)
+    """Units of each dense hidden layer after the blocks."""
+
+
+TorchvisionName = Literal[
+    "alexnet", "convnext_base", "convnext_large", "convnext_small", "convnext_tiny",
+    "densenet121", "densenet161", "densenet169", "densenet201",
+    "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3",
+    "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7",
+    "efficientnet_v2_l", "efficientnet_v2_m", "efficientnet_v2_s",
+    "googlenet", "inception_v3", "maxvit_t",
+    "mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3",
+    "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small",
+    "regnet_x_16gf", "regnet_x_1_6gf", "regnet_x_32gf", "regnet_x_3_2gf",
+    "regnet_x_400mf", "regnet_x_800mf", "regnet_x_8gf",
+    "regnet_y_128gf", "regnet_y_16gf", "regnet_y_1_6gf", "regnet_y_32gf",
+    "regnet_y_3_2gf", "regnet_y_400mf", "regnet_y_800mf", "regnet_y_8gf",
+    "resnet101", "resnet152", "resnet18", "resnet34", "resnet50",
+    "resnext101_32x8d", "resnext101_64x4d", "resnext50_32x4d",
+    "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0",
+    "squeezenet1_0", "squeezenet1_1",
+    "swin_b", "swin_s", "swin_t", "swin_v2_b", "swin_v2_s", "swin_v2_t",
+    "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn",
+    "vit_b_16", "vit_b_32", "vit_h_14", "vit_l_16", "vit_l_32",
+    "wide_resnet101_2", "wide_resnet50_2",
+]  # fmt: skip
+
+
+class Torchvision(ModelSection):
+    """A torchvision classifier by name, trained from scratch (no weights are downloaded)."""
+
+    name: TorchvisionName
+    dropout: Annotated[float, Field(ge=0, le=1), PER_MEMBER] | None = None
+    """Rate of all the network's own dropout layers; default: the rates it was published with."""
+    small_images: Literal["adapt", "keep"] = "adapt"
+    """On images below 64 pixels: adapt replaces a ResNet's stem by a 3×3 convolution of stride 1
+    without max-pooling (He et al. 2016, §4.2) and enlarges the images for other networks that need
+    it; keep leaves both as published."""
+
+
+def _family(value: Any) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return name if name in ("linear", "mlp", "cnn") else "torchvision"
+
+
+Model = Annotated[
+    Annotated[Linear, Tag("linear")]
+    | Annotated[MLP, Tag("mlp")]
+    | Annotated[CNN, Tag("cnn")]
+    | Annotated[Torchvision, Tag("torchvision")],
+    Discriminator(_family),
+]

@@ -1,0 +1,137 @@
+"""The table of optimizers and of learning-rate schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, Strict
+
+from regrun.config.base import (
+    WEIGHT_ONLY,
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    Rate,
+    Section,
+    Selector,
+)
+
+Decay = Literal["coupled", "decoupled", "decoupled_schedule"]
+
+
+class OptimizerSection(Section):
+    """Keys that every optimizer has."""
+
+    own_decay: ClassVar[Decay] = "coupled"
+    """What `decay: auto` means: this optimizer's own meaning in torch."""
+
+    lr: Positive
+    """Learning rate, before the schedule."""
+    weight_decay: NonNegative = 0.0
+    """λ. The default is 0 for every optimizer (torch's AdamW has 0.01)."""
+    decay: Literal["auto"] | Decay = "auto"
+    """coupled: g ← g + λw before the moments. decoupled: w ← w − ηλw, with the learning rate η.
+    decoupled_schedule: w ← w − s·λw, with the schedule's multiplier s only. auto: as in torch."""
+    decay_on: Selector = WEIGHT_ONLY
+    """Roles or name patterns that decay; `all` is torch's own default of everything."""
+
+    @property
+    def resolved_decay(self) -> Decay:
+        """`decay` with `auto` replaced by this optimizer's own meaning."""
+        return self.own_decay if self.decay == "auto" else self.decay
+
+
+class SGD(OptimizerSection):
+    """Stochastic gradient descent, with momentum or Nesterov's."""
+
+    name: Literal["sgd"]
+    momentum: Fraction = 0.0
+    dampening: Rate = 0.0
+    nesterov: bool = False
+
+
+Betas = Annotated[tuple[Fraction, Fraction], Strict(False)]
+
+
+class Adam(OptimizerSection):
+    """Adam (Kingma & Ba 2015); its weight decay enters the gradient before the moments."""
+
+    name: Literal["adam"]
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    amsgrad: bool = False
+
+
+class AdamW(OptimizerSection):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    own_decay: ClassVar[Decay] = "decoupled"
+    name: Literal["adamw"]
+    betas: Betas = (0.9, 0.999)
+    eps: NonNegative = 1e-8
+    amsgrad: bool = False
+
+
+class RMSprop(OptimizerSection):
+    """RMSprop (Tieleman & Hinton 2012), as torch has it."""
+
+    name: Literal["rmsprop"]
+    alpha: Rate = 0.99
+    eps: NonNegative = 1e-8
+    momentum: Fraction = 0.0
+    centered: bool = False
+
+
+class Adagrad(OptimizerSection):
+    """Adagrad (Duchi, Hazan & Singer 2011)."""
+
+    name: Literal["adagrad"]
+    lr_decay: NonNegative = 0.0
+    eps: NonNegative = 1e-10
+    initial_accumulator_value: NonNegative = 0.0
+
+
+Optimizer = Annotated[SGD | Adam | AdamW | RMSprop | Adagrad, Field(discriminator="name")]
+
+
+class ScheduleSection(Section):
+    """Keys that every schedule has. A schedule is a multiplier of the learning rate, step by step."""
+
+    warmup_epochs: NonNegative = 0.0
+    """Linear warm-up: over these epochs the multiplier rises from `warmup_start` to 1, and the
+    schedule proper starts after them."""
+    warmup_start: Rate = 0.0
+
+
+class Constant(ScheduleSection):
+    """The multiplier stays 1."""
+
+    type: Literal["constant"]
+
+
+class StepDecay(ScheduleSection):
+    """Multiplied by `gamma` every `step_size` epochs (torch's StepLR)."""
+
+    type: Literal["step"]
+    step_size: Count
+    """In epochs."""
+    gamma: Positive = 0.1
+
+
+class Cosine(ScheduleSection):
+    """Half a cosine from 1 to `min_factor`, updated every step (Loshchilov & Hutter 2017)."""
+
+    type: Literal["cosine"]
+    min_factor: Rate = 0.0
+
+
+def _named(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) and not isinstance(value, Mapping) else value
+
+
+Schedule = Annotated[
+    Annotated[Constant | StepDecay | Cosine, Field(discriminator="type")],
+    BeforeValidator(_named),
+]

@@ -1,0 +1,55 @@
+"""The root of a config. One frozen, strict model; the sections live beside this file."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from regrun.config.base import PER_MEMBER, Section, Seed
+from regrun.config.constraints import Constraints
+from regrun.config.datasets import Dataset
+from regrun.config.models import Model
+from regrun.config.optimizers import Constant, Optimizer, Schedule
+from regrun.config.penalties import Penalties
+from regrun.config.sweeps import Sweep
+from regrun.config.training import Training
+
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+
+
+def _safe_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name) or name.endswith("."):
+        raise ValueError(
+            f"{name[:100]!r}: a name is 1 to 80 letters, digits, '.', '_' and '-', "
+            "starts with a letter or digit and does not end with '.'"
+        )
+    if _RESERVED.fullmatch(name):
+        raise ValueError(f"{name!r} is a reserved file name on some systems")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_safe_name)]
+
+
+class Config(Section):
+    """One experiment: dataset, model, penalty, optimizer, and how to train."""
+
+    name: Name = "run"
+    """Folder below the runs directory; default: the config file's name."""
+    seed: Annotated[Seed, PER_MEMBER] = 0
+    """Draws initial weights, batch order and noise."""
+    dataset: Dataset
+    model: Model
+    loss: Literal["auto", "mse", "half_mse", "cross_entropy"] = "auto"
+    """auto: cross_entropy for classification, mse for regression."""
+    penalty: Penalties = ()
+    """Added to the objective: none, one, or a list."""
+    constraints: Constraints = ()
+    """Projections after every step: none, one, or a list."""
+    optimizer: Optimizer
+    schedule: Schedule = Constant(type="constant")
+    """Multiplier of the learning rate: a name, or a section with its settings."""
+    training: Training = Training()
+    sweep: Sweep | None = None

@@ -1,0 +1,70 @@
+"""The `sweep` section: axes, search, seeds, selection, pruning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict, model_validator
+
+from regrun.config.base import Count, Section
+
+Bounds = Annotated[tuple[float, float], Strict(False)]
+IntBounds = Annotated[tuple[int, int], Strict(False)]
+
+
+def _check_rising(bounds: tuple[float, float]) -> None:
+    if not bounds[0] < bounds[1]:
+        raise ValueError(f"[{bounds[0]}, {bounds[1]}]: the first bound must be below the second")
+
+
+class Distribution(Section):
+    """One axis of a search space: exactly one of the keys."""
+
+    uniform: Bounds | None = None
+    log_uniform: Bounds | None = None
+    int: IntBounds | None = None
+    choice: Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Distribution:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of uniform, log_uniform, int, choice")
+        for bounds in (self.uniform, self.log_uniform, self.int):
+            if bounds is not None:
+                _check_rising(bounds)
+        if self.log_uniform is not None and self.log_uniform[0] <= 0:
+            raise ValueError(f"{self.log_uniform[0]}: a log_uniform bound must be above 0")
+        return self
+
+
+class Sweep(Section):
+    """Read by `regrun sweep` only."""
+
+    grid: dict[str, Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]] = {}
+    """Dotted key → values; the product of all axes is trained."""
+    search: Literal["random", "tpe", "qmc", "cmaes"] | None = None
+    trials: Count = 50
+    """Cells that a search proposes; each is trained with every seed."""
+    space: dict[str, Distribution] = {}
+    """Dotted key → distribution, for a search."""
+    seeds: Count = 1
+    """Each cell is trained with the seeds `seed`, `seed` + 1, …"""
+    metric: str | None = None
+    """What a search minimises (accuracies: maximises) and the best cell is chosen by. Default:
+    `val/loss` with a validation split; a plain grid without one is ordered by `test/loss`, and says so."""
+    select_on_test: bool = False
+    """Allow a search or a pruner to choose by the test set."""
+    pruner: Literal["median", "asha", "hyperband"] | None = None
+    stack_size: Count | None = None
+    """Members trained as one stack; default: chosen for the machine."""
+
+    @model_validator(mode="after")
+    def _search_has_space(self) -> Sweep:
+        if self.search is not None and not self.space:
+            raise ValueError(f"search: {self.search} needs a space")
+        if self.space and self.search is None:
+            raise ValueError("space is given but search is not")
+        if self.search is not None and self.grid:
+            raise ValueError("give either a grid or a search, not both")
+        return self
