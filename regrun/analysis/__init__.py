@@ -1,1 +1,1 @@
-
+"""From stored runs to claims with intervals; never imports the engine to read results."""

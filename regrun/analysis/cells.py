@@ -1,0 +1,165 @@
+"""Runs that differ only in their seed are one cell: one setting, measured several times."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from regrun.analysis.statistics import (
+    Direction,
+    Interval,
+    indistinguishable_from_best,
+    mean_interval,
+)
+
+_NOT_SETTINGS = ("seed", "sweep")
+"""Top-level keys that say which run this is, not what was tried."""
+
+
+class FinishedRun(Protocol):
+    """What a cell needs of a stored run."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved config."""
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """As `train --json` prints it."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting and its runs, by seed."""
+
+    params: Mapping[str, Any]
+    """The config keys that differ between the cells of one table, dotted."""
+    runs: Sequence[FinishedRun] = field(repr=False)
+
+    @property
+    def seeds(self) -> int:
+        """How many runs the cell has."""
+        return len(self.runs)
+
+    def values(self, metric: str) -> dict[int, float]:
+        """Seed → value, of the runs that have a finite one."""
+        found: dict[int, float] = {}
+        for run in self.runs:
+            value = metric_values(run.summary).get(metric)
+            if value is not None:
+                found[int(run.config.get("seed", 0))] = value
+        return found
+
+    def interval(self, metric: str) -> Interval | None:
+        """Mean and 95% interval over seeds; None when no run has the metric."""
+        values = self.values(metric)
+        return mean_interval(list(values.values())) if values else None
+
+    @property
+    def metrics(self) -> list[str]:
+        """Every metric that some run has, in the order of the first run that has it."""
+        return list(dict.fromkeys(name for run in self.runs for name in metric_values(run.summary)))
+
+    def count(self, status: str) -> int:
+        """Runs that ended with this status."""
+        return sum(run.summary.get("status") == status for run in self.runs)
+
+    def document(self) -> dict[str, Any]:
+        """The cell as JSON holds it: params, seeds, and per metric mean, low, high, values."""
+        metrics: dict[str, Any] = {}
+        for name in self.metrics:
+            values = list(self.values(name).values())
+            interval = mean_interval(values)
+            metrics[name] = {
+                "mean": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+                "values": values,
+            }
+        return {"params": dict(self.params), "seeds": self.seeds, "metrics": metrics}
+
+
+def group_by_setting(runs: Iterable[FinishedRun]) -> list[Cell]:
+    """Cells in order of first appearance, each with its runs by rising seed.
+
+    Two runs share a cell when their configs are equal in every key but the seed. The same
+    setting trained twice with the same seed counts once (the later run), because its values
+    are not independent.
+    """
+    groups: dict[str, dict[int, FinishedRun]] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        setting = {key: value for key, value in run.config.items() if key not in _NOT_SETTINGS}
+        key = json.dumps(setting, sort_keys=True, default=str)
+        settings.setdefault(key, setting)
+        groups.setdefault(key, {})[int(run.config.get("seed", 0))] = run
+    differing = differing_keys([settings[key] for key in groups])
+    return [
+        Cell(params, [by_seed[seed] for seed in sorted(by_seed)])
+        for params, by_seed in zip(differing, groups.values(), strict=True)
+    ]
+
+
+def differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each config its values of the dotted keys that are not the same in all of them.
+
+    A key that a config does not have is left out of its own entry.
+    """
+    flat = [flatten(config) for config in configs]
+    keys = dict.fromkeys(key for entries in flat for key in entries)
+    missing = object()
+
+    def varies(key: str) -> bool:
+        first = flat[0].get(key, missing)
+        return any(entries.get(key, missing) != first for entries in flat)
+
+    kept = [key for key in keys if varies(key)]
+    return [{key: entries[key] for key in kept if key in entries} for entries in flat]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys → leaves. A list of sections is entered; a list of one without its index."""
+    leaves: dict[str, Any] = {}
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            leaves |= flatten(value, f"{path}.")
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            for index, item in enumerate(value):
+                leaves |= flatten(item, f"{path}." if len(value) == 1 else f"{path}.{index}.")
+        else:
+            leaves[path] = list(value) if isinstance(value, tuple) else value
+    return leaves
+
+
+def metric_values(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Everything comparable in a summary, by metric name; only finite numbers.
+
+    ``gap/loss`` and ``gap/accuracy`` are test − train.
+    """
+    found: dict[str, Any] = dict(summary.get("metrics") or {})
+    found |= {f"weights/{name}": value for name, value in (summary.get("weights") or {}).items()}
+    found |= {f"penalty/{name}": value for name, value in (summary.get("penalty") or {}).items()}
+    numbers = {
+        name: float(value)
+        for name, value in found.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
+    for quantity in ("loss", "accuracy"):
+        if f"train/{quantity}" in numbers and f"test/{quantity}" in numbers:
+            numbers[f"gap/{quantity}"] = numbers[f"test/{quantity}"] - numbers[f"train/{quantity}"]
+    return numbers
+
+
+def not_distinguishable_from_best(
+    cells: Sequence[Cell], metric: str, direction: Direction = "min"
+) -> list[Cell]:
+    """The best cell by mean, then those the data cannot tell from it.
+
+    Paired t-tests on shared seeds with Holm's correction. Only a list of one names a winner.
+    """
+    values = [cell.values(metric) for cell in cells]
+    return [cells[index] for index in indistinguishable_from_best(values, direction)]

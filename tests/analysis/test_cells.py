@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regrun.analysis.cells import (
+    differing_keys,
+    flatten,
+    group_by_setting,
+    metric_values,
+    not_distinguishable_from_best,
+)
+
+
+@dataclass
+class Run:
+    config: dict[str, Any]
+    summary: dict[str, Any]
+
+
+def a_run(seed: int, decay: float, test: float | None, **summary: Any) -> Run:
+    return Run(
+        {
+            "name": "toy",
+            "seed": seed,
+            "optimizer": {"name": "sgd", "weight_decay": decay},
+            "penalty": [],
+        },
+        {"status": "completed", "metrics": {"train/loss": 0.5, "test/loss": test}, **summary},
+    )
+
+
+def test_runs_that_differ_only_in_the_seed_are_one_cell() -> None:
+    runs = [a_run(1, 0.0, 4.0), a_run(0, 0.0, 2.0), a_run(0, 3.0, 1.0)]
+    first, second = group_by_setting(runs)
+    assert (first.seeds, second.seeds) == (2, 1)
+    assert first.values("test/loss") == {0: 2.0, 1: 4.0}
+    assert [run.config["seed"] for run in first.runs] == [0, 1]
+
+
+def test_params_are_the_keys_that_differ_and_no_others() -> None:
+    cells = group_by_setting([a_run(0, 0.0, 4.0), a_run(1, 3.0, 2.0)])
+    assert [cell.params for cell in cells] == [
+        {"optimizer.weight_decay": 0.0},
+        {"optimizer.weight_decay": 3.0},
+    ]
+
+
+def test_the_same_run_twice_counts_once() -> None:
+    (cell,) = group_by_setting([a_run(0, 0.0, 4.0), a_run(0, 0.0, 5.0)])
+    assert cell.seeds == 1
+    assert cell.values("test/loss") == {0: 5.0}
+
+
+def test_a_cell_as_json_has_mean_interval_and_values() -> None:
+    cell, _ = group_by_setting([a_run(0, 0.0, 1.0), a_run(1, 0.0, 3.0), a_run(0, 1.0, 1.0)])
+    document = json.loads(json.dumps(cell.document(), allow_nan=False))
+    assert document["params"] == {"optimizer.weight_decay": 0.0}
+    assert document["seeds"] == 2
+    loss = document["metrics"]["test/loss"]
+    assert loss["mean"] == 2.0
+    assert loss["values"] == [1.0, 3.0]
+    # s = sqrt(2), n = 2, t(1, 0.975) = 12.7062
+    assert loss["high"] == pytest.approx(2 + 12.7062, rel=1e-5)
+    assert document["metrics"]["gap/loss"]["values"] == [0.5, 2.5]
+
+
+def test_one_seed_has_null_bounds_in_json() -> None:
+    (cell,) = group_by_setting([a_run(0, 0.0, 1.0)])
+    assert cell.document()["metrics"]["test/loss"] == {
+        "mean": 1.0,
+        "low": None,
+        "high": None,
+        "values": [1.0],
+    }
+
+
+@pytest.mark.parametrize("lost", [None, float("nan"), float("inf")])
+def test_a_diverged_run_counts_as_a_run_but_gives_no_value(lost: float | None) -> None:
+    (cell,) = group_by_setting([a_run(0, 0.0, 1.0), a_run(1, 0.0, lost, status="diverged")])
+    assert cell.seeds == 2
+    assert cell.values("test/loss") == {0: 1.0}
+    assert cell.count("diverged") == 1
+
+
+def test_weights_and_penalties_are_metrics_too_but_lists_are_not() -> None:
+    summary = {
+        "metrics": {"test/accuracy": 0.5, "train/accuracy": 0.75},
+        "weights": {"l2": 3.0, "sparsity": 0.0, "per_layer": {"hidden.0": {"l2": 1.0}}},
+        "penalty": {"l1": 0.25},
+    }
+    assert metric_values(summary) == {
+        "test/accuracy": 0.5,
+        "train/accuracy": 0.75,
+        "weights/l2": 3.0,
+        "weights/sparsity": 0.0,
+        "penalty/l1": 0.25,
+        "gap/accuracy": -0.25,
+    }
+
+
+def test_flatten_enters_sections_and_lists_of_sections() -> None:
+    config = {
+        "model": {"hidden": [256, 128]},
+        "penalty": [{"type": "l1", "strength": 0.1}],
+        "constraints": [{"type": "max_norm"}, {"type": "unit_norm"}],
+        "sweep": None,
+    }
+    assert flatten(config) == {
+        "model.hidden": [256, 128],
+        "penalty.type": "l1",
+        "penalty.strength": 0.1,
+        "constraints.0.type": "max_norm",
+        "constraints.1.type": "unit_norm",
+        "sweep": None,
+    }
+
+
+def test_a_key_that_only_one_config_has_differs() -> None:
+    with_penalty = {"penalty": [{"type": "l1"}], "seed": 0}
+    without = {"penalty": [], "seed": 0}
+    assert differing_keys([with_penalty, without]) == [{"penalty.type": "l1"}, {"penalty": []}]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from([0.0, 1.0, 2.0])), min_size=1),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_runs_does_not_change_the_cells(pairs: list[Any], random: Any) -> None:
+    def content(order: list[Any]) -> dict[str, Any]:
+        cells = group_by_setting([a_run(seed, decay, seed + decay) for seed, decay in order])
+        return {str(dict(cell.params)): cell.values("test/loss") for cell in cells}
+
+    shuffled = list(pairs)
+    random.shuffle(shuffled)
+    assert content(shuffled) == content(pairs)
+
+
+def test_no_winner_is_named_between_cells_that_overlap() -> None:
+    losses = {0.0: [9.0, 9.1, 9.2], 1.0: [1.0, 1.2, 1.1], 3.0: [1.1, 1.1, 1.15]}
+    runs = [
+        a_run(seed, decay, value)
+        for decay, values in losses.items()
+        for seed, value in enumerate(values)
+    ]
+    best = not_distinguishable_from_best(group_by_setting(runs), "test/loss")
+    assert [cell.params["optimizer.weight_decay"] for cell in best] == [1.0, 3.0]
