@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from regrun.config.base import Count, Section, Seed
 
@@ -16,10 +16,14 @@ class DatasetSection(Section):
     """Keys that every dataset has."""
 
     origin: ClassVar[str]
-    """Where the data comes from: ``generated``, ``scikit-learn``, ``torchvision`` or ``your file``."""
+    """``generated``, ``scikit-learn``, ``torchvision`` or ``your file``."""
+
+    name: str
+    """Which dataset; the other keys depend on it."""
 
     validation: Held = 0
-    """Held out of the training examples: a fraction below 1, or a count; 0 holds out none."""
+    """Held out of the training examples: a fraction below 1, or a count; 0 holds out none. Drawn
+    before `num_train`, so that changing that leaves the validation set as it was."""
     seed: Seed = 0
     """Draws synthetic data and every split. The run's own seed does not touch the data."""
     standardize: bool | None = None
@@ -71,6 +75,9 @@ class Diabetes(BundledDataset):
     """442 patients, 10 features, disease progression after a year (regression)."""
 
     name: Literal["diabetes"]
+    standardize: bool | None = None
+    """Features to mean 0 and standard deviation 1 over the training examples. Default: true; false
+    leaves them as scikit-learn scales them, norm 1 over all patients, as in its Lasso examples."""
 
 
 class BreastCancer(BundledDataset):
@@ -92,7 +99,7 @@ class CaliforniaHousing(BundledDataset):
 
     name: Literal["california_housing"]
     root: str | None = None
-    """Where scikit-learn keeps its downloads; default: its own data home."""
+    """Folder of `california_housing.npz`. Default: `REGRUN_DATA`, else `data/`, else a download."""
 
 
 class VisionDataset(Subset, DatasetSection):
@@ -136,8 +143,13 @@ class CSV(Subset, DatasetSection):
     """The file; relative to the config file, else to the working directory."""
     target: str
     """The column to predict."""
+    ignore: Annotated[tuple[str, ...], Strict(False)] = ()
+    """Columns that are no features, such as an identifier."""
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """What stands between two cells."""
     task: Task | None = None
-    """Default: classification when the target is text, boolean or at most 20 whole numbers."""
+    """Default: classification when the target is text, boolean or at most 20 different whole
+    numbers."""
     test: Held = 0.2
     """Held out as the test set, unless `test_path` is given."""
     test_path: str | None = None
@@ -153,15 +165,17 @@ class NPZ(Subset, DatasetSection):
     origin: ClassVar[str] = "your file"
     name: Literal["npz"]
     path: str
-    """The file; relative to the config file, else to the working directory."""
+    """The file; relative to the config file, else to the working directory. uint8 arrays of 3 or 4
+    axes are images, (N, H, W), (N, C, H, W) or (N, H, W, C). `x_val, y_val`, where there are any,
+    are the validation set as long as `validation` is 0."""
     task: Task | None = None
-    """Default: classification when y holds whole numbers in one column."""
+    """Default: classification when y is one column of integers, booleans or text."""
     test: Held = 0.2
     """Held out as the test set when the file holds only `x` and `y`."""
 
 
 class ImageFolder(Subset, DatasetSection):
-    """Pictures of your own: `train/<class>/…` and `test/<class>/…`, or `<class>/…` split by `test`."""
+    """Pictures of your own: `train/<class>/…` and `test/<class>/…`, or `<class>/…` split."""
 
     origin: ClassVar[str] = "your file"
     name: Literal["image_folder"]

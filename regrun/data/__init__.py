@@ -1,1 +1,1 @@
-
+"""Datasets as tensors in memory: loading, splitting, standardising, the order of batches."""
