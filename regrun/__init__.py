@@ -1,1 +1,22 @@
-"""regrun: regularization experiments from YAML."""
+"""regrun: regularization experiments from YAML.
+
+``import regrun`` is cheap: torch is imported with the first function used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from regrun.api import Run, load_model, load_run, train
+
+__all__ = ["Run", "__version__", "load_model", "load_run", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("regrun.api"), name)
+    raise AttributeError(f"module 'regrun' has no attribute {name!r}")

@@ -1,1 +1,1 @@
-
+"""Ordinary modules by name: the definitions that stacks are made of."""

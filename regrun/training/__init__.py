@@ -1,1 +1,1 @@
-
+"""Training a stack: one step, the epochs, the measurements."""

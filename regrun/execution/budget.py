@@ -1,0 +1,113 @@
+"""What a stack will need, worked out before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import psutil
+import torch
+
+from regrun.config.datasets import DatasetSection
+from regrun.config.schema import Config
+from regrun.data.dataset import Dataset
+from regrun.data.load import estimate_bytes
+from regrun.errors import ConfigError
+from regrun.models.build import build_model
+from regrun.models.layers_table import activations, layer_table, widest
+from regrun.training.evaluate import EVALUATION_ELEMENTS
+from regrun.training.feed import steps_per_epoch
+
+STATE_COPIES = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 3, "adagrad": 1}
+"""Optimizer tensors per parameter, at most."""
+
+MOST_STEPS = 10**9
+"""More optimizer steps than this is months on any machine."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """For one member. bytes: parameters, gradients, optimizer state and a batch's activations."""
+
+    parameters: int
+    steps: int
+    member_bytes: int
+    shared_bytes: int
+
+    def total_bytes(self, members: int) -> int:
+        """For a stack of this many members, with what they share."""
+        return self.shared_bytes + members * self.member_bytes
+
+
+def estimate(config: Config, dataset: Dataset, device: torch.device, *, allow_large: bool) -> Budget:
+    """What one member needs.
+
+    Parameters are counted on the meta device, without memory, and checked first; then one example
+    goes through a real network to see its activations. Raises ConfigError for what the device
+    cannot hold, or nobody could wait for, unless allow_large.
+    """
+    template = build_model(config.model, dataset.input_shape, dataset.num_outputs)
+    count = sum(p.numel() for p in template.parameters())
+    training = config.training
+    size = 8 if training.precision == "float64" else 4
+    copies = 2 + STATE_COPIES[config.optimizer.name] + (training.early_stopping is not None)
+    steps = training.epochs * steps_per_epoch(len(dataset.train), training.batch_size)
+    least = Budget(count, steps, size * copies * count, 0)
+    if not allow_large:
+        check(least, device)
+    module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
+    rows = layer_table(module, dataset.input_shape)
+    batch = len(dataset.train) if training.batch_size == "full" else training.batch_size
+    batch = min(batch, len(dataset.train))
+    budget = replace(
+        least,
+        member_bytes=least.member_bytes + size * 2 * batch * activations(rows),
+        shared_bytes=size * 2 * max(EVALUATION_ELEMENTS, widest(rows, dataset.input_shape)),
+    )
+    if not allow_large:
+        check(budget, device)
+    return budget
+
+
+def check_data(section: DatasetSection, device: torch.device) -> None:
+    """Raise ConfigError when the examples alone are more than the device can hold."""
+    needed, free = estimate_bytes(section), available_bytes(device)
+    if needed is not None and needed > free:
+        raise ConfigError.at(
+            "dataset",
+            f"the examples take {in_units(needed)}, but {device.type} has {in_units(free)} free; "
+            "use fewer (or --allow-large to try)",
+        )
+
+
+def available_bytes(device: torch.device) -> int:
+    """Free memory of the device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return int(psutil.virtual_memory().available)
+
+
+def check(budget: Budget, device: torch.device) -> None:
+    """Raise ConfigError when the device cannot hold it, or nobody could wait for it."""
+    needed, free = budget.total_bytes(1), available_bytes(device)
+    if needed > free:
+        raise ConfigError.at(
+            "model",
+            f"{budget.parameters:,} parameters need about {in_units(needed)} while training, but "
+            f"{device.type} has {in_units(free)} free; use a smaller model or batch "
+            "(or --allow-large to try)",
+        )
+    if budget.steps > MOST_STEPS:
+        raise ConfigError.at(
+            "training.epochs",
+            f"{budget.steps:,} optimizer steps in all, more than {MOST_STEPS:,}; "
+            "use fewer epochs or larger batches (or --allow-large to try)",
+        )
+
+
+def in_units(count: float) -> str:
+    """Bytes for people: ``1.5 GB``."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB", "PB"):
+        if count < 1000 or unit == "PB":
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    raise AssertionError

@@ -1,0 +1,44 @@
+"""Who watches a run from outside: the terminal, or nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Observer(Protocol):
+    """Told what happens; decides nothing."""
+
+    def on_start(self, info: Mapping[str, Any]) -> None:
+        """Training begins. info: `run_dir`, `device`, `total_steps`, `epochs`, `members`, `notes`."""
+
+    def on_progress(self, step: int, total_steps: int) -> None:
+        """Training goes on; called a few times a second."""
+
+    def on_evaluation(self, row: Mapping[str, float]) -> None:
+        """A line of `metrics.jsonl` (of a stack: the mean over its live members)."""
+
+    def on_end(self, summary: Mapping[str, Any]) -> None:
+        """A run is over; its summary is stored."""
+
+    def on_message(self, text: str) -> None:
+        """Something the user should know."""
+
+
+class Silent:
+    """An observer that ignores everything."""
+
+    def on_start(self, info: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def on_progress(self, step: int, total_steps: int) -> None:
+        """Nothing."""
+
+    def on_evaluation(self, row: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def on_end(self, summary: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def on_message(self, text: str) -> None:
+        """Nothing."""

@@ -1,0 +1,173 @@
+"""One pack: members trained as one stack, their files written as they go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regrun.config.dump import dump_config
+from regrun.config.schema import Config
+from regrun.errors import Interrupted
+from regrun.execution.interrupt import Interrupt
+from regrun.execution.observer import Observer
+from regrun.execution.summary import best_of, summarize
+from regrun.execution.prepare import Prepared
+from regrun.store.checkpoint import Checkpoint, CheckpointStore
+from regrun.store.run_dir import RunDir
+from regrun.store.tensorboard import flat_hparams
+from regrun.store.writer import RunWriter
+from regrun.training.engine import Engine
+from regrun.training.events import Evaluation, MemberEnd, Row
+
+FLUSH_SECONDS = 2.0
+"""Curves reach the disk about this often; a costly flush waits for longer."""
+
+PROGRESS_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of the pack and the directory it owns."""
+
+    config: Config
+    directory: Path
+
+
+class PackRun:
+    """Drives an engine, and keeps the members' files and the pack's checkpoints.
+
+    The members' files are brought up to date before each checkpoint, so they never lag behind it;
+    after a kill they are cut back to it.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        prepared: Prepared,
+        checkpoints: CheckpointStore,
+        checkpoint: Checkpoint | None,
+        observer: Observer,
+    ) -> None:
+        self._members, self._device, self._observer = members, prepared.device, observer
+        self._checkpoints = checkpoints
+        self._engine = Engine(
+            [member.config for member in members], prepared.dataset, prepared.device
+        )
+        self._shape = {
+            "input_shape": list(prepared.dataset.input_shape),
+            "num_outputs": prepared.dataset.num_outputs,
+        }
+        self._last: dict[int, Row] = {}
+        self._best: dict[int, dict[str, Any]] = {}
+        self._seconds = {"data": prepared.seconds, "train": 0.0}
+        self.summaries: dict[int, dict[str, Any]] = {}
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        self._writers = {
+            index: self._open_writer(member)
+            for index, member in enumerate(members)
+            if not RunDir(member.directory).finished
+        }
+
+    def _open_writer(self, member: Member) -> RunWriter:
+        if RunDir(member.directory).metrics.exists():
+            return RunWriter.resume(member.directory, self._engine.step)
+        settings = flat_hparams(member.config.model_dump(mode="json"))
+        return RunWriter.create(member.directory, dump_config(member.config), settings)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of one member."""
+        return self._engine.total_steps
+
+    def run(self, interrupt: Interrupt) -> None:
+        """Train to the end. Raises Interrupted after saving, when a signal asks for it."""
+        engine = self._engine
+        started = self._saved = self._flushed = shown = time.monotonic()
+        trained_before, flush_cost = self._seconds["train"], 0.0
+        for event in engine.run():
+            now = time.monotonic()
+            self._seconds["train"] = trained_before + now - started
+            if isinstance(event, Evaluation):
+                self._take(event)
+            elif isinstance(event, MemberEnd):
+                self._finish(event)
+            if now - shown > PROGRESS_SECONDS:
+                self._observer.on_progress(engine.step, engine.total_steps)
+                shown = now
+            if interrupt.signal_number is not None:
+                self._save()
+                raise Interrupted("", interrupt.signal_number)
+            if now - self._saved >= self._members[0].config.training.checkpoint_every:
+                self._save()
+            elif now - self._flushed > max(FLUSH_SECONDS, 20 * flush_cost):
+                self._flush()
+                flush_cost = self._flushed - now
+        self._observer.on_progress(engine.step, engine.total_steps)
+        self._checkpoints.clear()
+
+    def _take(self, event: Evaluation) -> None:
+        for index, row in event.rows.items():
+            self._last[index] = row
+            self._best[index] = best_of(self._members[index].config, self._best.get(index), row)
+            if index in self._writers:
+                self._writers[index].evaluation(row)
+        if event.rows:
+            self._observer.on_evaluation(_mean(list(event.rows.values())))
+
+    def _finish(self, end: MemberEnd) -> None:
+        writer = self._writers.pop(end.member, None)
+        if writer is None:
+            return
+        member = self._members[end.member]
+        seconds = {**self._seconds, "total": sum(self._seconds.values())}
+        summary = summarize(
+            member.config,
+            member.directory,
+            end,
+            self._last.pop(end.member, None),
+            self._best.pop(end.member, None),
+            self._engine.roles,
+            self._device,
+            seconds,
+            self._shape,
+        )
+        writer.finish(summary, end.weights)
+        self.summaries[end.member] = summary
+        self._observer.on_end(summary)
+
+    def _flush(self) -> None:
+        for writer in self._writers.values():
+            writer.flush()
+        self._flushed = time.monotonic()
+
+    def _save(self) -> None:
+        self._flush()
+        tensors, numbers = self._engine.state()
+        records = {
+            "engine": numbers,
+            "last": {str(index): row for index, row in self._last.items()},
+            "best": {str(index): best for index, best in self._best.items()},
+            "train_seconds": self._seconds["train"],
+            "device": str(self._device),
+        }
+        self._checkpoints.save(tensors, records)
+        self._saved = time.monotonic()
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        for warning in checkpoint.warnings:
+            self._observer.on_message(warning)
+        records = checkpoint.state
+        self._engine.load_state(checkpoint.tensors, records["engine"])
+        self._last = {int(index): row for index, row in records["last"].items()}
+        self._best = {int(index): best for index, best in records["best"].items()}
+        self._seconds["train"] = records["train_seconds"]
+
+
+def _mean(rows: Sequence[Row]) -> Row:
+    if len(rows) == 1:
+        return rows[0]
+    return {tag: sum(row[tag] for row in rows) / len(rows) for tag in rows[0]}

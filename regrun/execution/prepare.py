@@ -1,0 +1,56 @@
+"""Data on the device, with the budget checked first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from regrun.config.schema import Config
+from regrun.data.dataset import Dataset
+from regrun.data.load import load_dataset
+from regrun.execution.budget import Budget, check_data, estimate
+from regrun.training.engine import DTYPES
+from regrun.training.measure import train_subset_size
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A dataset ready for an engine. seconds: what loading took."""
+
+    dataset: Dataset
+    device: torch.device
+    budget: Budget
+    seconds: float
+
+    def notes(self, config: Config) -> list[str]:
+        """What a user should know about how this config is trained and measured."""
+        from regrun.models.torchvision import adaptations
+
+        notes = list(self.dataset.notes)
+        size = train_subset_size(config.training.evaluate_train, len(self.dataset.train))
+        if size < len(self.dataset.train):
+            notes.append(
+                f"train loss is measured on a fixed random {size:,} of the "
+                f"{len(self.dataset.train):,} training examples (training.evaluate_train)"
+            )
+        return notes + adaptations(config.model, self.dataset.input_shape)
+
+
+def prepare(
+    config: Config,
+    device: torch.device,
+    *,
+    allow_large: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Prepared:
+    """Load the config's dataset. Raises ConfigError when it or the model does not fit the device."""
+    started = time.monotonic()
+    if not allow_large:
+        check_data(config.dataset, device)
+    dataset = load_dataset(config.dataset, progress=progress)
+    budget = estimate(config, dataset, device, allow_large=allow_large)
+    dataset = dataset.to(device, DTYPES[config.training.precision])
+    return Prepared(dataset, device, budget, time.monotonic() - started)

@@ -1,0 +1,99 @@
+"""`summary.json` of a run: what `--json` prints."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import regrun
+from regrun.config.schema import Config
+from regrun.models.roles import Role
+from regrun.training.events import MemberEnd, Row
+
+SPLITS = ("train/", "val/", "test/")
+
+
+def selection_metric(config: Config, row: Mapping[str, float]) -> str:
+    """What the best epoch is told by: early stopping's metric, else the validation or test loss."""
+    if config.training.early_stopping is not None:
+        return config.training.early_stopping.metric
+    return "val/loss" if "val/loss" in row else "test/loss"
+
+
+def best_of(config: Config, best: dict[str, Any] | None, row: Row) -> dict[str, Any]:
+    """The better of the best evaluation so far and this one."""
+    metric = selection_metric(config, row)
+    value, sign = row[metric], -1 if metric.endswith("accuracy") else 1
+    if best is not None and sign * best["value"] <= sign * value:
+        return best
+    return {"epoch": row["epoch"], "metric": metric, "value": value}
+
+
+def summarize(
+    config: Config,
+    directory: Path,
+    end: MemberEnd,
+    row: Row | None,
+    best: dict[str, Any] | None,
+    roles: Mapping[str, Role],
+    device: torch.device,
+    seconds: dict[str, float],
+    shape: dict[str, Any],
+) -> dict[str, Any]:
+    """The summary of a run that has ended.
+
+    row: its last evaluation, None when there was none. shape: `input_shape` and `num_outputs`,
+    with which the network can be built again.
+    """
+    row = end.best_row or row or {}
+    ended_early = end.status in ("stopped", "pruned")
+    summary: dict[str, Any] = {
+        "run_dir": str(directory),
+        "status": "completed" if ended_early else end.status,
+        "epochs": end.epoch,
+        "steps": end.step,
+        "device": str(device),
+        "seed": config.seed,
+        "metrics": {
+            tag: value for tag, value in row.items() if tag.startswith(SPLITS) or tag == "objective"
+        },
+        "best": best,
+        "weights": {
+            **{name: row[f"weights/{name}"] for name in ("l1", "l2", "sparsity") if row},
+            "per_layer": _per_layer(end.weights or {}, roles),
+        },
+        "penalty": {
+            tag.removeprefix("penalty/"): value
+            for tag, value in row.items()
+            if tag.startswith("penalty/")
+        },
+        "model": shape,
+        "seconds": seconds,
+        "versions": {
+            "regrun": regrun.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    if end.status == "diverged":
+        summary["diverged_at_step"] = end.step
+    if ended_early:
+        summary["ended_early"] = end.status
+    return summary
+
+
+def _per_layer(weights: Mapping[str, Tensor], roles: Mapping[str, Role]) -> dict[str, Any]:
+    return {
+        name: {
+            "l1": weight.double().abs().sum().item(),
+            "l2": weight.double().norm().item(),
+            "sparsity": 1 - weight.count_nonzero().item() / weight.numel(),
+        }
+        for name, weight in weights.items()
+        if roles.get(name) == "weight"
+    }

@@ -1,0 +1,115 @@
+"""`train` and `resume` of one run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from regrun.config.dump import dump_config
+from regrun.config.load import Loaded, load_config
+from regrun.errors import ConfigError, Interrupted, UsageError
+from regrun.execution.device import resolve_device
+from regrun.execution.interrupt import catching_signals
+from regrun.execution.observer import Observer, Silent
+from regrun.execution.pack import Member, PackRun
+from regrun.execution.prepare import Prepared, prepare
+from regrun.store.atomic import write_atomic
+from regrun.store.checkpoint import Checkpoint, CheckpointStore
+from regrun.store.lock import exclusive
+from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
+
+
+def train_run(
+    loaded: Loaded,
+    *,
+    runs_dir: Path,
+    device: str = "auto",
+    observer: Observer | None = None,
+    allow_large: bool = False,
+    label: str | None = None,
+) -> dict[str, Any]:
+    """Train one run in a directory of its own; returns its summary.
+
+    label: start of the directory's name; default: the seed. Raises ConfigError (located),
+    StorageError, CorruptInputError, Interrupted.
+    """
+    watcher = observer or Silent()
+    config = loaded.config
+    prepared = _prepare(loaded, device, watcher, allow_large)
+    parent = experiment_dir(runs_dir, config.name)
+    directory = claim_run_dir(parent, label or f"seed={config.seed}")
+    write_atomic(RunDir(directory).config, dump_config(config))
+    with exclusive(directory):
+        return _run(loaded, prepared, directory, None, watcher)
+
+
+def resume_run(
+    directory: Path, *, device: str | None = None, observer: Observer | None = None
+) -> dict[str, Any]:
+    """Carry on an interrupted run; of a finished one the stored summary is returned.
+
+    device: default: the one it was on. Raises UsageError when the directory holds no run or
+    another process is at it, and what `train_run` raises.
+    """
+    watcher = observer or Silent()
+    files = RunDir(directory)
+    if not files.config.is_file():
+        raise UsageError(f"{directory}: no run here (it has no {files.config.name})")
+    with exclusive(directory):
+        if files.finished:
+            watcher.on_message(f"{directory} had finished before; nothing to do")
+            stored: dict[str, Any] = json.loads(files.summary.read_bytes())
+            return stored
+        loaded = load_config(files.config)
+        checkpoint = CheckpointStore(files.checkpoints).load()
+        if checkpoint is None:
+            watcher.on_message("no checkpoint was written yet: starting from the beginning")
+        used = checkpoint.state["device"] if checkpoint else "auto"
+        prepared = _prepare(loaded, device or used, watcher, True)
+        return _run(loaded, prepared, directory, checkpoint, watcher)
+
+
+def _prepare(loaded: Loaded, device: str, observer: Observer, allow_large: bool) -> Prepared:
+    try:
+        return prepare(
+            loaded.config,
+            resolve_device(device),
+            allow_large=allow_large,
+            progress=observer.on_message,
+        )
+    except ConfigError as error:
+        raise loaded.source.locate(error) from error
+
+
+def _run(
+    loaded: Loaded,
+    prepared: Prepared,
+    directory: Path,
+    checkpoint: Checkpoint | None,
+    observer: Observer,
+) -> dict[str, Any]:
+    config = loaded.config
+    store = CheckpointStore(RunDir(directory).checkpoints)
+    try:
+        run = PackRun([Member(config, directory)], prepared, store, checkpoint, observer)
+    except ConfigError as error:
+        raise loaded.source.locate(error) from error
+    observer.on_start(
+        {
+            "run_dir": str(directory),
+            "device": str(prepared.device),
+            "epochs": config.training.epochs,
+            "total_steps": run.total_steps,
+            "members": 1,
+            "notes": prepared.notes(config),
+        }
+    )
+    with catching_signals() as interrupt:
+        try:
+            run.run(interrupt)
+        except Interrupted as stop:
+            raise Interrupted(
+                f"saved; carry on with: regrun resume {directory}", stop.exit_code - 128
+            ) from None
+    return run.summaries[0]

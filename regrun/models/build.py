@@ -1,0 +1,122 @@
+"""From a model section to an ordinary `torch.nn.Module`: the definition that a stack is made of.
+
+Parameter names are those of the module's `state_dict`; they stand in `inspect`, in
+`weights.safetensors` and in name patterns.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from math import prod
+
+import torch
+from torch import nn
+
+from regrun.config.models import CNN, MLP, Activation, HiddenLayers, Linear, ModelSection, Torchvision
+from regrun.errors import ConfigError
+from regrun.models.initialize import initialize
+from regrun.models.shapes import as_image
+from regrun.models.torchvision import build_torchvision
+
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def build_model(
+    section: ModelSection, input_shape: tuple[int, ...], num_outputs: int, seed: int | None = None
+) -> nn.Module:
+    """The module of one member: input (B, *input_shape) → output (B, num_outputs).
+
+    seed: draws the initial weights; None builds on the meta device, without memory or numbers.
+    Raises ConfigError when the model cannot take this input.
+    """
+    if seed is None:
+        with torch.device("meta"):
+            return _build(section, input_shape, num_outputs)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = _build(section, input_shape, num_outputs)
+        initialize(module, section)
+    return module
+
+
+def _build(section: ModelSection, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    match section:
+        case Linear():
+            return _named(
+                ("flatten", nn.Flatten()),
+                ("input_dropout", nn.Dropout(section.input_dropout)),
+                ("output", nn.Linear(prod(input_shape), num_outputs)),
+            )
+        case MLP():
+            width, hidden = _hidden_layers(section, prod(input_shape))
+            return _named(
+                ("flatten", nn.Flatten()),
+                ("input_dropout", nn.Dropout(section.input_dropout)),
+                ("hidden", hidden),
+                ("output", nn.Linear(width, num_outputs)),
+            )
+        case CNN():
+            return _cnn(section, input_shape, num_outputs)
+        case Torchvision():
+            return build_torchvision(section, input_shape, num_outputs)
+    raise TypeError(f"no builder for {type(section).__name__}")
+
+
+def _hidden_layers(section: HiddenLayers, width: int) -> tuple[int, nn.Sequential]:
+    layers = []
+    for units, rate in zip(section.widths, section.dropout_rates, strict=True):
+        layers.append(
+            _named(
+                ("linear", nn.Linear(width, units)),
+                ("activation", ACTIVATIONS[section.activation]()),
+                ("dropout", nn.Dropout(rate)),
+            )
+        )
+        width = units
+    return width, nn.Sequential(*layers)
+
+
+def _cnn(section: CNN, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    channels, height, width = as_image(input_shape, section.name)
+    blocks = []
+    for index, filters in enumerate(section.channels):
+        layers: list[tuple[str, nn.Module]] = [
+            ("conv", nn.Conv2d(channels, filters, section.kernel_size, padding="same"))
+        ]
+        if section.norm == "batch":
+            layers.append(("norm", nn.BatchNorm2d(filters)))
+        layers.append(("activation", ACTIVATIONS[section.activation]()))
+        if section.pool != "none":
+            if min(height, width) < 2:
+                raise ConfigError.at(
+                    "model.channels",
+                    f"{len(section.channels)} blocks: block {index + 1} is left with "
+                    f"{height}×{width} pixels, too few to pool; use fewer blocks or pool: none",
+                )
+            layers.append(("pool", nn.MaxPool2d(2) if section.pool == "max" else nn.AvgPool2d(2)))
+            height, width = height // 2, width // 2
+        blocks.append(_named(*layers))
+        channels = filters
+    features, hidden = _hidden_layers(section, channels * height * width)
+    return _named(
+        ("input_dropout", nn.Dropout(section.input_dropout)),
+        ("blocks", nn.Sequential(*blocks)),
+        ("flatten", nn.Flatten()),
+        ("hidden", hidden),
+        ("output", nn.Linear(features, num_outputs)),
+    )
+
+
+def _named(*layers: tuple[str, nn.Module]) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers))
+

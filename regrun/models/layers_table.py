@@ -1,0 +1,58 @@
+"""The layers of a module and what each gives, seen in a pass with one example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer. output_shape: for one example, without the batch axis."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+
+
+def layer_table(module: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow]:
+    """Every leaf layer in the order it runs. module: with real weights, on the CPU.
+
+    Not on the meta device: the first pass there imports a good part of torch's compiler.
+    """
+    rows: list[LayerRow] = []
+    hooks = []
+
+    def note(name: str) -> object:
+        def hook(layer: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, Tensor):
+                count = sum(p.numel() for p in layer.parameters())
+                rows.append(LayerRow(name, type(layer).__name__, tuple(output.shape[1:]), count))
+
+        return hook
+
+    for name, layer in module.named_modules():
+        if not list(layer.children()):
+            hooks.append(layer.register_forward_hook(note(name)))  # type: ignore[arg-type]
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        module(torch.zeros((1, *input_shape)))
+    module.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return rows
+
+
+def widest(rows: list[LayerRow], input_shape: tuple[int, ...]) -> int:
+    """The most numbers that any layer takes or gives for one example."""
+    return max(prod(input_shape), *(prod(row.output_shape) for row in rows))
+
+
+def activations(rows: list[LayerRow]) -> int:
+    """Numbers that all layers together give for one example."""
+    return sum(prod(row.output_shape) for row in rows)

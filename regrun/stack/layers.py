@@ -1,0 +1,169 @@
+"""Each kind of layer, for K members at once.
+
+A batch travels as (S, B, …) where S divides K: the members stand in S groups of K/S, and the
+members of a group share their examples. As soon as a layer has parameters or noise of its own per
+member, the batch becomes (K, B, …). A handler is made once per layer from the K members' modules
+and is then called with the batch and the pass it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from regrun.stack.noise import Noise
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass: the stack's tensors, and where noise comes from (None: evaluation).
+
+    rates: dropout layer → (K,) rates.
+    """
+
+    size: int
+    parameters: Mapping[str, Tensor]
+    buffers: Mapping[str, Tensor]
+    rates: Mapping[str, Tensor]
+    noise: Noise | None
+
+
+Handler = Callable[[Tensor, Pass], Tensor]
+
+
+def spread(x: Tensor, size: int) -> Tensor:
+    """(S, B, …) → (K, B, …): each group's examples repeated for its members."""
+    return x if x.shape[0] == size else x.repeat_interleave(size // x.shape[0], dim=0)
+
+
+def to_channels(x: Tensor) -> Tensor:
+    """(S, B, C, …) → (B, S·C, …): members side by side as channels; free after a convolution."""
+    return x.transpose(0, 1).flatten(1, 2)
+
+
+def to_members(x: Tensor, size: int) -> Tensor:
+    """(B, S·C, …) → (S, B, C, …), a view."""
+    return x.unflatten(1, (size, -1)).transpose(0, 1)
+
+
+def make_linear(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """W x + b, one batched product; a group's members are one wider layer."""
+
+    def linear(x: Tensor, state: Pass) -> Tensor:
+        weight = state.parameters[f"{name}.weight"]
+        bias = state.parameters.get(f"{name}.bias")
+        groups, batch = x.shape[:2]
+        members, out = state.size // groups, weight.shape[1]
+        wide = weight.reshape(groups, members * out, -1).mT
+        if bias is None:
+            y = torch.bmm(x, wide)
+        else:
+            y = torch.baddbmm(bias.reshape(groups, 1, members * out), x, wide)
+        if members == 1:
+            return y
+        return y.view(groups, batch, members, out).transpose(1, 2).flatten(0, 1)
+
+    return linear
+
+
+def make_conv2d(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """Convolution with the members as groups of channels."""
+    layer = modules[0]
+    assert isinstance(layer, nn.Conv2d)
+
+    def conv2d(x: Tensor, state: Pass) -> Tensor:
+        weight = state.parameters[f"{name}.weight"]
+        bias = state.parameters.get(f"{name}.bias")
+        y = F.conv2d(
+            to_channels(x),
+            weight.flatten(0, 1),
+            None if bias is None else bias.flatten(),
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            groups=x.shape[0],
+        )
+        return to_members(y, state.size)
+
+    return conv2d
+
+
+def make_batch_norm(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """Batch normalisation, member by member: its statistics are over a member's own batch."""
+    layer = modules[0]
+    assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is not None
+    momentum, eps = layer.momentum, layer.eps
+
+    def batch_norm(x: Tensor, state: Pass) -> Tensor:
+        y = F.batch_norm(
+            to_channels(spread(x, state.size)),
+            state.buffers[f"{name}.running_mean"].view(-1),
+            state.buffers[f"{name}.running_var"].view(-1),
+            state.parameters[f"{name}.weight"].flatten(),
+            state.parameters[f"{name}.bias"].flatten(),
+            training=state.noise is not None,
+            momentum=momentum,
+            eps=eps,
+        )
+        if state.noise is not None:
+            state.buffers[f"{name}.num_batches_tracked"].add_(1)
+        return to_members(y, state.size)
+
+    return batch_norm
+
+
+def make_dropout(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """Inverted dropout (Srivastava et al. 2014, §10), a rate per member; p = 1 gives zeros."""
+    if not any(layer.p for layer in modules):
+        return lambda x, state: x
+
+    def dropout(x: Tensor, state: Pass) -> Tensor:
+        if state.noise is None:
+            return x
+        x = spread(x, state.size)
+        rate = state.rates[name].view(-1, *[1] * (x.dim() - 1))
+        kept = state.noise.uniform(name, x.shape[1:]) >= rate
+        scale = torch.where(rate < 1, 1 / (1 - rate), 0.0).to(x.dtype)
+        return x * (kept * scale)
+
+    return dropout
+
+
+def make_pool(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """Pooling treats members as channels."""
+    layer = modules[0]
+    return lambda x, state: to_members(layer(to_channels(x)), x.shape[0])
+
+
+def make_flatten(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """(S, B, …) → (S, B, features)."""
+    return lambda x, state: x.flatten(2)
+
+
+def make_entrywise(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """Activations act entry by entry, whatever the shape."""
+    layer = modules[0]
+    return lambda x, state: layer(x)
+
+
+HANDLERS: dict[type[nn.Module], Callable[[str, Sequence[nn.Module]], Handler]] = {
+    nn.Linear: make_linear,
+    nn.Conv2d: make_conv2d,
+    nn.BatchNorm1d: make_batch_norm,
+    nn.BatchNorm2d: make_batch_norm,
+    nn.Dropout: make_dropout,
+    nn.MaxPool2d: make_pool,
+    nn.AvgPool2d: make_pool,
+    nn.Flatten: make_flatten,
+    **{
+        activation: make_entrywise
+        for activation in (
+            nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid,
+        )
+    },
+}  # fmt: skip
+"""The layers that are stacked by hand; a model with any other goes through vmap."""

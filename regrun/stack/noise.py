@@ -1,0 +1,65 @@
+"""Random numbers for the layers of a stack: every member draws from streams of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from regrun.data.seeding import derive
+
+
+class Noise:
+    """Uniform draws per layer and member.
+
+    A stream belongs to (seed, layer) and nothing else, so a member draws the same numbers in any
+    company, and whether or not another layer draws too. Members with the same seed have the same
+    stream; it is drawn once and shared.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        self._device = device
+        self._set_members(seeds)
+        self._generators: dict[str, list[torch.Generator]] = {}
+
+    def _set_members(self, seeds: Sequence[int]) -> None:
+        self._seeds = list(dict.fromkeys(seeds))
+        position = {seed: index for index, seed in enumerate(self._seeds)}
+        self._member_seeds = list(seeds)
+        self._rows = torch.tensor([position[seed] for seed in seeds], device=self._device)
+
+    def uniform(self, layer: str, shape: Sequence[int]) -> Tensor:
+        """(K, *shape) float32 numbers from [0, 1), each member's the next of its own stream."""
+        draws = torch.empty((len(self._seeds), *shape), device=self._device)
+        for row, generator in zip(draws, self._streams(layer), strict=True):
+            row.uniform_(generator=generator)
+        return draws if len(self._seeds) == len(self._rows) else draws[self._rows]
+
+    def _streams(self, layer: str) -> list[torch.Generator]:
+        if layer not in self._generators:
+            self._generators[layer] = [
+                torch.Generator(self._device).manual_seed(derive(seed, f"noise/{layer}"))
+                for seed in self._seeds
+            ]
+        return self._generators[layer]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Shrink to these members; the streams of the others end."""
+        old = {seed: index for index, seed in enumerate(self._seeds)}
+        self._set_members([self._member_seeds[row] for row in rows])
+        for layer, generators in self._generators.items():
+            self._generators[layer] = [generators[old[seed]] for seed in self._seeds]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Layer → (distinct seeds, state size) bytes."""
+        return {
+            layer: torch.stack([generator.get_state() for generator in generators])
+            for layer, generators in self._generators.items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue every stream where `state_dict` left it."""
+        for layer, states in state.items():
+            for generator, saved in zip(self._streams(layer), states, strict=True):
+                generator.set_state(saved.clone())  # a view of a larger tensor crashes torch

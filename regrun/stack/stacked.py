@@ -1,0 +1,106 @@
+"""A stack: the parameters of K members with a leading axis, and one forward pass for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from regrun.models.roles import Role, roles_of
+from regrun.stack.layers import HANDLERS, Handler, Pass
+from regrun.stack.noise import Noise
+from regrun.stack.vmapped import make_vmapped
+
+
+class Stack:
+    """K members of one architecture.
+
+    modules: one ordinary module per member, equal in everything but numbers (weights, dropout
+    rates). Their tensors are copied; the modules can go.
+
+    parameters: name → (K, *shape), leaves that require gradients. buffers: name → (K, *shape).
+    roles: name → role. Names are those of a member's own `state_dict`.
+    """
+
+    def __init__(
+        self, modules: Sequence[nn.Module], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        first = modules[0]
+        self.size = len(modules)
+        self.roles: dict[str, Role] = roles_of(first)
+        self.parameters = {
+            name: tensor.requires_grad_()
+            for name, tensor in _stacked([m.named_parameters() for m in modules], device, dtype)
+        }
+        self.buffers = dict(_stacked([m.named_buffers() for m in modules], device, dtype))
+        self.rates = {
+            name: torch.tensor([m.get_submodule(name).p for m in modules], device=device)
+            for name, layer in first.named_modules()
+            if hasattr(layer, "p") and isinstance(layer.p, float)
+        }
+        self._handlers = _handlers(modules)
+
+    def __call__(self, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """Outputs (K, B, C) for x (S, B, *input_shape), S dividing K; noise: training mode."""
+        state = Pass(self.size, self.parameters, self.buffers, self.rates, noise)
+        for handler in self._handlers:
+            x = handler(x, state)
+        return x
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Shrink to these members, in this order."""
+        index = torch.tensor(list(rows), device=next(iter(self.parameters.values())).device)
+        self.size = len(rows)
+        self.parameters = {
+            name: p.detach()[index].requires_grad_() for name, p in self.parameters.items()
+        }
+        self.buffers = {name: b[index] for name, b in self.buffers.items()}
+        self.rates = {name: r[index] for name, r in self.rates.items()}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All tensors, (K, …), by name; views, not copies."""
+        return {name: p.detach() for name, p in self.parameters.items()} | self.buffers
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy tensors as `state_dict` gives them."""
+        for name, tensor in self.state_dict().items():
+            tensor.copy_(state[name])
+
+    def member(self, row: int) -> dict[str, Tensor]:
+        """A copy of one member's own `state_dict`, on the CPU, without the stack axis."""
+        return {
+            name: tensor[row].to("cpu", copy=True).contiguous()
+            for name, tensor in self.state_dict().items()
+        }
+
+
+def _stacked(
+    members: Sequence[Iterator[tuple[str, Tensor]]], device: torch.device, dtype: torch.dtype
+) -> Iterator[tuple[str, Tensor]]:
+    for rows in zip(*members, strict=True):
+        name, first = rows[0]
+        target = dtype if first.is_floating_point() else first.dtype
+        tensors = [tensor.detach() for _, tensor in rows]
+        yield name, torch.stack(tensors).to(device=device, dtype=target)
+
+
+def _handlers(modules: Sequence[nn.Module]) -> list[Handler]:
+    """A handler per leaf when every leaf is stacked by hand, else one for the whole module."""
+    leaves = list(_leaves("", modules[0]))
+    if all(type(layer) in HANDLERS for _, layer in leaves):
+        return [
+            HANDLERS[type(layer)](name, [module.get_submodule(name) for module in modules])
+            for name, layer in leaves
+        ]
+    return [make_vmapped(modules[0])]
+
+
+def _leaves(prefix: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The layers of a chain in order. Only `Sequential` is known to be a chain."""
+    if type(module) is not nn.Sequential:
+        yield prefix, module
+        return
+    for name, child in module.named_children():
+        yield from _leaves(f"{prefix}.{name}" if prefix else name, child)

@@ -1,0 +1,277 @@
+"""The epochs: K members trained as one stack. A run is a stack of one.
+
+The engine knows no files and no terminal. `run` yields events; between any two of them its state
+can be taken, given to a new engine, and the two go on alike to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regrun.config.schema import Config
+from regrun.data.dataset import Dataset
+from regrun.data.seeding import derive
+from regrun.models.build import build_model
+from regrun.models.layers_table import layer_table, widest
+from regrun.models.roles import Role
+from regrun.optim.groups import decayed_parameters
+from regrun.optim.optimizers import StackedOptimizer
+from regrun.regularizers.constraints import StackedConstraints
+from regrun.regularizers.penalties import StackedPenalties
+from regrun.stack import Noise, Stack
+from regrun.training.early_stopping import Patience
+from regrun.training.events import Evaluation, Event, MemberEnd, Row, Status, Tick
+from regrun.training.feed import Feed
+from regrun.training.losses import LOSSES, resolve_loss
+from regrun.training.measure import Measure
+from regrun.training.multipliers import Multipliers
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
+
+
+class Engine:
+    """Trains the configs' members on one dataset.
+
+    configs: agree in everything that shapes tensors or control flow (see `PerMember`). dataset: on
+    `device`, in the dtype of the configs' precision. Members are known by their index in configs.
+
+    Raises ConfigError when model, loss or selectors do not fit the dataset.
+    """
+
+    def __init__(self, configs: Sequence[Config], dataset: Dataset, device: torch.device) -> None:
+        self._configs, self._device = tuple(configs), device
+        first = configs[0]
+        training = first.training
+        self._dtype = DTYPES[training.precision]
+        self._autocast = training.precision == "bfloat16"
+        self._evaluate_every, self._epochs = training.evaluate_every, training.epochs
+        self._per_example = LOSSES[resolve_loss(first, dataset)]
+
+        # Members with the same seed stand together, so that the feed can gather once for them.
+        self._members = sorted(range(len(configs)), key=lambda member: configs[member].seed)
+        rows = [configs[member] for member in self._members]
+        modules = [
+            build_model(
+                config.model, dataset.input_shape, dataset.num_outputs, derive(config.seed, "init")
+            )
+            for config in rows
+        ]
+        width = widest(layer_table(modules[0], dataset.input_shape), dataset.input_shape)
+        self._measure = Measure(dataset, training, first.dataset.seed, self._per_example, width)
+        self._stack = Stack(modules, device, self._dtype)
+        self._noise = Noise([config.seed for config in rows], device)
+        self._feed = Feed(dataset, training.batch_size, self._dtype)
+        self._feed.set_members([config.seed for config in rows])
+        self._build_terms()
+        self._optimizer = StackedOptimizer(
+            [config.optimizer for config in rows],
+            self._stack.parameters,
+            decayed_parameters(first.optimizer, self._stack.roles),
+            self._penalties.entrywise,
+        )
+
+        self.step = 0
+        self.total_steps = self._epochs * self._feed.steps_per_epoch
+        self._patience = {
+            member: Patience(config.training.early_stopping)
+            for member, config in enumerate(configs)
+            if config.training.early_stopping is not None
+        }
+        self._best: dict[str, Tensor] = {}
+        self._ended: set[int] = set()
+        self._alive = torch.ones(len(rows), dtype=torch.bool, device=device)
+        self._lasted = torch.zeros(len(rows), dtype=torch.int64, device=device)
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Parameter name → role."""
+        return self._stack.roles
+
+    @property
+    def live(self) -> list[int]:
+        """Members still training, in row order."""
+        return [member for member in self._members if member not in self._ended]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.step // self._feed.steps_per_epoch
+
+    def run(self) -> Iterator[Event]:
+        """Train to the end, from wherever the engine stands."""
+        per_epoch = self._feed.steps_per_epoch
+        while self.live and self.step < self.total_steps:
+            self._take_step()
+            epoch, within = divmod(self.step, per_epoch)
+            if within == 0 and (epoch % self._evaluate_every == 0 or epoch == self._epochs):
+                yield from self._evaluate(epoch)
+            else:
+                yield Tick(self.step)
+        for member in self.live:
+            yield self._end(member, "completed")
+
+    def prune(self, members: Sequence[int]) -> list[MemberEnd]:
+        """End these members now; the stack shrinks to the others."""
+        ends = [self._end(member, "pruned") for member in members]
+        self._leave(members)
+        return ends
+
+    def _build_terms(self) -> None:
+        """What is made anew for the members at hand: penalties, constraints, schedules."""
+        rows = [self._configs[member] for member in self._members]
+        roles = self._stack.roles
+        self._penalties = StackedPenalties([config.penalty for config in rows], roles)
+        self._constraints = StackedConstraints([config.constraints for config in rows], roles)
+        self._multipliers = Multipliers(
+            [config.schedule for config in rows],
+            self._epochs,
+            self._feed.steps_per_epoch,
+            self._device,
+        )
+
+    def _take_step(self) -> None:
+        inputs, targets = self._feed(self.step)
+        with self._precision():
+            outputs = self._stack(inputs, self._noise)
+        losses = self._per_example(outputs.to(self._dtype), targets).mean(1)
+        objective = losses.sum()
+        extra = self._penalties.differentiable(self._stack.parameters)
+        if extra is not None:
+            objective = objective + extra.sum()
+        gradients = torch.autograd.grad(objective, list(self._stack.parameters.values()))
+        self._optimizer.step(gradients, self._multipliers(self.step))
+        if self._constraints:
+            self._constraints.project_(self._stack.parameters)
+        # No neighbour feels a member's NaN, so a diverged one may stay; this counts its good steps.
+        self._alive &= torch.isfinite(losses.detach())
+        self._lasted += self._alive
+        self.step += 1
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self._autocast:
+            return torch.autocast(self._device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _evaluate(self, epoch: int) -> Iterator[Event]:
+        with self._precision():
+            measured = self._measure(self._stack, self._penalties)
+        measured["lr"] = self._optimizer.current_lr(self._multipliers(self.step - 1))
+        table = torch.stack([self._lasted.double(), *(v.double() for v in measured.values())])
+        lasted, *columns = table.tolist()
+        rows: dict[int, Row] = {}
+        ends: list[MemberEnd] = []
+        for row, member in enumerate(self._members):
+            if member in self._ended:
+                continue
+            values = {
+                tag: column[row]
+                for tag, column in zip(measured, columns, strict=True)
+                if not tag.startswith("penalty/") or tag[8:] in self._penalties.labels[row]
+            }
+            if lasted[row] < self.step or not all(map(isfinite, values.values())):
+                self._ended.add(member)
+                bad_step = min(int(lasted[row]) + 1, self.step)
+                ends.append(MemberEnd(member, "diverged", epoch, bad_step, None))
+            else:
+                rows[member] = {"epoch": epoch, "step": self.step, **values}
+        stopped = self._watch(rows)
+        yield Evaluation(epoch, self.step, rows)
+        yield from ends
+        yield from [self._end(member, "stopped") for member in stopped]
+        self._leave(stopped)
+
+    def _watch(self, rows: Mapping[int, Row]) -> list[int]:
+        """Update patience and the best weights; the members to stop."""
+        improved = [
+            member
+            for member, row in rows.items()
+            if member in self._patience
+            and self._patience[member].improved(row)
+        ]
+        if improved and not self._best:
+            self._best = {name: t.clone() for name, t in self._stack.state_dict().items()}
+        if improved:
+            index = torch.tensor([self._members.index(m) for m in improved], device=self._device)
+            for name, tensor in self._stack.state_dict().items():
+                self._best[name][index] = tensor[index]
+        return [m for m in rows if m in self._patience and self._patience[m].exhausted]
+
+    def _end(self, member: int, status: Status) -> MemberEnd:
+        self._ended.add(member)
+        row = self._members.index(member)
+        patience = self._patience.get(member)
+        if patience is not None and patience.section.restore_best and patience.best is not None:
+            weights = {
+                name: tensor[row].to("cpu", copy=True).contiguous()
+                for name, tensor in self._best.items()
+            }
+            return MemberEnd(member, status, self.epoch, self.step, weights, patience.best_row)
+        return MemberEnd(member, status, self.epoch, self.step, self._stack.member(row))
+
+    def _leave(self, members: Sequence[int]) -> None:
+        """Shrink the stack by members that have ended."""
+        rows = [row for row, member in enumerate(self._members) if member not in members]
+        if len(rows) == len(self._members) or not rows:
+            return
+        self._keep(rows)
+
+    def _keep(self, rows: Sequence[int]) -> None:
+        index = torch.tensor(list(rows), device=self._device)
+        self._members = [self._members[row] for row in rows]
+        self._alive, self._lasted = self._alive[index], self._lasted[index]
+        self._best = {name: tensor[index] for name, tensor in self._best.items()}
+        self._stack.keep(rows)
+        self._noise.keep(rows)
+        self._feed.set_members([self._configs[member].seed for member in self._members])
+        self._optimizer.keep(index, self._stack.parameters)
+        self._build_terms()
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that is needed to go on: tensors (on the CPU), and numbers for JSON."""
+        tensors = {
+            **_prefixed("stack", self._stack.state_dict()),
+            **_prefixed("optimizer", self._optimizer.state_dict()),
+            **_prefixed("noise", self._noise.state_dict()),
+            **_prefixed("best", self._best),
+            "alive": self._alive,
+            "lasted": self._lasted,
+        }
+        numbers = {
+            "step": self.step,
+            "members": self._members,
+            "ended": sorted(self._ended),
+            "patience": {str(member): p.state() for member, p in self._patience.items()},
+        }
+        return {name: t.to("cpu", copy=True).contiguous() for name, t in tensors.items()}, numbers
+
+    def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Go on from a state of an engine with the same configs and dataset."""
+        rows = [self._members.index(member) for member in numbers["members"]]
+        if len(rows) < len(self._members):
+            self._keep(rows)
+        moved = {name: tensor.to(self._device) for name, tensor in tensors.items()}
+        self._stack.load_state_dict(_below("stack", moved))
+        self._optimizer.load_state_dict(_below("optimizer", moved))
+        self._noise.load_state_dict(_below("noise", tensors))
+        self._best = _below("best", moved)
+        self._alive, self._lasted = moved["alive"], moved["lasted"]
+        self.step = numbers["step"]
+        self._ended = set(numbers["ended"])
+        for member, state in numbers["patience"].items():
+            section = self._patience[int(member)].section
+            self._patience[int(member)] = Patience(section, **state)
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}

@@ -1,0 +1,49 @@
+"""Losses and accuracies of every member on whole splits, in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from regrun.data.dataset import Dataset, Split
+from regrun.stack.stacked import Stack
+
+EVALUATION_ELEMENTS = 4_000_000
+"""Activations of one layer held at once while evaluating, over all members."""
+
+
+class Evaluator:
+    """Measures one split.
+
+    widest: the most numbers that any layer gives for one example; with the stack's size it decides
+    how many examples go through at once. Sums are kept in float64 and divided last.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split,
+        per_example: Callable[[Tensor, Tensor], Tensor],
+        dtype: torch.dtype,
+        widest: int,
+    ) -> None:
+        self._dataset, self._split = dataset, split
+        self._per_example, self._dtype, self._widest = per_example, dtype, widest
+
+    @torch.no_grad()
+    def __call__(self, stack: Stack) -> dict[str, Tensor]:
+        """``{"loss": (K,)}``, and for classification ``{"accuracy": (K,)}`` beside it."""
+        count = len(self._split)
+        chunk = max(1, min(count, EVALUATION_ELEMENTS // (stack.size * self._widest)))
+        totals: dict[str, Tensor] = {}
+        for start in range(0, count, chunk):
+            inputs = self._split.inputs[start : start + chunk].unsqueeze(0)
+            targets = self._split.targets[start : start + chunk].unsqueeze(0)
+            outputs = stack(self._dataset.features(inputs, self._dtype)).to(self._dtype)
+            sums = {"loss": self._per_example(outputs, targets).double().sum(1)}
+            if self._dataset.task == "classification":
+                sums["accuracy"] = (outputs.argmax(-1) == targets).double().sum(1)
+            totals = {name: totals.get(name, 0) + value for name, value in sums.items()}
+        return {name: total / count for name, total in totals.items()}
