@@ -51,21 +51,21 @@ def to_members(x: Tensor, size: int) -> Tensor:
 
 
 def make_linear(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """W x + b, one batched product; a group's members are one wider layer."""
+    """W x + b, one batched product; a group's members are one wider layer.
+
+    W stands on the left, so that its gradient comes out in its own memory layout.
+    """
 
     def linear(x: Tensor, state: Pass) -> Tensor:
         weight = state.parameters[f"{name}.weight"]
         bias = state.parameters.get(f"{name}.bias")
         groups, batch = x.shape[:2]
-        members, out = state.size // groups, weight.shape[1]
-        wide = weight.reshape(groups, members * out, -1).mT
+        wide = weight.view(groups, -1, weight.shape[2])
         if bias is None:
-            y = torch.bmm(x, wide)
+            y = torch.bmm(wide, x.mT)
         else:
-            y = torch.baddbmm(bias.reshape(groups, 1, members * out), x, wide)
-        if members == 1:
-            return y
-        return y.view(groups, batch, members, out).transpose(1, 2).flatten(0, 1)
+            y = torch.baddbmm(bias.view(groups, -1, 1), wide, x.mT)
+        return y.view(state.size, -1, batch).mT
 
     return linear
 
