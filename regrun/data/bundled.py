@@ -22,6 +22,7 @@ from regrun.data.assemble import split_and_assemble
 from regrun.data.dataset import Dataset, Split
 from regrun.data.downloads import download_into
 from regrun.data.files import data_folders, download_folder
+from regrun.data.npz import read_arrays
 from regrun.errors import CorruptInputError
 
 CALIFORNIA_FILE = "california_housing.npz"
@@ -54,18 +55,15 @@ def load_digits(section: Digits) -> Dataset:
 
 
 def load_diabetes(section: Diabetes) -> Dataset:
-    """Features in their own units (years, mmHg, …), standardised unless the config says false.
+    """Ten measurements of each patient; the target, about 150 ± 77, stays in its own unit.
 
-    With ``standardize: false`` they are as scikit-learn's `load_diabetes` gives them by default,
-    each column centred and of norm 1 over all 442 patients: the scale of its Lasso examples. The
-    target, about 150 ± 77, stays in its own unit.
+    With ``standardize: false`` the features are as scikit-learn scales them: each column centred
+    and of norm 1 over all 442 patients, the scale of its Lasso examples.
     """
     from sklearn import datasets
 
-    own_scale = section.standardize is False
-    bunch = datasets.load_diabetes(scaled=own_scale)
-    notes = ["features as scaled by scikit-learn (norm 1 over all 442 rows)"] if own_scale else []
-    return _table(section, _numbers(bunch.data, bunch.target), bunch.feature_names, notes)
+    bunch = datasets.load_diabetes()
+    return _table(section, _numbers(bunch.data, bunch.target), bunch.feature_names)
 
 
 def load_breast_cancer(section: BreastCancer) -> Dataset:
@@ -104,12 +102,13 @@ def load_california_housing(section: CaliforniaHousing) -> Dataset:
         )
         download_into(folder, _fetch_california, by_hand)
         path = folder / CALIFORNIA_FILE
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            examples = _numbers(arrays["x"], arrays["y"])
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
-        raise CorruptInputError(f"{path}: {error}; delete it to download it again") from error
-    return _table(section, examples, CALIFORNIA_FEATURES)
+    arrays = read_arrays(path, ("x", "y"))
+    x, y = arrays.get("x"), arrays.get("y")
+    if x is None or y is None or x.shape != (len(y), len(CALIFORNIA_FEATURES)):
+        raise CorruptInputError(
+            f"{path}: needs x (N, 8) and y (N,); delete it to download it again"
+        )
+    return _table(section, _numbers(x, y), CALIFORNIA_FEATURES)
 
 
 def _fetch_california(folder: Path) -> None:
@@ -125,8 +124,6 @@ def _table(
     section: BundledDataset,
     examples: Split,
     feature_names: Any,
-    notes: list[str] | None = None,
-    *,
     class_names: Any = (),
 ) -> Dataset:
     return split_and_assemble(
@@ -138,7 +135,6 @@ def _table(
         standardize=True,
         feature_names=[str(name) for name in feature_names],
         class_names=[str(name) for name in class_names],
-        notes=notes or [],
     )
 
 

@@ -48,8 +48,10 @@ def encode(
     texts = [name for name in features if _is_text(table, name)]
     numbers = [name for name in features if name not in texts]
     tables = [table] if tested is None else [table, tested]
+    _check_empty(table, features)
     for each in tables:
-        _check_missing(section, each, features)
+        if section.missing == "refuse":
+            _check_missing(each, features)
         for name in numbers:
             _check_numbers(each, name)
 
@@ -218,21 +220,23 @@ def _check_numbers(table: Table, name: str) -> None:
         raise CorruptInputError(f'{table.place(infinite[0])}: column "{name}" is infinite')
 
 
-def _check_missing(section: CSV, table: Table, features: Sequence[str]) -> None:
-    empty = table.frame[list(features)].isna()
+def _check_empty(table: Table, features: Sequence[str]) -> None:
     for name in features:
-        if empty[name].all():
+        if table.frame[name].isna().all():
             raise ConfigError.at(
                 "dataset.ignore",
                 f'{table.path}: column "{name}" is empty; leave it out by ignore: [{name}]',
             )
-    if section.missing != "refuse" or not empty.to_numpy().any():
-        return
+
+
+def _check_missing(table: Table, features: Sequence[str]) -> None:
+    empty = table.frame[list(features)].isna()
     with_gaps = [name for name in features if empty[name].any()]
-    first = int(np.flatnonzero(empty[with_gaps[0]])[0])
-    raise ConfigError.at(
-        "dataset.missing",
-        f'refuse: column "{with_gaps[0]}" is empty at {table.place(first)} '
-        f"({int(empty.to_numpy().sum())} empty cells in {len(with_gaps)} columns); impute them by "
-        "mean, median or most_frequent",
-    )
+    if with_gaps:
+        first = int(np.flatnonzero(empty[with_gaps[0]])[0])
+        raise ConfigError.at(
+            "dataset.missing",
+            f'refuse: column "{with_gaps[0]}" is empty at {table.place(first)} '
+            f"({int(empty.to_numpy().sum())} empty cells in {len(with_gaps)} columns); impute them "
+            "by mean, median or most_frequent",
+        )

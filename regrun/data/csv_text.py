@@ -49,7 +49,6 @@ def read_table(path: Path, separator: str) -> Table:
         index_col=False,
         skipinitialspace=True,
         low_memory=False,
-        float_precision="round_trip",
     )
     return Table(path, frame, lines)
 

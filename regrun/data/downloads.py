@@ -6,7 +6,6 @@ import errno
 import http.client
 import socket
 import tempfile
-import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from regrun.errors import StorageError, UsageError
 SILENCE = 30.0
 """Seconds without an answer after which a download has failed."""
 
-_NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def download_into(folder: Path, fetch: Callable[[Path], object], by_hand: str) -> None:
@@ -29,19 +28,24 @@ def download_into(folder: Path, fetch: Callable[[Path], object], by_hand: str) -
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-            with _patience(SILENCE):
-                fetch(Path(scratch))
+            _fetch(fetch, Path(scratch), by_hand)
             for file in sorted(Path(scratch).rglob("*")):
                 target = folder / file.relative_to(scratch)
                 if file.is_dir():
                     target.mkdir(exist_ok=True)
                 else:
                     file.replace(target)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, RuntimeError) as error:
-        raise UsageError(f"the download failed: {_reason(error)}\n{by_hand}") from error
     except OSError as error:
-        if error.errno in _NO_STORAGE:
-            raise StorageError(f"{folder}: cannot hold the download: {error.strerror}") from error
+        raise StorageError(f"{folder}: cannot hold the download: {error.strerror}") from error
+
+
+def _fetch(fetch: Callable[[Path], object], scratch: Path, by_hand: str) -> None:
+    try:
+        with _patience(SILENCE):
+            fetch(scratch)
+    except (OSError, http.client.HTTPException, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in _NO_STORAGE:
+            raise
         raise UsageError(f"the download failed: {_reason(error)}\n{by_hand}") from error
 
 

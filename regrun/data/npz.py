@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,19 @@ WHOLE = {"x", "y"}
 PARTS = {"x_train", "y_train", "x_test", "y_test"}
 VALIDATION = {"x_val", "y_val"}
 
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    SyntaxError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy and zipfile raise on archives that are cut, altered, encrypted or none at all."""
+
 
 def load_npz(section: NPZ, base: Path | None = None) -> Dataset:
     """Takes x of any shape (N, …): uint8 with 3 or 4 axes are images, all else float64 features.
@@ -32,7 +46,7 @@ def load_npz(section: NPZ, base: Path | None = None) -> Dataset:
     arrays, CorruptInputError for arrays that do not fit together or are not finite.
     """
     path = find_file(section.path, "path", base)
-    arrays = _read(path)
+    arrays = read_arrays(path, WHOLE | PARTS | VALIDATION)
     names = set(arrays)
     if names >= WHOLE:
         train, others = ("x", "y"), []
@@ -42,8 +56,8 @@ def load_npz(section: NPZ, base: Path | None = None) -> Dataset:
     else:
         raise ConfigError.at(
             "dataset.path",
-            f"{path}: holds {', '.join(sorted(names)) or 'nothing'}; needs x_train, y_train, "
-            "x_test and y_test, or x and y",
+            f"{path}: holds {', '.join(sorted(names)) or 'none'} of what it needs: "
+            "x_train, y_train, x_test and y_test, or x and y",
         )
     pairs = [train, *others]
     inputs = [_inputs(path, x, arrays[x]) for x, _ in pairs]
@@ -76,28 +90,31 @@ def load_npz(section: NPZ, base: Path | None = None) -> Dataset:
     )
 
 
-def _read(path: Path) -> dict[str, Array]:
-    name = ""
+def read_arrays(path: Path, wanted: Collection[str]) -> dict[str, Array]:
+    """Those of the ``wanted`` arrays that an archive holds.
+
+    Raises CorruptInputError for anything that is no archive of plain arrays; objects would have to
+    be unpickled, which could execute anything, and never are.
+    """
+    name = "its list of arrays"
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ConfigError.at("dataset.path", f"{path}: one array; needs an archive (np.savez)")
+            raise CorruptInputError(f"{path}: one array, not an archive (np.savez) of named ones")
         with archive:
             arrays = {}
             for name in archive.files:
-                if name in WHOLE | PARTS | VALIDATION:
+                if name in wanted:
                     arrays[name] = archive[name]
-            return arrays or dict.fromkeys(archive.files, np.empty(0))
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error) and name:
-            raise ConfigError.at(
-                "dataset.path",
-                f"{path}: {name} holds Python objects (a pickle), which are never loaded; save "
-                "numbers",
-            ) from error
-        raise CorruptInputError(f"{path}: not a readable npz archive: {error}") from error
     except MemoryError as error:
         raise CorruptInputError(f"{path}: {name} declares more than the memory holds") from error
+    except _DAMAGE as error:
+        reason = "Python objects (a pickle)" if "allow_pickle" in str(error) else str(error)
+        raise CorruptInputError(f"{path}: {name} cannot be read as numbers: {reason}") from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise CorruptInputError(f"{path}: {name} is not an array")
+    return arrays
 
 
 def _inputs(path: Path, name: str, array: Array) -> Array:

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from regrun.errors import ConfigError, CorruptInputError, RegrunError
+
+X = np.random.default_rng(0).normal(size=(40, 3))
+Y = X.sum(1)
+LABELS = np.arange(40) % 4 - 1
+
+
+@pytest.fixture
+def save(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def save(**arrays):
+        np.savez(tmp_path / "a.npz", **arrays)
+        return "a.npz"
+
+    return save
+
+
+def parts(x, y, **others):
+    return {"x_train": x[:30], "y_train": y[:30], "x_test": x[30:], "y_test": y[30:], **others}
+
+
+def test_given_parts_are_used_as_they_are(load, save):
+    data = load(name="npz", path=save(**parts(X, Y)), standardize=False)
+    assert (data.task, data.num_outputs, data.input_shape) == ("regression", 1, (3,))
+    np.testing.assert_array_equal(data.train.inputs, X[:30])
+    np.testing.assert_array_equal(data.test.targets[:, 0], Y[30:])
+
+
+def test_one_array_is_split(load, save):
+    data = load(name="npz", path=save(x=X, y=Y), test=10, validation=5, standardize=False)
+    assert (len(data.train), len(data.validation), len(data.test)) == (25, 5, 10)
+    found = torch.cat([data.train.targets, data.validation.targets, data.test.targets])
+    np.testing.assert_array_equal(np.sort(found[:, 0]), np.sort(Y))
+
+
+def test_a_validation_set_of_its_own_is_used_unless_one_is_held_out(load, save):
+    path = save(**parts(X, Y, x_val=X[:7], y_val=Y[:7]))
+    own = load(name="npz", path=path, standardize=False)
+    np.testing.assert_array_equal(own.validation.inputs, X[:7])
+    assert len(own.train) == 30
+    held = load(name="npz", path=path, validation=4)
+    assert (len(held.train), len(held.validation)) == (26, 4)
+
+
+def test_all_parts_are_standardised_by_the_training_examples(load, save):
+    data = load(name="npz", path=save(**parts(X, Y, x_val=X[:7], y_val=Y[:7])))
+    for part, raw in ((data.train, X[:30]), (data.validation, X[:7]), (data.test, X[30:])):
+        expected = (raw - X[:30].mean(0)) / X[:30].std(0)
+        np.testing.assert_allclose(part.inputs, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "names"),
+    [
+        (LABELS, "classification", ("-1", "0", "1", "2")),
+        (LABELS[:, None].astype(np.uint8), "classification", ("0", "1", "2", "255")),
+        (LABELS > 0, "classification", ("False", "True")),
+        (np.array(["no", "yes"])[np.arange(40) % 2], "classification", ("no", "yes")),
+        (LABELS.astype(float), "regression", ()),
+        (np.stack([LABELS, LABELS], 1), "regression", ()),
+    ],
+    ids=["integers", "a column of bytes", "booleans", "text", "floats", "two columns"],
+)
+def test_the_task_is_inferred_from_the_targets(load, save, y, task, names):
+    data = load(name="npz", path=save(**parts(X, y)))
+    assert (data.task, data.class_names) == (task, names)
+    if task == "classification":
+        values = np.array([str(value) for value in y.reshape(40).tolist()])
+        assert [names[i] for i in data.train.targets] == values[:30].tolist()
+        assert [names[i] for i in data.test.targets] == values[30:].tolist()
+    else:
+        assert data.num_outputs == (1 if y.ndim == 1 else 2)
+
+
+def test_whole_floats_can_be_made_classes_and_integers_numbers(load, save):
+    path = save(**parts(X, LABELS.astype(float)))
+    assert load(name="npz", path=path, task="classification").num_outputs == 4
+    path = save(**parts(X, LABELS))
+    assert load(name="npz", path=path, task="regression").train.targets.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((40, 5, 6), (1, 5, 6)),
+        ((40, 1, 5, 6), (1, 5, 6)),
+        ((40, 3, 5, 6), (3, 5, 6)),
+        ((40, 5, 6, 3), (3, 5, 6)),
+        ((40, 5, 6, 1), (1, 5, 6)),
+        ((40, 2, 5, 6), (2, 5, 6)),
+    ],
+)
+def test_bytes_of_three_or_four_axes_are_images(load, save, shape, expected):
+    x = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    data = load(name="npz", path=save(**parts(x, LABELS)))
+    assert data.input_shape == expected
+    assert data.train.inputs.dtype == torch.uint8
+    assert data.pixel_mean is None
+    channels_last = shape[1] == 5 and len(shape) == 4
+    first = x[0].transpose(2, 0, 1) if channels_last else x[0].reshape(expected)
+    np.testing.assert_array_equal(data.train.inputs[0], first)
+
+
+def test_images_are_standardised_by_the_training_pixels_on_demand(load, save):
+    x = np.random.default_rng(0).integers(0, 256, (40, 3, 4, 4), dtype=np.uint8)
+    data = load(name="npz", path=save(**parts(x, LABELS)), standardize=True)
+    np.testing.assert_allclose(data.pixel_mean, (x[:30] / 255).mean((0, 2, 3)))
+
+
+def with_(array, index, value):
+    changed = array.astype(np.result_type(array, type(value)))
+    changed[index] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("arrays", "keys", "error", "message"),
+    [
+        ({"a": X}, {}, ConfigError, "dataset.path: a.npz: holds none of what it needs"),
+        ({"x": X, "y_train": Y}, {}, ConfigError, "dataset.path: a.npz: holds x, y_train of what"),
+        (
+            {"x": X, "y": Y[:9]},
+            {},
+            CorruptInputError,
+            "a.npz: x holds 40 examples, y has shape (9,)",
+        ),
+        ({"x": X, "y": np.float64(3)}, {}, CorruptInputError, "a.npz: x holds 40 examples, y has"),
+        ({"x": X[:0], "y": Y[:0]}, {}, CorruptInputError, "a.npz: x is empty, of shape (0, 3)"),
+        (
+            {"x": X.astype(object), "y": Y},
+            {},
+            CorruptInputError,
+            "a.npz: x cannot be read as numbers",
+        ),
+        (
+            {"x": X, "y": Y.astype(object)},
+            {},
+            CorruptInputError,
+            "a.npz: y cannot be read as numbers",
+        ),
+        ({"x": X.astype(str), "y": Y}, {}, CorruptInputError, "a.npz: x holds <U"),
+        ({"x": X + 1j, "y": Y}, {}, CorruptInputError, "a.npz: x holds complex128, not numbers"),
+        ({"x": with_(X, (7, 2), np.nan), "y": Y}, {}, CorruptInputError, "a.npz: x[7, 2] is nan"),
+        ({"x": with_(X, (7, 2), np.inf), "y": Y}, {}, CorruptInputError, "a.npz: x[7, 2] is inf"),
+        ({"x": X, "y": with_(Y, 5, -np.inf)}, {}, CorruptInputError, "a.npz: y[5] is -inf"),
+        ({"x": X, "y": Y[:, None, None]}, {}, CorruptInputError, "a.npz: y has shape (40, 1, 1)"),
+        (
+            parts(X, Y) | {"x_test": X[30:, :2]},
+            {},
+            CorruptInputError,
+            "a.npz: x_test holds examples of shape (2,), float64; x_train of (3,), float64",
+        ),
+        (
+            parts(X, LABELS) | {"y_test": LABELS[30:] + 9},
+            {},
+            CorruptInputError,
+            "a.npz: y_test[0] is 10, a class that y_train does not have",
+        ),
+        (
+            {"x": X, "y": Y},
+            {"task": "classification"},
+            ConfigError,
+            "dataset.task: classification: y[0] is ",
+        ),
+        (
+            {"x": X, "y": np.stack([Y, Y], 1)},
+            {"task": "classification"},
+            ConfigError,
+            "dataset.task: classification: y has shape (40, 2), not (N,)",
+        ),
+        (
+            {"x": X, "y": np.array(["a", "b"] * 20)},
+            {"task": "regression"},
+            ConfigError,
+            "dataset.task: regression: y holds <U1, not numbers",
+        ),
+        ({"x": X, "y": LABELS * 0}, {}, ConfigError, "dataset.path: a.npz: y is 0 everywhere"),
+        (
+            {"x": X, "y": Y},
+            {"test": 40},
+            ConfigError,
+            "dataset.test: 40: only 40 training examples",
+        ),
+        ({"x": X, "y": Y}, {"path": "b.npz"}, ConfigError, "dataset.path: b.npz: no such file"),
+    ],
+)
+def test_bad_arrays_and_keys_are_refused_by_name(load, save, arrays, keys, error, message):
+    with pytest.raises(error) as caught:
+        load(**{"name": "npz", "path": save(**arrays), **keys})
+    assert str(caught.value).startswith(message)
+
+
+def archive_with(member: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x.npy", member)
+        archive.writestr("y.npy", member)
+    return buffer.getvalue()
+
+
+def huge() -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": "<f8", "fortran_order": False, "shape": (2**50, 3)}
+    )
+    return buffer.getvalue()
+
+
+def single() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, X)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x", b"PK\x03\x04", single(), archive_with(b"text"), archive_with(huge())],
+    ids=["empty", "a letter", "a zip's first bytes", "one array", "no arrays", "too large"],
+)
+def test_files_that_are_no_archive_of_arrays_are_named(load, tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(CorruptInputError) as caught:
+        load(name="npz", path=str(tmp_path / "a.npz"))
+    assert str(caught.value).startswith(f"{tmp_path / 'a.npz'}: ")
+
+
+def test_cut_and_altered_archives_never_end_in_a_traceback(load, save, tmp_path):
+    whole = bytearray((tmp_path / save(x=X, y=LABELS)).read_bytes())
+    generator = np.random.default_rng(0)
+    refused = 0
+    for trial in range(300):
+        damaged = whole[: generator.integers(len(whole))] if trial % 2 else bytearray(whole)
+        if not trial % 2:
+            damaged[generator.integers(len(whole))] ^= 1 << generator.integers(8)
+        (tmp_path / "a.npz").write_bytes(damaged)
+        try:
+            load(name="npz", path="a.npz")
+        except RegrunError:
+            refused += 1
+    assert refused > 150
