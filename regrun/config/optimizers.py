@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from regrun.config.base import (
     WEIGHT_ONLY,
@@ -50,6 +50,16 @@ class SGD(OptimizerSection):
     momentum: Fraction = 0.0
     dampening: Rate = 0.0
     nesterov: bool = False
+    """Nesterov's momentum; needs momentum above 0 and no dampening, as in torch."""
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> SGD:
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+            raise ValueError(
+                f"nesterov: true with momentum {self.momentum:g} and dampening "
+                f"{self.dampening:g}; it needs momentum above 0 and dampening 0"
+            )
+        return self
 
 
 Betas = Annotated[tuple[Fraction, Fraction], Strict(False)]
@@ -97,7 +107,7 @@ Optimizer = Annotated[SGD | Adam | AdamW | RMSprop | Adagrad, Field(discriminato
 
 
 class ScheduleSection(Section):
-    """Keys that every schedule has. A schedule is a multiplier of the learning rate, step by step."""
+    """Keys that every schedule has. A schedule multiplies the learning rate, step by step."""
 
     warmup_epochs: NonNegative = 0.0
     """Linear warm-up: over these epochs the multiplier rises from `warmup_start` to 1, and the

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from regrun.config.optimizers import Constant, Cosine, StepDecay
+from regrun.optim.schedules import (
+    always_one,
+    multipliers,
+    multipliers_at,
+    stacked_multipliers,
+)
+
+EPOCHS, PER_EPOCH = 7, 4
+
+
+def stepped(make_scheduler, count=EPOCHS * PER_EPOCH):
+    """Multipliers of one of torch's schedulers that is stepped once per step."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    scheduler = make_scheduler(optimizer)
+    seen = []
+    for _ in range(count):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return np.array(seen)
+
+
+def with_warmup(steps, start, rest):
+    def make(optimizer):
+        rise = lr_scheduler.LinearLR(optimizer, start_factor=start, total_iters=steps)
+        return lr_scheduler.SequentialLR(optimizer, [rise, rest(optimizer)], milestones=[steps])
+
+    return make
+
+
+def test_constant_is_one_everywhere():
+    schedule = Constant(type="constant")
+    assert np.array_equal(multipliers(schedule, EPOCHS, PER_EPOCH), np.ones(EPOCHS * PER_EPOCH))
+    assert always_one(schedule)
+    assert not always_one(Constant(type="constant", warmup_epochs=1.0))
+
+
+def test_step_equals_torch():
+    schedule = StepDecay(type="step", step_size=2, gamma=0.3)
+    theirs = stepped(lambda o: lr_scheduler.StepLR(o, step_size=2 * PER_EPOCH, gamma=0.3))
+    np.testing.assert_allclose(multipliers(schedule, EPOCHS, PER_EPOCH), theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.2])
+def test_cosine_equals_torch(least):
+    schedule = Cosine(type="cosine", min_factor=least)
+    total = EPOCHS * PER_EPOCH
+    theirs = stepped(lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=total, eta_min=least))
+    np.testing.assert_allclose(multipliers(schedule, EPOCHS, PER_EPOCH), theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rest"),
+    [
+        (
+            Constant(type="constant", warmup_epochs=1.5, warmup_start=0.1),
+            lambda o: lr_scheduler.ConstantLR(o, factor=1.0),
+        ),
+        (
+            StepDecay(type="step", step_size=2, gamma=0.5, warmup_epochs=1.5, warmup_start=0.1),
+            lambda o: lr_scheduler.StepLR(o, step_size=2 * PER_EPOCH, gamma=0.5),
+        ),
+        (
+            Cosine(type="cosine", warmup_epochs=1.5, warmup_start=0.1),
+            lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=EPOCHS * PER_EPOCH - 6),
+        ),
+    ],
+)
+def test_warm_up_equals_torch(schedule, rest):
+    theirs = stepped(with_warmup(6, 0.1, rest))
+    ours = multipliers(schedule, EPOCHS, PER_EPOCH)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_warm_up_starts_at_zero_by_default_and_ends_at_one():
+    ours = multipliers(Constant(type="constant", warmup_epochs=2.0), 3, 2)
+    np.testing.assert_allclose(ours, [0, 0.25, 0.5, 0.75, 1, 1])
+
+
+def test_a_warm_up_longer_than_the_run_is_all_rise():
+    ours = multipliers(Cosine(type="cosine", warmup_epochs=10.0), 2, 2)
+    np.testing.assert_allclose(ours, np.arange(4) / 20)
+
+
+def test_any_piece_of_the_run_has_the_multipliers_of_the_whole():
+    schedule = Cosine(type="cosine", min_factor=0.1, warmup_epochs=2.0)
+    piece = multipliers_at(schedule, np.arange(5, 20), EPOCHS, PER_EPOCH)
+    assert np.array_equal(piece, multipliers(schedule, EPOCHS, PER_EPOCH)[5:20])
+
+
+def test_a_stack_has_a_column_per_member():
+    schedules = [Cosine(type="cosine"), Constant(type="constant"), Cosine(type="cosine")]
+    stacked = stacked_multipliers(schedules, np.arange(8), 2, 4)
+    assert stacked.shape == (8, 3)
+    for column, schedule in zip(stacked.T, schedules, strict=True):
+        assert np.array_equal(column, multipliers(schedule, 2, 4))

@@ -1,0 +1,36 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regrun.optim.tiles import Layout, tile_entries
+
+
+@given(
+    shape=st.tuples(st.integers(1, 7), st.integers(1, 9), st.integers(1, 5)),
+    limit=st.integers(1, 400),
+)
+def test_pieces_cover_every_entry_once_and_know_their_members(shape, limit):
+    layout = Layout.of(shape, limit)
+    tensor = torch.zeros(shape)
+    numbers = torch.arange(1.0, shape[0] + 1)
+    pieces = layout.cut(tensor)
+    assert len(pieces) == len(layout.members)
+    for piece, number in zip(pieces, layout.numbers(numbers), strict=True):
+        assert piece.numel() <= limit
+        piece += number
+    assert torch.equal(tensor, numbers.view(-1, 1, 1).expand(shape))
+
+
+def test_a_small_parameter_is_not_cut():
+    tensor = torch.randn(3, 4, 5)
+    assert Layout.of(tensor.shape, 60).cut(tensor) == (tensor,)
+
+
+def test_a_gradient_that_is_not_contiguous_is_cut_in_the_order_of_the_parameter():
+    layout = Layout.of((2, 3, 4), 4)
+    gradient = torch.randn(2, 4, 3).transpose(1, 2)
+    assert torch.equal(torch.cat([*layout.cut(gradient)]), gradient.flatten())
+
+
+def test_tiles_shrink_with_the_size_of_an_entry():
+    assert tile_entries(torch.zeros(1)) == 2 * tile_entries(torch.zeros(1, dtype=torch.float64))
