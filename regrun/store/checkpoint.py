@@ -1,0 +1,139 @@
+"""What a resume needs, safe against a kill at any moment and against later damage.
+
+A generation is one safetensors file: the tensors, and the rest of the state as JSON in its
+header. Its name holds its number and the checksum of all its bytes, so nothing in it can change
+unnoticed. Two generations are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from regrun.errors import CorruptInputError
+from regrun.store.atomic import (
+    make_directory,
+    read_bytes,
+    remove_stale_temporaries,
+    storage_errors,
+    write_atomic,
+)
+from regrun.store.weights import decode, to_portable
+
+_NAME = re.compile(r"(\d{8})-([0-9a-f]{32})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state that was read back."""
+
+    tensors: dict[str, Tensor]
+    """On the CPU."""
+    state: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+    """What the user should know: newer generations that were damaged and passed over."""
+
+
+class CheckpointStore:
+    """The generations in one directory; one writer at a time (`regrun.store.lock`)."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._last_good: Path | None = None
+
+    def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a new generation, then drop all but it and the last good one before it.
+
+        ``state`` is anything JSON can hold; floats come back bit for bit, NaN and infinities
+        included, tuples as lists. Flush the metrics first: a resume cuts them back to the
+        checkpoint, but cannot bring back what was never written. Raises `StorageError`; the
+        earlier generations are then still there.
+        """
+        make_directory(self._directory)
+        data = save(to_portable(tensors), {"state": json.dumps(state)})
+        earlier = self._generations()
+        number = _number(earlier[0]) + 1 if earlier else 1
+        path = self._directory / f"{number:08d}-{_checksum(data)}.safetensors"
+        write_atomic(path, data)
+        if self._last_good is None:
+            remove_stale_temporaries(self._directory)
+            self._last_good = next(filter(_is_whole, earlier), None)
+        kept = self._last_good
+        self._remove(old for old in earlier if old != kept)
+        self._last_good = path
+
+    def load(self) -> Checkpoint | None:
+        """The newest generation that is whole; None when none was ever completed.
+
+        Raises `CorruptInputError` when there are generations and all are damaged,
+        `StorageError`.
+        """
+        warnings: list[str] = []
+        for path in self._generations():
+            try:
+                tensors, state = _read(path)
+            except CorruptInputError as error:
+                warnings.append(f"{error}; using the checkpoint before it")
+                continue
+            self._last_good = path
+            return Checkpoint(tensors, state, tuple(warnings))
+        if warnings:
+            raise CorruptInputError(
+                f"{self._directory}: all {len(warnings)} checkpoints are damaged; "
+                "the run can only be started again"
+            )
+        return None
+
+    def clear(self) -> None:
+        """Remove everything: the run has ended. Raises `StorageError`."""
+        if self._directory.is_dir():
+            remove_stale_temporaries(self._directory)
+            self._remove(self._generations())
+            with storage_errors(self._directory, "removed"):
+                if not any(self._directory.iterdir()):
+                    self._directory.rmdir()
+
+    def _generations(self) -> list[Path]:
+        """Newest first."""
+        if not self._directory.is_dir():
+            return []
+        with storage_errors(self._directory, "read"):
+            found = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
+        return sorted(found, reverse=True)
+
+    def _remove(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            with storage_errors(path, "removed"):
+                path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    data = read_bytes(path)
+    if not _matches(path, data):
+        raise CorruptInputError(f"{path}: damaged: its checksum does not match")
+    tensors, metadata = decode(path, data)
+    return tensors, json.loads(metadata["state"])
+
+
+def _is_whole(path: Path) -> bool:
+    return _matches(path, read_bytes(path))
+
+
+def _matches(path: Path, data: bytes) -> bool:
+    return path.name == f"{path.name[:8]}-{_checksum(data)}.safetensors"
+
+
+def _number(path: Path) -> int:
+    return int(path.name[:8])
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

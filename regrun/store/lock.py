@@ -1,0 +1,98 @@
+"""One writer at a time: a lock that the kernel releases when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from regrun.errors import UsageError
+from regrun.store.atomic import process_is_alive, storage_errors
+
+_NAME = ".lock"
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Hold ``directory`` for this process during the block.
+
+    The lock goes with the process, however it ends (children made by fork share it). Not reliable
+    on network file systems. Raises `UsageError` saying who holds it, `StorageError` when the lock
+    file cannot be written.
+    """
+    path = directory / _NAME
+    with storage_errors(path, "locked"):
+        descriptor = _acquire(path)
+    try:
+        yield
+    finally:
+        # Removed while it is still held, so that no one can be left holding a file that is gone.
+        with suppress(OSError):
+            path.unlink()
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def holder(directory: Path) -> str | None:
+    """Who holds ``directory``, in words; None when no living process does."""
+    try:
+        found = _parse((directory / _NAME).read_bytes())
+    except OSError:
+        return None
+    if not found or (found["host"] == socket.gethostname() and not process_is_alive(found["pid"])):
+        return None
+    return _describe(found)
+
+
+def _acquire(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still_there(descriptor, path):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, _own_mark())
+                return descriptor
+        except BlockingIOError:
+            who = _describe(_parse(os.pread(descriptor, 4096, 0)))
+            os.close(descriptor)
+            raise UsageError(
+                f"{path.parent} is in use by {who}; only one process may write to it"
+            ) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_still_there(descriptor: int, path: Path) -> bool:
+    """Whether the locked file is the one at ``path``: its former holder may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _own_mark() -> bytes:
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode()
+
+
+def _parse(mark: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(mark)
+        return {"pid": int(found["pid"]), "host": str(found["host"]), "since": str(found["since"])}
+    except (ValueError, KeyError, TypeError):  # its holder is just writing it
+        return {}
+
+
+def _describe(found: dict[str, Any]) -> str:
+    if not found:
+        return "another process"
+    return f"process {found['pid']} on {found['host']} since {found['since']}"

@@ -1,0 +1,105 @@
+"""``metrics.jsonl``: a line of JSON per evaluation.
+
+A line counts once its newline is there; a torn last line, left by a kill, is dropped when
+reading. Numbers that are not finite are null: that a run diverged is told by its summary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regrun.errors import CorruptInputError
+from regrun.store import strict_json
+from regrun.store.atomic import append, read_bytes, write_atomic
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Row = dict[str, Any]
+"""``{"epoch": 1, "step": 4, "train/loss": 0.5, …}``; None where the number was not finite."""
+
+
+class MetricsWriter:
+    """Collects rows and appends them to the file in one write per flush."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: list[str] = []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a row; it is in the file after the next `flush`."""
+        self._lines.append(strict_json.dumps(row))
+
+    def flush(self) -> None:
+        """Append what was added. Raises `StorageError`; the rows are then kept for another try."""
+        if self._lines:
+            append(self._path, ("\n".join(self._lines) + "\n").encode())
+            self._lines.clear()
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """All rows in order; none when there is no file.
+
+    Raises `CorruptInputError` with file and line.
+    """
+    return _parse(path, _lines(_read(path)))
+
+
+def truncate_after(path: Path, step: int) -> list[Row]:
+    """Drop the rows after ``step``, and a torn last line; return the rows that stay.
+
+    Raises `CorruptInputError`, `StorageError`.
+    """
+    data = _read(path)
+    lines = _lines(data)
+    rows = _parse(path, lines)
+    kept = [index for index, row in enumerate(rows) if row["step"] <= step]
+    remaining = b"".join(lines[index] + b"\n" for index in kept)
+    if remaining != data:
+        write_atomic(path, remaining)
+    return [rows[index] for index in kept]
+
+
+def metrics_frame(rows: Sequence[Row]) -> DataFrame:
+    """A DataFrame: a line per evaluation, a column per metric."""
+    import pandas
+
+    return pandas.DataFrame(list(rows))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except FileNotFoundError:
+        return b""
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return data.split(b"\n")[:-1]
+
+
+def _parse(path: Path, lines: list[bytes]) -> list[Row]:
+    try:
+        rows = json.loads(b"[" + b",".join(lines) + b"]")  # one call is far faster than one a line
+    except (ValueError, RecursionError):
+        rows = []
+    if len(rows) == len(lines) and all(_is_row(row) for row in rows):
+        return rows  # type: ignore[no-any-return]
+    return [_parse_line(path, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _parse_line(path: Path, number: int, line: bytes) -> Row:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CorruptInputError(f"{path}:{number}: not a line of JSON: {error}") from error
+    if not _is_row(row):
+        raise CorruptInputError(f"{path}:{number}: not an evaluation: it has no integer step")
+    return row  # type: ignore[no-any-return]
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, dict) and type(row.get("step")) is int

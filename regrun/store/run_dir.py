@@ -1,0 +1,120 @@
+"""Where things lie in a run directory, and how one is claimed.
+
+    <runs-dir>/<name>/<run-id>/              a run
+    <runs-dir>/<name>/<sweep-id>/<run-id>/   a run of a sweep
+        config.yaml  metrics.jsonl  summary.json  weights.safetensors  log.txt
+        checkpoints/  train/  test/  val/
+
+A run directory without ``summary.json`` is unfinished: running, or interrupted.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from regrun.errors import UsageError
+from regrun.store.atomic import make_directory, storage_errors
+
+CONFIG = "config.yaml"
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+EVENT_FOLDERS = ("train", "test", "val")
+"""TensorBoard sub-runs: one per part of the data, so that their curves share a chart."""
+
+_LONGEST_LABEL = 60
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config; `regrun train` on it alone gives the same run."""
+        return self.path / CONFIG
+
+    @property
+    def metrics(self) -> Path:
+        """A line per evaluation: the truth."""
+        return self.path / METRICS
+
+    @property
+    def summary(self) -> Path:
+        """Written last: it is there when the run has ended."""
+        return self.path / SUMMARY
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights."""
+        return self.path / "weights.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What a resume needs."""
+        return self.path / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        """Messages and errors of the run."""
+        return self.path / "log.txt"
+
+    @property
+    def event_folders(self) -> tuple[Path, ...]:
+        """Where TensorBoard's files may lie: the run's own directory, then its sub-runs."""
+        return (self.path, *(self.path / name for name in EVENT_FOLDERS))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end, a good or a bad one."""
+        return self.summary.exists()
+
+
+def experiment_dir(runs_dir: Path, name: str) -> Path:
+    """The folder of all runs called ``name``; not created here.
+
+    Raises `UsageError` for a name, or a symbolic link, that leads out of ``runs_dir``.
+    """
+    directory = runs_dir / name
+    try:
+        inside = directory.resolve().parent == runs_dir.resolve() and directory.name == name
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL character, a loop of links
+        inside = False
+    if not inside:
+        raise UsageError(f"{name[:100]!r} is not a folder directly below {runs_dir}")
+    return directory
+
+
+def claim_run_dir(parent: Path, label: str = "seed0") -> Path:
+    """Create a new directory ``<parent>/<label>-<6 random characters>`` and return it.
+
+    Creating it is the claim: of any number of processes exactly one gets each directory.
+    Whatever ``label`` holds, the directory lies directly in ``parent``. Raises `StorageError`.
+    """
+    make_directory(parent)
+    safe = safe_label(label)
+    while True:
+        directory = parent / f"{safe}-{_random_suffix()}"
+        with storage_errors(directory, "created"):
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                continue
+            return directory
+
+
+def safe_label(label: str) -> str:
+    """``label`` as part of a file name on any system: at most 60 of ``A-Za-z0-9._=,+-``."""
+    safe = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", label).lstrip("._=,+-")[:_LONGEST_LABEL]
+    safe = safe.rstrip("._=,+-") or "run"
+    return f"run-{safe}" if _RESERVED.fullmatch(safe) else safe
+
+
+def _random_suffix() -> str:
+    return base64.b32encode(os.urandom(5))[:6].decode().lower()

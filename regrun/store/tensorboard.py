@@ -1,0 +1,277 @@
+"""TensorBoard's event files, written from rows of metrics.
+
+``train/loss`` becomes the tag ``loss`` of the sub-run ``train/`` (so with ``test/`` and ``val/``):
+equal tags of several runs share a chart. All other metrics, and the hyper-parameters, belong to
+the run's own directory.
+
+tensorboardX gives the messages and the checksums; its writers are not used, because they start
+threads that block for ever on a full disk, keep files open, and overwrite a file that was opened
+within the same second. Points are collected here and appended in one write per file and flush.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from regrun.store.atomic import append, make_directory, storage_errors
+from regrun.store.metrics import read_metrics
+from regrun.store.run_dir import EVENT_FOLDERS, RunDir
+
+Hparams = Mapping[str, object]
+"""Flat: ``{"optimizer.lr": 0.1, …}``. None is left out; what is no scalar is shown as JSON."""
+Outcome = Literal["success", "failure"]
+
+_NOT_CURVES = ("epoch", "step")
+_PATTERN = "events.out.tfevents.*"
+
+
+class EventFiles:
+    """The event files of one run: its own directory's and those of its sub-runs.
+
+    No Experiment summary is written: TensorBoard shows one arbitrary run's and hides every run
+    with other columns. Without any, it gathers the columns of the HParams tab from all runs.
+    """
+
+    def __init__(self, directory: Path, hparams: Hparams, started: float | None = None) -> None:
+        """Nothing is written before the first flush. ``started``: seconds since 1970."""
+        self._own = _EventFile(directory)
+        self._sub_runs = {name: _EventFile(directory / name) for name in EVENT_FOLDERS}
+        self._plans: dict[tuple[str, ...], list[_Points]] = {}
+        self._own.take(_session_start(hparams, started or time.time()))
+
+    def add(self, row: Mapping[str, Any], wall_time: float) -> None:
+        """Take the points of an evaluation; null is drawn as NaN."""
+        names = tuple(row)
+        plan = self._plans.get(names)
+        if plan is None:
+            plan = self._plans[names] = self._plan(names)
+        step = row["step"]
+        for points in plan:
+            points.event.step = step
+            points.event.wall_time = wall_time
+            for name, slot in points.slots:
+                value = row[name]
+                slot.simple_value = math.nan if value is None else value
+            points.file.take(points.event)
+
+    def end(self, outcome: Outcome) -> None:
+        """Take the end of the run, for the HParams tab."""
+        self._own.take(_session_end(outcome, time.time()))
+
+    def flush(self) -> None:
+        """Append what was taken. Raises `StorageError`."""
+        for file in (self._own, *self._sub_runs.values()):
+            file.flush()
+
+    def _plan(self, names: tuple[str, ...]) -> list[_Points]:
+        tags: dict[str, list[tuple[str, str]]] = {}
+        for name in names:
+            folder, _, tag = name.partition("/")
+            if folder in self._sub_runs:
+                tags.setdefault(folder, []).append((name, tag))
+            elif name not in _NOT_CURVES:
+                tags.setdefault("", []).append((name, name))
+        return [
+            _Points.prepare(self._sub_runs.get(folder, self._own), named)
+            for folder, named in tags.items()
+        ]
+
+
+def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
+    """Write the event files anew from ``metrics.jsonl``; the old ones are emptied, never read.
+
+    When each point was measured is not stored, so the points are spread evenly between the
+    writing of the config and of the last row. Returns the new files, to which a resumed run goes
+    on appending. Raises `CorruptInputError`, `StorageError`.
+    """
+    rows = read_metrics(run.metrics)
+    old = [path for folder in run.event_folders for path in folder.glob(_PATTERN)]
+    times = _spread_times(run, len(rows))
+    files = EventFiles(run.path, hparams, started=next(times))
+    for row, wall_time in zip(rows, times, strict=True):
+        files.add(row, wall_time)
+    files.flush()
+    for path in old:
+        _retire(path)
+    return files
+
+
+def flat_hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """A config's settings by dotted path, as overrides name them; ``sweep`` and ``name`` left out.
+
+    Lists of sections are numbered (``penalty.0.strength``), other lists stay whole.
+    """
+    flat: dict[str, object] = {}
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if path in ("name", "sweep"):
+            continue
+        if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            value = {str(index): section for index, section in enumerate(value)}
+        if isinstance(value, Mapping):
+            flat.update(flat_hparams(value, f"{path}."))
+        else:
+            flat[path] = value
+    return flat
+
+
+class _EventFile:
+    """One event file; it comes into being with the first flush that has something to write."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._path: Path | None = None
+        self._events: list[bytes] = []
+
+    def take(self, event: Any) -> None:
+        self._events.append(event.SerializeToString())
+
+    def flush(self) -> None:
+        if not self._events:
+            return
+        if self._path is None:
+            make_directory(self._directory)
+            self._path = _unused_name(self._directory)
+            self._events[:0] = [event.SerializeToString() for event in _opening_events()]
+        append(self._path, _records(self._events))
+        self._events.clear()
+
+
+@dataclass(frozen=True)
+class _Points:
+    """The points of one evaluation that share a file.
+
+    The message is filled in again for every evaluation, many times faster than building it.
+    """
+
+    file: _EventFile
+    event: Any
+    slots: list[tuple[str, Any]]
+    """Names in the row, each with its place in the message."""
+
+    @classmethod
+    def prepare(cls, file: _EventFile, named: list[tuple[str, str]]) -> _Points:
+        from tensorboardX.proto import event_pb2, summary_pb2
+
+        values = [summary_pb2.Summary.Value(tag=tag, simple_value=0.0) for _, tag in named]
+        event = event_pb2.Event(summary=summary_pb2.Summary(value=values))
+        names = (name for name, _ in named)
+        return cls(file, event, list(zip(names, event.summary.value, strict=True)))
+
+
+def _opening_events() -> list[Any]:
+    """What every file starts with: the version, and the start of a session at step 0.
+
+    The latter makes a TensorBoard that has read an earlier file of the run forget its points.
+    """
+    from tensorboardX.proto import event_pb2
+
+    now = time.time()
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    return [
+        event_pb2.Event(wall_time=now, file_version="brain.Event:2"),
+        event_pb2.Event(wall_time=now, step=0, session_log=start),
+    ]
+
+
+def _session_start(hparams: Hparams, wall_time: float) -> Any:
+    from tensorboardX.proto.plugin_hparams_pb2 import SessionStartInfo
+
+    info = SessionStartInfo(start_time_secs=wall_time)
+    for name, value in hparams.items():
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            info.hparams[name].bool_value = value
+        elif isinstance(value, int | float):
+            info.hparams[name].number_value = value
+        elif isinstance(value, str):
+            info.hparams[name].string_value = value
+        else:
+            info.hparams[name].string_value = json.dumps(value, default=str)
+    return _hparams_event(wall_time, "session_start_info", info)
+
+
+def _session_end(outcome: Outcome, wall_time: float) -> Any:
+    from tensorboardX.proto.api_pb2 import Status
+    from tensorboardX.proto.plugin_hparams_pb2 import SessionEndInfo
+
+    info = SessionEndInfo(status=Status.Value(f"STATUS_{outcome.upper()}"), end_time_secs=wall_time)
+    return _hparams_event(wall_time, "session_end_info", info)
+
+
+def _hparams_event(wall_time: float, kind: str, info: Any) -> Any:
+    from tensorboardX.proto import event_pb2, summary_pb2
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    content = HParamsPluginData(version=0, **{kind: info}).SerializeToString()
+    plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name="hparams", content=content)
+    value = summary_pb2.Summary.Value(
+        tag=f"_hparams_/{kind}", metadata=summary_pb2.SummaryMetadata(plugin_data=plugin)
+    )
+    return event_pb2.Event(wall_time=wall_time, summary=summary_pb2.Summary(value=[value]))
+
+
+def _records(events: list[bytes]) -> bytes:
+    """TFRecords: length, checksum of the length, data, checksum of the data.
+
+    tensorboardX's checksum is many times faster where the package crc32c is installed.
+    """
+    from tensorboardX.record_writer import masked_crc32c
+
+    heads: dict[int, bytes] = {}
+    parts: list[bytes] = []
+    for event in events:
+        head = heads.get(len(event))
+        if head is None:
+            length = struct.pack("<Q", len(event))
+            head = heads[len(event)] = length + struct.pack("<I", masked_crc32c(length))
+        parts += (head, event, struct.pack("<I", masked_crc32c(event)))
+    return b"".join(parts)
+
+
+def _unused_name(directory: Path) -> Path:
+    """A new file, named so that it sorts after every earlier one of this machine."""
+    while True:
+        seconds, rest = divmod(time.time_ns(), 10**9)
+        name = f"events.out.tfevents.{seconds}.{socket.gethostname()}.{rest:09d}.{os.getpid()}"
+        path = directory / name
+        with storage_errors(path):
+            try:
+                path.touch(exist_ok=False)
+            except FileExistsError:
+                continue
+        return path
+
+
+def _retire(path: Path) -> None:
+    """Empty an old event file, or remove it when it was emptied before.
+
+    A running TensorBoard goes on to the next file from an empty one, but stops at one that is gone.
+    """
+    with storage_errors(path, "removed"):
+        if path.stat().st_size:
+            os.truncate(path, 0)
+        else:
+            path.unlink()
+
+
+def _spread_times(run: RunDir, count: int) -> Iterator[float]:
+    """The time of the start, then ``count`` times up to the last row's."""
+
+    def written(path: Path) -> float:
+        return path.stat().st_mtime if path.exists() else time.time()
+
+    with storage_errors(run.path, "read"):
+        first, last = written(run.config), written(run.metrics)
+    step = max(last - first, 0.0) / max(count, 1)
+    return (first + index * step for index in range(count + 1))

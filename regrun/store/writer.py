@@ -1,0 +1,80 @@
+"""What one run writes while it lives: config, metrics, event files, weights, summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regrun.errors import UsageError
+from regrun.store import strict_json
+from regrun.store.atomic import remove_stale_temporaries, write_atomic
+from regrun.store.metrics import MetricsWriter, truncate_after
+from regrun.store.reading import read_config
+from regrun.store.run_dir import RunDir
+from regrun.store.tensorboard import EventFiles, Hparams, flat_hparams, rebuild
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class RunWriter:
+    """The one writer of a run directory (`regrun.store.lock` keeps others away)."""
+
+    def __init__(self, run: RunDir, events: EventFiles) -> None:
+        """Use `create` or `resume`."""
+        self.run = run
+        self._events = events
+        self._metrics = MetricsWriter(run.metrics)
+
+    @classmethod
+    def create(cls, directory: Path, config_text: str, hparams: Hparams) -> RunWriter:
+        """Start a run in a directory that was claimed for it. Raises `StorageError`.
+
+        ``config_text``: the resolved config as YAML. ``hparams``: what the HParams tab shows, flat.
+        """
+        run = RunDir(directory)
+        write_atomic(run.config, config_text)
+        return cls(run, EventFiles(directory, hparams))
+
+    @classmethod
+    def resume(cls, directory: Path, step: int, hparams: Hparams | None = None) -> RunWriter:
+        """Carry on after the checkpoint of ``step``: later rows are dropped, events written anew.
+
+        ``hparams``: default: every setting of the stored config. Raises `UsageError` when the run
+        has ended, `CorruptInputError`, `StorageError`.
+        """
+        run = RunDir(directory)
+        if run.finished:
+            raise UsageError(f"{directory} has ended; there is nothing to resume")
+        remove_stale_temporaries(directory)
+        truncate_after(run.metrics, step)
+        if hparams is None:
+            hparams = flat_hparams(read_config(run.config))
+        return cls(run, rebuild(run, hparams))
+
+    def evaluation(self, row: Mapping[str, Any]) -> None:
+        """Take a row of metrics, with its ``step``. Nothing is written before `flush`."""
+        self._metrics.add(row)
+        self._events.add(row, time.time())
+
+    def flush(self) -> None:
+        """Append what was taken to the metrics and event files. Raises `StorageError`."""
+        self._metrics.flush()
+        self._events.flush()
+
+    def finish(
+        self, summary: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Write all that is left; the summary last, for its presence means that the run has ended.
+
+        ``summary["status"]`` is ``completed``, or how else the run ended. Raises `StorageError`.
+        """
+        self._events.end("success" if summary["status"] == "completed" else "failure")
+        self.flush()
+        if weights is not None:
+            from regrun.store.weights import save_weights
+
+            save_weights(self.run.weights, weights)
+        write_atomic(self.run.summary, strict_json.dumps(summary, indent=2) + "\n")

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_life import CONFIG, EVALUATIONS, HPARAMS, live, row
+
+from regrun.errors import CorruptInputError, UsageError
+from regrun.store.lock import exclusive
+from regrun.store.reading import find_runs, load_stored_run
+from regrun.store.run_dir import claim_run_dir
+from regrun.store.writer import RunWriter
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    directory = tmp_path / "run"
+    live(directory)
+    return directory
+
+
+def test_a_finished_run_is_read_back(finished: Path) -> None:
+    run = load_stored_run(finished)
+    assert run.status == "completed"
+    assert run.summary == {"status": "completed", "epochs": EVALUATIONS}
+    assert run.rows == [row(step) for step in range(1, EVALUATIONS + 1)]
+    assert run.metrics["train/loss"].tolist() == [stored["train/loss"] for stored in run.rows]
+    assert run.config == {"name": "small", "optimizer": {"name": "sgd", "lr": 0.1}}
+
+
+def test_without_a_summary_it_is_running_while_someone_holds_it_else_interrupted(
+    tmp_path: Path,
+) -> None:
+    directory = claim_run_dir(tmp_path / "sweep")
+    RunWriter.create(directory, CONFIG, HPARAMS)
+    run = load_stored_run(directory)
+    assert run.summary is None
+    assert run.status == "interrupted"
+    for held in (directory, directory.parent):
+        with exclusive(held):
+            assert run.status == "running"
+    assert run.status == "interrupted"
+    assert run.rows == []
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", '{"status": "comp', "[]", "{}", '{"status": 3}', "\ufffe", "[" * 100_000]
+)
+def test_a_damaged_summary_is_named(finished: Path, content: str) -> None:
+    (finished / "summary.json").write_text(content)
+    with pytest.raises(CorruptInputError, match=r"summary\.json: not "):
+        load_stored_run(finished)
+
+
+def test_damaged_metrics_are_named_with_their_line(finished: Path) -> None:
+    text = (finished / "metrics.jsonl").read_text().replace('"step": 2,', '"step": 2', 1)
+    (finished / "metrics.jsonl").write_text(text)
+    run = load_stored_run(finished)
+    with pytest.raises(CorruptInputError, match=r"metrics\.jsonl:2: "):
+        _ = run.rows
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"just words", b"!!python/none x"])
+def test_a_damaged_config_is_named(finished: Path, content: bytes) -> None:
+    (finished / "config.yaml").write_bytes(content)
+    run = load_stored_run(finished)
+    with pytest.raises(CorruptInputError, match=r"config\.yaml: not "):
+        _ = run.config
+
+
+def test_what_is_no_run_is_a_usage_error(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(UsageError, match=r"not a run directory: it has no config\.yaml"):
+            load_stored_run(path)
+
+
+def test_runs_are_found_from_every_level_in_order_and_once(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    places = ["a/seed0-x", "b/sweep-1/lr=1-x", "b/sweep-1/lr=2-x", "b/seed0-y"]
+    for place in reversed(places):
+        (runs / place).mkdir(parents=True)
+        (runs / place / "config.yaml").write_text(CONFIG)
+        (runs / place / "train").mkdir()
+    (runs / "b" / "claimed-but-empty").mkdir()
+    (runs / "stray.txt").write_text("")
+    in_order = ["a/seed0-x", "b/seed0-y", "b/sweep-1/lr=1-x", "b/sweep-1/lr=2-x"]
+    assert find_runs([runs]) == [runs / place for place in in_order]
+    assert find_runs([runs / "b"]) == [runs / place for place in in_order[1:]]
+    assert find_runs([runs / "b" / "sweep-1"]) == [runs / place for place in in_order[2:]]
+    assert find_runs([runs / "a" / "seed0-x"]) == [runs / "a" / "seed0-x"]
+    assert find_runs([runs / "b" / "sweep-1", runs]) == [
+        runs / place for place in [*in_order[2:], *in_order[:2]]
+    ]
+    with pytest.raises(UsageError, match="none is not a directory"):
+        find_runs([runs / "none"])
+
+
+def test_a_summary_alone_is_read_with_one_open(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or real(path))
+    assert load_stored_run(finished).status == "completed"
+    assert opened == ["summary.json"]
+    assert json.loads(real(finished / "summary.json"))["status"] == "completed"
