@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regrun.errors import CorruptInputError, UsageError
+from regrun.errors import ConfigError, CorruptInputError, UsageError
 from regrun.store.atomic import read_bytes, storage_errors
 from regrun.store.lock import holder
 from regrun.store.metrics import Row, metrics_frame, read_metrics
@@ -91,16 +91,14 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A stored ``config.yaml`` as plain data. Raises `CorruptInputError`, `StorageError`."""
-    import yaml
+    from regrun.config.yaml_source import parse_config
 
     try:
-        config = yaml.safe_load(read_bytes(path))
+        config: dict[str, Any] = parse_config(read_bytes(path), str(path)).data
     except FileNotFoundError:
         raise CorruptInputError(f"{path}: missing") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CorruptInputError(f"{path}: not YAML: {error}") from error
-    if not isinstance(config, dict):
-        raise CorruptInputError(f"{path}: not a config: it has no keys")
+    except ConfigError as error:
+        raise CorruptInputError(f"{path}: not a stored config any more:\n{error}") from error
     return config
 
 
