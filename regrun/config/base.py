@@ -46,6 +46,6 @@ Selector = Annotated[
     Strict(False),
     BeforeValidator(_one_or_many),
 ]
-"""Parameters by role (``weight``, ``bias``, ``norm``), by name pattern (``hidden.0.*``), or ``all``."""
+"""Parameters by role (``weight``, ``bias``, ``norm``), name pattern (``hidden.*``), or ``all``."""
 
 WEIGHT_ONLY: tuple[str, ...] = ("weight",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from regrun.config.base import PER_MEMBER, Section, Seed
 from regrun.config.constraints import Constraints
@@ -16,7 +16,7 @@ from regrun.config.penalties import Penalties
 from regrun.config.sweeps import Sweep
 from regrun.config.training import Training
 
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+RESERVED_NAME = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
 
 def _safe_name(name: str) -> str:
@@ -25,7 +25,7 @@ def _safe_name(name: str) -> str:
             f"{name[:100]!r}: a name is 1 to 80 letters, digits, '.', '_' and '-', "
             "starts with a letter or digit and does not end with '.'"
         )
-    if _RESERVED.fullmatch(name):
+    if RESERVED_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is a reserved file name on some systems")
     return name
 

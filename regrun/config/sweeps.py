@@ -9,6 +9,7 @@ from pydantic import Field, Strict, model_validator
 from regrun.config.base import Count, Section
 
 Bounds = Annotated[tuple[float, float], Strict(False)]
+Axis = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
 IntBounds = Annotated[tuple[int, int], Strict(False)]
 
 
@@ -23,7 +24,7 @@ class Distribution(Section):
     uniform: Bounds | None = None
     log_uniform: Bounds | None = None
     int: IntBounds | None = None
-    choice: Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)] | None = None
+    choice: Axis | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Distribution:
@@ -41,18 +42,19 @@ class Distribution(Section):
 class Sweep(Section):
     """Read by `regrun sweep` only."""
 
-    grid: dict[str, Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]] = {}
+    grid: dict[str, Axis] = Field(default_factory=dict)
     """Dotted key → values; the product of all axes is trained."""
     search: Literal["random", "tpe", "qmc", "cmaes"] | None = None
     trials: Count = 50
     """Cells that a search proposes; each is trained with every seed."""
-    space: dict[str, Distribution] = {}
+    space: dict[str, Distribution] = Field(default_factory=dict)
     """Dotted key → distribution, for a search."""
     seeds: Count = 1
     """Each cell is trained with the seeds `seed`, `seed` + 1, …"""
     metric: str | None = None
     """What a search minimises (accuracies: maximises) and the best cell is chosen by. Default:
-    `val/loss` with a validation split; a plain grid without one is ordered by `test/loss`, and says so."""
+    `val/loss` with a validation split; a plain grid without one is ordered by `test/loss`, and says
+    so."""
     select_on_test: bool = False
     """Allow a search or a pruner to choose by the test set."""
     pruner: Literal["median", "asha", "hyperband"] | None = None

@@ -12,7 +12,9 @@ from regrun.config.base import PER_MEMBER, Count, NonNegative, Section
 class EarlyStopping(Section):
     """Stop when the metric has not improved for a while."""
 
-    metric: Literal["val/loss", "val/accuracy", "test/loss", "test/accuracy", "train/loss"] = "val/loss"
+    metric: Literal["val/loss", "val/accuracy", "test/loss", "test/accuracy", "train/loss"] = (
+        "val/loss"
+    )
     patience: Annotated[Count, PER_MEMBER] = 10
     """Evaluations without an improvement before stopping."""
     min_delta: NonNegative = 0.0
@@ -29,8 +31,8 @@ class Training(Section):
     evaluate_every: Count = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
     evaluate_train: Literal["auto", "all"] | Count = "auto"
-    """Training examples that the train loss is measured on: all, or a fixed random subset. auto: all
-    up to 10,000, else a subset of 10,000."""
+    """Training examples that the train loss is measured on: all, or a fixed random subset.
+    auto: all up to 10,000, else a subset of 10,000."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """bfloat16 is autocast over float32 parameters."""
     early_stopping: EarlyStopping | None = None

@@ -1,0 +1,143 @@
+"""Rules between sections that the config alone can break."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from regrun.config.outline import Anything, Items, OneOf, Sections, Shape, dotted_keys, fields, root
+from regrun.config.schema import Config
+from regrun.config.suggest import nearest
+from regrun.config.sweeps import Sweep
+from regrun.config.validate import KeyProblem
+from regrun.config.wording import show
+from regrun.errors import Path, Problem
+
+REGRESSION = ("synthetic_linear", "diabetes", "california_housing")
+"""Datasets that can only be fitted as numbers."""
+
+
+def contradictions(config: Config) -> list[Problem]:
+    """Everything that two sections of a valid config contradict each other in."""
+    return [*_loss(config), *_early_stopping(config), *_sweep(config)]
+
+
+def _is_regression(config: Config) -> bool:
+    return (
+        config.dataset.name in REGRESSION or getattr(config.dataset, "task", None) == "regression"
+    )
+
+
+def _loss(config: Config) -> Iterator[Problem]:
+    if config.loss == "cross_entropy" and _is_regression(config):
+        yield Problem(
+            ("loss",), f"cross_entropy needs classes, and {config.dataset.name} has numbers"
+        )
+
+
+def _early_stopping(config: Config) -> Iterator[Problem]:
+    if config.training.early_stopping:
+        where = ("training", "early_stopping", "metric")
+        yield from _metric(config, where, config.training.early_stopping.metric)
+
+
+def _metric(config: Config, where: Path, metric: str) -> Iterator[Problem]:
+    if metric.startswith("val/") and not config.dataset.validation:
+        yield Problem(where, f"{metric} needs a validation split: give dataset.validation")
+    elif metric.endswith("/accuracy") and _is_regression(config):
+        yield Problem(where, f"{metric} needs classes, and {config.dataset.name} has numbers")
+
+
+def _sweep(config: Config) -> Iterator[Problem]:
+    sweep = config.sweep
+    if sweep is None:
+        return
+    axes = {("sweep", "grid", key): key for key in sweep.grid}
+    axes |= {("sweep", "space", key): key for key in sweep.space}
+    for where, key in axes.items():
+        message = axis_problem(key, config, list(axes.values()))
+        if message:
+            yield KeyProblem(where, message)
+    yield from _values(sweep)
+    validated = "dataset.validation" in axes.values()
+    if sweep.metric and not (validated and sweep.metric.startswith("val/")):
+        yield from _metric(config, ("sweep", "metric"), sweep.metric)
+
+
+def axis_problem(key: str, config: Config, axes: list[str]) -> str | None:
+    """Why a dotted key cannot be an axis, or None. ``axes``: all of them.
+
+    A key that only other kinds have is an axis where the kind itself is one.
+    """
+    parts = key.split(".")
+    if parts[0] in ("sweep", "name"):
+        return f"{parts[0]} cannot be an axis"
+    shape: Shape | None = root()
+    value: Any = config
+    for at, part in enumerate(parts):
+        if isinstance(shape, Items | OneOf):
+            shape, value = _entry(shape, value, part)
+            if part.isdecimal():
+                continue
+        if not isinstance(shape, Sections):
+            return f"{'.'.join(parts[:at])} has no keys"
+        given = getattr(value, shape.tag or "", None)
+        prefix = ".".join(parts[:at])
+        free = shape.tag is None or given is None or not _is_fixed(prefix, shape.tag, axes)
+        kinds: list[type[BaseModel]] = shape.distinct() if free else [type(value)]
+        having = [kind for kind in kinds if part in fields(kind)]
+        if not having:
+            if any(part in fields(kind) for kind in shape.distinct()):
+                return f"{given} has no such key"
+            return _unknown(key, prefix, [name for kind in kinds for name in fields(kind)], part)
+        shape, value = fields(having[0])[part], getattr(value, part, None)
+    return None
+
+
+def _entry(shape: Items | OneOf, value: Any, part: str) -> tuple[Shape | None, Any]:
+    if isinstance(shape, OneOf):
+        shape = next((each for each in shape.shapes if isinstance(each, Items)), shape)
+    item = shape.item if isinstance(shape, Items) else Anything()
+    at = int(part[:9]) if part.isdecimal() else 0
+    entries = value if isinstance(value, tuple) else ()
+    return item, entries[at] if at < len(entries) else None
+
+
+def _is_fixed(prefix: str, tag: str, axes: list[str]) -> bool:
+    """Whether no axis changes the kind of the section."""
+    section = _without_indices(prefix)
+    return not any(_without_indices(axis) in (section, f"{section}.{tag}") for axis in axes)
+
+
+def _without_indices(key: str) -> str:
+    return ".".join(part for part in key.split(".") if not part.isdecimal())
+
+
+def _unknown(key: str, prefix: str, known: list[str], part: str) -> str:
+    meant = nearest(part, known)
+    dotted = f"{prefix}.{meant}".lstrip(".") if meant else nearest(key, dotted_keys())
+    return f"unknown key, did you mean {dotted}?" if dotted else "unknown key"
+
+
+def _values(sweep: Sweep) -> Iterator[Problem]:
+    """Infinities and NaNs, which the schema lets pass where any value may stand."""
+    lists: list[tuple[Path, tuple[Any, ...]]]
+    lists = [(("sweep", "grid", key), values) for key, values in sweep.grid.items()]
+    lists += [
+        (("sweep", "space", key, "choice"), axis.choice or ()) for key, axis in sweep.space.items()
+    ]
+    for where, values in lists:
+        for at, value in enumerate(values):
+            if not _is_finite(value):
+                yield Problem((*where, at), f"{show(value)} is not finite")
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_finite(each) for each in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_finite(each) for each in value)
+    return not isinstance(value, float) or math.isfinite(value)
