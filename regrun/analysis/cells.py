@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from regrun.analysis.statistics import (
@@ -19,16 +20,24 @@ _NOT_SETTINGS = ("seed", "sweep")
 """Top-level keys that say which run this is, not what was tried."""
 
 
-class FinishedRun(Protocol):
+class Run(Protocol):
     """What a cell needs of a stored run."""
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+
+    @property
+    def status(self) -> str:
+        """How it ended: ``completed``, ``diverged``, …."""
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The resolved config."""
 
     @property
-    def summary(self) -> Mapping[str, Any]:
-        """As `train --json` prints it."""
+    def summary(self) -> Mapping[str, Any] | None:
+        """As `train --json` prints it; None while the run is unfinished."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Cell:
 
     params: Mapping[str, Any]
     """The config keys that differ between the cells of one table, dotted."""
-    runs: Sequence[FinishedRun] = field(repr=False)
+    runs: Sequence[Run] = field(repr=False)
 
     @property
     def seeds(self) -> int:
@@ -65,7 +74,7 @@ class Cell:
 
     def count(self, status: str) -> int:
         """Runs that ended with this status."""
-        return sum(run.summary.get("status") == status for run in self.runs)
+        return sum(run.status == status for run in self.runs)
 
     def document(self) -> dict[str, Any]:
         """The cell as JSON holds it: params, seeds, and per metric mean, low, high, values."""
@@ -82,14 +91,14 @@ class Cell:
         return {"params": dict(self.params), "seeds": self.seeds, "metrics": metrics}
 
 
-def group_by_setting(runs: Iterable[FinishedRun]) -> list[Cell]:
+def group_by_setting(runs: Iterable[Run]) -> list[Cell]:
     """Cells in order of first appearance, each with its runs by rising seed.
 
     Two runs share a cell when their configs are equal in every key but the seed. The same
     setting trained twice with the same seed counts once (the later run), because its values
     are not independent.
     """
-    groups: dict[str, dict[int, FinishedRun]] = {}
+    groups: dict[str, dict[int, Run]] = {}
     settings: dict[str, dict[str, Any]] = {}
     for run in runs:
         setting = {key: value for key, value in run.config.items() if key not in _NOT_SETTINGS}
@@ -121,7 +130,7 @@ def differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys → leaves. A list of sections is entered; a list of one without its index."""
+    """Dotted keys → leaves. Lists of sections are numbered, other lists stay whole."""
     leaves: dict[str, Any] = {}
     for key, value in config.items():
         path = f"{prefix}{key}"
@@ -129,17 +138,18 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             leaves |= flatten(value, f"{path}.")
         elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
             for index, item in enumerate(value):
-                leaves |= flatten(item, f"{path}." if len(value) == 1 else f"{path}.{index}.")
+                leaves |= flatten(item, f"{path}.{index}.")
         else:
             leaves[path] = list(value) if isinstance(value, tuple) else value
     return leaves
 
 
-def metric_values(summary: Mapping[str, Any]) -> dict[str, float]:
+def metric_values(summary: Mapping[str, Any] | None) -> dict[str, float]:
     """Everything comparable in a summary, by metric name; only finite numbers.
 
     ``gap/loss`` and ``gap/accuracy`` are test − train.
     """
+    summary = summary or {}
     found: dict[str, Any] = dict(summary.get("metrics") or {})
     found |= {f"weights/{name}": value for name, value in (summary.get("weights") or {}).items()}
     found |= {f"penalty/{name}": value for name, value in (summary.get("penalty") or {}).items()}

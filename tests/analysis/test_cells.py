@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regrun.analysis.cells import (
@@ -21,6 +22,14 @@ from regrun.analysis.cells import (
 class Run:
     config: dict[str, Any]
     summary: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        return Path(self.config["name"])
+
+    @property
+    def status(self) -> str:
+        return str(self.summary["status"])
 
 
 def a_run(seed: int, decay: float, test: float | None, **summary: Any) -> Run:
@@ -113,8 +122,8 @@ def test_flatten_enters_sections_and_lists_of_sections() -> None:
     }
     assert flatten(config) == {
         "model.hidden": [256, 128],
-        "penalty.type": "l1",
-        "penalty.strength": 0.1,
+        "penalty.0.type": "l1",
+        "penalty.0.strength": 0.1,
         "constraints.0.type": "max_norm",
         "constraints.1.type": "unit_norm",
         "sweep": None,
@@ -124,9 +133,10 @@ def test_flatten_enters_sections_and_lists_of_sections() -> None:
 def test_a_key_that_only_one_config_has_differs() -> None:
     with_penalty = {"penalty": [{"type": "l1"}], "seed": 0}
     without = {"penalty": [], "seed": 0}
-    assert differing_keys([with_penalty, without]) == [{"penalty.type": "l1"}, {"penalty": []}]
+    assert differing_keys([with_penalty, without]) == [{"penalty.0.type": "l1"}, {"penalty": []}]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.sampled_from([0.0, 1.0, 2.0])), min_size=1),
     st.randoms(use_true_random=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regrun.analysis.statistics import (
@@ -21,6 +21,7 @@ numbers = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 samples = st.lists(numbers, min_size=2, max_size=12)
 
 
+@settings(deadline=None)
 @given(samples, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_the_interval_is_the_one_of_scipy_stats(values: list[float], confidence: float) -> None:
     interval = mean_interval(values, confidence)
@@ -64,6 +65,7 @@ def test_no_values_are_refused() -> None:
         mean_interval([])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(numbers, numbers), min_size=2, max_size=10))
 def test_the_paired_difference_is_the_paired_t_test_of_scipy(
     pairs: list[tuple[float, float]],
@@ -81,6 +83,7 @@ def test_the_paired_difference_is_the_paired_t_test_of_scipy(
     assert ours.high == pytest.approx(bounds.high, rel=1e-5, abs=1e-5)
 
 
+@settings(deadline=None)
 @given(samples, samples)
 def test_swapping_the_sides_turns_the_difference_round(a: list[float], b: list[float]) -> None:
     first = paired_difference(dict(enumerate(a)), dict(enumerate(b)))
@@ -117,6 +120,7 @@ def test_holm_by_hand() -> None:
 probabilities = st.lists(st.floats(0, 1), max_size=12)
 
 
+@settings(deadline=None)
 @given(probabilities)
 def test_holm_keeps_the_order_and_lies_between_the_raw_value_and_bonferroni(
     p_values: list[float],

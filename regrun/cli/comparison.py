@@ -1,0 +1,124 @@
+"""Cells as a table for people, as CSV, and as sentences that do not flatter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from regrun.analysis.cells import Cell, not_distinguishable_from_best
+from regrun.cli.numbers import plus_minus, value
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COLUMNS = {
+    "train/loss": "train loss",
+    "val/loss": "val loss",
+    "test/loss": "test loss",
+    "gap/loss": "gap",
+    "train/accuracy": "train acc.",
+    "val/accuracy": "val acc.",
+    "test/accuracy": "test acc.",
+    "weights/l2": "‖w‖₂",
+    "weights/sparsity": "sparsity",
+}
+_MOST_NAMED = 5
+
+
+def comparison_table(cells: Sequence[Cell]) -> Table:
+    """A row per cell: what differs, the metrics, how the runs ended."""
+    from rich.table import Table
+    from rich.text import Text
+
+    repeated = any(cell.seeds > 1 for cell in cells)
+    params = _params(cells)
+    present = {name for cell in cells for name in cell.metrics}
+    metrics = [name for name in _COLUMNS if name in present]
+    table = Table(*([] if repeated else ["run"]), *params, box=None, pad_edge=False)
+    for header in [*(["seeds"] if repeated else []), *(_COLUMNS[name] for name in metrics)]:
+        table.add_column(header, justify="right")
+    table.add_column("status")
+    for cell in cells:
+        row = [] if repeated else [_run_name(cell)]
+        row += [value(cell.params[key]) if key in cell.params else "" for key in params]
+        row += [str(cell.seeds)] if repeated else []
+        row += [plus_minus(cell.interval(name)) for name in metrics]
+        table.add_row(*(Text(text) for text in row), Text(_status(cell)))
+    return table
+
+
+def csv_rows(cells: Sequence[Cell]) -> Iterator[list[Any]]:
+    """A header, then a row per cell; repeated seeds give mean, low and high of each metric."""
+    repeated = any(cell.seeds > 1 for cell in cells)
+    params = _params(cells)
+    metrics = list(dict.fromkeys(name for cell in cells for name in cell.metrics))
+    if repeated:
+        columns = [f"{name}{part}" for name in metrics for part in ("", "/low", "/high")]
+        yield [*params, "seeds", "completed", *columns]
+    else:
+        yield ["run", *params, "status", *metrics]
+    for cell in cells:
+        given = [cell.params.get(key) for key in params]
+        if repeated:
+            yield [*given, cell.seeds, cell.count("completed"), *_bounds(cell, metrics)]
+        else:
+            values = [_single(cell, name) for name in metrics]
+            yield [str(cell.runs[0].path), *given, _status(cell), *values]
+
+
+def conclusions(cells: Sequence[Cell]) -> list[str]:
+    """What may be said about which cell is best, and no more."""
+    by_validation = all(cell.values("val/loss") for cell in cells)
+    metric = "val/loss" if by_validation else "test/loss"
+    best = not_distinguishable_from_best(cells, metric)
+    if len(cells) < 2 or not best:
+        return []
+    flatters = "" if by_validation else " (chosen by the test set, which flatters it)"
+    sentences = [f"lowest {metric}: {_name(best[0])}{flatters}"]
+    seeds = len(best[0].values(metric))
+    if seeds < 2:
+        sentences.append("one seed cannot tell a difference from chance")
+    elif len(best) == 1:
+        sentences.append("different from every other row (paired t-tests over seeds, Holm, 5%)")
+    else:
+        others = [_name(cell) for cell in best[1 : 1 + _MOST_NAMED]]
+        more = len(best) - 1 - len(others)
+        listed = ", ".join(others) + (f" and {more:,} more" if more else "")
+        sentences.append(f"not distinguishable from it at {seeds} seeds: {listed}")
+    lost = best[0].seeds - seeds
+    if lost:
+        sentences.append(f"{lost} of its {best[0].seeds} runs ended without a {metric}")
+    return sentences
+
+
+def _params(cells: Sequence[Cell]) -> list[str]:
+    return list(dict.fromkeys(key for cell in cells for key in cell.params))
+
+
+def _run_name(cell: Cell) -> str:
+    return cell.runs[0].path.name
+
+
+def _name(cell: Cell) -> str:
+    settings = [f"{key}={value(setting)}" for key, setting in cell.params.items()]
+    return " ".join(settings) or _run_name(cell)
+
+
+def _status(cell: Cell) -> str:
+    ended = [run.status for run in cell.runs]
+    if len(set(ended)) == 1:
+        return ended[0]
+    return ", ".join(f"{ended.count(status)} {status}" for status in dict.fromkeys(ended))
+
+
+def _single(cell: Cell, name: str) -> float | None:
+    interval = cell.interval(name)
+    return None if interval is None else interval.mean
+
+
+def _bounds(cell: Cell, metrics: Sequence[str]) -> Iterator[float | None]:
+    for name in metrics:
+        interval = cell.interval(name)
+        yield from (
+            (None, None, None) if interval is None else (interval.mean, interval.low, interval.high)
+        )

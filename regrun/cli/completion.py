@@ -1,0 +1,62 @@
+"""Shell completion: config files, override keys, run directories, names. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def complete_config(incomplete: str) -> list[str]:
+    """YAML files, and the folders on the way to them."""
+    return [
+        text
+        for path, text in _entries(incomplete)
+        if path.is_dir() or path.suffix in (".yaml", ".yml")
+    ]
+
+
+def complete_run_directory(incomplete: str) -> list[str]:
+    """Folders."""
+    return [text for path, text in _entries(incomplete) if path.is_dir()]
+
+
+def complete_override(incomplete: str) -> list[tuple[str, str]]:
+    """``optim`` → ``optimizer.lr=`` with its help; ``optimizer.name=a`` → the names with an a."""
+    from regrun.cli.catalog import override_keys
+
+    keys = override_keys()
+    name, equals, value = incomplete.partition("=")
+    if not equals:
+        return [
+            (f"{key}=", info.help) for key, info in sorted(keys.items()) if key.startswith(name)
+        ]
+    if name not in keys:
+        return []
+    return [(f"{name}={choice}", "") for choice in keys[name].choices if choice.startswith(value)]
+
+
+def complete_topic(incomplete: str) -> list[str]:
+    """What `regrun list` can list."""
+    from regrun.cli.catalog import FAMILIES
+
+    return [topic for topic in (*FAMILIES, "runs") if topic.startswith(incomplete)]
+
+
+def complete_name(ctx: object, incomplete: str) -> list[str]:
+    """Names within the topic that stands before."""
+    from regrun.cli.catalog import entries
+
+    topic = getattr(ctx, "params", {}).get("what")
+    return [entry.name for entry in entries(topic) if entry.name.startswith(incomplete)]
+
+
+def _entries(incomplete: str) -> Iterator[tuple[Path, str]]:
+    """Paths that begin like this, each with the text that completes it."""
+    head, slash, tail = incomplete.rpartition("/")
+    folder = Path(head + slash or ".").expanduser()
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".") and not tail.startswith(".")
+        if path.name.startswith(tail) and not hidden:
+            yield path, f"{head}{slash}{path.name}" + ("/" if path.is_dir() else "")

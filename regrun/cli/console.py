@@ -1,0 +1,95 @@
+"""What goes to the terminal: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_ASCII = str.maketrans(
+    {
+        "‖": "|", "₁": "_1", "₂": "_2", "²": "^2", "½": "1/2", "λ": "lambda", "ρ": "rho",
+        "η": "lr", "Σ": "sum ", "σ": "sigma", "ε": "eps", "θ": "theta", "·": "*", "×": "x",
+        "−": "-", "–": "-", "—": "-", "±": "+/-", "≤": "<=", "≥": ">=", "←": "<-", "→": "->",
+        "…": "...", "√": "sqrt ", "✓": "yes", "ᵢ": "_i", "∞": "inf", "•": "*",
+        "│": "|", "┤": "|", "├": "|", "─": "-", "━": "-", "┬": "+", "┴": "+", "┼": "+",
+        "┌": "+", "┐": "+", "└": "+", "┘": "+", "╭": "+", "╮": "+", "╰": "+", "╯": "+",
+    }
+)  # fmt: skip
+
+_WIDE = 10_000
+"""Columns of a file or a pipe: nothing is wrapped or cut."""
+
+
+def prepare_streams() -> None:
+    """Let stdout and stderr print anything in any encoding: λ becomes lambda, not an error."""
+    codecs.register_error("regrun.ascii", _spell_out)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None and not _is_unicode(stream):
+            reconfigure(errors="regrun.ascii")
+
+
+def speaks_unicode() -> bool:
+    """Whether stdout can show any character."""
+    return _is_unicode(sys.stdout)
+
+
+def output() -> Console:
+    """A console on stdout. Not a terminal: no colour, and lines as long as they need."""
+    return _console(stderr=False)
+
+
+def notices() -> Console:
+    """A console on stderr."""
+    return _console(stderr=True)
+
+
+def say(*renderables: RenderableType) -> None:
+    """Print results to stdout, without reading markup or highlighting numbers."""
+    output().print(*renderables, markup=False, highlight=False, soft_wrap=True)
+
+
+def notify(text: str) -> None:
+    """A line on stderr. A reader who has gone stops nothing: it was only a message."""
+    # Not by rich, which answers a broken pipe by closing stdout and ending the program.
+    with suppress(BrokenPipeError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def print_json(document: Any) -> None:
+    """Print exactly one strict JSON document to stdout; NaN and infinities become null."""
+    import json
+
+    from regrun.store import strict_json
+
+    text = strict_json.dumps(document, indent=2)
+    if not speaks_unicode():
+        text = json.dumps(json.loads(text), indent=2)
+    sys.stdout.write(text + "\n")
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    is_terminal = stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
+    width = None if stream.isatty() or os.environ.get("COLUMNS") else _WIDE
+    return Console(stderr=stderr, force_terminal=is_terminal or None, width=width)
+
+
+def _is_unicode(stream: Any) -> bool:
+    return (getattr(stream, "encoding", None) or "ascii").lower().startswith("utf")
+
+
+def _spell_out(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_ASCII)
+    return text.encode("ascii", "replace").decode(), error.end

@@ -1,0 +1,142 @@
+"""`regrun list`: what there is."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regrun.cli.completion import complete_name, complete_topic
+from regrun.cli.options import RUNS, Json, RunsDir
+
+if TYPE_CHECKING:
+    from regrun.cli.catalog import Entry
+
+What = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="WHAT",
+        help="datasets, models, penalties, constraints, optimizers, schedules or runs; "
+        "default: everything but the runs.",
+        autocompletion=complete_topic,
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        help="One of them, with its keys and defaults.",
+        autocompletion=complete_name,
+        show_default=False,
+    ),
+]
+
+
+def list_(
+    what: What = None, name: Name = None, runs_dir: RunsDir = RUNS, as_json: Json = False
+) -> None:
+    """List what there is: names for a config, or the runs."""
+    from regrun.cli.catalog import FAMILIES
+    from regrun.errors import UsageError
+
+    if what == "runs":
+        if name is not None:
+            raise UsageError(f"{name}: for one run use `regrun compare {runs_dir / name}`")
+        _list_runs(runs_dir, as_json)
+    elif what is not None and what not in FAMILIES:
+        raise UsageError(f"{what}: not one of {', '.join((*FAMILIES, 'runs'))}")
+    elif what is not None and name is not None:
+        _show_one(what, name, as_json)
+    else:
+        _list_names(what, as_json)
+
+
+def _show_one(topic: str, name: str, as_json: bool) -> None:
+    from regrun.cli.catalog import find
+    from regrun.cli.console import print_json, say
+
+    entry = find(topic, name)
+    if as_json:
+        print_json(_document(entry, keys=True))
+    else:
+        say(_details(entry))
+
+
+def _list_names(topic: str | None, as_json: bool) -> None:
+    from regrun.cli.catalog import FAMILIES, entries
+    from regrun.cli.console import print_json, say
+
+    topics = list(FAMILIES) if topic is None else [topic]
+    if as_json:
+        listing = {name: [_document(entry) for entry in entries(name)] for name in topics}
+        print_json(listing if topic is None else listing[topic])
+        return
+    for name in topics:
+        say(_table(name, entries(name)))
+    say(f"Keys and defaults of one: regrun list {topic or 'WHAT'} NAME")
+
+
+def _document(entry: Entry, *, keys: bool = False) -> dict[str, Any]:
+    document = {"name": entry.name, "description": entry.line, **entry.facts}
+    if not keys:
+        return document
+    described = [
+        {"name": key.name, "values": key.values, "default": key.default, "description": key.help}
+        for key in entry.keys
+    ]
+    return {**document, "keys": described}
+
+
+def _table(topic: str, listed: list[Entry]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=topic, title_justify="left", box=None, show_header=False, pad_edge=False)
+    facts = list(dict.fromkeys(fact for entry in listed for fact in entry.facts))
+    table.add_column("name", style="bold", max_width=60)
+    for column in ("description", *facts):
+        table.add_column(column)
+    for _, group in groupby(listed, key=lambda entry: entry.section):
+        same = list(group)
+        names = ", ".join(entry.name for entry in same)
+        table.add_row(names, same[0].line, *(same[0].facts.get(fact, "") for fact in facts))
+    return table
+
+
+def _details(entry: Entry) -> Any:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = [Text(entry.name, "bold"), Text(entry.line)]
+    lines += [Text(f"{fact}: {value}") for fact, value in entry.facts.items()]
+    table = Table("key", "default", "values", "", box=None, pad_edge=False)
+    for key in entry.keys:
+        table.add_row(Text(key.name), Text(key.default), Text(key.values), Text(key.help))
+    return Group(*lines, Text(), table) if table.row_count else Group(*lines)
+
+
+def _list_runs(runs_dir: Path, as_json: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from regrun.cli.console import print_json, say
+    from regrun.cli.numbers import number
+    from regrun.store.reading import find_runs, load_stored_run
+
+    runs = [load_stored_run(path) for path in find_runs([runs_dir])] if runs_dir.is_dir() else []
+    if as_json:
+        print_json(
+            [run.summary or {"run_dir": str(run.path), "status": run.status} for run in runs]
+        )
+        return
+    table = Table("run", "status", "epochs", "train/loss", "test/loss", box=None, pad_edge=False)
+    for run in runs:
+        summary = run.summary or {}
+        metrics = summary.get("metrics") or {}
+        losses = [number(metrics.get(f"{split}/loss")) for split in ("train", "test")]
+        cells = (str(run.path), run.status, str(summary.get("epochs", "")), *losses)
+        table.add_row(*(Text(cell) for cell in cells))
+    say(table if runs else f"No runs in {runs_dir}. To make one: regrun train CONFIG")

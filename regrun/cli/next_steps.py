@@ -1,0 +1,58 @@
+"""After every command, the next one to try."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+OVERFIT_RATIO = 1.5
+"""A test loss above this many times the train loss is called overfitting."""
+
+_SHRINKAGE = 3.6
+"""η·λ·steps of the suggested weight decay: without any gradient, weights shrink to e⁻³·⁶ ≈ 3%."""
+
+
+def after_training(
+    summary: Mapping[str, Any], config: Mapping[str, Any], config_path: Path, runs_dir: Path
+) -> list[str]:
+    """Commands, the most useful one first."""
+    train = f"regrun train {shlex.quote(str(config_path))}"
+    if summary.get("status") == "diverged":
+        return [f"{train} optimizer.lr={config['optimizer']['lr'] / 10:g}"]
+    commands = []
+    change = _against_overfitting(summary, config)
+    if change is not None:
+        commands.append(f"{train} {change}")
+    experiment = shlex.quote(str(Path(summary["run_dir"]).parent))
+    commands.append(f"regrun compare {experiment}")
+    commands.append(f"regrun view {shlex.quote(str(runs_dir))}")
+    return commands
+
+
+def _against_overfitting(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+    metrics = summary.get("metrics") or {}
+    train, test = metrics.get("train/loss"), metrics.get("test/loss")
+    if train is None or test is None or test <= OVERFIT_RATIO * train or _is_regularized(config):
+        return None
+    optimizer = config["optimizer"]
+    if optimizer["name"] in ("sgd", "adamw") and summary.get("steps"):
+        decay = _SHRINKAGE / (optimizer["lr"] * summary["steps"])
+        return f"optimizer.weight_decay={float(f'{decay:.0e}'):g}"
+    if config["model"].get("hidden"):
+        return "model.dropout=0.5"
+    return None
+
+
+def _is_regularized(config: Mapping[str, Any]) -> bool:
+    model = config["model"]
+    dropout = model.get("dropout") or 0
+    rates = dropout if isinstance(dropout, list | tuple) else [dropout]
+    return bool(
+        config["optimizer"].get("weight_decay")
+        or config.get("penalty")
+        or config.get("constraints")
+        or any(rates)
+        or model.get("input_dropout")
+    )

@@ -1,0 +1,48 @@
+"""Numbers as people read them in a terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from regrun.analysis.statistics import Interval
+
+NOTHING = "–"
+
+
+def number(value: Any) -> str:
+    """Four significant digits; ``–`` when there is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return NOTHING
+    return f"{value:.4g}" if math.isfinite(value) else str(value)
+
+
+def plus_minus(interval: Interval | None) -> str:
+    """``0.52 ± 0.03``: the half width to two digits, the mean to the same decimal place."""
+    if interval is None:
+        return NOTHING
+    half = interval.half_width
+    if half is None:
+        return number(interval.mean)
+    if not (math.isfinite(half) and half > 0):
+        return f"{number(interval.mean)} ± {half:.2g}"
+    place = 1 - math.floor(math.log10(half))
+    size = max(abs(interval.mean), half)
+    if half >= 1e-4 and size < 1e6:
+        decimals = max(place, 0)
+        return f"{interval.mean:.{decimals}f} ± {half:.{decimals}f}"
+    digits = max(place + math.floor(math.log10(size)) + 1, 2)
+    return f"{interval.mean:.{digits}g} ± {half:.2g}"
+
+
+def value(setting: Any) -> str:
+    """A config value as YAML would have it, on one line."""
+    if setting is None:
+        return "null"
+    if isinstance(setting, bool):
+        return str(setting).lower()
+    if isinstance(setting, float):
+        return f"{setting:g}"
+    if isinstance(setting, list | tuple):
+        return "[" + ", ".join(value(item) for item in setting) + "]"
+    return str(setting)

@@ -1,0 +1,58 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regrun.cli.completion import complete_config, complete_override, complete_run_directory
+
+
+def _known_device(name: str | None) -> str | None:
+    if name is None or re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        return name
+    raise typer.BadParameter(f"{name!r} is not one of auto, cpu, cuda, cuda:N")
+
+
+ConfigPath = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG", help="The YAML file.", autocompletion=complete_config),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Changes to the config, such as optimizer.lr=0.1 or model.dropout=[0.2,0.5].",
+        autocompletion=complete_override,
+        show_default=False,
+    ),
+]
+RunDirectory = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", help="The run.", autocompletion=complete_run_directory),
+]
+RunsDir = Annotated[Path, typer.Option("--runs-dir", metavar="PATH", help="Where runs are kept.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.", callback=_known_device
+    ),
+]
+ResumeDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:N; default: the kind the run was started on.",
+        callback=_known_device,
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages.")]
+
+RUNS = Path("runs")
+"""The default of `--runs-dir`."""

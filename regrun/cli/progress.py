@@ -1,0 +1,135 @@
+"""The terminal as an observer of training. Everything goes to stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from regrun.execution.observer import Observer, Silent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+SECONDS_BETWEEN_LINES = 3.0
+"""How often a log file or a pipe gets a line."""
+
+
+@contextmanager
+def watching(*, quiet: bool) -> Iterator[Observer]:
+    """An observer that suits stderr: a live bar on a terminal, a line now and then elsewhere."""
+    from regrun.cli.console import notices
+
+    if quiet:
+        yield Silent()
+        return
+    console = notices()
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield Lines()
+        return
+    bar = Bar(console)
+    try:
+        yield bar
+    finally:
+        bar.stop()
+
+
+class Lines:
+    """Plain lines without cursor codes."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._row: Mapping[str, float] = {}
+
+    def on_start(self, info: Mapping[str, Any]) -> None:
+        """Say where the run lies, and its notes."""
+        for text in _opening(info):
+            self.on_message(text)
+
+    def on_progress(self, step: int, total_steps: int) -> None:
+        """Print a line when the last one is some seconds old."""
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            share = 100 * step / max(total_steps, 1)
+            text = f"step {step:,} of {total_steps:,} ({share:.0f}%)"
+            self.on_message("  ".join([text, *_losses(self._row)]))
+
+    def on_evaluation(self, row: Mapping[str, float]) -> None:
+        """Keep the losses for the next line."""
+        self._row = row
+
+    def on_end(self, summary: Mapping[str, Any]) -> None:
+        """Nothing: the result is printed when all is over."""
+
+    def on_message(self, text: str) -> None:
+        """Print it."""
+        from regrun.cli.console import notify
+
+        notify(text)
+
+
+class Bar:
+    """One bar with the latest losses beside it; it disappears at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def on_start(self, info: Mapping[str, Any]) -> None:
+        """Say where the run lies, and start the bar."""
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.progress import TimeRemainingColumn as TimeLeft
+
+        for text in _opening(info):
+            self.on_message(text)
+        columns = (
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeLeft(),
+            TextColumn("{task.fields[losses]}", markup=False),
+        )
+        self._progress = Progress(
+            *columns, console=self._console, transient=True, redirect_stdout=False
+        )
+        self._task = self._progress.add_task("train", total=info.get("total_steps"), losses="")
+        self._progress.start()
+
+    def on_progress(self, step: int, total_steps: int) -> None:
+        """Move the bar."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=step, total=total_steps)
+
+    def on_evaluation(self, row: Mapping[str, float]) -> None:
+        """Show the losses."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, losses="  ".join(_losses(row)))
+
+    def on_end(self, summary: Mapping[str, Any]) -> None:
+        """Nothing: the result is printed when all is over."""
+
+    def on_message(self, text: str) -> None:
+        """Print above the bar."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Take the bar away and give the cursor back."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _opening(info: Mapping[str, Any]) -> list[str]:
+    epochs, steps = info.get("epochs", 0), info.get("total_steps", 0)
+    where = f"{info.get('run_dir')}: {epochs:,} epochs, {steps:,} steps on {info.get('device')}"
+    return [where, *(f"note: {note}" for note in info.get("notes") or ())]
+
+
+def _losses(row: Mapping[str, float]) -> list[str]:
+    from regrun.cli.numbers import number
+
+    epoch = [f"epoch {row['epoch']:,}"] if "epoch" in row else []
+    names = [f"{split}/loss" for split in ("train", "val", "test")]
+    return epoch + [f"{name} {number(row[name])}" for name in names if name in row]

@@ -1,0 +1,23 @@
+"""`regrun resume`: carry on an interrupted run."""
+
+from __future__ import annotations
+
+from regrun.cli.options import Json, Quiet, ResumeDevice, RunDirectory
+
+
+def resume(
+    directory: RunDirectory,
+    device: ResumeDevice = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Carry on an interrupted run from its directory alone."""
+    from regrun.cli.progress import watching
+    from regrun.cli.train import show_run
+    from regrun.store.run_dir import RunDir
+
+    with watching(quiet=quiet) as observer:
+        from regrun.execution.train import resume_run
+
+        summary = resume_run(directory, device=device, observer=observer)
+    show_run(summary, RunDir(directory).config, directory.parent.parent, as_json=as_json)

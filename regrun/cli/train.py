@@ -1,0 +1,62 @@
+"""`regrun train`: one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
+
+
+def train(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    runs_dir: RunsDir = RUNS,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    allow_large: Annotated[
+        bool,
+        typer.Option("--allow-large", help="Try even what seems too large for this machine."),
+    ] = False,
+) -> None:
+    """Train one run."""
+    from regrun.cli.progress import watching
+    from regrun.config.load import load_config
+    from regrun.store.atomic import probe_writable
+
+    loaded = load_config(config, overrides or [])
+    probe_writable(runs_dir)
+    with watching(quiet=quiet) as observer:
+        # Only now: a wrong config or a full disk is told without waiting for torch.
+        from regrun.execution.train import train_run
+
+        summary = train_run(
+            loaded, runs_dir=runs_dir, device=device, observer=observer, allow_large=allow_large
+        )
+    show_run(summary, config, runs_dir, as_json=as_json)
+
+
+def show_run(summary: dict[str, Any], config_path: Path, runs_dir: Path, *, as_json: bool) -> None:
+    """Print the result of a run; exit code 3 when it diverged or failed."""
+    from rich.text import Text
+
+    from regrun.cli.console import print_json, say
+    from regrun.cli.next_steps import after_training
+    from regrun.cli.render import run_report
+    from regrun.store.reading import load_stored_run
+
+    if as_json:
+        print_json(summary)
+    else:
+        run = load_stored_run(Path(summary["run_dir"]))
+        for part in run_report(summary, run.config, run.rows):
+            say(part)
+        say(f"run        {summary['run_dir']}")
+        commands = after_training(summary, run.config, config_path, runs_dir)
+        for label, command in zip(["next"] + [""] * len(commands), commands, strict=False):
+            say(Text(f"{label:<11}{command}"))
+    if summary["status"] in ("diverged", "failed"):
+        raise typer.Exit(3)

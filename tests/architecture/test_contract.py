@@ -1,0 +1,50 @@
+"""The command table of the contract, and what the program really offers."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from typer.main import get_command
+
+from regrun.cli.app import VERBS, app
+
+CONTRACT = {
+    "train": ["CONFIG", "KEY=VALUE"],
+    "resume": ["DIR"],
+    "inspect": ["CONFIG", "KEY=VALUE"],
+    "compare": ["DIR"],
+    "view": ["RUNS"],
+    "list": ["WHAT", "NAME"],
+    "schema": [],
+}
+TRAINING_OPTIONS = {"--json", "--quiet", "--device"}
+
+
+def parameters(verb: str) -> list[object]:
+    return list(get_command(app).commands[verb].params)  # type: ignore[attr-defined]
+
+
+def test_the_verbs_are_those_of_the_contract() -> None:
+    assert list(VERBS) == list(CONTRACT)
+
+
+@pytest.mark.parametrize("verb", CONTRACT)
+def test_the_arguments_are_those_of_the_contract(verb: str) -> None:
+    names = [item.metavar for item in parameters(verb) if item.param_type_name == "argument"]  # type: ignore[attr-defined]
+    assert names == CONTRACT[verb]
+
+
+@pytest.mark.parametrize("verb", ["train", "resume"])
+def test_every_training_verb_has_the_shared_options(verb: str) -> None:
+    options = {option for item in parameters(verb) for option in item.opts}  # type: ignore[attr-defined]
+    assert options >= TRAINING_OPTIONS
+    assert ("--runs-dir" in options) == (verb == "train")
+
+
+@pytest.mark.parametrize("verb", CONTRACT)
+def test_every_parameter_and_every_verb_has_help(verb: str) -> None:
+    assert all(item.help for item in parameters(verb))  # type: ignore[attr-defined]
+    line = inspect.getdoc(VERBS[verb])
+    assert line
+    assert line.splitlines()[0].endswith(".")

@@ -1,0 +1,158 @@
+"""The house rules that can be read off the source: who imports whom, and how heavy it is."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "regrun"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+ENGINE = {"regularizers", "optim", "models", "stack", "data"}
+MAY_IMPORT = {
+    "errors": set(),
+    "config": {"errors"},
+    **{name: ENGINE | {"config", "errors"} for name in ENGINE},
+    "training": ENGINE | {"config", "errors"},
+    "store": {"config", "errors"},
+    "analysis": {"store", "config", "errors"},
+    "execution": ENGINE | {"training", "store", "config", "errors", "__init__"},
+    "api": {"execution", "store", "analysis", "config", "errors", "models", "data"},
+    "cli": {"execution", "store", "analysis", "config", "errors", "__init__"},
+    "__init__": {"api"},
+    "__main__": {"cli"},
+}
+"""Part of the package → the parts it may import beside itself."""
+
+HEAVY = (
+    "torch", "numpy", "pandas", "scipy", "sklearn", "optuna", "matplotlib", "tensorboardX",
+    "tensorboard", "torchvision", "plotext", "pydantic", "yaml", "psutil",
+)  # fmt: skip
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_modules(tree: ast.AST) -> Iterator[str]:
+    """Every regrun module that a file imports, at any depth, for types or for real."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            module = node.module or ""
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def imported_parts(source: str) -> set[str]:
+    parts = set()
+    for name in imported_modules(ast.parse(source)):
+        words = name.split(".")
+        if words[0] == "regrun":
+            known = len(words) > 1 and words[1] in MAY_IMPORT
+            parts.add(words[1] if known else "__init__")
+    return parts
+
+
+def test_the_reader_of_imports_sees_every_form() -> None:
+    source = (
+        "import regrun\ndef f():\n    from regrun.store import reading\n    import regrun.cli.app"
+    )
+    assert imported_parts(source) == {"__init__", "store", "cli"}
+    assert imported_parts("from regrun import errors, __version__") == {"errors", "__init__"}
+    assert imported_parts("import torch\nfrom os import path") == set()
+
+
+def test_every_part_of_the_package_has_its_place() -> None:
+    assert {part_of(path) for path in FILES} <= set(MAY_IMPORT)
+    assert len(FILES) > 40
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    part = part_of(path)
+    imported = imported_parts(path.read_text(encoding="utf-8")) - {part}
+    assert imported <= MAY_IMPORT[part]
+
+
+def test_no_modules_import_in_a_circle() -> None:
+    names = {
+        ".".join(("regrun", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in FILES
+    }
+    edges: dict[str, set[str]] = {}
+    for path in FILES:
+        name = ".".join(("regrun", *path.relative_to(PACKAGE).with_suffix("").parts))
+        found = set(imported_modules(ast.parse(path.read_text(encoding="utf-8"))))
+        edges[name] = {target for item in found for target in (item, item.rpartition(".")[0])}
+        edges[name] &= names - {name}
+    seen: set[str] = set()
+    while free := {name for name in edges if name not in seen and edges[name] <= seen}:
+        seen |= free
+    assert seen == names, f"a circle among {sorted(names - seen)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_are_short_and_catch_only_what_they_name(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 350
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ExceptHandler):
+            caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+            names = {getattr(kind, "id", getattr(kind, "attr", None)) for kind in caught}
+            if names & {None, "Exception", "BaseException"}:
+                last = node.body[-1]
+                cleans_up = isinstance(last, ast.Raise) and last.exc is None
+                assert cleans_up, f"line {node.lineno} swallows everything"
+
+
+def modules_after(code: str) -> set[str]:
+    """What is loaded after the code has run in a fresh interpreter."""
+    program = f"{code}\nimport sys\nsys.stderr.write(' '.join(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return {name.split(".")[0] for name in ended.stderr.split()}
+
+
+HELP = """
+import sys
+from regrun.cli.app import main
+sys.argv = ["regrun", *{arguments}]
+try:
+    main()
+except SystemExit:
+    pass
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    loaded = modules_after(HELP.format(arguments=arguments))
+    assert "typer" in loaded
+    # Newer versions of typer read the arguments of a verb with pydantic.
+    assert loaded & set(HEAVY) <= ({"pydantic"} if arguments[0] == "train" else set())
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["schema"], ["list", "models", "mlp"]])
+def test_lists_come_from_the_schema_without_torch(arguments: list[str]) -> None:
+    loaded = modules_after(HELP.format(arguments=arguments))
+    assert "pydantic" in loaded
+    assert loaded & {"torch", "numpy", "pandas", "scipy", "sklearn", "torchvision"} == set()
+
+
+def test_importing_regrun_loads_nothing_heavy() -> None:
+    assert modules_after("import regrun") & {*HEAVY, "typer", "rich"} == set()
+
+
+def test_importing_any_module_has_no_effect_on_stdout() -> None:
+    code = "import regrun.cli.app, regrun.analysis.cells, regrun.store.reading"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (ended.stdout, ended.stderr) == ("", "")

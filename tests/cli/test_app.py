@@ -1,0 +1,177 @@
+"""How the program ends: codes, streams, pipes. Real processes where it matters."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import regrun
+from regrun.cli import app as app_module
+
+PROGRAM = [sys.executable, "-c", "from regrun.cli.app import main; main()"]
+
+
+def with_verb(body: str) -> list[str]:
+    """The program with one more verb, whose body is given."""
+    lines = [
+        "import sys",
+        "from regrun.cli import app",
+        "from regrun import errors",
+        "@app.app.command('verb')",
+        "def verb():",
+        *(f"    {line}" for line in body.splitlines()),
+        "sys.argv = ['regrun', 'verb']",
+        "app.main()",
+    ]
+    return [sys.executable, "-c", "\n".join(lines)]
+
+
+def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", timeout=60, check=False, **options
+    )
+
+
+def test_version_is_the_packages_own(invoke: Any) -> None:
+    result = invoke("--version")
+    assert (result.exit_code, result.stdout) == (0, f"regrun {regrun.__version__}\n")
+
+
+def test_help_names_every_verb_in_the_order_of_a_days_work(invoke: Any) -> None:
+    text = invoke("--help").stdout
+    places = [text.index(f" {verb} ") for verb in app_module.VERBS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("verb", app_module.VERBS)
+def test_every_verb_explains_itself(invoke: Any, verb: str) -> None:
+    result = invoke(verb, "--help")
+    assert result.exit_code == 0
+    first_line = (app_module.VERBS[verb].__doc__ or "").splitlines()[0]
+    assert " ".join(first_line.split()[:4]) in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["list", "--nonsense"],
+        ["compare"],
+        ["train"],
+        ["train", "x.yaml", "--device", "tpu"],
+        ["view", "--port", "70000"],
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_so_on_stderr(invoke: Any, arguments: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr != ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ("errors.UsageError('told')", 2),
+        ("errors.ConfigError.at('model.name', 'told')", 2),
+        ("errors.DivergedError('told')", 3),
+        ("errors.StorageError('told')", 4),
+        ("errors.CorruptInputError('told')", 5),
+        ("errors.Interrupted('told', 2)", 130),
+        ("errors.Interrupted('told', 15)", 143),
+    ],
+)
+def test_every_error_ends_with_its_code_and_only_its_message(error: str, code: int) -> None:
+    ended = run(with_verb(f"raise {error}"))
+    assert ended.returncode == code
+    assert ended.stderr.endswith("told\n")
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_bug_ends_with_1_and_can_be_reported() -> None:
+    ended = run(with_verb("raise TypeError('oh')"))
+    assert ended.returncode == 1
+    assert "TypeError: oh" in ended.stderr
+    assert "This is a bug in regrun" in ended.stderr
+    assert "regrun verb" in ended.stderr
+
+
+def test_control_c_ends_with_130_without_a_traceback() -> None:
+    ended = run(with_verb("raise KeyboardInterrupt"))
+    assert ended.returncode == 130
+    assert "Traceback" not in ended.stderr
+    assert "bug" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["schema"], ["--help"], ["list", "--json"]])
+def test_a_reader_that_goes_away_is_no_error_to_talk_about(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [*PROGRAM, *arguments],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert ended.returncode == 128 + signal.SIGPIPE
+    assert ended.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["schema"], ["list", "penalties"]])
+def test_output_to_a_full_disk_ends_with_4(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*PROGRAM, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 4
+    assert "No space left" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_ascii_terminal_gets_spelt_out_symbols_not_an_error(program: Any) -> None:
+    ended = program("list", "penalties", env={"PYTHONIOENCODING": "ascii"})
+    assert ended.returncode == 0
+    assert ended.stdout.isascii()
+    assert "lambda" in ended.stdout
+    assert "?" not in ended.stdout
+
+
+def test_json_on_an_ascii_terminal_is_still_the_same_json(program: Any) -> None:
+    import json
+
+    there = program("list", "penalties", "--json", env={"PYTHONIOENCODING": "ascii"})
+    here = program("list", "penalties", "--json", env={"PYTHONIOENCODING": "utf-8"})
+    assert there.stdout.isascii()
+    assert json.loads(there.stdout) == json.loads(here.stdout)
+    assert "λ" in here.stdout
+
+
+@pytest.mark.parametrize("columns", ["20", "60", "200"])
+def test_help_fits_any_terminal(program: Any, columns: str) -> None:
+    ended = program("--help", env={"COLUMNS": columns, "TERMINAL_WIDTH": columns})
+    assert ended.returncode == 0
+    assert max(len(line) for line in ended.stdout.splitlines()) <= int(columns)
+
+
+def test_no_escape_codes_without_a_terminal(program: Any) -> None:
+    for arguments in (["--help"], ["list"], ["nonsense"]):
+        ended = program(*arguments)
+        assert "\x1b" not in ended.stdout + ended.stderr

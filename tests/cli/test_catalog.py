@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from regrun.cli.catalog import FAMILIES, entries, find, override_keys
+from regrun.config.schema import Config
+from regrun.errors import UsageError
+
+
+def test_every_name_of_the_schema_is_listed() -> None:
+    schema = json.dumps(Config.model_json_schema())
+    for topic in FAMILIES:
+        names = [entry.name for entry in entries(topic)]
+        assert len(names) == len(set(names)) > 1
+        assert all(f'"{name}"' in schema for name in names)
+    listed = {entry.name for entry in entries("datasets")}
+    assert {"synthetic_linear", "mnist", "csv", "npz", "image_folder"} <= listed
+    assert {"linear", "mlp", "cnn", "resnet18"} <= {entry.name for entry in entries("models")}
+
+
+@pytest.mark.parametrize("topic", FAMILIES)
+def test_every_entry_has_a_line_and_every_key_a_default_that_the_schema_accepts(topic: str) -> None:
+    for entry in entries(topic):
+        assert entry.line.endswith((".", "…"))
+        fields = entry.section.model_fields
+        for key in entry.keys:
+            required = fields[key.name].is_required()
+            assert (key.default == "required") == required
+
+
+def test_penalties_have_formula_and_source() -> None:
+    assert find("penalties", "l1").facts == {"formula": "λ Σ|w|", "source": "Tibshirani 1996"}
+
+
+@pytest.mark.parametrize(
+    ("topic", "name", "key", "values", "default"),
+    [
+        ("models", "mlp", "dropout", "number in [0, 1] | list of number in [0, 1]", "0.0"),
+        ("models", "mlp", "hidden", "list of whole number ≥ 1", "[256, 256]"),
+        ("optimizers", "sgd", "lr", "number > 0", "required"),
+        ("optimizers", "sgd", "momentum", "number in [0, 1)", "0.0"),
+        ("penalties", "l2", "half", "true, false", "true"),
+        ("datasets", "csv", "test_path", "text | null", "null"),
+    ],
+)
+def test_keys_are_described_in_words(
+    topic: str, name: str, key: str, values: str, default: str
+) -> None:
+    keys = {item.name: item for item in find(topic, name).keys}
+    assert (keys[key].values, keys[key].default) == (values, default)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r'resnet19: .*did you mean "resnet18"'):
+        find("models", "resnet19")
+    with pytest.raises(UsageError, match="regrun list datasets"):
+        find("datasets", "zzz")
+
+
+def test_override_keys_reach_every_leaf_of_the_config() -> None:
+    keys = override_keys()
+    for name in (
+        "seed",
+        "optimizer.lr",
+        "optimizer.betas",
+        "model.hidden",
+        "penalty.l1_ratio",
+        "schedule.gamma",
+        "training.early_stopping.patience",
+        "dataset.num_train",
+    ):
+        assert name in keys
+    assert "optimizer" not in keys
+    assert {"sgd", "adamw"} <= set(keys["optimizer.name"].choices)
+
+
+def test_list_shows_everything_in_short(invoke: Any) -> None:
+    result = invoke("list")
+    assert result.exit_code == 0
+    for text in ("datasets", "fashion_mnist", "λ Σ|w|", "adamw", "cosine", "max_norm", "vgg16"):
+        assert text in result.stdout
+    assert result.stderr == ""
+
+
+def test_list_of_one_shows_its_keys(invoke: Any) -> None:
+    result = invoke("list", "penalties", "elastic_net")
+    assert "l1_ratio" in result.stdout
+    assert "Zou & Hastie 2005" in result.stdout
+
+
+def test_list_as_json(invoke: Any) -> None:
+    everything = json.loads(invoke("list", "--json").stdout)
+    assert set(everything) == set(FAMILIES)
+    optimizers = json.loads(invoke("list", "optimizers", "--json").stdout)
+    assert everything["optimizers"] == optimizers
+    sgd = json.loads(invoke("list", "optimizers", "sgd", "--json").stdout)
+    defaults = {key["name"]: key["default"] for key in sgd["keys"]}
+    assert defaults["lr"] == "required"
+    assert defaults["momentum"] == "0.0"
+
+
+def test_an_unknown_topic_or_name_ends_with_2(invoke: Any) -> None:
+    assert invoke("list", "penaltys").exit_code == 2
+    result = invoke("list", "optimizers", "adamv")
+    assert result.exit_code == 2
+    assert 'did you mean "adam' in result.stderr
+
+
+def test_list_runs(invoke: Any, make_run: Any, tmp_path: Any) -> None:
+    make_run("one", test=2.5)
+    make_run("two", finished=False)
+    result = invoke("list", "runs", "--runs-dir", tmp_path / "runs")
+    assert "2.5" in result.stdout
+    assert "interrupted" in result.stdout
+    runs = json.loads(invoke("list", "runs", "--json", "--runs-dir", tmp_path / "runs").stdout)
+    assert [run["status"] for run in runs] == ["completed", "interrupted"]
+
+
+def test_list_runs_where_there_are_none(invoke: Any, tmp_path: Any) -> None:
+    result = invoke("list", "runs", "--runs-dir", tmp_path / "nowhere")
+    assert result.exit_code == 0
+    assert "regrun train" in result.stdout
+    as_json = invoke("list", "runs", "--json", "--runs-dir", tmp_path / "nowhere")
+    assert json.loads(as_json.stdout) == []
+
+
+def test_schema_is_a_json_schema_of_the_config(invoke: Any) -> None:
+    schema = json.loads(invoke("schema").stdout)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert set(schema["properties"]) == set(Config.model_fields)
+    assert schema["additionalProperties"] is False

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def seeded(make_run: Any, tmp_path: Any) -> Any:
+    """Decay 0, 1 and 3 over four seeds; 1 and 3 overlap, 0 is far off."""
+    bumps = [0.0, 0.004, -0.003, 0.001]
+    for decay, loss in ((0.0, 170.0), (1.0, 0.020), (3.0, 0.021)):
+        for seed, bump in enumerate(bumps):
+            sign = -1 if decay == 3.0 else 1
+            make_run(f"d{decay}s{seed}", seed=seed, decay=decay, test=loss + sign * bump)
+    return tmp_path / "runs"
+
+
+def test_single_runs_are_rows_with_what_differs(invoke: Any, make_run: Any, tmp_path: Any) -> None:
+    make_run("plain", decay=0.0, test=170.0)
+    make_run("decayed", decay=3.0, test=0.125)
+    result = invoke("compare", tmp_path / "runs")
+    header, *rows = result.stdout.splitlines()
+    assert header.split()[:2] == ["run", "optimizer.weight_decay"]
+    assert "training" not in header
+    cells = {row.split()[0]: row.split() for row in rows[:2]}
+    assert cells["plain"] == ["plain", "0", "0.5", "170", "169.5", "13.25", "0", "completed"]
+    assert cells["decayed"][3] == "0.125"
+    assert "one seed cannot tell" in result.stdout
+
+
+def test_runs_may_be_named_one_by_one(invoke: Any, make_run: Any) -> None:
+    first, second = make_run("a"), make_run("b", decay=1.0)
+    make_run("c", decay=2.0)
+    summaries = json.loads(invoke("compare", first, second, "--json").stdout)
+    assert [summary["run_dir"] for summary in summaries] == [str(first), str(second)]
+
+
+def test_single_runs_as_json_are_their_summaries(invoke: Any, make_run: Any, tmp_path: Any) -> None:
+    directory = make_run("a")
+    (summary,) = json.loads(invoke("compare", tmp_path / "runs", "--json").stdout)
+    assert summary == json.loads((directory / "summary.json").read_text())
+
+
+def test_seeds_become_one_row_with_an_interval(invoke: Any, seeded: Any) -> None:
+    result = invoke("compare", seeded)
+    header, *rows = result.stdout.splitlines()
+    assert header.split()[:2] == ["optimizer.weight_decay", "seeds"]
+    assert rows[0].split()[:2] == ["0", "4"]
+    assert "170.0000 ± 0.0046" in rows[0] or "170.0005 ± 0.0046" in rows[0]
+
+
+def test_seeds_as_json_are_the_cells_of_the_contract(invoke: Any, seeded: Any) -> None:
+    from scipy import stats
+
+    cells = json.loads(invoke("compare", seeded, "--json").stdout)
+    assert [cell["params"] for cell in cells] == [
+        {"optimizer.weight_decay": decay} for decay in (0.0, 1.0, 3.0)
+    ]
+    loss = cells[1]["metrics"]["test/loss"]
+    assert cells[1]["seeds"] == len(loss["values"]) == 4
+    low, high = stats.t.interval(0.95, 3, loc=loss["mean"], scale=stats.sem(loss["values"]))
+    assert (loss["low"], loss["high"]) == pytest.approx((low, high))
+
+
+def test_what_cannot_be_told_apart_is_said(invoke: Any, seeded: Any) -> None:
+    text = invoke("compare", seeded).stdout
+    assert "lowest test/loss: optimizer.weight_decay=1 (chosen by the test set" in text
+    assert "not distinguishable from it at 4 seeds: optimizer.weight_decay=3\n" in text
+
+
+def test_a_difference_that_holds_is_said_too(invoke: Any, make_run: Any, tmp_path: Any) -> None:
+    for decay, loss in ((0.0, 9.0), (1.0, 1.0)):
+        for seed in range(3):
+            make_run(f"{decay}{seed}", seed=seed, decay=decay, test=loss + 0.01 * decay * seed)
+    text = invoke("compare", tmp_path / "runs").stdout
+    assert "different from every other row" in text
+
+
+def test_a_best_row_with_lost_runs_says_so(invoke: Any, make_run: Any, tmp_path: Any) -> None:
+    for seed in range(3):
+        make_run(f"a{seed}", seed=seed, decay=0.0, test=9.0)
+        make_run(f"b{seed}", seed=seed, decay=1.0, test=1.0)
+    make_run("b3", seed=3, decay=1.0, test=None, status="diverged")
+    text = invoke("compare", tmp_path / "runs").stdout
+    assert "3 completed, 1 diverged" in text
+    assert "1 of its 4 runs ended without a test/loss" in text
+
+
+def test_with_a_validation_split_it_is_chosen_by_that(
+    invoke: Any, make_run: Any, tmp_path: Any
+) -> None:
+    for name, decay, val, test in (("a", 0.0, 1.0, 5.0), ("b", 1.0, 2.0, 0.5)):
+        metrics = {"train/loss": 0.1, "val/loss": val, "test/loss": test}
+        make_run(name, decay=decay, metrics=metrics)
+    text = invoke("compare", tmp_path / "runs").stdout
+    assert "lowest val/loss: optimizer.weight_decay=0\n" in text
+
+
+def test_csv_of_seeds_has_mean_and_bounds(invoke: Any, seeded: Any) -> None:
+    rows = list(csv.DictReader(io.StringIO(invoke("compare", seeded, "--csv").stdout)))
+    assert [float(row["optimizer.weight_decay"]) for row in rows] == [0.0, 1.0, 3.0]
+    assert rows[1]["seeds"] == "4"
+    low, mean, high = (float(rows[1][f"test/loss{part}"]) for part in ("/low", "", "/high"))
+    assert low < mean < high
+
+
+def test_csv_of_single_runs(invoke: Any, make_run: Any, tmp_path: Any) -> None:
+    make_run("a", decay=0.0, test=1.5)
+    make_run("b", decay=1.0, test=None, status="diverged")
+    text = invoke("compare", tmp_path / "runs", "--csv").stdout
+    first, second = csv.DictReader(io.StringIO(text))
+    assert (first["test/loss"], first["status"]) == ("1.5", "completed")
+    assert (second["test/loss"], second["status"]) == ("", "diverged")
+
+
+def test_unfinished_runs_are_left_out_aloud(invoke: Any, make_run: Any, tmp_path: Any) -> None:
+    make_run("a")
+    opened = make_run("b", finished=False)
+    result = invoke("compare", tmp_path / "runs", "--json")
+    assert len(json.loads(result.stdout)) == 1
+    assert f"regrun resume {opened}" in result.stderr
+
+
+@pytest.mark.parametrize("place", ["nowhere", "."])
+def test_no_finished_run_ends_with_2(invoke: Any, tmp_path: Any, place: str) -> None:
+    result = invoke("compare", tmp_path / place)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+
+
+def test_a_damaged_summary_ends_with_5_and_its_name(
+    invoke: Any, make_run: Any, tmp_path: Any
+) -> None:
+    directory = make_run("a")
+    (directory / "summary.json").write_text("{")
+    result = invoke("compare", tmp_path / "runs")
+    assert result.exit_code == 5
+    assert str(directory / "summary.json") in result.stderr
+
+
+def test_json_and_csv_together_are_refused(invoke: Any, seeded: Any) -> None:
+    assert invoke("compare", seeded, "--json", "--csv").exit_code == 2
+
+
+@pytest.mark.parametrize("columns", ["20", "45", "300"])
+def test_any_width_works(invoke: Any, seeded: Any, columns: str) -> None:
+    result = invoke("compare", seeded, env={"COLUMNS": columns})
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+
+
+def test_comparing_reads_no_curves(
+    invoke: Any, make_run: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Summaries and configs are enough: the curves of thousands of runs stay unread."""
+    make_run("a")
+    opened: list[str] = []
+
+    def note(path: Any) -> list[Any]:
+        opened.append(str(path))
+        return []
+
+    monkeypatch.setattr("regrun.store.reading.read_metrics", note)
+    assert invoke("compare", tmp_path / "runs").exit_code == 0
+    assert opened == []

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from regrun.cli.completion import (
+    complete_config,
+    complete_override,
+    complete_run_directory,
+    complete_topic,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "digits.yaml").touch()
+    (tmp_path / "configs" / "notes.txt").touch()
+    (tmp_path / ".hidden.yaml").touch()
+    return tmp_path
+
+
+def test_config_paths_are_yaml_files_and_the_folders_on_the_way(folder: Path) -> None:
+    assert complete_config("") == ["configs/"]
+    assert complete_config("configs/") == ["configs/digits.yaml"]
+    assert complete_config("configs/x") == []
+    assert complete_config("nowhere/") == []
+    assert complete_config(f"{folder}/configs/d") == [f"{folder}/configs/digits.yaml"]
+
+
+def test_run_directories_are_folders(folder: Path) -> None:
+    assert complete_run_directory("c") == ["configs/"]
+    assert complete_run_directory("configs/") == []
+
+
+def test_override_keys_are_completed_with_their_help() -> None:
+    completions = dict(complete_override("optimizer.w"))
+    assert list(completions) == ["optimizer.weight_decay="]
+    assert completions["optimizer.weight_decay="].startswith("λ")
+
+
+def test_values_are_completed_where_there_is_a_choice() -> None:
+    names = [text for text, _ in complete_override("optimizer.name=a")]
+    assert names == ["optimizer.name=adam", "optimizer.name=adamw", "optimizer.name=adagrad"]
+    assert complete_override("optimizer.lr=0") == []
+    assert complete_override("no.such=1") == []
+
+
+def test_topics() -> None:
+    assert complete_topic("p") == ["penalties"]
+    assert "runs" in complete_topic("")
+
+
+def complete(words: str) -> list[str]:
+    """What a shell would get."""
+    environment = {
+        **os.environ,
+        "_REGRUN_COMPLETE": "complete_zsh",
+        "_TYPER_COMPLETE_ARGS": words,
+    }
+    code = "import sys; sys.argv = ['regrun']; from regrun.cli.app import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in ended.stderr
+    return ended.stdout.splitlines()
+
+
+def test_the_shell_gets_verbs_names_and_keys() -> None:
+    assert any('"train"' in line for line in complete("regrun tr"))
+    assert any('"resnet18"' in line for line in complete("regrun list models resnet1"))
+    assert any('"optimizer.lr="' in line for line in complete("regrun train x.yaml optimizer.l"))

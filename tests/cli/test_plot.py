@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regrun.cli.plot import HEIGHT, loss_plot
+
+
+def rows(train: list[float | None], test: list[float | None]) -> list[dict[str, Any]]:
+    return [
+        {"epoch": epoch, "train/loss": a, "test/loss": b}
+        for epoch, (a, b) in enumerate(zip(train, test, strict=True), 1)
+    ]
+
+
+FALLING = rows([math.exp(-epoch) for epoch in range(20)], [2.0] * 20)
+FLAT = rows([1.0 - 0.01 * epoch for epoch in range(20)], [1.1] * 20)
+
+
+def test_a_wide_range_has_powers_of_ten_and_a_narrow_one_has_not() -> None:
+    assert "1e-7" in str(loss_plot(FALLING, 80, colour=False))
+    assert "1e-" not in str(loss_plot(FLAT, 80, colour=False))
+
+
+def test_the_axis_is_linear_when_a_loss_is_0_or_negative() -> None:
+    plot = loss_plot(rows([1.0, 1e-9, 0.0], [1.0, 1.0, 1.0]), 80, colour=False)
+    assert plot is not None
+    assert "1e-9" not in plot
+    assert "0.8" in plot
+
+
+def test_without_colour_the_curves_differ_by_character_and_there_are_no_codes() -> None:
+    plot = loss_plot(FALLING, 80, colour=False)
+    assert plot is not None
+    assert "\x1b" not in plot
+    assert plot.splitlines()[0] == ".. train loss   oo test loss"
+    body = "".join(plot.splitlines()[1:-3])
+    assert body.count(".") > 10
+    assert body.count("o") > 10
+
+
+def test_with_colour_the_curves_differ_by_colour() -> None:
+    plot = loss_plot(FALLING, 80, colour=True)
+    assert plot is not None
+    assert "\x1b[38;5;4m" in plot
+    assert "\x1b[38;5;3m" in plot
+
+
+def test_the_last_epoch_stands_on_the_axis() -> None:
+    plot = loss_plot(FALLING, 80, colour=False)
+    assert plot is not None
+    assert plot.splitlines()[-2].split()[-1] == "20"
+    assert plot.splitlines()[-1].strip() == "epoch"
+
+
+@pytest.mark.parametrize("width", [40, 57, 80, 300])
+def test_a_plot_fits_its_width(width: int) -> None:
+    plot = loss_plot(FALLING, width, colour=False)
+    assert plot is not None
+    assert max(len(line) for line in plot.splitlines()) <= min(width, 90)
+    assert len(plot.splitlines()) == HEIGHT + 1
+
+
+def test_a_narrow_terminal_or_a_single_evaluation_has_no_plot() -> None:
+    assert loss_plot(FALLING, 39, colour=False) is None
+    assert loss_plot(FALLING[:1], 80, colour=False) is None
+    assert loss_plot([], 80, colour=False) is None
+
+
+def test_a_run_that_diverged_shows_what_was_finite() -> None:
+    plot = loss_plot(rows([1.0, 10.0, None], [2.0, 20.0, math.inf]), 80, colour=False)
+    assert plot is not None
+    assert "20" in plot
+
+
+def test_a_hundred_thousand_evaluations_are_drawn_too() -> None:
+    many = rows([float(epoch) for epoch in range(100_000)], [0.0] * 100_000)
+    plot = loss_plot(many, 80, colour=False)
+    assert plot is not None
+    assert plot.splitlines()[-2].split()[-1] == "100000"
+
+
+losses = st.floats(allow_nan=True, allow_infinity=True) | st.none()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(losses, losses), max_size=8), st.booleans())
+def test_no_losses_break_the_plot(pairs: list[tuple[Any, Any]], colour: bool) -> None:
+    content = rows([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    plot = loss_plot(content, 60, colour=colour)
+    assert plot is None or "epoch" in plot

@@ -1,0 +1,201 @@
+"""A real TensorBoard, started by a real `regrun view`, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from regrun.cli import tensorboard_server
+from regrun.errors import UsageError
+
+LOSSES = [4.0, 2.0, 1.0, 0.5]
+
+
+@pytest.fixture
+def runs(make_run: Any, tmp_path: Path) -> Path:
+    """Two runs with a train and a test curve, in a folder with a space and an umlaut."""
+    from tensorboardX import SummaryWriter
+
+    for number in range(2):
+        directory = make_run(f"run {number} ä")
+        for split in ("train", "test"):
+            writer = SummaryWriter(str(directory / split))
+            for step, loss in enumerate(LOSSES):
+                writer.add_scalar("loss", loss + number, step)
+            writer.close()
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def viewing(runs: Path) -> Iterator[subprocess.Popen[str]]:
+    process = start(runs)
+    yield process
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def start(runs: Path, *options: str, **popen: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from regrun.cli.app import main; main()", "view", str(runs)]
+    return subprocess.Popen(
+        [*command, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        **popen,
+    )
+
+
+def ask(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return json.loads(answer.read())
+
+
+def ask_until(url: str, enough: Any) -> Any:
+    deadline = time.monotonic() + 30
+    while True:
+        answer = ask(url)
+        if enough(answer) or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.2)
+
+
+def serving(runs: Path) -> Any:
+    return tensorboard_server.serving(runs, "localhost", None)
+
+
+def address(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    assert line.startswith("http://"), process.communicate(timeout=30)
+    return line
+
+
+def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def test_tensorboard_serves_both_curves_and_ends_with_control_c(
+    viewing: subprocess.Popen[str],
+) -> None:
+    url = address(viewing)
+    names = ask_until(f"{url}data/runs", lambda answer: len(answer) == 4)
+    assert "toy/run 0 ä/train" in names
+    assert "toy/run 1 ä/test" in names
+    tags = ask(f"{url}data/plugin/scalars/tags")
+    assert list(tags["toy/run 0 ä/train"]) == ["loss"]
+    points = ask(f"{url}data/plugin/scalars/scalars?tag=loss&run=toy%2Frun+1+%C3%A4%2Ftest")
+    assert [point[2] for point in points] == [loss + 1 for loss in LOSSES]
+
+    children = descendants(viewing)
+    assert children
+    viewing.send_signal(signal.SIGINT)
+    out, err = viewing.communicate(timeout=30)
+    assert viewing.returncode == 130
+    assert out == ""
+    assert "Traceback" not in err
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+def test_sigterm_ends_it_with_143_even_while_starting(runs: Path) -> None:
+    process = start(runs)
+    deadline = time.monotonic() + 30
+    while not descendants(process) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    children = descendants(process)
+    assert children
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "Traceback" not in err
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+def test_a_directory_without_runs_is_told_what_to_do(invoke: Any, tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        result = invoke("view", place)
+        assert result.exit_code == 2
+        assert "regrun train" in result.stderr
+        assert result.stdout == ""
+
+
+def test_a_taken_port_is_told(invoke: Any, runs: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = invoke("view", runs, "--host", "127.0.0.1", "--port", port)
+    assert result.exit_code == 2
+    assert f"--port {port}" in result.stderr
+
+
+@pytest.fixture
+def never_started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Programs that would have been started; each ends at once."""
+    commands: list[list[str]] = []
+    real = subprocess.Popen
+
+    def note(command: list[str], **options: Any) -> Any:
+        commands.append(command)
+        return real([sys.executable, "-c", "import sys; sys.exit('no such plugin')"], **options)
+
+    monkeypatch.setattr(tensorboard_server.subprocess, "Popen", note)
+    return commands
+
+
+def test_a_tensorboard_that_does_not_start_shows_its_own_words(
+    runs: Path, never_started: list[list[str]]
+) -> None:
+    with pytest.raises(UsageError, match=r"(?s)code 1.*no such plugin"), serving(runs):
+        pass
+
+
+@pytest.mark.parametrize(("limit", "slow"), [(64, True), (4096, False)])
+def test_more_files_than_may_be_open_go_through_the_slow_loader(
+    runs: Path,
+    never_started: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    limit: int,
+    slow: bool,
+) -> None:
+    monkeypatch.setattr(tensorboard_server, "_raise_file_limit", lambda: limit)
+    with pytest.raises(UsageError), serving(runs):
+        pass
+    assert ("--load_fast=false" in never_started[0]) == slow
+
+
+def test_the_limit_of_open_files_is_lifted_for_tensorboard() -> None:
+    code = (
+        "import resource as r; soft, hard = r.getrlimit(r.RLIMIT_NOFILE);"
+        "r.setrlimit(r.RLIMIT_NOFILE, (min(200, hard), hard));"
+        "from regrun.cli.tensorboard_server import _raise_file_limit as lift;"
+        "print(lift(), r.getrlimit(r.RLIMIT_NOFILE)[0])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    told, now = (int(word) for word in ended.stdout.split())
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert told == now
+    assert now == (max(200, 2**16) if hard == resource.RLIM_INFINITY else hard)
+
+
+def test_signal_handlers_are_given_back(runs: Path, never_started: list[list[str]]) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(UsageError), serving(runs):
+        pass
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

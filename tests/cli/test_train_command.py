@@ -1,0 +1,155 @@
+"""The verbs around training, with the training itself replaced."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from regrun import errors
+
+
+class Calls:
+    """Stands for `regrun.config.load` and `regrun.execution`; remembers what it was asked."""
+
+    def __init__(self, make_run: Any) -> None:
+        self._make_run = make_run
+        self.summary_changes: dict[str, Any] = {}
+        self.raises: BaseException | None = None
+        self.asked: dict[str, Any] = {}
+
+    def load_config(self, path: Path, overrides: Any = ()) -> str:
+        self.asked["config"] = (path, list(overrides))
+        return "loaded"
+
+    def train_run(self, loaded: str, *, observer: Any, **options: Any) -> dict[str, Any]:
+        self.asked["train"] = (loaded, options)
+        return self._run("trained", observer)
+
+    def resume_run(self, directory: Path, *, device: Any, observer: Any) -> dict[str, Any]:
+        self.asked["resume"] = (directory, device)
+        return self._run("resumed", observer)
+
+    def _run(self, run_id: str, observer: Any) -> dict[str, Any]:
+        observer.on_start({"run_dir": "somewhere", "device": "cpu", "epochs": 5, "total_steps": 20})
+        observer.on_progress(10, 20)
+        observer.on_evaluation({"epoch": 1, "step": 4, "train/loss": 0.5})
+        if self.raises is not None:
+            raise self.raises
+        directory = self._make_run(run_id, **self.summary_changes)
+        summary: dict[str, Any] = json.loads((directory / "summary.json").read_text())
+        return summary
+
+
+@pytest.fixture
+def calls(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    fake = Calls(make_run)
+    load, train = ModuleType("regrun.config.load"), ModuleType("regrun.execution.train")
+    load.load_config = fake.load_config  # type: ignore[attr-defined]
+    train.train_run = fake.train_run  # type: ignore[attr-defined]
+    train.resume_run = fake.resume_run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "regrun.config.load", load)
+    monkeypatch.setitem(sys.modules, "regrun.execution.train", train)
+    return fake
+
+
+def test_train_passes_on_what_it_was_given(invoke: Any, calls: Calls, tmp_path: Path) -> None:
+    result = invoke(
+        "train", "c.yaml", "optimizer.lr=0.1", "seed=3",
+        "--runs-dir", tmp_path / "elsewhere", "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert calls.asked["config"] == (Path("c.yaml"), ["optimizer.lr=0.1", "seed=3"])
+    loaded, options = calls.asked["train"]
+    assert loaded == "loaded"
+    assert options == {
+        "runs_dir": tmp_path / "elsewhere",
+        "device": "cpu",
+        "allow_large": False,
+    }
+
+
+def test_train_ends_in_a_plot_numbers_the_place_and_the_next_command(
+    invoke: Any, calls: Calls, tmp_path: Path
+) -> None:
+    result = invoke("train", "c.yaml", "--runs-dir", tmp_path / "runs")
+    for text in (
+        "train loss", "epoch", "13.25", "0.5",
+        str(tmp_path / "runs" / "toy" / "trained"),
+        "regrun train c.yaml optimizer.weight_decay=",
+        f"regrun view {tmp_path / 'runs'}",
+    ):  # fmt: skip
+        assert text in result.stdout
+    assert "somewhere" in result.stderr
+    assert "somewhere" not in result.stdout
+
+
+def test_json_is_the_summary_and_nothing_else(invoke: Any, calls: Calls, tmp_path: Path) -> None:
+    result = invoke("train", "c.yaml", "--json", "--runs-dir", tmp_path / "runs")
+    stored = (tmp_path / "runs" / "toy" / "trained" / "summary.json").read_text()
+    assert json.loads(result.stdout) == json.loads(stored)
+    assert "somewhere" in result.stderr
+
+
+def test_quiet_leaves_stderr_empty(invoke: Any, calls: Calls, tmp_path: Path) -> None:
+    result = invoke("train", "c.yaml", "--quiet", "--runs-dir", tmp_path / "runs")
+    assert result.stderr == ""
+    assert "13.25" in result.stdout
+
+
+@pytest.mark.parametrize(("status", "code"), [("completed", 0), ("diverged", 3), ("failed", 3)])
+def test_the_status_decides_the_exit_code(
+    invoke: Any, calls: Calls, tmp_path: Path, status: str, code: int
+) -> None:
+    calls.summary_changes = {"status": status, "test": None}
+    arguments = ["train", "c.yaml", "--runs-dir", tmp_path / "runs"]
+    result = invoke(*arguments, "--json")
+    assert result.exit_code == code
+    assert json.loads(result.stdout)["status"] == status
+
+
+def test_a_diverged_run_still_shows_its_report(invoke: Any, calls: Calls, tmp_path: Path) -> None:
+    calls.summary_changes = {"status": "diverged", "test": None, "diverged_at_step": 9}
+    result = invoke("train", "c.yaml", "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 3
+    assert "step 9" in result.stdout
+    assert "optimizer.lr=0.0003" in result.stdout
+
+
+def test_an_interrupted_run_tells_how_to_go_on(invoke: Any, calls: Calls, tmp_path: Path) -> None:
+    calls.raises = errors.Interrupted("saved; regrun resume runs/toy/x", 15)
+    result = invoke("train", "c.yaml", "--runs-dir", tmp_path / "runs", "--json")
+    assert result.exit_code == 143
+    assert result.stdout == ""
+    assert result.stderr.endswith("regrun resume runs/toy/x\n")
+
+
+def test_a_runs_directory_that_cannot_be_is_told_before_training(
+    invoke: Any, calls: Calls, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    result = invoke("train", "c.yaml", "--runs-dir", tmp_path / "file")
+    assert result.exit_code == 4
+    assert "train" not in calls.asked
+
+
+def test_resume_needs_the_directory_alone(invoke: Any, calls: Calls, tmp_path: Path) -> None:
+    result = invoke("resume", tmp_path / "runs" / "toy" / "x")
+    assert result.exit_code == 0
+    assert calls.asked["resume"] == (tmp_path / "runs" / "toy" / "x", None)
+    assert f"regrun view {tmp_path / 'runs'}" in result.stdout
+
+
+def test_an_unwritable_terminal_does_not_lose_the_run(
+    invoke: Any, calls: Calls, tmp_path: Path
+) -> None:
+    result = invoke(
+        "train", "c.yaml", "--runs-dir", tmp_path / "runs", env={"COLUMNS": "15", "NO_COLOR": "1"}
+    )
+    assert result.exit_code == 0
+    assert "┌" not in result.stdout
+    assert "\x1b" not in result.stdout
