@@ -226,12 +226,12 @@ def test_strength_zero_changes_nothing(example):
 
 def test_the_order_of_penalties_does_not_matter():
     penalties = [
-        L1(type="l1", strength=0.1),
+        L2(type="l2", strength=0.1),
+        L2(type="l2", strength=0.2, apply_to=("all",)),
+        EXAMPLES["l2"],  # 0.1 + 0.2 + 0.3 rounds differently in another order
         EXAMPLES["elastic_net"],
-        L2(type="l2", strength=0.7, apply_to=("all",)),
-        EXAMPLES["l2 whole"],
     ]
-    runs = [sgd_run([order], dtype=torch.float32) for order in itertools.permutations(penalties)]
+    runs = [sgd_run([order]) for order in itertools.permutations(penalties)]
     for other in runs[1:]:
         assert all(torch.equal(runs[0][name], other[name]) for name in SHAPES)
 
