@@ -66,8 +66,8 @@ def plan_parameters(
         on_it = [penalty for penalty, chosen in penalties if name in chosen]
         bounds = [constraint for constraint, chosen in constraints if name in chosen]
         reasons = [_decay_reason(config, name, role, name in decayed)]
-        reasons += [f"{penalty_type(p)} {_because(p.apply_to, name, role)}" for p in on_it]
-        reasons += [f"{constraint_type(c)} {_because(c.apply_to, name, role)}" for c in bounds]
+        reasons += [f"{penalty_type(p)}: {_because(p.apply_to, name, role)}" for p in on_it]
+        reasons += [f"{constraint_type(c)}: {_because(c.apply_to, name, role)}" for c in bounds]
         if penalties and not on_it:
             reasons.append(f"no penalty: no apply_to chooses role {role} or its name")
         plans.append(

@@ -61,8 +61,8 @@ def test_each_penalty_and_constraint_says_what_chose_it():
         {"type": "l2", "strength": 0.1, "method": "gradient"},
     ]
     assert weight.constraints == [{"type": "max_norm", "limit": 3.0}]
-    assert "l1 role weight is in apply_to [weight]" in weight.reason
-    assert "l2 name matches 'hidden.*' in apply_to" in bias.reason
+    assert "l1: role weight is in apply_to [weight]" in weight.reason
+    assert "l2: name matches 'hidden.*' in apply_to" in bias.reason
     assert norm.penalties == []
     assert "no penalty" in norm.reason
 
