@@ -44,7 +44,7 @@ def _one_or_many(value: Any) -> Any:
 Selector = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     Strict(False),
-    BeforeValidator(_one_or_many),
+    BeforeValidator(_one_or_many, json_schema_input_type=str | list[str]),
 ]
 """Parameters by role (``weight``, ``bias``, ``norm``), name pattern (``hidden.*``), or ``all``."""
 

@@ -8,12 +8,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from regrun.config.outline import Anything, Items, OneOf, Sections, Shape, dotted_keys, fields, root
+from regrun.config.outline import (
+    Anything,
+    Items,
+    OneOf,
+    Sections,
+    Shape,
+    dotted_keys,
+    fields,
+    kinds_with,
+    root,
+)
 from regrun.config.schema import Config
 from regrun.config.suggest import nearest
 from regrun.config.sweeps import Sweep
 from regrun.config.validate import KeyProblem
-from regrun.config.wording import show
+from regrun.config.wording import elsewhere, no_such_key, show
 from regrun.errors import Path, Problem
 
 REGRESSION = ("synthetic_linear", "diabetes", "california_housing")
@@ -91,7 +101,7 @@ def axis_problem(key: str, config: Config, axes: list[str]) -> str | None:
         having = [kind for kind in kinds if part in fields(kind)]
         if not having:
             if any(part in fields(kind) for kind in shape.distinct()):
-                return f"{given} has no such key"
+                return no_such_key(given, kinds_with(shape, part))
             return _unknown(key, prefix, [name for kind in kinds for name in fields(kind)], part)
         shape, value = fields(having[0])[part], getattr(value, part, None)
     return None
@@ -119,6 +129,7 @@ def _without_indices(key: str) -> str:
 def _unknown(key: str, prefix: str, known: list[str], part: str) -> str:
     meant = nearest(part, known)
     dotted = f"{prefix}.{meant}".lstrip(".") if meant else nearest(key, dotted_keys())
+    dotted = dotted or elsewhere(part)
     return f"unknown key, did you mean {dotted}?" if dotted else "unknown key"
 
 

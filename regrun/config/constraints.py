@@ -55,4 +55,10 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, Mapping) else value
 
 
-Constraints = Annotated[tuple[Constraint, ...], Strict(False), BeforeValidator(_as_list)]
+_Written = Literal["none"] | Constraint | list[Constraint] | None
+
+Constraints = Annotated[
+    tuple[Constraint, ...],
+    Strict(False),
+    BeforeValidator(_as_list, json_schema_input_type=_Written),
+]

@@ -16,7 +16,7 @@ from regrun.config.source import Source
 from regrun.config.validate import validate
 from regrun.config.wording import show
 from regrun.config.yaml_source import MAX_DEPTH, YAMLProblem, check_text, read_config
-from regrun.errors import ConfigError, Problem, UsageError
+from regrun.errors import ConfigError, UsageError
 
 _PATHS = ("path", "test_path", "root")
 """Keys of `dataset` that name files."""
@@ -52,7 +52,7 @@ class Loaded:
             mark = self.source.values.get(("sweep", "grid", key, at))
         elif sweep is not None and key in sweep.space:
             mark = self.source.keys.get(("sweep", "space", key))
-        return Assignment(said_by, said_by, key, value, mark)
+        return Assignment(said_by, "the sweep", key, value, mark=mark)
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Loaded:
@@ -66,7 +66,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Loaded:
         try:
             assignments.append(parse_override(text, number))
         except AssignmentProblem as problem:
-            findings.append(Finding(Problem((), problem.message), said_by=problem.said_by))
+            findings.append(problem.finding())
     return _load(_of_file(path), assignments, findings)
 
 
@@ -81,7 +81,7 @@ def config_from_mapping(
     for number, (key, value) in enumerate((overrides or {}).items(), start=1):
         short = f"override {number}"
         said_by = f"{short}: {key}={_written(value)}"
-        assignments.append(Assignment(said_by, short, str(key), plain(value, key)))
+        assignments.append(Assignment(said_by, short, str(key), plain(value, key), number))
     if isinstance(config, Mapping):
         return _load(Source("", plain(config, "config")), assignments, [])
     return _load(_of_file(config), assignments, [])

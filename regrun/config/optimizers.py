@@ -141,7 +141,9 @@ def _named(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) and not isinstance(value, Mapping) else value
 
 
+_Section = Annotated[Constant | StepDecay | Cosine, Field(discriminator="type")]
+
 Schedule = Annotated[
-    Annotated[Constant | StepDecay | Cosine, Field(discriminator="type")],
-    BeforeValidator(_named),
+    _Section,
+    BeforeValidator(_named, json_schema_input_type=Literal["constant", "cosine"] | _Section),
 ]

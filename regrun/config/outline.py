@@ -196,6 +196,11 @@ def _table_key(part: str | int, todo: list[str | int], entries: Mapping[Any, Any
     return str(part)
 
 
+def kinds_with(sections: Sections, key: str) -> list[str]:
+    """The tags of the kinds that have such a key."""
+    return [tag for tag in sections.tags() if key in fields(sections.kinds[tag])]
+
+
 def places(key: str) -> list[str]:
     """Dotted paths of every section key of this name."""
     return _places().get(key, [])

@@ -7,11 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from regrun.config.outline import MISSING, Items, OneOf, Sections, Shape, Table, fields, root
-from regrun.config.report import Mark
+from regrun.config.outline import (
+    MISSING,
+    Anything,
+    Choice,
+    Items,
+    OneOf,
+    Scalar,
+    Sections,
+    Shape,
+    Table,
+    fields,
+    root,
+)
+from regrun.config.report import Finding, Mark
 from regrun.config.wording import show
 from regrun.config.yaml_source import YAMLProblem, compose
-from regrun.errors import Path
+from regrun.errors import Path, Problem
 
 _KEY = re.compile(r"[^\s=.]+(\.[^\s=.]+)*")
 
@@ -26,6 +38,8 @@ class Assignment:
     """``override 2``."""
     key: str
     value: Any
+    number: int = 0
+    """Of the override, from 1."""
     mark: Mark | None = None
     """Where the file holds it, for an axis of its own sweep."""
 
@@ -33,10 +47,14 @@ class Assignment:
 class AssignmentProblem(Exception):  # noqa: N818 - becomes a finding of a ConfigError
     """An override cannot be read, or there is nothing that it could set."""
 
-    def __init__(self, said_by: str, message: str) -> None:
+    def __init__(self, said_by: str, number: int, message: str) -> None:
         super().__init__(message)
         self.said_by = said_by
-        self.message = message
+        self.number = number
+
+    def finding(self, mark: Mark | None = None) -> Finding:
+        """The same as a part of a ConfigError."""
+        return Finding(Problem((), str(self)), mark, self.said_by, order=self.number)
 
 
 def parse_override(text: str, number: int) -> Assignment:
@@ -45,13 +63,13 @@ def parse_override(text: str, number: int) -> Assignment:
     said_by = f"{short}: {''.join(c if c.isprintable() else ' ' for c in text[:100])}"
     key, equals, value = text.partition("=")
     if not equals:
-        raise AssignmentProblem(said_by, "not of the form KEY=VALUE")
+        raise AssignmentProblem(said_by, number, "not of the form KEY=VALUE")
     if not _KEY.fullmatch(key.strip()):
-        raise AssignmentProblem(said_by, f"{key[:60]!r} is not a dotted key")
+        raise AssignmentProblem(said_by, number, f"{key[:60]!r} is not a dotted key")
     try:
-        return Assignment(said_by, short, key.strip(), compose(value).data)
+        return Assignment(said_by, short, key.strip(), compose(value).data, number)
     except YAMLProblem as problem:
-        raise AssignmentProblem(said_by, str(problem)) from None
+        raise AssignmentProblem(said_by, number, str(problem)) from None
 
 
 def parse_value(text: str) -> Any:
@@ -74,7 +92,7 @@ def assign(tree: Mapping[str, Any], assignment: Assignment) -> tuple[dict[str, A
     try:
         return _set(tree, root(), parts, assignment.value, path), tuple(path)
     except _Blocked as blocked:
-        raise AssignmentProblem(assignment.said_by, str(blocked)) from None
+        raise AssignmentProblem(assignment.said_by, assignment.number, str(blocked)) from None
 
 
 class _Blocked(Exception):  # noqa: N818 - private
@@ -85,11 +103,13 @@ def _set(raw: Any, shape: Shape | None, parts: Sequence[str], value: Any, path: 
     if not parts:
         return value
     if isinstance(shape, OneOf):
-        shape = next((each for each in shape.shapes if isinstance(each, Items)), None)
+        shape = next((each for each in shape.shapes if isinstance(each, Items)), shape)
     if isinstance(shape, Items):
         if isinstance(shape.item, Sections):
             return _set_in_sections(raw, shape, parts, value, path)
         return _set_in_list(raw, shape, parts, value, path)
+    if isinstance(shape, Scalar | Choice | OneOf | Anything):
+        raise _Blocked(f"{'.'.join(map(str, path))} has no keys")
     if isinstance(shape, Table):
         parts = [".".join(parts)]
     section = _opened(raw, shape, path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
 from regrun.config.base import PER_MEMBER, WEIGHT_ONLY, NonNegative, Section, Selector
 
@@ -75,4 +75,16 @@ def _as_list(value: Any) -> Any:
     ]
 
 
-Penalties = Annotated[tuple[Penalty, ...], Strict(False), BeforeValidator(_as_list)]
+_Nothing = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {"type": "object", "properties": {"type": {"const": "none"}}, "required": ["type"]}
+    ),
+]
+_Written = Literal["none"] | Penalty | _Nothing | list[Penalty | _Nothing] | None
+
+Penalties = Annotated[
+    tuple[Penalty, ...],
+    Strict(False),
+    BeforeValidator(_as_list, json_schema_input_type=_Written),
+]

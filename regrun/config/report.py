@@ -34,6 +34,8 @@ class Finding:
     """``override 2: optimizer.lr=-1``"""
     said_by_path: Path | None = None
     """What the override set, which need not be said again."""
+    order: int = 0
+    """The override's number."""
 
 
 def located(findings: Sequence[Finding], label: str, lines: Sequence[str]) -> ConfigError:
@@ -57,12 +59,12 @@ def path_text(path: Path) -> str:
 
 def _position(finding: Finding) -> tuple[int, int, int]:
     if finding.mark is None:
-        return (1, 0, 0)
+        return (1, finding.order, 0) if finding.said_by else (0, 0, 0)
     return (0, finding.mark.line, finding.mark.column)
 
 
 def _scope(findings: Sequence[Finding], label: str) -> str:
-    overridden = [bool(finding.said_by) for finding in findings]
+    overridden = [finding.said_by.startswith("override ") for finding in findings]
     if all(overridden):
         return "the overrides"
     return (label or "the config") + (" and its overrides" if any(overridden) else "")
@@ -80,7 +82,7 @@ def _tell(finding: Finding, label: str, lines: Sequence[str]) -> str:
     if problem.path and problem.path != finding.said_by_path:
         parts.append(path_text(problem.path))
     text = ": ".join([*parts, problem.message])
-    if mark is not None and mark.line < len(lines):
+    if mark is not None and mark.line < len(lines) and lines[mark.line].strip():
         text += "\n" + _excerpt(mark, lines[mark.line])
     return text
 

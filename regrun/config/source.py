@@ -33,8 +33,7 @@ class Source:
             try:
                 tree, path = assign(tree, assignment)
             except AssignmentProblem as problem:
-                finding = Finding(Problem((), problem.message), assignment.mark, problem.said_by)
-                findings.append(finding)
+                findings.append(problem.finding(assignment.mark))
             else:
                 assigned.append((path, assignment))
         return replace(self, tree=tree, assigned=tuple(assigned)), findings
@@ -55,7 +54,8 @@ class Source:
         blamed = self._blamed(problem, path)
         if blamed is not None:
             where, assignment = blamed
-            return Finding(problem, assignment.mark, assignment.said_by, said_by_path=where)
+            order = assignment.number
+            return Finding(problem, assignment.mark, assignment.said_by, where, order)
         return Finding(self._with_cause(problem), self._mark(problem, path))
 
     def _blamed(self, problem: Problem, path: Path) -> tuple[Path, Assignment] | None:
@@ -75,12 +75,14 @@ class Source:
 
     def _mark(self, problem: Problem, path: Path) -> Mark | None:
         """Of the key or the value; of the nearest section around it when it is not written."""
-        while path and path not in self.values:
-            path = path[:-1]
-        if not path:
+        at = path
+        while at and at not in self.values:
+            at = at[:-1]
+        if not at:
             return None
-        key, value = self.keys.get(path), self.values[path]
-        about_key = isinstance(problem, KeyProblem | MissingKey) or value.line != value.end_line
+        key, value = self.keys.get(at), self.values[at]
+        about_key = isinstance(problem, KeyProblem | MissingKey) or at != path
+        about_key = about_key or value.line != value.end_line
         return key if key is not None and about_key else value
 
     def _with_cause(self, problem: Problem) -> Problem:
@@ -90,5 +92,5 @@ class Source:
         for where, assignment in reversed(self.assigned):
             if problem.chosen_by[: len(where)] == where:
                 cause = f"({dotted(problem.chosen_by)} was set by {assignment.short})"
-                return replace(problem, message=f"{problem.message} {cause}")
+                return replace(problem, message=f"{problem.message.partition(';')[0]} {cause}")
         return problem

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from regrun.config.outline import MISSING, Items, OneOf, Sections, Spot, fields, trace
+from regrun.config.outline import MISSING, Items, OneOf, Sections, Spot, fields, kinds_with, trace
 from regrun.config.schema import Config
 from regrun.config.wording import complaint, unknown_key, unknown_kind, whole_list
 from regrun.errors import ConfigError, Path, Problem
@@ -23,7 +23,7 @@ class KeyProblem(Problem):
     """The key is wrong, not its value."""
 
     chosen_by: Path | None = None
-    """The `name` or `type` that this section's keys hang on."""
+    """The `name` or `type` to blame, when another kind of this section has the key."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def _problem(error: Any, spots: list[Spot], meant: set[tuple[Path, str]]) -> Pro
         message, intended = unknown_key(parent.shape, parent.raw, key)
         if intended:
             meant.add((parent.path, intended))
-        return KeyProblem(here.path, message, _tag_path(parent))
+        other_kind = bool(kinds_with(parent.shape, str(key)))
+        return KeyProblem(here.path, message, _tag_path(parent) if other_kind else None)
     if isinstance(parent.shape, Items) and here.raw is MISSING:
         return Problem(parent.path, whole_list(parent.shape, parent.raw))
     if here.raw is MISSING:

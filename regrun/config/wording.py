@@ -17,6 +17,7 @@ from regrun.config.outline import (
     Shape,
     Table,
     fields,
+    kinds_with,
     places,
 )
 from regrun.config.suggest import SYNONYMS, did_you_mean, nearest
@@ -87,16 +88,15 @@ def unknown_key(sections: Sections, raw: Any, key: Any) -> tuple[str, str | None
     if not isinstance(key, str) or kind is None:
         return "unknown key", None
     own, tag = fields(kind), sections.tag_of(raw)
-    having = [word for word, each in sections.kinds.items() if key in fields(each)]
+    having = kinds_with(sections, key)
     if having:
-        others = f" ({', '.join(map(str, having))} would)" if len(having) <= 4 else ""
-        return f"{tag} has no such key{others}", None
+        return no_such_key(tag, having), None
     meant = nearest(key, own)
     if meant:
         return f'unknown key, did you mean "{meant}"?', meant
-    elsewhere = _elsewhere(key)
-    if elsewhere:
-        return f"unknown key, did you mean {elsewhere}?", None
+    other = elsewhere(key)
+    if other:
+        return f"unknown key, did you mean {other}?", None
     return f"unknown key; the keys here are {', '.join(own)}", None
 
 
@@ -104,10 +104,20 @@ def whole_list(shape: Items, value: Any) -> str:
     """Why a list of the wrong length cannot stand here."""
     if not value:
         return "the list is empty"
-    return f"{show(value)} has {len(value)} entries instead of {shape.length}"
+    count = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+    return f"{show(value)} has {count} instead of {shape.length}"
 
 
-def _elsewhere(key: str) -> str | None:
+def no_such_key(tag: Any, having: Sequence[str]) -> str:
+    """``adam has no such key; sgd and rmsprop have it``."""
+    if len(having) > 4:
+        return f"{tag} has no such key"
+    have = "has" if len(having) == 1 else "have"
+    return f"{tag} has no such key; {' and '.join(having)} {have} it"
+
+
+def elsewhere(key: str) -> str | None:
+    """The dotted path of a key that belongs to another section, or of what it is called there."""
     for word in (key.lower(), *SYNONYMS.get(key.lower(), ())):
         found = places(word)
         if found and word not in ("name", "type"):
@@ -161,7 +171,13 @@ def _section(shape: Sections, value: Any) -> str:
 def _as_section(shape: Sections, value: Any) -> str:
     """How to write a section that was given by its tag alone."""
     meant = nearest(value, shape.tags()) if isinstance(value, str) else None
-    return f"; write {{{shape.tag}: {meant}}}" if meant else ""
+    if meant is None:
+        return ""
+    required = [
+        f"{name}: …" for name, each in shape.kinds[meant].model_fields.items() if each.is_required()
+    ]
+    rest = [each for each in required if each != f"{shape.tag}: …"]
+    return f"; write {{{', '.join([f'{shape.tag}: {meant}', *rest])}}}"
 
 
 def _one_of(shape: OneOf, value: Any) -> str:

@@ -220,7 +220,7 @@ class _Composer:
         message = f"not valid YAML: {error.problem}"
         if lines[line][column : column + 1] == "\t":
             message = "a tab; YAML is indented with spaces"
-        elif error.context and error.context_mark and error.context_mark.line != at.line:
+        elif error.context and error.context_mark and error.context_mark.line != line:
             message += f" ({error.context} of line {error.context_mark.line + 1})"
         return _problem(Mark(line, column, line, column + 1), message)
 
@@ -287,7 +287,7 @@ class _Composer:
             value = self._node(next(events), events, depth + 1)
             if isinstance(event, yaml.AliasEvent) or not isinstance(key.content, str):
                 self._refuse(key.mark, f"{self._source(key.mark)}: a key must be a text; quote it")
-            elif key.content == "<<" and event.style is None:
+            elif key.content == "<<" and event.implicit[0]:
                 self._refuse(key.mark, "<<: merge keys are not supported; write the keys out")
             elif key.content in entries:
                 line = entries[key.content][0].line + 1
