@@ -116,7 +116,7 @@ class Torchvision(ModelSection):
     """A torchvision classifier by name, trained from scratch (no weights are downloaded)."""
 
     name: TorchvisionName
-    dropout: Annotated[float, Field(ge=0, le=1), PER_MEMBER] | None = None
+    dropout: Annotated[Rate | None, PER_MEMBER] = None
     """Rate of all the network's own dropout layers; default: the rates it was published with."""
     small_images: Literal["adapt", "keep"] = "adapt"
     """On images below 64 pixels: adapt replaces a ResNet's stem by a 3×3 convolution of stride 1

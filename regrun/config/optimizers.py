@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from regrun.config.base import (
+    PER_MEMBER,
     WEIGHT_ONLY,
     Count,
     Fraction,
@@ -62,7 +63,7 @@ class SGD(OptimizerSection):
         return self
 
 
-Betas = Annotated[tuple[Fraction, Fraction], Strict(False)]
+Betas = Annotated[tuple[Fraction, Fraction], Strict(False), PER_MEMBER]
 
 
 class Adam(OptimizerSection):

@@ -44,12 +44,12 @@ class Config(Section):
     model: Model
     loss: Literal["auto", "mse", "half_mse", "cross_entropy"] = "auto"
     """auto: cross_entropy for classification, mse for regression."""
-    penalty: Penalties = ()
+    penalty: Annotated[Penalties, PER_MEMBER] = ()
     """Added to the objective: none, one, or a list."""
-    constraints: Constraints = ()
+    constraints: Annotated[Constraints, PER_MEMBER] = ()
     """Projections after every step: none, one, or a list."""
     optimizer: Optimizer
-    schedule: Schedule = Constant(type="constant")
+    schedule: Annotated[Schedule, PER_MEMBER] = Constant(type="constant")
     """Multiplier of the learning rate: a name, or a section with its settings."""
     training: Training = Training()
     sweep: Sweep | None = None

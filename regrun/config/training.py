@@ -35,6 +35,6 @@ class Training(Section):
     auto: all up to 10,000, else a subset of 10,000."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """bfloat16 is autocast over float32 parameters."""
-    early_stopping: EarlyStopping | None = None
+    early_stopping: Annotated[EarlyStopping | None, PER_MEMBER] = None
     checkpoint_every: Annotated[float, Field(ge=0)] = 30.0
     """Seconds between checkpoints; 0 writes one at every evaluation."""

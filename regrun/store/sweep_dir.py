@@ -1,0 +1,87 @@
+"""Where things lie in a sweep directory, and its plan: what was decided before it was run.
+
+    <runs-dir>/<name>/<sweep-id>/
+        sweep.yaml      the config with its `sweep` section
+        plan.jsonl      a line per round: the cells, and the packs they are trained in
+        summary.json    written last
+        packs/<n>/      checkpoints of packs that are being trained
+        <run-id>/       the runs
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from regrun.errors import CorruptInputError
+from regrun.store.atomic import read_bytes, write_atomic
+
+SWEEP = "sweep.yaml"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of the plan. directory: its name below the sweep directory."""
+
+    cell: int
+    params: dict[str, Any]
+    seed: int
+    directory: str
+
+
+@dataclass(frozen=True)
+class Round:
+    """Runs that were decided on together. packs: indices into runs; all of a pack share a stack."""
+
+    runs: Sequence[PlannedRun]
+    packs: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class SweepDir:
+    """The paths of one sweep."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The sweep's own config."""
+        return self.path / SWEEP
+
+    @property
+    def plan(self) -> Path:
+        """The rounds decided so far."""
+        return self.path / "plan.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """What `--json` prints; there when the sweep has ended."""
+        return self.path / "summary.json"
+
+    def pack(self, number: int) -> Path:
+        """The folder of a pack's checkpoints."""
+        return self.path / "packs" / str(number)
+
+    def write_rounds(self, rounds: Sequence[Round]) -> None:
+        """Replace the plan. Raises StorageError."""
+        lines = [json.dumps(asdict(each), separators=(",", ":")) + "\n" for each in rounds]
+        write_atomic(self.plan, "".join(lines))
+
+    def read_rounds(self) -> list[Round]:
+        """The plan; empty before the first round. Raises CorruptInputError, StorageError."""
+        try:
+            lines = read_bytes(self.plan).splitlines()
+        except FileNotFoundError:
+            return []
+        rounds = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                data = json.loads(line)
+                runs = [PlannedRun(**run) for run in data["runs"]]
+                rounds.append(Round(runs, data["packs"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise CorruptInputError(f"{self.plan}:{number}: not a round: {error}") from error
+        return rounds

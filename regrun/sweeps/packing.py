@@ -1,0 +1,74 @@
+"""Which runs share a stack.
+
+Runs that agree in everything but per-member numbers can be trained as one. How many at once is a
+matter of speed alone: their results do not depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from regrun.config.base import PerMember
+from regrun.config.schema import Config
+
+CACHE_BYTES = 64_000_000
+"""Parameters, gradients and optimizer state of a stack on a CPU: a few times its last cache."""
+
+MOST_MEMBERS = 1024
+"""More bring nothing: the time per member has long been flat."""
+
+Structure = tuple[Any, ...]
+
+
+def structure(config: Config) -> Structure:
+    """All of a config that shapes tensors or control flow: equal for members of one stack."""
+    return _shared(config, skip={"name", "sweep"})
+
+
+def _shared(section: BaseModel, skip: frozenset[str] | set[str] = frozenset()) -> Structure:
+    parts: list[Any] = [type(section).__name__]
+    for name, field in type(section).model_fields.items():
+        if name in skip or any(isinstance(mark, PerMember) for mark in field.metadata):
+            continue
+        value = getattr(section, name)
+        parts.append((name, _shared(value) if isinstance(value, BaseModel) else value))
+    return tuple(parts)
+
+
+def stack_size(member_bytes: int, shared_bytes: int, free_bytes: int, on_cpu: bool) -> int:
+    """Members of one stack: on a CPU for the cache, on a GPU for half of its free memory."""
+    room = (free_bytes // 2 - shared_bytes) // max(member_bytes, 1)
+    if on_cpu:
+        room = min(room, CACHE_BYTES // max(member_bytes, 1))
+    return max(1, min(room, MOST_MEMBERS))
+
+
+def pack(
+    cells: Sequence[Sequence[Config]],
+    limit: Callable[[Config], int],
+    least_packs: int = 1,
+) -> list[list[tuple[int, int]]]:
+    """Packs of (cell, seed position).
+
+    cells: the configs of each cell, one per seed. limit: the most members of a stack like this
+    config's. A cell's seeds stay together where they fit. least_packs: a structure's runs are
+    spread over this many packs at least, when there are enough cells, so that every core has one.
+    """
+    alike: dict[Structure, list[int]] = {}
+    for index, configs in enumerate(cells):
+        alike.setdefault(structure(configs[0]), []).append(index)
+    packs: list[list[tuple[int, int]]] = []
+    for indices in alike.values():
+        seeds = len(cells[indices[0]])
+        most = limit(cells[indices[0]][0])
+        per_pack = max(1, min(most // seeds, -(-len(indices) // least_packs)))
+        # Equal shares: 100 cells with room for 64 are 50 + 50, not 64 + 36.
+        count = -(-len(indices) // per_pack)
+        per_pack = -(-len(indices) // count)
+        for start in range(0, len(indices), per_pack):
+            runs = [(i, s) for i in indices[start : start + per_pack] for s in range(seeds)]
+            packs += [runs[at : at + most] for at in range(0, len(runs), most)]
+    return packs
