@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from regrun.cli.options import ConfigPath, Json, Overrides
+from regrun.cli.options import AllowLarge, ConfigPath, Device, Json, Overrides
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
 
-def inspect(config: ConfigPath, overrides: Overrides = None, as_json: Json = False) -> None:
+def inspect(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    allow_large: AllowLarge = False,
+) -> None:
     """Show the resolved config, the model, every parameter's group, and the update rule."""
     from regrun.cli.console import print_json, say
     from regrun.config.load import load_config
@@ -20,7 +26,7 @@ def inspect(config: ConfigPath, overrides: Overrides = None, as_json: Json = Fal
     loaded = load_config(config, overrides or [])
     from regrun.execution.describe import describe
 
-    document = describe(loaded)
+    document = describe(loaded, device, allow_large=allow_large)
     if as_json:
         print_json(document)
     else:

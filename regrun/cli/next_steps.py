@@ -15,7 +15,11 @@ _SHRINKAGE = 3.6
 
 
 def after_training(
-    summary: Mapping[str, Any], config: Mapping[str, Any], config_path: Path, runs_dir: Path
+    summary: Mapping[str, Any],
+    config: Mapping[str, Any],
+    config_path: Path,
+    directory: Path,
+    runs_dir: Path,
 ) -> list[str]:
     """Commands, the most useful one first."""
     train = f"regrun train {shlex.quote(str(config_path))}"
@@ -25,8 +29,7 @@ def after_training(
     change = _against_overfitting(summary, config)
     if change is not None:
         commands.append(f"{train} {change}")
-    experiment = shlex.quote(str(Path(summary["run_dir"]).parent))
-    commands.append(f"regrun compare {experiment}")
+    commands.append(f"regrun compare {shlex.quote(str(directory.parent))}")
     commands.append(f"regrun view {shlex.quote(str(runs_dir))}")
     return commands
 

@@ -51,6 +51,9 @@ ResumeDevice = Annotated[
         show_default=False,
     ),
 ]
+AllowLarge = Annotated[
+    bool, typer.Option("--allow-large", help="Try even what seems too large for this machine.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages.")]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from regrun.cli.options import Json, Quiet, ResumeDevice, RunDirectory
 
 
@@ -16,8 +19,9 @@ def resume(
     from regrun.cli.train import show_run
     from regrun.store.run_dir import RunDir
 
+    runs_dir = Path(os.path.relpath(directory.resolve().parent.parent))
     with watching(quiet=quiet) as observer:
         from regrun.execution.train import resume_run
 
         summary = resume_run(directory, device=device, observer=observer)
-    show_run(summary, RunDir(directory).config, directory.parent.parent, as_json=as_json)
+    show_run(summary, directory, RunDir(directory).config, runs_dir, as_json=as_json)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
+from regrun.cli.options import (
+    RUNS,
+    AllowLarge,
+    ConfigPath,
+    Device,
+    Json,
+    Overrides,
+    Quiet,
+    RunsDir,
+)
 
 
 def train(
@@ -17,10 +26,7 @@ def train(
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
-    allow_large: Annotated[
-        bool,
-        typer.Option("--allow-large", help="Try even what seems too large for this machine."),
-    ] = False,
+    allow_large: AllowLarge = False,
 ) -> None:
     """Train one run."""
     from regrun.cli.progress import watching
@@ -36,10 +42,12 @@ def train(
         summary = train_run(
             loaded, runs_dir=runs_dir, device=device, observer=observer, allow_large=allow_large
         )
-    show_run(summary, config, runs_dir, as_json=as_json)
+    show_run(summary, Path(summary["run_dir"]), config, runs_dir, as_json=as_json)
 
 
-def show_run(summary: dict[str, Any], config_path: Path, runs_dir: Path, *, as_json: bool) -> None:
+def show_run(
+    summary: dict[str, Any], directory: Path, config_path: Path, runs_dir: Path, *, as_json: bool
+) -> None:
     """Print the result of a run; exit code 3 when it diverged or failed."""
     from rich.text import Text
 
@@ -51,12 +59,12 @@ def show_run(summary: dict[str, Any], config_path: Path, runs_dir: Path, *, as_j
     if as_json:
         print_json(summary)
     else:
-        run = load_stored_run(Path(summary["run_dir"]))
+        run = load_stored_run(directory)
         for part in run_report(summary, run.config, run.rows):
             say(part)
-        say(f"run        {summary['run_dir']}")
-        commands = after_training(summary, run.config, config_path, runs_dir)
-        for label, command in zip(["next"] + [""] * len(commands), commands, strict=False):
-            say(Text(f"{label:<11}{command}"))
+        say(f"run        {directory}")
+        commands = after_training(summary, run.config, config_path, directory, runs_dir)
+        for number, command in enumerate(commands):
+            say(Text(f"{'' if number else 'next':<11}{command}"))
     if summary["status"] in ("diverged", "failed"):
         raise typer.Exit(3)

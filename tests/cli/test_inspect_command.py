@@ -43,7 +43,7 @@ DOCUMENT: dict[str, Any] = {
 def described(monkeypatch: pytest.MonkeyPatch) -> None:
     load, describe = ModuleType("regrun.config.load"), ModuleType("regrun.execution.describe")
     load.load_config = lambda path, overrides: "loaded"  # type: ignore[attr-defined]
-    describe.describe = lambda loaded: DOCUMENT  # type: ignore[attr-defined]
+    describe.describe = lambda loaded, device, allow_large: DOCUMENT  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "regrun.config.load", load)
     monkeypatch.setitem(sys.modules, "regrun.execution.describe", describe)
 

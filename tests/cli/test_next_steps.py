@@ -16,14 +16,14 @@ WEIGHT_DECAY: dict[str, Any] = {
 }
 OVERFIT = {
     "status": "completed",
-    "run_dir": "runs/weight-decay/x",
     "steps": 400,
     "metrics": {"train/loss": 1e-9, "test/loss": 170.0},
 }
 
 
 def first(summary: dict[str, Any], config: dict[str, Any]) -> str:
-    return after_training(summary, config, Path("c.yaml"), Path("runs"))[0]
+    directory = Path("runs/weight-decay/x")
+    return after_training(summary, config, Path("c.yaml"), directory, Path("runs"))[0]
 
 
 def with_changes(**sections: Any) -> dict[str, Any]:
@@ -72,6 +72,8 @@ def test_a_diverged_run_is_tried_with_a_tenth_of_the_learning_rate() -> None:
 
 
 def test_commands_can_be_pasted_whatever_the_path() -> None:
-    commands = after_training(OVERFIT, WEIGHT_DECAY, Path("my configs/c.yaml"), Path("my runs"))
+    config_path, directory = Path("my configs/c.yaml"), Path("my runs/a b/x")
+    commands = after_training(OVERFIT, WEIGHT_DECAY, config_path, directory, Path("my runs"))
     assert shlex.split(commands[0])[2] == "my configs/c.yaml"
+    assert shlex.split(commands[1]) == ["regrun", "compare", "my runs/a b"]
     assert shlex.split(commands[-1]) == ["regrun", "view", "my runs"]

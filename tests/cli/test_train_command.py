@@ -21,6 +21,8 @@ class Calls:
         self.summary_changes: dict[str, Any] = {}
         self.raises: BaseException | None = None
         self.asked: dict[str, Any] = {}
+        self.again: Path | None = None
+        """An earlier run that ends again, instead of a new one."""
 
     def load_config(self, path: Path, overrides: Any = ()) -> str:
         self.asked["config"] = (path, list(overrides))
@@ -40,7 +42,7 @@ class Calls:
         observer.on_evaluation({"epoch": 1, "step": 4, "train/loss": 0.5})
         if self.raises is not None:
             raise self.raises
-        directory = self._make_run(run_id, **self.summary_changes)
+        directory = self.again or self._make_run(run_id, **self.summary_changes)
         summary: dict[str, Any] = json.loads((directory / "summary.json").read_text())
         return summary
 
@@ -137,11 +139,22 @@ def test_a_runs_directory_that_cannot_be_is_told_before_training(
     assert "train" not in calls.asked
 
 
-def test_resume_needs_the_directory_alone(invoke: Any, calls: Calls, tmp_path: Path) -> None:
-    result = invoke("resume", tmp_path / "runs" / "toy" / "x")
-    assert result.exit_code == 0
-    assert calls.asked["resume"] == (tmp_path / "runs" / "toy" / "x", None)
-    assert f"regrun view {tmp_path / 'runs'}" in result.stdout
+def test_resume_needs_the_directory_alone_from_wherever_it_is_called(
+    invoke: Any, calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls.summary_changes = {"run_dir": "as/it/was/called/then"}
+    (tmp_path / "runs" / "toy" / "resumed").parent.mkdir(parents=True)
+    for place, directory, runs in (
+        (tmp_path, "runs/toy/resumed", "runs"),
+        (tmp_path / "runs" / "toy", "resumed", ".."),
+        (tmp_path / "runs" / "toy" / "resumed", ".", "../.."),
+    ):
+        monkeypatch.chdir(place)
+        result = invoke("resume", directory)
+        calls.again = tmp_path / "runs" / "toy" / "resumed"
+        assert result.exit_code == 0
+        assert calls.asked["resume"] == (Path(directory), None)
+        assert f"regrun view {runs}\n" in result.stdout
 
 
 def test_an_unwritable_terminal_does_not_lose_the_run(
