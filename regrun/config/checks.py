@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,6 +20,7 @@ from regrun.config.outline import (
     kinds_with,
     root,
 )
+from regrun.config.report import SHOWN
 from regrun.config.schema import Config
 from regrun.config.suggest import nearest
 from regrun.config.sweeps import Sweep
@@ -44,7 +46,7 @@ def _is_regression(config: Config) -> bool:
 def _loss(config: Config) -> Iterator[Problem]:
     if config.loss == "cross_entropy" and _is_regression(config):
         yield Problem(
-            ("loss",), f"cross_entropy needs classes, and {config.dataset.name} has numbers"
+            ("loss",), f"cross_entropy needs classes; {config.dataset.name} is regression"
         )
 
 
@@ -56,9 +58,9 @@ def _early_stopping(config: Config) -> Iterator[Problem]:
 
 def _metric(config: Config, where: Path, metric: str) -> Iterator[Problem]:
     if metric.startswith("val/") and not config.dataset.validation:
-        yield Problem(where, f"{metric} needs a validation split: give dataset.validation")
+        yield Problem(where, f"{metric} needs dataset.validation")
     elif metric.endswith("/accuracy") and _is_regression(config):
-        yield Problem(where, f"{metric} needs classes, and {config.dataset.name} has numbers")
+        yield Problem(where, f"{metric} needs classes; {config.dataset.name} is regression")
 
 
 def _sweep(config: Config) -> Iterator[Problem]:
@@ -67,18 +69,21 @@ def _sweep(config: Config) -> Iterator[Problem]:
         return
     axes = {("sweep", "grid", key): key for key in sweep.grid}
     axes |= {("sweep", "space", key): key for key in sweep.space}
-    for where, key in axes.items():
-        message = axis_problem(key, config, list(axes.values()))
-        if message:
-            yield KeyProblem(where, message)
+    moving = {_without_indices(key) for key in axes.values()}
+    wrong = (
+        KeyProblem(where, message)
+        for where, key in axes.items()
+        if (message := _axis_problem(key, config, moving))
+    )
+    yield from islice(wrong, SHOWN)
     yield from _values(sweep)
     validated = "dataset.validation" in axes.values()
     if sweep.metric and not (validated and sweep.metric.startswith("val/")):
         yield from _metric(config, ("sweep", "metric"), sweep.metric)
 
 
-def axis_problem(key: str, config: Config, axes: list[str]) -> str | None:
-    """Why a dotted key cannot be an axis, or None. ``axes``: all of them.
+def _axis_problem(key: str, config: Config, moving: set[str]) -> str | None:
+    """Why a dotted key cannot be an axis, or None. ``moving``: all axes, without list indices.
 
     A key that only other kinds have is an axis where the kind itself is one.
     """
@@ -96,7 +101,7 @@ def axis_problem(key: str, config: Config, axes: list[str]) -> str | None:
             return f"{'.'.join(parts[:at])} has no keys"
         given = getattr(value, shape.tag or "", None)
         prefix = ".".join(parts[:at])
-        free = shape.tag is None or given is None or not _is_fixed(prefix, shape.tag, axes)
+        free = shape.tag is None or given is None or not _is_fixed(prefix, shape.tag, moving)
         kinds: list[type[BaseModel]] = shape.distinct() if free else [type(value)]
         having = [kind for kind in kinds if part in fields(kind)]
         if not having:
@@ -116,10 +121,10 @@ def _entry(shape: Items | OneOf, value: Any, part: str) -> tuple[Shape | None, A
     return item, entries[at] if at < len(entries) else None
 
 
-def _is_fixed(prefix: str, tag: str, axes: list[str]) -> bool:
+def _is_fixed(prefix: str, tag: str, moving: set[str]) -> bool:
     """Whether no axis changes the kind of the section."""
     section = _without_indices(prefix)
-    return not any(_without_indices(axis) in (section, f"{section}.{tag}") for axis in axes)
+    return section not in moving and f"{section}.{tag}" not in moving
 
 
 def _without_indices(key: str) -> str:

@@ -139,23 +139,19 @@ def _load(source: Source, assignments: list[Assignment], findings: list[Finding]
     tree.setdefault("name", safe_name(Path(source.label).stem) if source.label else "run")
     source = replace(source, tree=tree)
     findings = [*findings, *impossible]
-    if not findings:
-        return Loaded(_checked(source), source)
-    try:
-        _checked(source)
-    except ConfigError as error:
-        findings += [source.find(problem) for problem in error.problems]
-    raise source.located(findings)
+    if findings:
+        _, problems = validate(source.tree)
+        raise source.located(findings + [source.find(problem) for problem in problems])
+    return Loaded(_checked(source), source)
 
 
 def _checked(source: Source) -> Config:
-    try:
-        config = validate(source.tree)
-        found = contradictions(config)
-        if found:
-            raise ConfigError(found)
-    except ConfigError as error:
-        raise source.locate(error) from None
+    config, problems = validate(source.tree)
+    if config is None:
+        raise source.located([source.find(problem) for problem in problems])
+    contradicting = contradictions(config)
+    if contradicting:
+        raise source.locate(ConfigError(contradicting))
     return config
 
 

@@ -146,8 +146,8 @@ def _set_in_sections(
 def _set_in_list(raw: Any, shape: Items, parts: Sequence[str], value: Any, path: list[Any]) -> Any:
     here, head = ".".join(map(str, path)), parts[0]
     if not isinstance(raw, list):
-        shown = "not given" if raw is MISSING else show(raw)
-        raise _Blocked(f"{here} is {shown}, not a list")
+        shown = "not given" if raw is MISSING else f"{show(raw)}, not a list"
+        raise _Blocked(f"{here} is {shown}; give the whole list")
     if not head.isdecimal() or int(head[:9]) >= len(raw):
         raise _Blocked(f"{here} has no entry {head}; it is a list of {len(raw)}, counted from 0")
     index = int(head)

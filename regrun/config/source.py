@@ -39,18 +39,25 @@ class Source:
         return replace(self, tree=tree, assigned=tuple(assigned)), findings
 
     def locate(self, error: ConfigError) -> ConfigError:
-        """The same problems with file, line, column and excerpt, all at once in their order."""
+        """The same problems with file, line, column and excerpt, all at once in their order.
+
+        Their paths are those of the `Config`, where one penalty is a list of one.
+        """
         if error.rendered is not None:
             return error
-        return self.located([self.find(problem) for problem in error.problems])
+        traced = [
+            replace(problem, path=trace(problem.path, self.tree)[-1].path)
+            for problem in error.problems
+        ]
+        return self.located([self.find(problem) for problem in traced])
 
     def located(self, findings: Sequence[Finding]) -> ConfigError:
         """Findings as one error of this source."""
         return located(findings, self.label, self.lines)
 
     def find(self, problem: Problem) -> Finding:
-        """The place that is to blame for a problem."""
-        path = trace(problem.path, self.tree)[-1].path
+        """The place that is to blame for a problem whose path is as written."""
+        path = problem.path
         blamed = self._blamed(problem, path)
         if blamed is not None:
             where, assignment = blamed

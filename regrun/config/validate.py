@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
 
 from regrun.config.outline import MISSING, Items, OneOf, Sections, Spot, fields, kinds_with, trace
 from regrun.config.schema import Config
+from regrun.config.suggest import nearest
 from regrun.config.wording import complaint, unknown_key, unknown_kind, whole_list
-from regrun.errors import ConfigError, Path, Problem
+from regrun.errors import Path, Problem
 
-_MOST = 1_000
+_MOST = 200
 """Problems that are looked at; nobody reads more."""
 
 
@@ -34,15 +36,15 @@ class MissingKey(Problem):
     chosen_by: Path | None = None
 
 
-def validate(tree: Mapping[str, Any]) -> Config:
-    """The config that plain data means. Raises ConfigError with every problem, not located."""
+def validate(tree: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
+    """The config that plain data means; or None, and every problem, with its path as written."""
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(tree), []
     except ValidationError as error:
-        raise ConfigError(problems(error, tree)) from None
+        return None, _problems(error, tree)
 
 
-def problems(error: ValidationError, tree: Any) -> list[Problem]:
+def _problems(error: ValidationError, tree: Any) -> list[Problem]:
     """Pydantic's errors, worded by the outline; one for each place and cause."""
     found: dict[Problem, Spot] = {}
     meant: set[tuple[Path, str]] = set()
@@ -96,9 +98,18 @@ def _unclear_section(spot: Spot) -> Problem | None:
         return None
     if isinstance(spot.raw, Mapping):
         if sections.tag not in spot.raw:
-            return _missing(spot, sections.tag)
+            return _without_tag(sections, sections.tag, spot)
         return Problem((*spot.path, sections.tag), unknown_kind(sections, spot.raw[sections.tag]))
     return Problem(spot.path, unknown_kind(sections, spot.raw))
+
+
+def _without_tag(sections: Sections, tag: str, spot: Spot) -> Problem:
+    """The key that chooses the kind is missing, or misspelt."""
+    known = {name for kind in sections.distinct() for name in fields(kind)}
+    for key in islice(spot.raw, 20):
+        if key not in known and nearest(str(key), known) == tag:
+            return KeyProblem((*spot.path, key), f'unknown key, did you mean "{tag}"?')
+    return _missing(spot, tag)
 
 
 def _missing(parent: Spot, key: str) -> MissingKey:

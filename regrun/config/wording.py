@@ -75,7 +75,11 @@ def unknown_kind(sections: Sections, value: Any) -> str:
     shown = json.dumps(value[:_LONGEST], ensure_ascii=False)
     hint = did_you_mean(value, tags)
     if not hint:
-        hint = f"; one of {', '.join(tags)}" if len(tags) <= 20 else "; see `regrun list`"
+        hint = (
+            f"; one of {', '.join(tags)}"
+            if len(tags) <= 20
+            else f"; see `regrun list {sections.noun}s`"
+        )
     return f"{shown}: unknown {sections.noun}{hint}"
 
 
@@ -91,6 +95,8 @@ def unknown_key(sections: Sections, raw: Any, key: Any) -> tuple[str, str | None
     having = kinds_with(sections, key)
     if having:
         return no_such_key(tag, having), None
+    if ":" in key:
+        return 'unknown key; is a space missing after the ":"?', None
     meant = nearest(key, own)
     if meant:
         return f'unknown key, did you mean "{meant}"?', meant

@@ -81,7 +81,8 @@ def parse_config(text: str | bytes, label: str) -> Document:
         lines = _split(decoded)
         document = compose(decoded)
         if not isinstance(document.data, dict):
-            raise _problem(document.values.get(()), _not_a_mapping(document.data))
+            mark = None if document.data is None else document.values[()]
+            raise _problem(mark, _not_a_mapping(document.data))
     except YAMLProblem as problem:
         raise located(problem.findings, label, lines) from None
     return document
@@ -89,7 +90,7 @@ def parse_config(text: str | bytes, label: str) -> Document:
 
 def compose(text: str) -> Document:
     """Parse one YAML document of any kind. Raises YAMLProblem."""
-    return _Composer(text).document()
+    return _Composer(text, _split(text)).document()
 
 
 def resolve(text: str) -> Any:
@@ -124,7 +125,7 @@ def _read(path: FilePath) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         hint = did_you_mean(path.name, _neighbours(path))
         raise UsageError(f"{path}: no such config file{hint}") from None
     except IsADirectoryError:
@@ -159,7 +160,7 @@ def _decode(text: str | bytes) -> str:
 
 def _split(text: str) -> tuple[str, ...]:
     # The line breaks that libyaml counts.
-    return tuple(re.split("\r\n|[\n\r\x85\u2028\u2029]", text))
+    return tuple(re.sub("\r\n|[\r\x85\u2028\u2029]", "\n", text).split("\n"))
 
 
 def _not_a_mapping(data: Any) -> str:
@@ -185,6 +186,7 @@ class _Node:
 @dataclass
 class _Composer:
     text: str
+    lines: tuple[str, ...]
     keys: dict[Path, Mark] = field(default_factory=dict)
     values: dict[Path, Mark] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -208,17 +210,16 @@ class _Composer:
         data = self._unfold(root, ())
         if self.findings:
             raise YAMLProblem(self.findings)
-        return Document(data, self.keys, self.values, _split(self.text))
+        return Document(data, self.keys, self.values, self.lines)
 
     def _syntax(self, error: yaml.MarkedYAMLError) -> YAMLProblem:
         at = error.problem_mark or error.context_mark
         if at is None:
             return _problem(None, f"not valid YAML: {error.problem}")
-        lines = _split(self.text)
-        line = min(at.line, len(lines) - 1)
-        column = at.column if line == at.line else len(lines[line])
+        line = min(at.line, len(self.lines) - 1)
+        column = at.column if line == at.line else len(self.lines[line])
         message = f"not valid YAML: {error.problem}"
-        if lines[line][column : column + 1] == "\t":
+        if self.lines[line][column : column + 1] == "\t":
             message = "a tab; YAML is indented with spaces"
         elif error.context and error.context_mark and error.context_mark.line != line:
             message += f" ({error.context} of line {error.context_mark.line + 1})"
@@ -334,7 +335,7 @@ class _Composer:
         self.findings.append(Finding(Problem((), message[:200]), mark))
 
     def _source(self, mark: Mark) -> str:
-        line = _split(self.text)[mark.line]
+        line = self.lines[mark.line]
         end = mark.end_column if mark.end_line == mark.line else len(line)
         return line[mark.column : end].strip()[:60]
 
