@@ -56,6 +56,10 @@ class ConfigError(UsageError):
         self.rendered = rendered
         super().__init__(rendered or "\n".join(str(problem) for problem in problems))
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[object, ...]]:
+        """Pickle whole: errors travel from worker processes."""
+        return type(self), (self.problems, self.rendered)
+
     @classmethod
     def at(cls, path: str, message: str) -> ConfigError:
         """One problem at a dotted path: ``ConfigError.at("model.name", "…")``."""

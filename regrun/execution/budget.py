@@ -20,6 +20,9 @@ from regrun.training.feed import steps_per_epoch
 STATE_COPIES = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 3, "adagrad": 1}
 """Optimizer tensors per parameter, at most."""
 
+STEP_SECONDS, BYTE_SECONDS = 4e-4, 2.5e-10
+"""What one step costs however small, and per byte of the members' tensors; measured, and rough."""
+
 MOST_STEPS = 10**9
 """More optimizer steps than this is months on any machine."""
 
@@ -36,6 +39,10 @@ class Budget:
     def total_bytes(self, members: int) -> int:
         """For a stack of this many members, with what they share."""
         return self.shared_bytes + members * self.member_bytes
+
+    def seconds(self, members: int) -> float:
+        """A rough guess for a CPU core: operations launched, and memory walked through, per step."""
+        return self.steps * (STEP_SECONDS + members * self.member_bytes * BYTE_SECONDS)
 
 
 def estimate(config: Config, dataset: Dataset, device: torch.device, *, allow_large: bool) -> Budget:

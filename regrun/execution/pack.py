@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regrun.config.dump import dump_config
 from regrun.config.schema import Config
-from regrun.errors import Interrupted
-from regrun.execution.interrupt import Interrupt
 from regrun.execution.observer import Observer
 from regrun.execution.summary import best_of, summarize
 from regrun.execution.prepare import Prepared
@@ -26,6 +24,9 @@ FLUSH_SECONDS = 2.0
 """Curves reach the disk about this often; a costly flush waits for longer."""
 
 PROGRESS_SECONDS = 0.1
+
+PackPruner = Callable[[Evaluation], Sequence[int]]
+"""Asked after every evaluation which members to end."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ class PackRun:
         """Steps of one member."""
         return self._engine.total_steps
 
-    def run(self, interrupt: Interrupt) -> None:
-        """Train to the end. Raises Interrupted after saving, when a signal asks for it."""
+    def run(self, should_stop: Callable[[], bool], pruner: PackPruner | None = None) -> bool:
+        """Train to the end; False when it was told to stop, after saving."""
         engine = self._engine
         started = self._saved = self._flushed = shown = time.monotonic()
         trained_before, flush_cost = self._seconds["train"], 0.0
@@ -93,14 +94,17 @@ class PackRun:
             self._seconds["train"] = trained_before + now - started
             if isinstance(event, Evaluation):
                 self._take(event)
+                if pruner is not None:
+                    for end in engine.prune(pruner(event)):
+                        self._finish(end)
             elif isinstance(event, MemberEnd):
                 self._finish(event)
             if now - shown > PROGRESS_SECONDS:
                 self._observer.on_progress(engine.step, engine.total_steps)
                 shown = now
-            if interrupt.signal_number is not None:
+            if should_stop():
                 self._save()
-                raise Interrupted("", interrupt.signal_number)
+                return False
             if now - self._saved >= self._members[0].config.training.checkpoint_every:
                 self._save()
             elif now - self._flushed > max(FLUSH_SECONDS, 20 * flush_cost):
@@ -108,6 +112,7 @@ class PackRun:
                 flush_cost = self._flushed - now
         self._observer.on_progress(engine.step, engine.total_steps)
         self._checkpoints.clear()
+        return True
 
     def _take(self, event: Evaluation) -> None:
         for index, row in event.rows.items():

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
+from regrun.config.models import Torchvision
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
 from regrun.execution.budget import Budget, check_data, estimate
+from regrun.models.torchvision import adaptations
 from regrun.training.engine import DTYPES
 from regrun.training.measure import train_subset_size
 
@@ -27,8 +29,6 @@ class Prepared:
 
     def notes(self, config: Config) -> list[str]:
         """What a user should know about how this config is trained and measured."""
-        from regrun.models.torchvision import adaptations
-
         notes = list(self.dataset.notes)
         size = train_subset_size(config.training.evaluate_train, len(self.dataset.train))
         if size < len(self.dataset.train):
@@ -36,7 +36,23 @@ class Prepared:
                 f"train loss is measured on a fixed random {size:,} of the "
                 f"{len(self.dataset.train):,} training examples (training.evaluate_train)"
             )
-        return notes + adaptations(config.model, self.dataset.input_shape)
+        if isinstance(config.model, Torchvision):
+            notes += adaptations(config.model, self.dataset.input_shape)
+        return notes
+
+
+def load_data(
+    config: Config,
+    device: torch.device,
+    *,
+    allow_large: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Dataset:
+    """The config's dataset on the device, in its precision. Raises ConfigError when it is too large."""
+    if not allow_large:
+        check_data(config.dataset, device)
+    dataset = load_dataset(config.dataset, progress=progress)
+    return dataset.to(device, DTYPES[config.training.precision])
 
 
 def prepare(
@@ -46,11 +62,8 @@ def prepare(
     allow_large: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Prepared:
-    """Load the config's dataset. Raises ConfigError when it or the model does not fit the device."""
+    """Load the data and check the model. Raises ConfigError when either does not fit the device."""
     started = time.monotonic()
-    if not allow_large:
-        check_data(config.dataset, device)
-    dataset = load_dataset(config.dataset, progress=progress)
+    dataset = load_data(config, device, allow_large=allow_large, progress=progress)
     budget = estimate(config, dataset, device, allow_large=allow_large)
-    dataset = dataset.to(device, DTYPES[config.training.precision])
     return Prepared(dataset, device, budget, time.monotonic() - started)

@@ -51,10 +51,9 @@ def summarize(
     with which the network can be built again.
     """
     row = end.best_row or row or {}
-    ended_early = end.status in ("stopped", "pruned")
     summary: dict[str, Any] = {
         "run_dir": str(directory),
-        "status": "completed" if ended_early else end.status,
+        "status": "completed" if end.status == "stopped" else end.status,
         "epochs": end.epoch,
         "steps": end.step,
         "device": str(device),
@@ -82,8 +81,8 @@ def summarize(
     }
     if end.status == "diverged":
         summary["diverged_at_step"] = end.step
-    if ended_early:
-        summary["ended_early"] = end.status
+    if end.status == "stopped":
+        summary["stopped_early"] = True
     return summary
 
 

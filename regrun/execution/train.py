@@ -106,10 +106,8 @@ def _run(
         }
     )
     with catching_signals() as interrupt:
-        try:
-            run.run(interrupt)
-        except Interrupted as stop:
+        if not run.run(lambda: interrupt.signal_number is not None):
             raise Interrupted(
-                f"saved; carry on with: regrun resume {directory}", stop.exit_code - 128
-            ) from None
+                f"saved; carry on with: regrun resume {directory}", interrupt.signal_number or 0
+            )
     return run.summaries[0]

@@ -68,10 +68,7 @@ def load_stored_run(directory: Path) -> StoredRun:
     files = RunDir(directory)
     if not files.config.is_file():
         raise UsageError(f"{directory} is not a run directory: it has no {CONFIG}")
-    try:
-        return StoredRun(files, _read_summary(files.summary))
-    except FileNotFoundError:
-        return StoredRun(files, None)
+    return StoredRun(files, load_summary(directory))
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
@@ -112,11 +109,22 @@ def _walk(directory: Path, depth: int) -> Iterator[Path]:
             yield from _walk(directory / name, depth - 1)
 
 
+def load_summary(directory: Path) -> dict[str, Any] | None:
+    """A run's or sweep's summary; None while it is unfinished.
+
+    Raises `CorruptInputError`, `StorageError`.
+    """
+    try:
+        return _read_summary(RunDir(directory).summary)
+    except FileNotFoundError:
+        return None
+
+
 def _read_summary(path: Path) -> dict[str, Any]:
     try:
         summary = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{path}: not JSON: {error}") from error
-    if not isinstance(summary, dict) or not isinstance(summary.get("status"), str):
+    if not isinstance(summary, dict) or not ("status" in summary or "cells" in summary):
         raise CorruptInputError(f"{path}: not a summary: it has no status")
     return summary

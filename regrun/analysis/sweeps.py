@@ -1,0 +1,83 @@
+"""A stored sweep as cells, and the document that `sweep --json` prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regrun.analysis.cells import Cell, not_distinguishable_from_best
+from regrun.analysis.statistics import Direction
+from regrun.store.reading import load_summary
+from regrun.store.sweep_dir import PlannedRun, SweepDir
+
+
+@dataclass(frozen=True)
+class SweptRun:
+    """A run of a sweep: what the plan says of it, and its summary."""
+
+    path: Path
+    config: Mapping[str, Any]
+    """Its seed and swept keys only."""
+    summary: Mapping[str, Any] | None
+
+    @property
+    def status(self) -> str:
+        """How it ended; `unfinished` when it has not."""
+        return "unfinished" if self.summary is None else str(self.summary["status"])
+
+
+def sweep_cells(files: SweepDir) -> list[Cell]:
+    """The cells of a sweep in the order of the plan, each with its runs by seed.
+
+    Reads the plan and each run's summary, nothing else. Raises CorruptInputError, StorageError.
+    """
+    groups: dict[int, list[PlannedRun]] = {}
+    for each in files.read_rounds():
+        for run in each.runs:
+            groups.setdefault(run.cell, []).append(run)
+    return [
+        Cell(runs[0].params, [_swept(files, run) for run in runs]) for runs in groups.values()
+    ]
+
+
+def _swept(files: SweepDir, run: PlannedRun) -> SweptRun:
+    path = files.path / run.directory
+    return SweptRun(path, {**run.params, "seed": run.seed}, load_summary(path))
+
+
+def sweep_document(
+    files: SweepDir, metric: str, direction: Direction, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """What `sweep --json` prints, and `summary.json` holds.
+
+    metric: what the best cell is chosen by; the part before the slash is `selected_on`. Cells that
+    were pruned, or have a run without the metric, cannot be the best.
+    """
+    cells = sweep_cells(files)
+    counts = Counter(run.status for cell in cells for run in cell.runs)
+    alike = best_cells(cells, metric, direction)
+    return {
+        "sweep_dir": str(files.path),
+        "runs": sum(counts.values()),
+        **{name: counts[name] for name in ("completed", "diverged", "failed", "pruned")},
+        "unfinished": counts["unfinished"],
+        "cells": [cell.document() for cell in cells],
+        "best": {
+            "params": dict(alike[0].params),
+            "metric": metric,
+            "selected_on": metric.split("/")[0],
+            "not_distinguishable": [dict(cell.params) for cell in alike[1:]],
+        }
+        if alike
+        else None,
+        "seconds": dict(seconds),
+    }
+
+
+def best_cells(cells: Sequence[Cell], metric: str, direction: Direction) -> list[Cell]:
+    """The best cell, then those that cannot be told from it (paired on seeds, Holm)."""
+    complete = [cell for cell in cells if cell.count("completed") == cell.seeds]
+    return not_distinguishable_from_best(complete, metric, direction) if complete else []

@@ -1,0 +1,64 @@
+"""What `inspect` says: a config worked out as far as can be without training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import prod
+from typing import Any
+
+from regrun.config.load import Loaded
+from regrun.config.schema import Config
+from regrun.errors import ConfigError
+from regrun.execution.device import resolve_device
+from regrun.execution.prepare import prepare
+from regrun.models.build import build_model
+from regrun.models.layers_table import layer_table
+from regrun.models.roles import roles_of
+from regrun.optim.plan import plan_parameters, update_rule
+from regrun.training.losses import resolve_loss
+
+
+def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) -> dict[str, Any]:
+    """The document of `inspect --json`, with `model` and `notes` beside.
+
+    The groups are those the engine builds its optimizer from. Raises what `train_run` raises
+    before training.
+    """
+    try:
+        return _describe(loaded.config, device, allow_large)
+    except ConfigError as error:
+        raise loaded.source.locate(error) from error
+
+
+def _describe(config: Config, device: str, allow_large: bool) -> dict[str, Any]:
+    prepared = prepare(config, resolve_device(device), allow_large=allow_large)
+    dataset = prepared.dataset
+    module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
+    shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
+    explicit = config.model_copy(update={"loss": resolve_loss(config, dataset)})
+    runs = run_count(config)
+    return {
+        "config": config.model_dump(mode="json"),
+        "runs": runs,
+        "model": {
+            "layers": [asdict(row) for row in layer_table(module, dataset.input_shape)],
+            "parameters": prepared.budget.parameters,
+        },
+        "parameters": [
+            {**asdict(plan), "decay": config.optimizer.weight_decay if plan.decay else 0.0}
+            for plan in plan_parameters(config, roles_of(module), shapes)
+        ],
+        "update_rule": "\n".join(update_rule(explicit)),
+        "memory_bytes": prepared.budget.total_bytes(runs),
+        "notes": prepared.notes(config),
+    }
+
+
+def run_count(config: Config) -> int:
+    """Runs of the config's sweep; 1 without one."""
+    if config.sweep is None:
+        return 1
+    cells = config.sweep.trials if config.sweep.search else prod(
+        len(values) for values in config.sweep.grid.values()
+    )
+    return cells * config.sweep.seeds
