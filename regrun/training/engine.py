@@ -85,6 +85,9 @@ class Engine:
         }
         self._best: dict[str, Tensor] = {}
         self._ended: set[int] = set()
+        self._due: list[tuple[int, Status, int]] = []
+        """(member, how, step): found at their end by the last evaluation, which is yet to be told."""
+        self._leaving: list[int] = []
         self._alive = torch.ones(len(rows), dtype=torch.bool, device=device)
         self._lasted = torch.zeros(len(rows), dtype=torch.int64, device=device)
 
@@ -96,7 +99,8 @@ class Engine:
     @property
     def live(self) -> list[int]:
         """Members still training, in row order."""
-        return [member for member in self._members if member not in self._ended]
+        over = self._ended.union(member for member, _, _ in self._due)
+        return [member for member in self._members if member not in over]
 
     @property
     def epoch(self) -> int:
@@ -106,20 +110,23 @@ class Engine:
     def run(self) -> Iterator[Event]:
         """Train to the end, from wherever the engine stands."""
         per_epoch = self._feed.steps_per_epoch
+        yield from self._settle()
         while self.live and self.step < self.total_steps:
             self._take_step()
             epoch, within = divmod(self.step, per_epoch)
             if within == 0 and (epoch % self._evaluate_every == 0 or epoch == self._epochs):
-                yield from self._evaluate(epoch)
+                yield self._evaluate(epoch)
+                yield from self._settle()
             else:
                 yield Tick(self.step)
         for member in self.live:
-            yield self._end(member, "completed")
+            yield self._end(member, "completed", self.step)
 
     def prune(self, members: Sequence[int]) -> list[MemberEnd]:
-        """End these members now; the stack shrinks to the others."""
-        ends = [self._end(member, "pruned") for member in members]
-        self._leave(members)
+        """End these members now; the stack shrinks to the others. Some may just have ended anyway."""
+        pruned = [member for member in members if member in self.live]
+        ends = [self._end(member, "pruned", self.step) for member in pruned]
+        self._leave(pruned)
         return ends
 
     def _build_terms(self) -> None:
@@ -158,14 +165,13 @@ class Engine:
             return torch.autocast(self._device.type, torch.bfloat16)
         return nullcontext()
 
-    def _evaluate(self, epoch: int) -> Iterator[Event]:
+    def _evaluate(self, epoch: int) -> Evaluation:
         with self._precision():
             measured = self._measure(self._stack, self._penalties)
         measured["lr"] = self._optimizer.current_lr(self._multipliers(self.step - 1))
         table = torch.stack([self._lasted.double(), *(v.double() for v in measured.values())])
         lasted, *columns = table.tolist()
         rows: dict[int, Row] = {}
-        ends: list[MemberEnd] = []
         for row, member in enumerate(self._members):
             if member in self._ended:
                 continue
@@ -175,24 +181,27 @@ class Engine:
                 if not tag.startswith("penalty/") or tag[8:] in self._penalties.labels[row]
             }
             if lasted[row] < self.step or not all(map(isfinite, values.values())):
-                self._ended.add(member)
                 bad_step = min(int(lasted[row]) + 1, self.step)
-                ends.append(MemberEnd(member, "diverged", epoch, bad_step, None))
+                self._due.append((member, "diverged", bad_step))
             else:
                 rows[member] = {"epoch": epoch, "step": self.step, **values}
-        stopped = self._watch(rows)
-        yield Evaluation(epoch, self.step, rows)
-        yield from ends
-        yield from [self._end(member, "stopped") for member in stopped]
-        self._leave(stopped)
+        self._leaving = self._watch(rows)
+        self._due += [(member, "stopped", self.step) for member in self._leaving]
+        return Evaluation(epoch, self.step, rows)
+
+    def _settle(self) -> Iterator[MemberEnd]:
+        """Tell the ends that the last evaluation found; those that stopped leave the stack."""
+        while self._due:
+            yield self._end(*self._due.pop(0))
+        self._leave(self._leaving)
+        self._leaving = []
 
     def _watch(self, rows: Mapping[int, Row]) -> list[int]:
         """Update patience and the best weights; the members to stop."""
         improved = [
             member
             for member, row in rows.items()
-            if member in self._patience
-            and self._patience[member].improved(row)
+            if member in self._patience and self._patience[member].improved(row)
         ]
         if improved and not self._best:
             self._best = {name: t.clone() for name, t in self._stack.state_dict().items()}
@@ -202,8 +211,10 @@ class Engine:
                 self._best[name][index] = tensor[index]
         return [m for m in rows if m in self._patience and self._patience[m].exhausted]
 
-    def _end(self, member: int, status: Status) -> MemberEnd:
+    def _end(self, member: int, status: Status, step: int) -> MemberEnd:
         self._ended.add(member)
+        if status == "diverged":
+            return MemberEnd(member, status, self.epoch, step, None)
         row = self._members.index(member)
         patience = self._patience.get(member)
         if patience is not None and patience.section.restore_best and patience.best is not None:
@@ -211,8 +222,8 @@ class Engine:
                 name: tensor[row].to("cpu", copy=True).contiguous()
                 for name, tensor in self._best.items()
             }
-            return MemberEnd(member, status, self.epoch, self.step, weights, patience.best_row)
-        return MemberEnd(member, status, self.epoch, self.step, self._stack.member(row))
+            return MemberEnd(member, status, self.epoch, step, weights, patience.best_row)
+        return MemberEnd(member, status, self.epoch, step, self._stack.member(row))
 
     def _leave(self, members: Sequence[int]) -> None:
         """Shrink the stack by members that have ended."""
@@ -246,6 +257,8 @@ class Engine:
             "step": self.step,
             "members": self._members,
             "ended": sorted(self._ended),
+            "due": list(self._due),
+            "leaving": list(self._leaving),
             "patience": {str(member): p.state() for member, p in self._patience.items()},
         }
         return {name: t.to("cpu", copy=True).contiguous() for name, t in tensors.items()}, numbers
@@ -263,6 +276,8 @@ class Engine:
         self._alive, self._lasted = moved["alive"], moved["lasted"]
         self.step = numbers["step"]
         self._ended = set(numbers["ended"])
+        self._due = [(member, status, step) for member, status, step in numbers["due"]]
+        self._leaving = list(numbers["leaving"])
         for member, state in numbers["patience"].items():
             section = self._patience[int(member)].section
             self._patience[int(member)] = Patience(section, **state)
