@@ -45,6 +45,7 @@ class Lines:
 
     def on_start(self, info: Mapping[str, Any]) -> None:
         """Say where the run lies, and its notes."""
+        self._last = time.monotonic()
         for text in _opening(info):
             self.on_message(text)
 

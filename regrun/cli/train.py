@@ -40,9 +40,21 @@ def train(
         from regrun.execution.train import train_run
 
         summary = train_run(
-            loaded, runs_dir=runs_dir, device=device, observer=observer, allow_large=allow_large
+            loaded,
+            runs_dir=runs_dir,
+            device=device,
+            observer=observer,
+            allow_large=allow_large,
+            label=run_label(overrides or [], loaded.config.seed),
         )
     show_run(summary, Path(summary["run_dir"]), config, runs_dir, as_json=as_json)
+
+
+def run_label(overrides: list[str], seed: int) -> str:
+    """What tells a run from others of its name: `weight_decay=3,seed=0`."""
+    said = [override.rpartition("=") for override in overrides]
+    parts = [f"{key.rpartition('.')[2]}={value}" for key, _, value in said if key != "seed"]
+    return ",".join([*parts, f"seed={seed}"])
 
 
 def show_run(

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "store": {"config", "errors"},
     "analysis": {"store", "config", "errors"},
     "execution": ENGINE | {"training", "store", "config", "errors", "__init__"},
-    "sweeps": ENGINE | {"execution", "training", "store", "config", "errors"},
+    "sweeps": ENGINE | {"analysis", "execution", "training", "store", "config", "errors"},
     "api": {"sweeps", "execution", "store", "analysis", "config", "errors", "models", "data"},
     "cli": {"sweeps", "execution", "store", "analysis", "config", "errors", "__init__"},
     "__init__": {"api"},

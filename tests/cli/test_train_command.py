@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from regrun import errors
+
+
+LOADED = SimpleNamespace(config=SimpleNamespace(seed=3))
 
 
 class Calls:
@@ -24,11 +26,11 @@ class Calls:
         self.again: Path | None = None
         """An earlier run that ends again, instead of a new one."""
 
-    def load_config(self, path: Path, overrides: Any = ()) -> str:
+    def load_config(self, path: Path, overrides: Any = ()) -> Any:
         self.asked["config"] = (path, list(overrides))
-        return "loaded"
+        return LOADED
 
-    def train_run(self, loaded: str, *, observer: Any, **options: Any) -> dict[str, Any]:
+    def train_run(self, loaded: Any, *, observer: Any, **options: Any) -> dict[str, Any]:
         self.asked["train"] = (loaded, options)
         return self._run("trained", observer)
 
@@ -50,12 +52,9 @@ class Calls:
 @pytest.fixture
 def calls(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> Calls:
     fake = Calls(make_run)
-    load, train = ModuleType("regrun.config.load"), ModuleType("regrun.execution.train")
-    load.load_config = fake.load_config  # type: ignore[attr-defined]
-    train.train_run = fake.train_run  # type: ignore[attr-defined]
-    train.resume_run = fake.resume_run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "regrun.config.load", load)
-    monkeypatch.setitem(sys.modules, "regrun.execution.train", train)
+    monkeypatch.setattr("regrun.config.load.load_config", fake.load_config)
+    monkeypatch.setattr("regrun.execution.train.train_run", fake.train_run)
+    monkeypatch.setattr("regrun.execution.train.resume_run", fake.resume_run)
     return fake
 
 
@@ -67,7 +66,8 @@ def test_train_passes_on_what_it_was_given(invoke: Any, calls: Calls, tmp_path: 
     assert result.exit_code == 0
     assert calls.asked["config"] == (Path("c.yaml"), ["optimizer.lr=0.1", "seed=3"])
     loaded, options = calls.asked["train"]
-    assert loaded == "loaded"
+    assert loaded is LOADED
+    assert options.pop("label") == "lr=0.1,seed=3"
     assert options == {
         "runs_dir": tmp_path / "elsewhere",
         "device": "cpu",
