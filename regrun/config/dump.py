@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from regrun.config.schema import Config
-from regrun.config.yaml_source import resolve
+from regrun.config.yaml_compose import resolve
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -20,7 +20,7 @@ class _ConfigDumper(_Dumper):  # type: ignore[misc]  # the base is chosen at imp
         return True
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        style = None if isinstance(resolve(text), str) else "'"
+        style = None if _is_read_as_text(text) else "'"
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)  # type: ignore[no-any-return]
 
     def represent_items(self, items: list[Any]) -> yaml.SequenceNode:
@@ -52,6 +52,13 @@ def json_schema() -> dict[str, Any]:
         **Config.model_json_schema(),
         "title": "regrun config",
     }
+
+
+def _is_read_as_text(text: str) -> bool:
+    try:
+        return isinstance(resolve(text), str)
+    except ValueError:  # more digits than Python reads
+        return False
 
 
 def _led_by_kind(value: Any) -> Any:

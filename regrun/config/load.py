@@ -15,7 +15,8 @@ from regrun.config.schema import RESERVED_NAME, Config
 from regrun.config.source import Source
 from regrun.config.validate import validate
 from regrun.config.wording import show
-from regrun.config.yaml_source import MAX_DEPTH, YAMLProblem, check_text, read_config
+from regrun.config.yaml_compose import MAX_DEPTH, YAMLProblem, check_text
+from regrun.config.yaml_source import read_config
 from regrun.errors import ConfigError, UsageError
 
 _PATHS = ("path", "test_path", "root")

@@ -22,7 +22,7 @@ from regrun.config.outline import (
 )
 from regrun.config.report import Finding, Mark
 from regrun.config.wording import show
-from regrun.config.yaml_source import YAMLProblem, compose
+from regrun.config.yaml_compose import YAMLProblem, compose
 from regrun.errors import Path, Problem
 
 _KEY = re.compile(r"[^\s=.]+(\.[^\s=.]+)*")

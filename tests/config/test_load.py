@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from regrun.config import Loaded, config_from_mapping, load_config
+from regrun.config.load import safe_name
+from regrun.errors import ConfigError, UsageError
+
+TEXT = """dataset: {name: digits}
+model: {name: mlp}
+optimizer:
+  name: sgd
+  lr: 0.1
+"""
+CSV = "dataset: {name: csv, path: data.csv, target: y}\nmodel: {name: linear}\n" + (
+    "optimizer: {name: sgd, lr: 0.1}\n"
+)
+
+
+def _load(tmp_path: Path, text: str, *overrides: str, name: str = "x.yaml") -> Loaded:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("weight_decay", "weight_decay"),
+        ("my config (2)", "my-config-2"),
+        ("_hidden", "hidden"),
+        ("été", "t"),
+        ("...", "run"),
+        ("実験", "run"),
+        ("con", "run-con"),
+        ("a" * 300, "a" * 80),
+        ("a." * 60, ("a." * 40)[:-1]),
+    ],
+)
+def test_the_default_name_is_the_stem_made_safe(stem: str, name: str) -> None:
+    assert safe_name(stem) == name
+    config_from_mapping(
+        {
+            "name": safe_name(stem),
+            "dataset": {"name": "digits"},
+            "model": {"name": "mlp"},
+            "optimizer": {"name": "sgd", "lr": 1},
+        }
+    )
+
+
+def test_a_name_that_is_given_wins(tmp_path: Path) -> None:
+    assert _load(tmp_path, TEXT, name="my_config.yaml").config.name == "my_config"
+    assert _load(tmp_path, "name: other\n" + TEXT).config.name == "other"
+    assert _load(tmp_path, TEXT, "name=third").config.name == "third"
+
+
+def test_a_data_file_is_found_beside_the_config_then_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside, here = tmp_path / "configs", tmp_path / "here"
+    for folder in (beside, here):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    assert _load(beside, CSV).config.dataset.path == str(here / "data.csv")  # in neither
+    (here / "data.csv").touch()
+    assert _load(beside, CSV).config.dataset.path == str(here / "data.csv")
+    (beside / "data.csv").touch()
+    assert _load(beside, CSV).config.dataset.path == str(beside / "data.csv")
+    assert _load(beside, CSV, "dataset.path=data.csv").config.dataset.path == str(here / "data.csv")
+    (here / "data.csv").unlink()
+    assert _load(beside, CSV, "dataset.path=data.csv").config.dataset.path == str(
+        beside / "data.csv"
+    )
+
+
+def test_paths_that_cannot_be_are_left_as_they_are(tmp_path: Path) -> None:
+    config = _load(tmp_path, CSV, f"dataset.path={'x' * 5_000}").config
+    assert config.dataset.path == "x" * 5_000
+    assert _load(tmp_path, CSV, "dataset.path=/abs/y.csv").config.dataset.path == "/abs/y.csv"
+    home = _load(tmp_path, CSV, "dataset.test_path=~/y.csv").config.dataset.test_path
+    assert home == str(Path("~/y.csv").expanduser().resolve())
+
+
+def test_a_mapping_is_loaded_like_a_file() -> None:
+    data = {
+        "dataset": {"name": "digits"},
+        "model": {"name": "mlp", "hidden": (8, 8), "dropout": np.array([0.1, 0.2])},
+        "optimizer": {"name": "sgd", "lr": np.float32(0.5)},
+        "seed": np.int64(3),
+    }
+    loaded = config_from_mapping(data)
+    assert loaded.config.name == "run"
+    assert loaded.config.seed == 3
+    assert loaded.config.optimizer.lr == 0.5
+    assert loaded.config.model.dropout == pytest.approx((0.1, 0.2))
+
+
+def test_a_path_in_a_mapping_may_be_a_path(tmp_path: Path) -> None:
+    data = {
+        "dataset": {"name": "csv", "path": tmp_path / "x.csv", "target": "y"},
+        "model": {"name": "linear"},
+        "optimizer": {"name": "sgd", "lr": 1},
+    }
+    assert config_from_mapping(data).config.dataset.path == str(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize(
+    "data", [{1: 2}, {"seed": object()}, {"a": {None: 1}}, {"seed": 1j}, {"name": "a\0"}]
+)
+def test_what_is_not_plain_data_is_wrong_usage(data: dict[Any, Any]) -> None:
+    with pytest.raises(UsageError):
+        config_from_mapping(data)
+
+
+def test_endless_data_is_wrong_usage() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(UsageError, match="nested"):
+        config_from_mapping({"seed": endless})
+
+
+def test_problems_of_a_mapping_are_told_without_a_file() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_from_mapping(
+            {"dataset": {"name": "digits"}, "model": {"name": "mpl"}, "optimizer": {"lr": 1}},
+            {"optimizer.name": "sgd", "optimizer.momentun": 0.9},
+        )
+    assert str(caught.value) == (
+        'model.name: "mpl": unknown model, did you mean "mlp"?\n'
+        'override 2: optimizer.momentun=0.9: unknown key, did you mean "momentum"?\n'
+        "2 errors in the config and its overrides"
+    )
+
+
+def test_problems_found_later_are_located(tmp_path: Path) -> None:
+    loaded = _load(tmp_path, TEXT + "penalty: {type: l1, strength: 1}\n", "model.hidden=[5]")
+    source = loaded.source
+    told = str(source.locate(ConfigError.at("optimizer.lr", "too large")))
+    assert told.startswith(
+        f"{tmp_path / 'x.yaml'}:5:7: optimizer.lr: too large\n    5 |   lr: 0.1\n"
+    )
+    told = str(source.locate(ConfigError.at("penalty.0.strength", "no")))
+    assert ":6:31: penalty.strength: no" in told
+    told = str(source.locate(ConfigError.at("optimizer.momentum", "no")))
+    assert ":3:1: optimizer.momentum: no" in told, "not written: its section"
+    told = str(source.locate(ConfigError.at("loss", "no")))
+    assert ":1:1: loss: no" in told, "not written, and in no section"
+    told = str(source.locate(ConfigError.at("model.hidden.0", "no")))
+    assert told.startswith("override 1: model.hidden=[5]: model.hidden.0: no")
+    located = source.locate(ConfigError.at("seed", "no"))
+    assert source.locate(located) is located
+
+
+def test_a_penalty_after_a_none_is_located_where_it_is_written(tmp_path: Path) -> None:
+    text = TEXT + "penalty:\n  - {type: none}\n  - {type: l1, strength: 1}\n"
+    located = _load(tmp_path, text).source.locate(ConfigError.at("penalty.0.strength", "no"))
+    assert ":8:26: penalty.1.strength: no" in str(located)
+
+
+def test_values_of_a_sweep_are_set(tmp_path: Path) -> None:
+    loaded = _load(tmp_path, TEXT + "sweep: {grid: {optimizer.lr: [0.1, 1]}}\n")
+    member = loaded.with_values(
+        {
+            "optimizer.lr": 1,
+            "seed": 4,
+            "penalty": {"type": "l2", "strength": 3},
+            "model.hidden": [4],
+        }
+    )
+    assert member.sweep is None
+    assert (member.optimizer.lr, member.seed, member.model.widths) == (1, 4, (4,))
+    assert member.penalty[0].strength == 3
+    assert loaded.config.optimizer.lr == 0.1
+    assert loaded.with_values({}) == loaded.config.model_copy(update={"sweep": None})
+
+
+def test_a_penalty_is_swept_from_none(tmp_path: Path) -> None:
+    loaded = _load(tmp_path, TEXT)
+    for kind, count in [("none", 0), ("l1", 1)]:
+        values = {"penalty.type": kind, "penalty.strength": 0.1}
+        assert len(loaded.with_values(values).penalty) == count
+
+
+def test_data_files_of_a_sweep_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    loaded = _load(tmp_path, CSV)
+    (tmp_path / "other.csv").touch()
+    member = loaded.with_values({"dataset.path": "other.csv"})
+    assert member.dataset.path == str(tmp_path / "other.csv")
+
+
+def test_a_wrong_value_of_a_sweep_is_told_with_its_key_and_place(tmp_path: Path) -> None:
+    text = TEXT + "sweep:\n  grid:\n    optimizer.lr: [0.1, -1]\n"
+    loaded = _load(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        loaded.with_values({"optimizer.lr": -1})
+    assert str(caught.value) == (
+        f"{tmp_path / 'x.yaml'}:8:25: optimizer.lr=-1: -1 is not above 0\n"
+        "    8 |     optimizer.lr: [0.1, -1]\n"
+        "      |                         ^^\n"
+        f"1 error in {tmp_path / 'x.yaml'}"
+    )
+    with pytest.raises(ConfigError, match=r'^optimizer.lrr=3: unknown key, did you mean "lr"\?'):
+        loaded.with_values({"optimizer.lrr": 3})
+    with pytest.raises(ConfigError, match=r"^loss.x=3: loss has no keys"):
+        loaded.with_values({"loss.x": 3})
+
+
+def test_a_kind_that_a_sweep_chooses_must_have_the_keys_of_the_file(tmp_path: Path) -> None:
+    loaded = _load(tmp_path, TEXT + "  momentum: 0.9\n")
+    with pytest.raises(ConfigError) as caught:
+        loaded.with_values({"optimizer.name": "adam"})
+    assert (
+        ":6:3: optimizer.momentum: adam has no such key (optimizer.name was set by the sweep)"
+        in str(caught.value)
+    )
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        "grid: {optimizer.name: [sgd, rmsprop], optimizer.alpha: [0.9]}",
+        "grid: {penalty.type: [none, l1], penalty.strength: [1]}",
+        "grid: {model.dropout: [0, 0.5], seed: [1], penalty: [none], dataset.validation: [0.1]}",
+        "{search: tpe, space: {model: {choice: [{name: cnn}]}, model.kernel_size: {int: [1, 3]}}}",
+    ],
+)
+def test_keys_that_an_axis_may_have(sweep: str, tmp_path: Path) -> None:
+    text = TEXT + (f"sweep: {sweep}\n" if sweep.startswith("{") else f"sweep:\n  {sweep}\n")
+    assert _load(tmp_path, text).config.sweep is not None

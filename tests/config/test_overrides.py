@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from regrun.config import config_from_mapping, load_config
+from regrun.config.overrides import Assignment, AssignmentProblem, assign, parse_override
+
+BASE: dict[str, Any] = {
+    "dataset": {"name": "digits"},
+    "model": {"name": "mlp", "hidden": [8, 8]},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+}
+L1 = {"type": "l1", "strength": 1}
+L2 = {"type": "l2", "strength": 1}
+
+
+def _set(tree: dict[str, Any], *texts: str) -> dict[str, Any]:
+    for number, text in enumerate(texts, start=1):
+        tree, _ = assign(tree, parse_override(text, number))
+    return tree
+
+
+def test_values_are_parsed_by_the_rules_of_the_file() -> None:
+    values = {
+        "1e-3": 1e-3,
+        "no": "no",
+        "010": 10,
+        "12:30": "12:30",
+        "[0.2, 0.5]": [0.2, 0.5],
+        "{type: l1, strength: 0.1}": {"type": "l1", "strength": 0.1},
+        "": None,
+        "'1'": "1",
+        "a=b": "a=b",
+    }
+    for text, value in values.items():
+        assert parse_override(f"x={text}", 1).value == value
+
+
+@pytest.mark.parametrize("text", ["", "x", "=1", "a..b=1", ".a=1", "a b=1", "a=[", "a=\0", "a=*b"])
+def test_what_cannot_be_read_is_told_by_number(text: str) -> None:
+    with pytest.raises(AssignmentProblem) as caught:
+        parse_override(text, 7)
+    assert caught.value.said_by.startswith("override 7: ")
+
+
+def test_a_missing_section_is_made() -> None:
+    assert _set({}, "training.early_stopping.patience=3") == {
+        "training": {"early_stopping": {"patience": 3}}
+    }
+
+
+def test_the_given_tree_is_not_changed() -> None:
+    tree = {**copy.deepcopy(BASE), "penalty": [dict(L1)]}
+    before = copy.deepcopy(tree)
+    _set(tree, "optimizer.lr=5", "penalty.0.strength=5", "model.hidden.1=5", "penalty.type=l2")
+    assert tree == before
+
+
+@pytest.mark.parametrize("absent", [{}, {"penalty": None}, {"penalty": "none"}, {"penalty": []}])
+def test_a_penalty_is_built_key_by_key(absent: dict[str, Any]) -> None:
+    assert _set(absent, "penalty.type=l1", "penalty.strength=1") == {"penalty": L1}
+    assert _set(absent, "penalty.0.type=l1", "penalty.0.strength=1") == {"penalty": L1}
+
+
+def test_one_penalty_is_reached_with_and_without_an_index() -> None:
+    for key in ("penalty.strength", "penalty.0.strength"):
+        assert _set({"penalty": L1}, f"{key}=2") == {"penalty": {**L1, "strength": 2}}
+        assert _set({"penalty": [L1]}, f"{key}=2") == {"penalty": [{**L1, "strength": 2}]}
+
+
+def test_one_of_several_penalties_needs_its_index() -> None:
+    both = {"penalty": [L1, L2]}
+    assert _set(both, "penalty.1.strength=2") == {"penalty": [L1, {**L2, "strength": 2}]}
+    for text in ("penalty.strength=2", "penalty.2.strength=2"):
+        with pytest.raises(AssignmentProblem):
+            _set(both, text)
+    with pytest.raises(AssignmentProblem, match="no entry 1"):
+        _set({"penalty": L1}, "penalty.1.strength=2")
+
+
+def test_entries_of_a_list_are_set() -> None:
+    assert _set(BASE, "model.hidden.1=5")["model"]["hidden"] == [8, 5]
+    assert _set({"model": {"dropout": [0.1, 0.2]}}, "model.dropout.0=0.5") == {
+        "model": {"dropout": [0.5, 0.2]}
+    }
+    for text in ("model.hidden.2=5", "model.hidden.-1=5", "model.hidden.x=5", "model.channels.0=5"):
+        with pytest.raises(AssignmentProblem):
+            _set(BASE, text)
+
+
+def test_a_schedule_given_by_name_becomes_a_section() -> None:
+    assert _set({"schedule": "cosine"}, "schedule.warmup_epochs=2") == {
+        "schedule": {"type": "cosine", "warmup_epochs": 2}
+    }
+
+
+def test_a_dotted_key_of_a_grid_is_one_key() -> None:
+    assert _set({}, "sweep.grid.optimizer.lr=[0.1, 1]") == {
+        "sweep": {"grid": {"optimizer.lr": [0.1, 1]}}
+    }
+
+
+@pytest.mark.parametrize("text", ["loss.x=1", "optimizer.lr.x=1", "training.batch_size.x=1"])
+def test_a_value_has_no_keys(text: str) -> None:
+    with pytest.raises(AssignmentProblem):
+        _set(BASE, text)
+
+
+def test_the_path_that_was_set_is_the_path_in_the_tree() -> None:
+    assignment = Assignment("x", "x", "penalty.0.strength", 2)
+    assert assign({"penalty": L1}, assignment)[1] == ("penalty", "strength")
+    assert assign({"penalty": [L1]}, assignment)[1] == ("penalty", 0, "strength")
+
+
+def test_later_overrides_win_and_the_kind_may_change(tmp_path: Any) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("dataset: {name: digits}\nmodel: {name: mlp}\noptimizer: {name: sgd, lr: 1}\n")
+    config = load_config(path, ["optimizer.lr=2", "optimizer.lr=3", "optimizer.name=adam"]).config
+    assert (config.optimizer.name, config.optimizer.lr) == ("adam", 3)
+
+
+def test_overrides_in_python_are_the_same() -> None:
+    config = config_from_mapping(BASE, {"penalty.type": "l1", "penalty.strength": 0.5}).config
+    assert [(each.type, each.strength) for each in config.penalty] == [("l1", 0.5)]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from regrun.config import load_config
+from regrun.config.outline import Sections, as_sections, fields, root
+from regrun.config.suggest import nearest
+from regrun.config.wording import unknown_key
+from regrun.errors import ConfigError
+
+
+def _sections(at: Sections) -> Iterator[tuple[Sections, str | None]]:
+    """Every section of the schema with every kind it can be."""
+    for kind in at.distinct():
+        tag = next(tag for tag, each in at.kinds.items() if each is kind)
+        yield at, tag
+        for shape in fields(kind).values():
+            inner = as_sections(shape)
+            if inner is not None:
+                yield from _sections(inner)
+
+
+def _typos(word: str) -> Iterator[str]:
+    """Every deletion, swap of neighbours, replacement and insertion by a cycling letter."""
+    letters = string.ascii_lowercase
+    for at in range(len(word)):
+        yield word[:at] + word[at + 1 :]
+        yield word[:at] + letters[(ord(word[at]) + 7) % 26] + word[at + 1 :]
+        yield word[:at] + letters[(ord(word[at]) + 3) % 26] + word[at:]
+        if at + 1 < len(word):
+            yield word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+
+
+def test_a_typo_in_any_key_is_answered_with_that_key() -> None:
+    right = wrong = 0
+    missed = []
+    for sections, tag in _sections(root()):
+        raw = {sections.tag: tag} if sections.tag else {}
+        kind = sections.kinds[tag]
+        anywhere = {key for each in sections.distinct() for key in fields(each)}
+        for key in fields(kind):
+            for typo in set(_typos(key)) - anywhere - {""}:
+                if unknown_key(sections, raw, typo)[1] == key:
+                    right += 1
+                else:
+                    wrong += 1
+                    missed.append((typo, key))
+    assert right + wrong > 3_000
+    assert right / (right + wrong) >= 0.95, missed[:50]
+
+
+def test_a_typo_in_any_name_is_answered_with_that_name() -> None:
+    right = total = 0
+    for name in ("dataset", "model", "optimizer", "penalty", "schedule"):
+        sections = as_sections(fields(root().kinds[None])[name])
+        assert sections is not None
+        for tag in sections.tags():
+            for typo in set(_typos(tag)) - set(sections.tags()):
+                total += 1
+                right += nearest(typo, sections.tags()) == tag
+    assert total > 1_000
+    assert right / total >= 0.85  # l1 and l2, vgg16 and vgg19 are one letter apart
+
+
+@pytest.mark.parametrize("key", ["optimizer", "optimizer.lr", "dataset.name", "training.epochs"])
+def test_a_typo_is_told_by_the_loader(key: str, tmp_path: Path) -> None:
+    data = {
+        "dataset": {"name": "digits"},
+        "model": {"name": "mlp"},
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "training": {"epochs": 3},
+    }
+    parent = data
+    *above, last = key.split(".")
+    for part in above:
+        parent = parent[part]  # type: ignore[assignment]
+    parent[last + "x"] = parent.pop(last)
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump(data))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert [str(each) for each in caught.value.problems] == [
+        f'{key}x: unknown key, did you mean "{last}"?'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("learning_rate", ["lr", "lr_decay"], "lr"),
+        ("MLP", ["cnn", "mlp"], "mlp"),
+        ("fashion-mnist", ["mnist", "fashion_mnist"], "fashion_mnist"),
+        ("wd", ["weight_decay", "decay"], "weight_decay"),
+        ("lambda", ["strength", "type"], "strength"),
+        ("type", ["name", "test"], "name"),
+        ("qqq", ["name", "test"], None),
+        ("x" * 10_000, ["x"], None),
+    ],
+)
+def test_the_nearest_word(word: str, known: list[str], meant: str | None) -> None:
+    assert nearest(word, known) == meant
