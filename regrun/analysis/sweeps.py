@@ -38,9 +38,7 @@ def sweep_cells(files: SweepDir) -> list[Cell]:
     for each in files.read_rounds():
         for run in each.runs:
             groups.setdefault(run.cell, []).append(run)
-    return [
-        Cell(runs[0].params, [_swept(files, run) for run in runs]) for runs in groups.values()
-    ]
+    return [Cell(runs[0].params, [_swept(files, run) for run in runs]) for runs in groups.values()]
 
 
 def _swept(files: SweepDir, run: PlannedRun) -> SweptRun:

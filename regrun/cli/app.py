@@ -18,12 +18,14 @@ from regrun.cli.inspect import inspect
 from regrun.cli.list import list_
 from regrun.cli.resume import resume
 from regrun.cli.schema import schema
+from regrun.cli.sweep import sweep
 from regrun.cli.train import train
 from regrun.cli.view import view
 from regrun.errors import RegrunError, StorageError
 
 VERBS: Mapping[str, Callable[..., None]] = {
     "train": train,
+    "sweep": sweep,
     "resume": resume,
     "inspect": inspect,
     "compare": compare,

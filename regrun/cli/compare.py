@@ -33,19 +33,24 @@ def compare(
 ) -> None:
     """Compare finished runs; those that differ only in the seed become mean ± 95% interval."""
     from regrun.analysis.cells import group_by_setting
+    from regrun.analysis.sweeps import sweep_cells
     from regrun.cli.comparison import comparison_table, conclusions, csv_rows
     from regrun.cli.console import print_json, say
     from regrun.errors import UsageError
+    from regrun.store.sweep_dir import SweepDir
 
     if as_json and as_csv:
         raise UsageError("--json and --csv: give one of them")
-    runs = _finished(directories)
-    cells = group_by_setting(runs)
+    sweep = SweepDir(directories[0])
+    if len(directories) == 1 and sweep.config.is_file():
+        cells = sweep_cells(sweep)
+    else:
+        cells = group_by_setting(_finished(directories))
     if as_json:
         print_json(
             [cell.document() for cell in cells]
             if any(cell.seeds > 1 for cell in cells)
-            else [run.summary for run in runs]
+            else [run.summary for cell in cells for run in cell.runs]
         )
     elif as_csv:
         csv.writer(sys.stdout, lineterminator="\n").writerows(csv_rows(cells))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from regrun.analysis.cells import Cell, not_distinguishable_from_best
+from regrun.analysis.cells import Cell
+from regrun.analysis.statistics import Direction
+from regrun.analysis.sweeps import best_cells
 from regrun.cli.numbers import plus_minus, value
 
 if TYPE_CHECKING:
@@ -66,15 +68,22 @@ def csv_rows(cells: Sequence[Cell]) -> Iterator[list[Any]]:
             yield [str(cell.runs[0].path), *given, _status(cell), *values]
 
 
-def conclusions(cells: Sequence[Cell]) -> list[str]:
-    """What may be said about which cell is best, and no more."""
-    by_validation = all(cell.values("val/loss") for cell in cells)
-    metric = "val/loss" if by_validation else "test/loss"
-    best = not_distinguishable_from_best(cells, metric)
+def conclusions(
+    cells: Sequence[Cell], metric: str | None = None, direction: Direction = "min"
+) -> list[str]:
+    """What may be said about which cell is best, and no more.
+
+    metric: default: the validation loss where all have one, else the test loss.
+    """
+    if metric is None:
+        by_validation = all(cell.values("val/loss") for cell in cells)
+        metric = "val/loss" if by_validation else "test/loss"
+    best = best_cells(cells, metric, direction)
     if len(cells) < 2 or not best:
         return []
-    flatters = "" if by_validation else " (chosen by the test set, which flatters it)"
-    sentences = [f"lowest {metric}: {_name(best[0])}{flatters}"]
+    flatters = " (chosen by the test set, which flatters it)" if metric[:4] == "test" else ""
+    word = "lowest" if direction == "min" else "highest"
+    sentences = [f"{word} {metric}: {_name(best[0])}{flatters}"]
     seeds = len(best[0].values(metric))
     if seeds < 2:
         sentences.append("one seed cannot tell a difference from chance")

@@ -45,6 +45,17 @@ def output() -> Console:
     return _console(stderr=False)
 
 
+def wants_colour() -> bool:
+    """Whether plots on stdout may tell curves apart by colour."""
+    console = output()
+    return console.is_terminal and not console.no_color and not console.is_dumb_terminal
+
+
+def plot_width() -> int:
+    """Columns that a plot on stdout has."""
+    return output().width
+
+
 def notices() -> Console:
     """A console on stderr."""
     return _console(stderr=True)

@@ -97,9 +97,7 @@ def _penalty(penalty: Mapping[str, Any]) -> str:
 
 
 def _size(runs: int, memory_bytes: int) -> str:
-    size, unit = float(memory_bytes), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{runs:,} run{'s' if runs != 1 else ''}, about {size:,.3g} {unit} of memory"
+    from regrun.cli.numbers import in_units
+
+    plural = "s" if runs != 1 else ""
+    return f"{runs:,} run{plural}, about {in_units(memory_bytes)} of memory"

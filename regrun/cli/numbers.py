@@ -46,3 +46,12 @@ def value(setting: Any) -> str:
     if isinstance(setting, list | tuple):
         return "[" + ", ".join(value(item) for item in setting) + "]"
     return str(setting)
+
+
+def in_units(count: float) -> str:
+    """Bytes for people: ``1.5 GB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB"

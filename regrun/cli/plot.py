@@ -32,6 +32,45 @@ def loss_plot(rows: Sequence[Mapping[str, Any]], width: int, *, colour: bool) ->
     curves = _curves(rows)
     if width < SMALLEST_WIDTH or not curves:
         return None
+    return _draw(curves, _epoch_ticks(curves), "epoch", width, colour=colour)
+
+
+def axis_plot(curves: Curves, axis: str, width: int, *, colour: bool) -> str | None:
+    """Metrics over the values of a swept axis; evenly spaced where the axis grows by factors.
+
+    curves: ``train/loss`` … → values of the axis (rising) and of the metric. None when there is
+    nothing to draw.
+    """
+    longest = max((xs for xs, _ in curves.values()), key=len, default=[])
+    if width < SMALLEST_WIDTH or len(longest) < 2:
+        return None
+    positions = _positions(longest)
+    placed = {name: ([positions[x] for x in xs], values) for name, (xs, values) in curves.items()}
+    every = max(1, math.ceil(len(longest) / 8))
+    shown = longest[::every]
+    ticks = [positions[x] for x in shown], [f"{x:g}" for x in shown]
+    return _draw(placed, ticks, axis, width, colour=colour)
+
+
+def _positions(values: Sequence[float]) -> dict[float, float]:
+    """Where each value stands on the axis: its logarithm when they grow by factors, 0 before all."""
+    positive = [value for value in values if value > 0]
+    by_factors = len(positive) >= len(values) - 1 and positive[-1] / positive[0] >= LOG_RATIO / 10
+    if not by_factors or len(positive) < 2:
+        return {value: value for value in values}
+    logs = {value: math.log10(value) for value in positive}
+    gap = (logs[positive[-1]] - logs[positive[0]]) / (len(positive) - 1)
+    return {value: logs.get(value, logs[positive[0]] - gap) for value in values}
+
+
+def _draw(
+    curves: Curves,
+    x_ticks: tuple[list[float], list[str]],
+    x_label: str,
+    width: int,
+    *,
+    colour: bool,
+) -> str:
     import plotext
 
     log = _wants_log(curves)
@@ -39,13 +78,13 @@ def loss_plot(rows: Sequence[Mapping[str, Any]], width: int, *, colour: bool) ->
     plotext.limit_size(False, False)
     plotext.plot_size(min(width, LARGEST_WIDTH), HEIGHT)
     plotext.theme("clear")
-    for name, (epochs, values) in curves.items():
+    for name, (xs, values) in curves.items():
         shown = [math.log10(value) for value in values] if log else values
         marker = "braille" if colour else _PLAIN[name]
-        plotext.plot(epochs, shown, marker=marker, color=_COLOURS[name])
+        plotext.plot(xs, shown, marker=marker, color=_COLOURS[name])
     plotext.yticks(*(_log_ticks(curves) if log else _linear_ticks(curves)))
-    plotext.xticks(*_epoch_ticks(curves))
-    plotext.xlabel("epoch")
+    plotext.xticks(*x_ticks)
+    plotext.xlabel(x_label)
     # The library's own legend lies on the canvas, over the curves.
     legend = "   ".join(
         plotext.colorize("━━" if colour else _PLAIN[name] * 2, _COLOURS[name])

@@ -123,8 +123,14 @@ class Bar:
 
 
 def _opening(info: Mapping[str, Any]) -> list[str]:
-    epochs, steps = info.get("epochs", 0), info.get("total_steps", 0)
-    where = f"{info.get('run_dir')}: {epochs:,} epochs, {steps:,} steps on {info.get('device')}"
+    steps, members = info.get("total_steps", 0), info.get("members", 1)
+    what = f"{info.get('epochs', 0):,} epochs"
+    if "packs" in info:
+        plural = "s" if info["packs"] != 1 else ""
+        what = f"{members:,} runs in {info['packs']:,} pack{plural}"
+    where = f"{info.get('run_dir')}: {what}, {steps:,} steps on {info.get('device')}"
+    if info.get("workers"):
+        where += f", {info['workers']} workers"
     return [where, *(f"note: {note}" for note in info.get("notes") or ())]
 
 

@@ -21,12 +21,10 @@ def run_report(
     """The report of one run as things that rich can print, top to bottom."""
     from rich.text import Text
 
-    from regrun.cli.console import output
+    from regrun.cli.console import plot_width, wants_colour
     from regrun.cli.plot import loss_plot
 
-    console = output()
-    colour = console.is_terminal and not console.no_color and not console.is_dumb_terminal
-    plot = loss_plot(rows, console.width, colour=colour)
+    plot = loss_plot(rows, plot_width(), colour=wants_colour())
     parts: list[RenderableType] = [Text(_headline(summary, config), "bold")]
     if plot is not None:
         parts.append(Text.from_ansi(plot, no_wrap=True))

@@ -45,7 +45,9 @@ class Budget:
         return self.steps * (STEP_SECONDS + members * self.member_bytes * BYTE_SECONDS)
 
 
-def estimate(config: Config, dataset: Dataset, device: torch.device, *, allow_large: bool) -> Budget:
+def estimate(
+    config: Config, dataset: Dataset, device: torch.device, *, allow_large: bool
+) -> Budget:
     """What one member needs.
 
     Parameters are counted on the meta device, without memory, and checked first; then one example

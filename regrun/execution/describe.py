@@ -58,7 +58,9 @@ def run_count(config: Config) -> int:
     """Runs of the config's sweep; 1 without one."""
     if config.sweep is None:
         return 1
-    cells = config.sweep.trials if config.sweep.search else prod(
-        len(values) for values in config.sweep.grid.values()
+    cells = (
+        config.sweep.trials
+        if config.sweep.search
+        else prod(len(values) for values in config.sweep.grid.values())
     )
     return cells * config.sweep.seeds

@@ -13,7 +13,15 @@ from math import prod
 import torch
 from torch import nn
 
-from regrun.config.models import CNN, MLP, Activation, HiddenLayers, Linear, ModelSection, Torchvision
+from regrun.config.models import (
+    CNN,
+    MLP,
+    Activation,
+    HiddenLayers,
+    Linear,
+    ModelSection,
+    Torchvision,
+)
 from regrun.errors import ConfigError
 from regrun.models.initialize import initialize
 from regrun.models.shapes import as_image
@@ -119,4 +127,3 @@ def _cnn(section: CNN, input_shape: tuple[int, ...], num_outputs: int) -> nn.Mod
 
 def _named(*layers: tuple[str, nn.Module]) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
-

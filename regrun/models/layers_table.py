@@ -8,6 +8,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from regrun.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class LayerRow:
@@ -23,6 +25,7 @@ def layer_table(module: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRo
     """Every leaf layer in the order it runs. module: with real weights, on the CPU.
 
     Not on the meta device: the first pass there imports a good part of torch's compiler.
+    Raises ConfigError when an input does not get through, such as a picture that is too small.
     """
     rows: list[LayerRow] = []
     hooks = []
@@ -40,8 +43,15 @@ def layer_table(module: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRo
             hooks.append(layer.register_forward_hook(note(name)))  # type: ignore[arg-type]
     was_training = module.training
     module.eval()
-    with torch.no_grad():
-        module(torch.zeros((1, *input_shape)))
+    try:
+        with torch.no_grad():
+            module(torch.zeros((1, *input_shape)))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise ConfigError.at(
+            "model.name",
+            f"inputs of shape {list(input_shape)} do not get through this network, whose layers "
+            f"come to an end after {rows[-1].name if rows else 'none'}: {error}",
+        ) from error
     module.train(was_training)
     for hook in hooks:
         hook.remove()

@@ -14,8 +14,8 @@ from regrun.models.shapes import as_image
 SMALL = 64
 """Images with a shorter side below this many pixels count as small."""
 
-MINIMUM_SIZE = {"alexnet": 64, "inception_v3": 75, "squeezenet": 32, "vit": 32, "maxvit": 224}
-"""Smallest side a family takes; images below it are enlarged to it."""
+MINIMUM_SIDE = {"alexnet": 64, "inception_v3": 75}
+"""Smaller images are enlarged to this; all other networks, but for ResNets, take 32."""
 
 
 def build_torchvision(
@@ -33,6 +33,8 @@ def build_torchvision(
     side = _enlarged_side(section, height, width)
     if section.name.startswith("vit_"):
         options["image_size"] = side
+    if section.name.startswith("maxvit"):
+        options["input_size"] = (side, side)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module: nn.Module = models.get_model(section.name, weights=None, **options)
@@ -64,10 +66,11 @@ def adaptations(section: Torchvision, input_shape: tuple[int, ...]) -> list[str]
 def _import_models() -> Any:
     try:
         import torchvision.models
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        # A torchvision that is none of the installed torch's fails with any of these.
         raise UsageError(
-            f"torchvision cannot be imported ({error}); install the pair that goes together: "
-            "python -m pip install --upgrade torch torchvision"
+            f"torchvision cannot be used here ({error}); install both from the same pair of "
+            "releases: pip install --upgrade torch torchvision"
         ) from error
     return torchvision.models
 
@@ -77,15 +80,19 @@ def _has_stem(name: str) -> bool:
 
 
 def _enlarged_side(section: Torchvision, height: int, width: int) -> int:
-    family = next((key for key in MINIMUM_SIZE if section.name.startswith(key)), None)
-    smallest = MINIMUM_SIZE[family] if family else 32
+    smallest = MINIMUM_SIDE.get(section.name, 32)
     if section.small_images == "keep" or _has_stem(section.name):
         smallest = 1
-    if min(height, width) >= smallest and not section.name.startswith(("vit_", "maxvit")):
-        return height if height == width else max(height, width)
     side = max(height, width, smallest)
-    patch = 32 if section.name.endswith("_32") else 16 if section.name.startswith("vit_") else 1
-    return -(-side // patch) * patch
+    step = _side_step(section.name)
+    return -(-side // step) * step
+
+
+def _side_step(name: str) -> int:
+    """Sides that a network takes are multiples of this: of its patches, or of its windows."""
+    if name.startswith("vit_"):
+        return int(name.rpartition("_")[2])
+    return 224 if name.startswith("maxvit") else 1
 
 
 def _set_dropout(module: nn.Module, section: Torchvision) -> None:

@@ -108,4 +108,3 @@ def _replace_dropouts(template: nn.Module) -> dict[str, _MemberDropout]:
         setattr(template.get_submodule(parent), child, replacement)
         replaced[name] = replacement
     return replaced
-

@@ -51,9 +51,7 @@ def config_of(loaded: Loaded, run: PlannedRun) -> Config:
     return config.model_copy(update={"seed": run.seed})
 
 
-def run_job(
-    job: Job, should_stop: Callable[[], bool], on_steps: Callable[[int], None]
-) -> Outcome:
+def run_job(job: Job, should_stop: Callable[[], bool], on_steps: Callable[[int], None]) -> Outcome:
     """Train a pack from wherever it stands. on_steps: told the steps taken, now and then.
 
     All members are trained again after a kill, also those whose files are complete, since the stack
@@ -135,5 +133,3 @@ def _pack_pruner(config: Config, runs: Sequence[PlannedRun]) -> PackPruner | Non
         return [m for cell in sorted(pruner.report(event.epoch, values)) for m in live[cell]]
 
     return decide
-
-

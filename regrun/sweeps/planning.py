@@ -17,7 +17,10 @@ from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.packing import Structure, pack, stack_size, structure
 from regrun.sweeps.jobs import config_of
-from regrun.sweeps.space import Cell, cell_label, validate_cells
+from regrun.sweeps.space import Cell, cell_label, seeds_of, validate_cells
+
+WORTH_WORKERS = 10.0
+"""Estimated seconds below which worker processes cost more than they bring."""
 
 
 class Planner:
@@ -34,7 +37,7 @@ class Planner:
 
     def round(self, cells: Sequence[Cell]) -> Round:
         """Runs of the cells and their packs. The same cells give the same round on one machine."""
-        configs = [seeded(config) for config in validate_cells(self._loaded, cells)]
+        configs = [self._seeded(config) for config in validate_cells(self._loaded, cells)]
         runs: list[PlannedRun] = []
         position: dict[tuple[int, int], int] = {}
         for index, (cell, members) in enumerate(zip(cells, configs, strict=True)):
@@ -43,11 +46,33 @@ class Planner:
                 label = safe_label(f"{cell.index:04d}-{cell_label(cell.params)}")
                 directory = f"{label}-seed={config.seed}"
                 runs.append(PlannedRun(cell.index, dict(cell.params), config.seed, directory))
-        sweep = self._loaded.config.sweep
-        # Pruning compares the members of a stack, so it wants them together, not on every core.
-        together = self._device.type != "cpu" or (sweep is not None and sweep.pruner is not None)
-        packs = pack(configs, self._limit, 1 if together else os.cpu_count() or 1)
+        packs = pack(configs, self._limit, self._least_packs(configs))
         return Round(runs, [[position[run] for run in members] for members in packs])
+
+    def _least_packs(self, configs: Sequence[Sequence[Config]]) -> int:
+        """A pack for every core, when the work is worth it.
+
+        Pruning compares the members of a stack, so it wants them together.
+        """
+        sweep = self._loaded.config.sweep
+        if self._device.type != "cpu" or (sweep is not None and sweep.pruner is not None):
+            return 1
+        if self._estimate(configs) < WORTH_WORKERS:
+            return 1
+        return os.cpu_count() or 1
+
+    def _estimate(self, configs: Sequence[Sequence[Config]]) -> float:
+        """Seconds that all runs would take on one core as one stack of each kind."""
+        kinds: dict[Structure, tuple[Config, int]] = {}
+        for members in configs:
+            key = structure(members[0])
+            kinds[key] = (members[0], kinds.get(key, (members[0], 0))[1] + len(members))
+        return sum(self._budget(config).seconds(count) for config, count in kinds.values())
+
+    def _seeded(self, config: Config) -> list[Config]:
+        sweep = self._loaded.config.sweep
+        seeds = seeds_of(config, sweep.seeds if sweep else 1)
+        return [config.model_copy(update={"seed": seed}) for seed in seeds]
 
     def budget_of(self, run: PlannedRun) -> Budget:
         """What a planned run needs."""

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from regrun.analysis.statistics import Direction
 from regrun.analysis.sweeps import sweep_cells, sweep_document
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
-from regrun.errors import Interrupted, UsageError
+from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Silent
@@ -27,11 +28,9 @@ from regrun.store.strict_json import dumps
 from regrun.store.sweep_dir import Round, SweepDir
 from regrun.sweeps.jobs import Job
 from regrun.sweeps.local import run_jobs
-from regrun.sweeps.planning import Planner
-from regrun.sweeps.proposing import Proposer, check_selection, metric_of
-
-WORTH_WORKERS = 10.0
-"""Estimated seconds below which worker processes cost more than they bring."""
+from regrun.sweeps.planning import WORTH_WORKERS, Planner
+from regrun.sweeps.proposing import Proposer
+from regrun.sweeps.selection import check_selection, metric_of
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,12 @@ def run_sweep(
     Interrupted.
     """
     sweep = _Sweep(loaded, options, observer or Silent())
-    sweep.planner.round(sweep.proposer.propose())  # all errors before anything is written
-    parent = experiment_dir(runs_dir, loaded.config.name)
-    directory = claim_run_dir(parent, "sweep")
-    write_atomic(SweepDir(directory).config, dump_config(loaded.config))
-    with exclusive(directory):
-        return sweep.run(SweepDir(directory))
+    first = sweep.planner.round(sweep.proposer.propose())  # all errors before anything is written
+    files = SweepDir(claim_run_dir(experiment_dir(runs_dir, loaded.config.name), "sweep"))
+    with exclusive(files.path):
+        write_atomic(files.config, dump_config(loaded.config))
+        files.write_rounds([first])
+        return sweep.run(files)
 
 
 def resume_sweep(
@@ -119,12 +118,16 @@ class _Sweep:
     """The rounds of one sweep: propose, plan, run, until there is nothing left to try."""
 
     def __init__(self, loaded: Loaded, options: Options, observer: Observer) -> None:
-        check_selection(loaded.config)
+        try:
+            check_selection(loaded.config)
+        except ConfigError as error:
+            raise loaded.source.locate(error) from error
         self._options, self._observer = options, observer
         self._device = resolve_device(options.device)
         self.proposer = Proposer(loaded.config)
         self.planner = Planner(loaded, self._device, allow_large=options.allow_large)
-        self._metric, self._direction = metric_of(loaded.config)
+        self._metric, direction = metric_of(loaded.config)
+        self._direction: Direction = "min" if direction == "minimize" else "max"
 
     def run(self, files: SweepDir) -> dict[str, Any]:
         """Everything that is left of the sweep; returns its document."""
@@ -177,7 +180,6 @@ class _Sweep:
             {
                 "run_dir": str(files.path),
                 "device": str(self._device),
-                "epochs": 0,
                 "total_steps": steps,
                 "members": sum(len(job.runs) for job in jobs),
                 "packs": len(jobs),

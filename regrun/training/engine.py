@@ -86,7 +86,7 @@ class Engine:
         self._best: dict[str, Tensor] = {}
         self._ended: set[int] = set()
         self._due: list[tuple[int, Status, int]] = []
-        """(member, how, step): found at their end by the last evaluation, which is yet to be told."""
+        """(member, how, step): ends that the last evaluation found and that are yet to be told."""
         self._leaving: list[int] = []
         self._alive = torch.ones(len(rows), dtype=torch.bool, device=device)
         self._lasted = torch.zeros(len(rows), dtype=torch.int64, device=device)
@@ -123,7 +123,7 @@ class Engine:
             yield self._end(member, "completed", self.step)
 
     def prune(self, members: Sequence[int]) -> list[MemberEnd]:
-        """End these members now; the stack shrinks to the others. Some may just have ended anyway."""
+        """End these members now; the stack shrinks. Some may just have ended anyway."""
         pruned = [member for member in members if member in self.live]
         ends = [self._end(member, "pruned", self.step) for member in pruned]
         self._leave(pruned)

@@ -60,9 +60,7 @@ class Feed:
         inputs, targets = self._dataset.train.inputs, self._dataset.train.targets
         flat = chosen.reshape(-1)
         return (
-            self._features(
-                inputs.index_select(0, flat).view(*chosen.shape, *inputs.shape[1:])
-            ),
+            self._features(inputs.index_select(0, flat).view(*chosen.shape, *inputs.shape[1:])),
             targets.index_select(0, flat).view(*chosen.shape, *targets.shape[1:]),
         )
 

@@ -29,7 +29,8 @@ def half_mse(outputs: Tensor, targets: Tensor) -> Tensor:
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """−log softmax(o)ₜ. outputs (K, B, classes), targets (S, B) of class indices → (K, B)."""
     labels = spread(targets, outputs.shape[0])
-    return F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+    flat = F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
+    return flat.view_as(labels)
 
 
 LOSSES: dict[LossName, Callable[[Tensor, Tensor], Tensor]] = {

@@ -1,0 +1,71 @@
+"""What the best cell is chosen by, and that the test set does not do the choosing."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from regrun.config.schema import Config
+from regrun.config.suggest import did_you_mean
+from regrun.errors import ConfigError
+
+METRICS = (
+    "val/loss",
+    "val/accuracy",
+    "test/loss",
+    "test/accuracy",
+    "train/loss",
+    "train/accuracy",
+)
+
+Direction = Literal["minimize", "maximize"]
+
+
+def direction_of(metric: str) -> Direction:
+    """Accuracies are maximised, all else is minimised."""
+    return "maximize" if metric.endswith("/accuracy") else "minimize"
+
+
+def metric_of(config: Config) -> tuple[str, Direction]:
+    """The metric that cells are ordered by, and its direction.
+
+    ``sweep.metric``; else the validation loss where every cell has one, and the test loss where
+    not, which the answer then says (``selected_on``).
+    """
+    given = config.sweep.metric if config.sweep is not None else None
+    metric = given or ("val/loss" if _has_validation(config) else "test/loss")
+    return metric, direction_of(metric)
+
+
+def check_selection(config: Config) -> None:
+    """Raise ConfigError for an unknown metric, and for a search or pruner led by the test set."""
+    sweep = config.sweep
+    if sweep is None:
+        return
+    metric, _ = metric_of(config)
+    if metric not in METRICS:
+        hint = did_you_mean(metric, METRICS)
+        known = ", ".join(METRICS)
+        raise ConfigError.at("sweep.metric", f"{metric} is not one of {known}{hint}")
+    chooser = sweep.search or sweep.pruner
+    if chooser is None or sweep.select_on_test or not metric.startswith("test/"):
+        return
+    if sweep.metric is None:
+        reason = f"{chooser} chooses by the validation set and there is none"
+        remedy = "give dataset.validation, e.g. 0.2"
+    else:
+        reason = f"{chooser} would choose by the test set ({metric})"
+        remedy = f"use {metric.replace('test/', 'val/')} with dataset.validation"
+    allow = "or allow choosing by the test set with sweep.select_on_test: true"
+    raise ConfigError.at("sweep.metric", f"{reason}; {remedy}, {allow}")
+
+
+def _has_validation(config: Config) -> bool:
+    """Whether every cell holds out a validation set."""
+    sweep, key = config.sweep, "dataset.validation"
+    if sweep is not None and key in sweep.grid:
+        return all(sweep.grid[key])
+    if sweep is not None and key in sweep.space:
+        axis = sweep.space[key]
+        values: Any = axis.uniform or axis.log_uniform or axis.int or axis.choice
+        return all(values)
+    return bool(config.dataset.validation)
