@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from regrun.cli.options import Json, Quiet, ResumeDevice, RunDirectory
 
 
@@ -28,8 +31,9 @@ def resume(
         return
     from regrun.cli.train import show_run
 
+    runs_dir = Path(os.path.relpath(directory.resolve().parent.parent))
     with watching(quiet=quiet) as observer:
         from regrun.execution.train import resume_run
 
         summary = resume_run(directory, device=device, observer=observer)
-    show_run(summary, RunDir(directory).config, directory.parent.parent, as_json=as_json)
+    show_run(summary, directory, RunDir(directory).config, runs_dir, as_json=as_json)
