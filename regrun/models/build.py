@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from regrun.config.models import (
     CNN,
@@ -48,12 +50,16 @@ def build_model(
     Raises ConfigError when the model cannot take this input.
     """
     if seed is None:
-        with torch.device("meta"):
+        with _WithoutMemory():
             return _build(section, input_shape, num_outputs)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    # Not `torch.manual_seed`: it also prepares every accelerator, and takes longer than the build.
+    before = torch.default_generator.get_state()
+    try:
+        torch.default_generator.manual_seed(seed)
         module = _build(section, input_shape, num_outputs)
         initialize(module, section)
+    finally:
+        torch.default_generator.set_state(before)
     return module
 
 
@@ -123,6 +129,21 @@ def _cnn(section: CNN, input_shape: tuple[int, ...], num_outputs: int) -> nn.Mod
         ("hidden", hidden),
         ("output", nn.Linear(features, num_outputs)),
     )
+
+
+class _WithoutMemory(TorchFunctionMode):
+    """Puts parameters and buffers on the meta device, and nothing else.
+
+    `torch.device("meta")` would take the tensors too from which RegNet works out its widths.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if function in (torch.empty, torch.zeros, torch.ones) and options.get("device") is None:
+            options["device"] = "meta"
+        return function(*args, **options)
 
 
 def _named(*layers: tuple[str, nn.Module]) -> nn.Sequential:

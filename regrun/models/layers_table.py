@@ -40,7 +40,7 @@ def layer_table(module: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRo
 
     for name, layer in module.named_modules():
         if not list(layer.children()):
-            hooks.append(layer.register_forward_hook(note(name)))  # type: ignore[arg-type]
+            hooks.append(layer.register_forward_hook(note(name)))
     was_training = module.training
     module.eval()
     try:

@@ -47,7 +47,7 @@ def to_channels(x: Tensor) -> Tensor:
 
 def to_members(x: Tensor, size: int) -> Tensor:
     """(B, S·C, …) → (S, B, C, …), a view."""
-    return x.unflatten(1, (size, -1)).transpose(0, 1)
+    return x.view(x.shape[0], size, -1, *x.shape[2:]).transpose(0, 1)
 
 
 def make_linear(name: str, modules: Sequence[nn.Module]) -> Handler:

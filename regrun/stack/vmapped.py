@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from copy import deepcopy
 from typing import Any
 
@@ -73,12 +74,15 @@ def make_vmapped(module: nn.Module) -> Handler:
         given = {name: (uniform, state.rates[name]) for name, uniform in uniforms.items()}
         shared = x.shape[0] == 1
         stacked = torch.vmap(one, in_dims=(0, 0, 0, None if shared else 0), randomness="error")
-        outputs: Tensor = stacked(
-            dict(state.parameters),
-            dict(state.buffers),
-            given,
-            x[0] if shared else spread(x, state.size),
-        )
+        with warnings.catch_warnings():
+            # A few of torch's operations go member by member: slower, and nothing the user can do.
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            outputs: Tensor = stacked(
+                dict(state.parameters),
+                dict(state.buffers),
+                given,
+                x[0] if shared else spread(x, state.size),
+            )
         for layer in dropouts.values():
             layer.given = None
         return outputs
