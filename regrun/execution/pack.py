@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from regrun.config.dump import dump_config
 from regrun.config.schema import Config
+from regrun.errors import UsageError
 from regrun.execution.observer import Observer
-from regrun.execution.summary import best_of, summarize
 from regrun.execution.prepare import Prepared
+from regrun.execution.summary import best_of, summarize
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import flat_hparams
@@ -61,6 +63,7 @@ class PackRun:
             "input_shape": list(prepared.dataset.input_shape),
             "num_outputs": prepared.dataset.num_outputs,
         }
+        self._fingerprint = _fingerprint([member.config for member in members])
         self._last: dict[int, Row] = {}
         self._best: dict[int, dict[str, Any]] = {}
         self._seconds = {"data": prepared.seconds, "train": 0.0}
@@ -86,7 +89,7 @@ class PackRun:
 
     def run(self, should_stop: Callable[[], bool], pruner: PackPruner | None = None) -> bool:
         """Train to the end; False when it was told to stop, after saving."""
-        engine = self._engine
+        engine, interval = self._engine, self._members[0].config.training.checkpoint_every
         started = self._saved = self._flushed = shown = time.monotonic()
         trained_before, flush_cost = self._seconds["train"], 0.0
         for event in engine.run():
@@ -102,10 +105,11 @@ class PackRun:
             if now - shown > PROGRESS_SECONDS:
                 self._observer.on_progress(engine.step, engine.total_steps)
                 shown = now
-            if should_stop():
+            if self._writers and should_stop():
                 self._save()
                 return False
-            if now - self._saved >= self._members[0].config.training.checkpoint_every:
+            # An interval of 0 means evaluations, not steps.
+            if now - self._saved >= interval and (interval or isinstance(event, Evaluation)):
                 self._save()
             elif now - self._flushed > max(FLUSH_SECONDS, 20 * flush_cost):
                 self._flush()
@@ -153,6 +157,7 @@ class PackRun:
         self._flush()
         tensors, numbers = self._engine.state()
         records = {
+            "configs": self._fingerprint,
             "engine": numbers,
             "last": {str(index): row for index, row in self._last.items()},
             "best": {str(index): best for index, best in self._best.items()},
@@ -166,10 +171,22 @@ class PackRun:
         for warning in checkpoint.warnings:
             self._observer.on_message(warning)
         records = checkpoint.state
+        if records["configs"] != self._fingerprint:
+            raise UsageError(
+                "the config was changed after the checkpoint was written; "
+                "change it back, or start a new run from it with: regrun train"
+            )
         self._engine.load_state(checkpoint.tensors, records["engine"])
         self._last = {int(index): row for index, row in records["last"].items()}
         self._best = {int(index): best for index, best in records["best"].items()}
         self._seconds["train"] = records["train_seconds"]
+
+
+def _fingerprint(configs: Sequence[Config]) -> str:
+    digest = blake2b(digest_size=16)
+    for config in configs:
+        digest.update(config.model_dump_json().encode())
+    return digest.hexdigest()
 
 
 def _mean(rows: Sequence[Row]) -> Row:

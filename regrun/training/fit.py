@@ -1,0 +1,55 @@
+"""Whether a config, its data and its network go together, found out before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from regrun.config.schema import Config
+from regrun.data.dataset import Dataset
+from regrun.errors import ConfigError
+from regrun.models.layers_table import LayerRow
+from regrun.models.roles import Role
+from regrun.optim.groups import decayed_parameters
+from regrun.regularizers.constraints import StackedConstraints
+from regrun.regularizers.penalties import StackedPenalties
+from regrun.training.losses import resolve_loss
+
+
+def check_fit(
+    config: Config, dataset: Dataset, roles: Mapping[str, Role], rows: Sequence[LayerRow]
+) -> None:
+    """Raise the ConfigError that an engine would, and those that training itself would run into.
+
+    roles, rows: of the network (`roles_of`, `layer_table`).
+    """
+    resolve_loss(config, dataset)
+    decayed_parameters(config.optimizer, roles)
+    StackedPenalties([config.penalty], roles)
+    StackedConstraints([config.constraints], roles)
+    _check_early_stopping(config, dataset)
+    _check_smallest_batch(config, dataset, rows)
+
+
+def _check_early_stopping(config: Config, dataset: Dataset) -> None:
+    section = config.training.early_stopping
+    if section is None:
+        return
+    if section.metric.endswith("/accuracy") and dataset.task == "regression":
+        raise ConfigError.at(
+            "training.early_stopping.metric",
+            f"{section.metric} needs classes, and {dataset.name} has numbers here",
+        )
+
+
+def _check_smallest_batch(config: Config, dataset: Dataset, rows: Sequence[LayerRow]) -> None:
+    """Batch norm over one number per channel has no variance."""
+    count, size = len(dataset.train), config.training.batch_size
+    smallest = count if size == "full" else min(count, count % size or size)
+    for row in rows:
+        if row.kind.startswith("BatchNorm") and prod(row.output_shape[1:]) == 1 and smallest == 1:
+            raise ConfigError.at(
+                "training.batch_size",
+                f"{size} leaves a batch of one of the {count:,} training examples, and batch norm "
+                f"({row.name}) needs two; use another batch size or number of examples",
+            )
