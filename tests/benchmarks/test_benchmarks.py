@@ -1,0 +1,41 @@
+"""The benchmarks work: every figure, at a tiny size, gives numbers. How large they are is not
+tested: `python tests/benchmarks/run.py` prints them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from figures import FIGURES
+
+RUN = Path(__file__).with_name("run.py")
+DATA = Path(os.environ.get("REGRUN_DATA", "data"))
+NEEDS = {
+    "sweep-mnist": "MNIST",
+    "sweep-mnist-command": "MNIST",
+    "train-fashion-mnist": "FashionMNIST",
+    "storing": "MNIST",
+}
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_can_be_measured(name: str) -> None:
+    if name in NEEDS and not (DATA / NEEDS[name]).is_dir():
+        pytest.skip(f"{NEEDS[name]} is not in {DATA}/")
+    done = subprocess.run(
+        [sys.executable, RUN, name, "--quick", "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    print(done.stderr)
+    measured = json.loads(done.stdout)
+    if name == "gpu" and not measured:
+        pytest.skip("no CUDA device here")
+    assert measured[name]["rows"]
+    for row in measured[name]["rows"]:
+        assert all(value > 0 for value in [*row["values"], *row["ratios"]]), row
