@@ -52,7 +52,7 @@ def sweep_document(
     """What `sweep --json` prints, and `summary.json` holds.
 
     metric: what the best cell is chosen by; the part before the slash is `selected_on`. Cells that
-    were pruned, or have a run without the metric, cannot be the best.
+    were pruned cannot be the best.
     """
     cells = sweep_cells(files)
     counts = Counter(run.status for cell in cells for run in cell.runs)
@@ -76,6 +76,12 @@ def sweep_document(
 
 
 def best_cells(cells: Sequence[Cell], metric: str, direction: Direction) -> list[Cell]:
-    """The best cell, then those that cannot be told from it (paired on seeds, Holm)."""
-    complete = [cell for cell in cells if cell.count("completed") == cell.seeds]
-    return not_distinguishable_from_best(complete, metric, direction) if complete else []
+    """The best cell, then those that cannot be told from it (paired on seeds, Holm), by their means."""
+    whole = [cell for cell in cells if not cell.count("pruned")]
+    alike = not_distinguishable_from_best(whole, metric, direction)
+    return sorted(alike, key=lambda cell: _mean(cell, metric), reverse=direction == "max")
+
+
+def _mean(cell: Cell, metric: str) -> float:
+    values = list(cell.values(metric).values())
+    return sum(values) / len(values)

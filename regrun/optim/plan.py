@@ -11,7 +11,8 @@ from regrun.config.constraints import ConstraintSection, MaxNorm
 from regrun.config.optimizers import Constant, Cosine, ScheduleSection, StepDecay
 from regrun.config.penalties import PenaltySection
 from regrun.config.schema import Config
-from regrun.optim.groups import ROLES, Role, chooses, decayed_parameters, select
+from regrun.models.groups import ROLES, chooses, decayed_parameters, select
+from regrun.models.roles import Role
 from regrun.optim.rules import rule_of
 from regrun.regularizers.constraints import constraint_type
 from regrun.regularizers.penalties import coefficients, penalty_type

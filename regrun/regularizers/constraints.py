@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from regrun.config.constraints import ConstraintSection, MaxNorm
-from regrun.optim.groups import Role, select
+from regrun.models.groups import select
+from regrun.models.roles import Role
 
 
 def max_norm_(weight: Tensor, limit: Tensor) -> None:

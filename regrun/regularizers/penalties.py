@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from regrun.config.penalties import L1, L2, ElasticNet, PenaltySection
-from regrun.optim.groups import Role, select
+from regrun.models.groups import select
+from regrun.models.roles import Role
 
 
 class Coefficients(NamedTuple):

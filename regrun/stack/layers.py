@@ -159,11 +159,6 @@ HANDLERS: dict[type[nn.Module], Callable[[str, Sequence[nn.Module]], Handler]] =
     nn.MaxPool2d: make_pool,
     nn.AvgPool2d: make_pool,
     nn.Flatten: make_flatten,
-    **{
-        activation: make_entrywise
-        for activation in (
-            nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid,
-        )
-    },
+    **dict.fromkeys((nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid), make_entrywise),
 }  # fmt: skip
 """The layers that are stacked by hand; a model with any other goes through vmap."""

@@ -125,6 +125,9 @@ def _read_summary(path: Path) -> dict[str, Any]:
         summary = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{path}: not JSON: {error}") from error
-    if not isinstance(summary, dict) or not ("status" in summary or "cells" in summary):
+    kinds = ("status", str), ("cells", list)  # of a run, of a sweep
+    if not isinstance(summary, dict) or not any(
+        isinstance(summary.get(key), kind) for key, kind in kinds
+    ):
         raise CorruptInputError(f"{path}: not a summary: it has no status")
     return summary

@@ -1,11 +1,11 @@
 """Where things lie in a sweep directory, and its plan: what was decided before it was run.
 
-    <runs-dir>/<name>/<sweep-id>/
-        sweep.yaml      the config with its `sweep` section
-        plan.jsonl      a line per round: the cells, and the packs they are trained in
-        summary.json    written last
-        packs/<n>/      checkpoints of packs that are being trained
-        <run-id>/       the runs
+<runs-dir>/<name>/<sweep-id>/
+sweep.yaml      the config with its `sweep` section
+plan.jsonl      a line per round: the cells, and the packs they are trained in
+summary.json    written last
+packs/<n>/      checkpoints of packs that are being trained
+<run-id>/       the runs
 """
 
 from __future__ import annotations

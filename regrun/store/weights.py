@@ -26,7 +26,8 @@ def save_weights(
     Raises `StorageError`; what was at ``path`` is then untouched.
     """
     portable = to_portable(tensors)
-    write_atomic(path, save(portable, {**(metadata or {}), _CHECKSUM: _checksum(portable)}))
+    data = save(portable, {**(metadata or {}), _CHECKSUM: _checksum(portable)})
+    write_atomic(path, data, durable=False)
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

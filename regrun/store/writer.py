@@ -35,7 +35,7 @@ class RunWriter:
         ``config_text``: the resolved config as YAML. ``hparams``: what the HParams tab shows, flat.
         """
         run = RunDir(directory)
-        write_atomic(run.config, config_text)
+        write_atomic(run.config, config_text, durable=False)
         return cls(run, EventFiles(directory, hparams))
 
     @classmethod
@@ -77,4 +77,4 @@ class RunWriter:
             from regrun.store.weights import save_weights
 
             save_weights(self.run.weights, weights)
-        write_atomic(self.run.summary, strict_json.dumps(summary, indent=2) + "\n")
+        write_atomic(self.run.summary, strict_json.dumps(summary, indent=2) + "\n", durable=False)

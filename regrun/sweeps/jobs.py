@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from regrun.execution.prepare import prepare
 from regrun.store.atomic import make_directory, write_atomic
 from regrun.store.checkpoint import CheckpointStore
 from regrun.store.lock import exclusive
+from regrun.store.metrics import read_metrics
 from regrun.store.run_dir import RunDir
 from regrun.store.strict_json import dumps
 from regrun.store.sweep_dir import PlannedRun, SweepDir
@@ -71,7 +72,7 @@ def run_job(job: Job, should_stop: Callable[[], bool], on_steps: Callable[[int],
         prepared = prepare(members[0].config, resolve_device(job.device), allow_large=True)
         watcher = _Steps(on_steps)
         run = PackRun(members, prepared, store, store.load(), watcher)
-        done = run.run(should_stop, _pack_pruner(loaded.config, job.runs))
+        done = run.run(should_stop, _pack_pruner(loaded.config, job))
     return Outcome(done, tuple(watcher.messages))
 
 
@@ -115,21 +116,29 @@ class _Steps(Silent):
         self.messages.append(text)
 
 
-def _pack_pruner(config: Config, runs: Sequence[PlannedRun]) -> PackPruner | None:
-    """Prunes whole cells, by the mean of their members' metric."""
-    cells = list(dict.fromkeys(run.cell for run in runs))
+def _pack_pruner(config: Config, job: Job) -> PackPruner | None:
+    """Prunes whole cells, by the mean of their members' metric.
+
+    What was reported before a resume is told again, from the members' stored metrics.
+    """
+    cells = list(dict.fromkeys(run.cell for run in job.runs))
     pruner = pruner_of(config, cells)
     if pruner is None:
         return None
-    members = {cell: [i for i, run in enumerate(runs) if run.cell == cell] for cell in cells}
+    members = {cell: [i for i, run in enumerate(job.runs) if run.cell == cell] for cell in cells}
+
+    def means(values: Mapping[int, float]) -> dict[int, float]:
+        found = {cell: [values[m] for m in each if m in values] for cell, each in members.items()}
+        return {cell: sum(each) / len(each) for cell, each in found.items() if each}
 
     def decide(event: Evaluation) -> list[int]:
-        live = {cell: [m for m in members[cell] if m in event.rows] for cell in cells}
-        values = {
-            cell: sum(event.rows[m][pruner.metric] for m in rows) / len(rows)
-            for cell, rows in live.items()
-            if rows
-        }
-        return [m for cell in sorted(pruner.report(event.epoch, values)) for m in live[cell]]
+        values = {m: row[pruner.metric] for m, row in event.rows.items()}
+        ended = pruner.report(event.epoch, means(values))
+        return [m for cell in sorted(ended) for m in members[cell] if m in values]
 
+    stored: dict[int, dict[int, float]] = {}
+    for index, run in enumerate(job.runs):
+        for row in read_metrics(RunDir(job.sweep / run.directory).metrics):
+            stored.setdefault(row["epoch"], {})[index] = row[pruner.metric]
+    pruner.replay((epoch, means(stored[epoch])) for epoch in sorted(stored))
     return decide

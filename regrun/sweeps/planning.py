@@ -15,11 +15,11 @@ from regrun.execution.budget import Budget, available_bytes, estimate
 from regrun.execution.prepare import load_data
 from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
-from regrun.sweeps.packing import Structure, pack, stack_size, structure
 from regrun.sweeps.jobs import config_of
+from regrun.sweeps.packing import Structure, pack, stack_size, structure
 from regrun.sweeps.space import Cell, cell_label, seeds_of, validate_cells
 
-WORTH_WORKERS = 10.0
+WORTH_WORKERS = 8.0
 """Estimated seconds below which worker processes cost more than they bring."""
 
 

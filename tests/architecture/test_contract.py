@@ -11,6 +11,7 @@ from regrun.cli.app import VERBS, app
 
 CONTRACT = {
     "train": ["CONFIG", "KEY=VALUE"],
+    "sweep": ["CONFIG", "KEY=VALUE"],
     "resume": ["DIR"],
     "inspect": ["CONFIG", "KEY=VALUE"],
     "compare": ["DIR"],
@@ -35,7 +36,7 @@ def test_the_arguments_are_those_of_the_contract(verb: str) -> None:
     assert names == CONTRACT[verb]
 
 
-@pytest.mark.parametrize("verb", ["train", "resume"])
+@pytest.mark.parametrize("verb", ["train", "sweep", "resume"])
 def test_every_training_verb_has_the_shared_options(verb: str) -> None:
     options = {option for item in parameters(verb) for option in item.opts}  # type: ignore[attr-defined]
     assert options >= TRAINING_OPTIONS

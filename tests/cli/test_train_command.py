@@ -11,7 +11,6 @@ import pytest
 
 from regrun import errors
 
-
 LOADED = SimpleNamespace(config=SimpleNamespace(seed=3))
 
 

@@ -3,7 +3,7 @@ import torch
 
 from regrun.config.schema import Config
 from regrun.errors import ConfigError
-from regrun.optim.groups import decayed_parameters
+from regrun.models.groups import decayed_parameters
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.optim.plan import plan_parameters, update_rule
 from regrun.regularizers.penalties import StackedPenalties

@@ -82,8 +82,8 @@ SEVEN: dict[str, list[dict[str, Any]]] = {
     "adamw, decoupled_schedule, cosine with warm-up": [
         {
             "optimizer": {
-                "name": "adamw", "lr": 1e-3, "weight_decay": 0.02 * k, "decay": "decoupled_schedule",
-                "decay_on": "all",
+                "name": "adamw", "lr": 1e-3, "weight_decay": 0.02 * k,
+                "decay": "decoupled_schedule", "decay_on": "all",
             },
             "schedule": {"type": "cosine", "warmup_epochs": 0.25 * k},
         }

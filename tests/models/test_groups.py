@@ -2,7 +2,7 @@ import pytest
 
 from regrun.config.optimizers import SGD
 from regrun.errors import ConfigError
-from regrun.optim.groups import decayed_parameters, select
+from regrun.models.groups import decayed_parameters, select
 
 ROLES = {
     "hidden.0.weight": "weight",

@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from typing import get_args
 
 from regrun.config.base import WEIGHT_ONLY
 from regrun.config.optimizers import OptimizerSection
 from regrun.errors import ConfigError
+from regrun.models.roles import Role
 
-Role = Literal["weight", "bias", "norm"]
 ROLES: tuple[str, ...] = get_args(Role)
 
 
