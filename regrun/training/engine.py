@@ -18,9 +18,9 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.data.seeding import derive
 from regrun.models.build import build_model
+from regrun.models.groups import decayed_parameters
 from regrun.models.layers_table import layer_table, widest
 from regrun.models.roles import Role
-from regrun.optim.groups import decayed_parameters
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.constraints import StackedConstraints
 from regrun.regularizers.penalties import StackedPenalties

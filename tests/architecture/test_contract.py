@@ -40,7 +40,7 @@ def test_the_arguments_are_those_of_the_contract(verb: str) -> None:
 def test_every_training_verb_has_the_shared_options(verb: str) -> None:
     options = {option for item in parameters(verb) for option in item.opts}  # type: ignore[attr-defined]
     assert options >= TRAINING_OPTIONS
-    assert ("--runs-dir" in options) == (verb == "train")
+    assert ("--runs-dir" in options) == (verb != "resume")
 
 
 @pytest.mark.parametrize("verb", CONTRACT)
