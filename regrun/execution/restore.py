@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from regrun.config.load import load_config
-from regrun.errors import UsageError
+from regrun.errors import CorruptInputError, UsageError
 from regrun.models.build import build_model
 from regrun.store.reading import load_stored_run
 from regrun.store.weights import load_weights
@@ -25,6 +25,12 @@ def restore_model(directory: Path) -> nn.Module:
     shape = stored.summary["model"]
     module = build_model(config.model, tuple(shape["input_shape"]), shape["num_outputs"], seed=0)
     weights, _ = load_weights(stored.files.weights)
-    module.to(next(iter(weights.values())).dtype)
-    module.load_state_dict(weights)
+    module.to(next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point()))
+    state = module.state_dict()  # with the versions of its layers, which some insist on
+    if {name: t.shape for name, t in state.items()} != {n: t.shape for n, t in weights.items()}:
+        raise CorruptInputError(
+            f"{stored.files.weights}: holds other tensors than the network of {stored.files.config}"
+        )
+    state.update(weights)
+    module.load_state_dict(state)
     return module.eval()

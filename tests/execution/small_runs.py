@@ -1,0 +1,31 @@
+"""Experiments of a fraction of a second, and how their results are read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+LINEAR: dict[str, Any] = {
+    "dataset": {"name": "synthetic_linear", "num_features": 12, "num_train": 10, "num_test": 15},
+    "model": {"name": "linear"},
+    "optimizer": {"name": "sgd", "lr": 0.01},
+    "training": {"epochs": 4, "batch_size": 5},
+}
+DIGITS: dict[str, Any] = {
+    "dataset": {"name": "digits", "num_train": 60, "num_test": 40, "validation": 50},
+    "model": {"name": "mlp", "hidden": [8, 6], "dropout": 0.2},
+    "optimizer": {"name": "adam", "lr": 0.01},
+    "training": {"epochs": 3, "batch_size": 16},
+}
+
+
+def rows_in(directory: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics."""
+    return [json.loads(line) for line in (directory / "metrics.jsonl").open()]
+
+
+def results(directory: Path) -> dict[str, bytes]:
+    """What two runs of one config must have in common to the last bit."""
+    names = ("config.yaml", "metrics.jsonl", "weights.safetensors")
+    return {name: (directory / name).read_bytes() for name in names}
