@@ -60,7 +60,9 @@ class Search:
         import optuna
 
         self._section = section
-        self._space = {key: _distribution(axis) for key, axis in section.space.items()}
+        self._space = {
+            key: _distribution(axis, section.search == "qmc") for key, axis in section.space.items()
+        }
         self._direction = direction_of(section.metric or "val/loss")
         with quiet_optuna():
             sampler = _sampler(section, self._space, seed)
@@ -88,14 +90,14 @@ class Search:
         return search
 
     def ask(self) -> list[Cell]:
-        """The next batch of cells not proposed before; empty when all trials are spent.
+        """The cells to train next: a new batch; none when all trials are spent.
 
-        random and qmc, which learn nothing, propose all at once. Cells are numbered from 0 without
-        gaps. Raises ValueError while a result of the batch before is missing.
+        While results of the last batch are missing, the cells that miss them. random and qmc, which
+        learn nothing, propose all at once. Cells are numbered from 0 without gaps.
         """
-        missing = [index for _, index in self._pending if index not in self._results]
+        missing = {index for _, index in self._pending if index not in self._results}
         if missing:
-            raise ValueError(f"cell {missing[0]} was proposed and its result never told")
+            return [self._cells[index] for index in sorted(missing)]
         self._hand_over()
         first = len(self._cells)
         while len(self._cells) == first and self._proposed < self._section.trials:
@@ -198,7 +200,8 @@ class Search:
         return stored
 
 
-def _distribution(axis: Distribution) -> BaseDistribution:
+def _distribution(axis: Distribution, positions_are_numbers: bool) -> BaseDistribution:
+    """positions_are_numbers: for Sobol points, which older Optunas do not draw for categories."""
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
@@ -212,7 +215,12 @@ def _distribution(axis: Distribution) -> BaseDistribution:
     if axis.int is not None:
         return IntDistribution(*axis.int)
     # By position: Optuna's own choices can be neither lists nor mappings.
-    return CategoricalDistribution(range(len(axis.choice or ())))
+    count = len(axis.choice or ())
+    return (
+        IntDistribution(0, count - 1)
+        if positions_are_numbers
+        else CategoricalDistribution(range(count))
+    )
 
 
 def _sampler(

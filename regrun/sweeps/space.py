@@ -21,7 +21,7 @@ SHOWN = 20
 MOST_CORNERS = 256
 """Corners of a search space that are validated together; of a larger one, each bound once."""
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|.', re.DOTALL)
+_PART = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|.', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def cell_label(params: Mapping[str, Any]) -> str:
 
 
 def seeds_of(config: Config, count: int) -> list[int]:
-    """``seed``, ``seed`` + 1, …"""
+    """As many seeds, counted up from the config's own."""
     return list(range(config.seed, config.seed + count))
 
 
@@ -147,12 +147,12 @@ def _split(text: str) -> tuple[str, list[str]]:
     """Key and comma-separated values; commas in brackets and quotes do not separate."""
     key, _, rest = text.partition("=")
     values, depth = [""], 0
-    for token in _TOKEN.findall(rest):
-        depth += (token in "[{") - (token in "]}")
-        if token == "," and depth == 0:
+    for part in _PART.findall(rest):
+        depth += (part in "[{") - (part in "]}")
+        if part == "," and depth == 0:
             values.append("")
         else:
-            values[-1] += token
+            values[-1] += part
     return key.strip(), [value.strip() for value in values]
 
 
