@@ -14,7 +14,7 @@ from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.models.torchvision import adaptations
-from regrun.training.engine import DTYPES
+from regrun.training.step import DTYPES
 from regrun.training.measure import train_subset_size
 
 

@@ -7,7 +7,6 @@ can be taken, given to a new engine, and the two go on alike to the last bit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
 from typing import Any
 
@@ -18,21 +17,14 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.data.seeding import derive
 from regrun.models.build import build_model
-from regrun.models.groups import decayed_parameters
 from regrun.models.layers_table import layer_table, widest
 from regrun.models.roles import Role
-from regrun.optim.optimizers import StackedOptimizer
-from regrun.regularizers.constraints import StackedConstraints
-from regrun.regularizers.penalties import StackedPenalties
-from regrun.stack import Noise, Stack
+from regrun.stack import Stack
 from regrun.training.early_stopping import Patience
 from regrun.training.events import Evaluation, Event, MemberEnd, Row, Status, Tick
-from regrun.training.feed import Feed
-from regrun.training.losses import LOSSES, resolve_loss
 from regrun.training.measure import Measure
-from regrun.training.multipliers import Multipliers
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
+from regrun.training.state import below, prefixed
+from regrun.training.step import DTYPES, Step
 
 
 class Engine:
@@ -47,11 +39,8 @@ class Engine:
     def __init__(self, configs: Sequence[Config], dataset: Dataset, device: torch.device) -> None:
         self._configs, self._device = tuple(configs), device
         first = configs[0]
-        training = first.training
-        self._dtype = DTYPES[training.precision]
-        self._autocast = training.precision == "bfloat16"
-        self._evaluate_every, self._epochs = training.evaluate_every, training.epochs
-        self._per_example = LOSSES[resolve_loss(first, dataset)]
+        self._evaluate_every = first.training.evaluate_every
+        self._epochs = first.training.epochs
 
         # Members with the same seed stand together, so that the feed can gather once for them.
         self._members = sorted(range(len(configs)), key=lambda member: configs[member].seed)
@@ -62,22 +51,15 @@ class Engine:
             )
             for config in rows
         ]
+        self._stack = Stack(modules, device, DTYPES[first.training.precision])
+        self._step = Step(rows, self._stack, dataset, device)
         width = widest(layer_table(modules[0], dataset.input_shape), dataset.input_shape)
-        self._measure = Measure(dataset, training, first.dataset.seed, self._per_example, width)
-        self._stack = Stack(modules, device, self._dtype)
-        self._noise = Noise([config.seed for config in rows], device)
-        self._feed = Feed(dataset, training.batch_size, self._dtype)
-        self._feed.set_members([config.seed for config in rows])
-        self._build_terms()
-        self._optimizer = StackedOptimizer(
-            [config.optimizer for config in rows],
-            self._stack.parameters,
-            decayed_parameters(first.optimizer, self._stack.roles),
-            self._penalties.entrywise,
+        self._measure = Measure(
+            dataset, first.training, first.dataset.seed, self._step.per_example, width
         )
 
         self.step = 0
-        self.total_steps = self._epochs * self._feed.steps_per_epoch
+        self.total_steps = self._epochs * self._step.per_epoch
         self._patience = {
             member: Patience(config.training.early_stopping)
             for member, config in enumerate(configs)
@@ -105,11 +87,11 @@ class Engine:
     @property
     def epoch(self) -> int:
         """Epochs completed."""
-        return self.step // self._feed.steps_per_epoch
+        return self.step // self._step.per_epoch
 
     def run(self) -> Iterator[Event]:
         """Train to the end, from wherever the engine stands."""
-        per_epoch = self._feed.steps_per_epoch
+        per_epoch = self._step.per_epoch
         yield from self._settle()
         while self.live and self.step < self.total_steps:
             self._take_step()
@@ -129,46 +111,18 @@ class Engine:
         self._leave(pruned)
         return ends
 
-    def _build_terms(self) -> None:
-        """What is made anew for the members at hand: penalties, constraints, schedules."""
-        rows = [self._configs[member] for member in self._members]
-        roles = self._stack.roles
-        self._penalties = StackedPenalties([config.penalty for config in rows], roles)
-        self._constraints = StackedConstraints([config.constraints for config in rows], roles)
-        self._multipliers = Multipliers(
-            [config.schedule for config in rows],
-            self._epochs,
-            self._feed.steps_per_epoch,
-            self._device,
-        )
-
     def _take_step(self) -> None:
-        inputs, targets = self._feed(self.step)
-        with self._precision():
-            outputs = self._stack(inputs, self._noise)
-        losses = self._per_example(outputs.to(self._dtype), targets).mean(1)
-        objective = losses.sum()
-        extra = self._penalties.differentiable(self._stack.parameters)
-        if extra is not None:
-            objective = objective + extra.sum()
-        gradients = torch.autograd.grad(objective, list(self._stack.parameters.values()))
-        self._optimizer.step(gradients, self._multipliers(self.step))
-        if self._constraints:
-            self._constraints.project_(self._stack.parameters)
+        losses = self._step(self.step)
         # No neighbour feels a member's NaN, so a diverged one may stay; this counts its good steps.
-        self._alive &= torch.isfinite(losses.detach())
+        self._alive &= torch.isfinite(losses)
         self._lasted += self._alive
         self.step += 1
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self._autocast:
-            return torch.autocast(self._device.type, torch.bfloat16)
-        return nullcontext()
-
     def _evaluate(self, epoch: int) -> Evaluation:
-        with self._precision():
-            measured = self._measure(self._stack, self._penalties)
-        measured["lr"] = self._optimizer.current_lr(self._multipliers(self.step - 1))
+        penalties = self._step.penalties
+        with self._step.precision():
+            measured = self._measure(self._stack, penalties)
+        measured["lr"] = self._step.current_lr(self.step - 1)
         table = torch.stack([self._lasted.double(), *(v.double() for v in measured.values())])
         lasted, *columns = table.tolist()
         rows: dict[int, Row] = {}
@@ -178,7 +132,7 @@ class Engine:
             values = {
                 tag: column[row]
                 for tag, column in zip(measured, columns, strict=True)
-                if not tag.startswith("penalty/") or tag[8:] in self._penalties.labels[row]
+                if not tag.startswith("penalty/") or tag[8:] in penalties.labels[row]
             }
             if lasted[row] < self.step or not all(map(isfinite, values.values())):
                 bad_step = min(int(lasted[row]) + 1, self.step)
@@ -238,18 +192,14 @@ class Engine:
         self._alive, self._lasted = self._alive[index], self._lasted[index]
         self._best = {name: tensor[index] for name, tensor in self._best.items()}
         self._stack.keep(rows)
-        self._noise.keep(rows)
-        self._feed.set_members([self._configs[member].seed for member in self._members])
-        self._optimizer.keep(index, self._stack.parameters)
-        self._build_terms()
+        self._step.keep(rows, [self._configs[member] for member in self._members])
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that is needed to go on: tensors (on the CPU), and numbers for JSON."""
         tensors = {
-            **_prefixed("stack", self._stack.state_dict()),
-            **_prefixed("optimizer", self._optimizer.state_dict()),
-            **_prefixed("noise", self._noise.state_dict()),
-            **_prefixed("best", self._best),
+            **prefixed("stack", self._stack.state_dict()),
+            **prefixed("best", self._best),
+            **self._step.state_dict(),
             "alive": self._alive,
             "lasted": self._lasted,
         }
@@ -269,10 +219,9 @@ class Engine:
         if len(rows) < len(self._members):
             self._keep(rows)
         moved = {name: tensor.to(self._device) for name, tensor in tensors.items()}
-        self._stack.load_state_dict(_below("stack", moved))
-        self._optimizer.load_state_dict(_below("optimizer", moved))
-        self._noise.load_state_dict(_below("noise", tensors))
-        self._best = _below("best", moved)
+        self._stack.load_state_dict(below("stack", moved))
+        self._step.load_state_dict(tensors)
+        self._best = below("best", moved)
         self._alive, self._lasted = moved["alive"], moved["lasted"]
         self.step = numbers["step"]
         self._ended = set(numbers["ended"])
@@ -282,11 +231,3 @@ class Engine:
             section = self._patience[int(member)].section
             self._patience[int(member)] = Patience(section, **state)
 
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    start = f"{prefix}/"
-    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}

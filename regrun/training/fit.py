@@ -8,9 +8,9 @@ from math import prod
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
+from regrun.models.groups import decayed_parameters
 from regrun.models.layers_table import LayerRow
 from regrun.models.roles import Role
-from regrun.optim.groups import decayed_parameters
 from regrun.regularizers.constraints import StackedConstraints
 from regrun.regularizers.penalties import StackedPenalties
 from regrun.training.losses import resolve_loss

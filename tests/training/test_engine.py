@@ -12,8 +12,9 @@ import torch
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
-from regrun.training.engine import DTYPES, Engine
+from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
+from regrun.training.step import DTYPES
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,115 @@
+"""One optimizer step of K members, and everything that acts in it, in the order it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regrun.config.schema import Config
+from regrun.data.dataset import Dataset
+from regrun.models.groups import decayed_parameters
+from regrun.optim.optimizers import StackedOptimizer
+from regrun.regularizers.constraints import StackedConstraints
+from regrun.regularizers.penalties import StackedPenalties
+from regrun.stack import Noise, Stack
+from regrun.training.feed import Feed
+from regrun.training.losses import LOSSES, resolve_loss
+from regrun.training.multipliers import Multipliers
+from regrun.training.state import below, prefixed
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
+"""`training.precision` → dtype of the parameters; bfloat16 is autocast over float32."""
+
+
+class Step:
+    """Draws a batch, computes losses and gradients, updates the stack's parameters.
+
+    configs: one per row of the stack; see `Engine` for what they agree in. Raises ConfigError when
+    loss or selectors do not fit.
+    """
+
+    def __init__(
+        self, configs: Sequence[Config], stack: Stack, dataset: Dataset, device: torch.device
+    ) -> None:
+        self._stack, self._device = stack, device
+        first = configs[0]
+        self._epochs = first.training.epochs
+        self._dtype = DTYPES[first.training.precision]
+        self._autocast = first.training.precision == "bfloat16"
+        self.per_example = LOSSES[resolve_loss(first, dataset)]
+        self._noise = Noise([config.seed for config in configs], device)
+        self._feed = Feed(dataset, first.training.batch_size, self._dtype)
+        self.per_epoch = self._feed.steps_per_epoch
+        self._build_terms(configs)
+        self._optimizer = StackedOptimizer(
+            [config.optimizer for config in configs],
+            stack.parameters,
+            decayed_parameters(first.optimizer, stack.roles),
+            self.penalties.entrywise,
+        )
+
+    def _build_terms(self, configs: Sequence[Config]) -> None:
+        """What is made anew when members leave."""
+        self._feed.set_members([config.seed for config in configs])
+        roles = self._stack.roles
+        self.penalties = StackedPenalties([config.penalty for config in configs], roles)
+        self._constraints = StackedConstraints([config.constraints for config in configs], roles)
+        self._multipliers = Multipliers(
+            [config.schedule for config in configs], self._epochs, self.per_epoch, self._device
+        )
+
+    def __call__(self, step: int) -> Tensor:
+        """Take the step that follows `step` others; returns the data losses, (K,)."""
+        inputs, targets = self._feed(step)
+        losses, gradients = self._gradients(inputs, targets)
+        self._optimizer.step(gradients, self._multipliers(step))
+        if self._constraints:
+            self._constraints.project_(self._stack.parameters)
+        return losses
+
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """Data losses, (K,), and the objective's gradients, less what the optimizer adds itself."""
+        with self.precision():
+            outputs = self._stack(inputs, self._noise)
+        losses = self.per_example(outputs.to(self._dtype), targets).mean(1)
+        objective = losses.sum()
+        extra = self.penalties.differentiable(self._stack.parameters)
+        if extra is not None:
+            objective = objective + extra.sum()
+        gradients = torch.autograd.grad(objective, list(self._stack.parameters.values()))
+        return losses.detach(), gradients
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """In which a forward pass runs."""
+        if self._autocast:
+            return torch.autocast(self._device.type, torch.bfloat16)
+        return nullcontext()
+
+    def current_lr(self, step: int) -> Tensor:
+        """The learning rate of a step, (K,)."""
+        return self._optimizer.current_lr(self._multipliers(step))
+
+    def keep(self, rows: Sequence[int], configs: Sequence[Config]) -> None:
+        """Shrink to these rows, which the stack has shrunk to; configs: theirs."""
+        index = torch.tensor(list(rows), device=self._device)
+        self._noise.keep(rows)
+        self._optimizer.keep(index, self._stack.parameters)
+        self._build_terms(configs)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Optimizer and noise; the stack has its own."""
+        return {
+            **prefixed("optimizer", self._optimizer.state_dict()),
+            **prefixed("noise", self._noise.state_dict()),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state_dict`."""
+        self._optimizer.load_state_dict(
+            {name: t.to(self._device) for name, t in below("optimizer", state).items()}
+        )
+        self._noise.load_state_dict(below("noise", state))
