@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from regrun.cli.ablate import ablate
 from regrun.cli.compare import compare
 from regrun.cli.console import prepare_streams
 from regrun.cli.inspect import inspect
@@ -29,6 +30,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "resume": resume,
     "inspect": inspect,
     "compare": compare,
+    "ablate": ablate,
     "view": view,
     "list": list_,
     "schema": schema,

@@ -9,6 +9,9 @@ from regrun.analysis.statistics import Interval
 
 NOTHING = "–"
 
+_ROUNDING = 1e-12
+"""A half width below this share of the mean is rounding, not spread."""
+
 
 def number(value: Any) -> str:
     """Four significant digits; ``–`` when there is none."""
@@ -24,6 +27,8 @@ def plus_minus(interval: Interval | None) -> str:
     half = interval.half_width
     if half is None:
         return number(interval.mean)
+    if half < _ROUNDING * abs(interval.mean):
+        half = 0.0
     if not (math.isfinite(half) and half > 0):
         return f"{number(interval.mean)} ± {half:.2g}"
     place = 1 - math.floor(math.log10(half))

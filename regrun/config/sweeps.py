@@ -44,6 +44,8 @@ class Sweep(Section):
 
     grid: dict[str, Axis] = Field(default_factory=dict)
     """Dotted key → values; the product of all axes is trained."""
+    cells: Annotated[tuple[dict[str, Any], ...], Strict(False)] = ()
+    """The cells one by one, each dotted key → value, instead of a grid."""
     search: Literal["random", "tpe", "qmc", "cmaes"] | None = None
     trials: Count = 50
     """Cells that a search proposes; each is trained with every seed."""
@@ -67,6 +69,7 @@ class Sweep(Section):
             raise ValueError(f"search: {self.search} needs a space")
         if self.space and self.search is None:
             raise ValueError("space is given but search is not")
-        if self.search is not None and self.grid:
-            raise ValueError("give either a grid or a search, not both")
+        given = [self.search is not None, bool(self.grid), bool(self.cells)]
+        if sum(given) > 1:
+            raise ValueError("give one of a grid, cells or a search, not several")
         return self

@@ -23,7 +23,7 @@ class Proposer:
     @property
     def total_cells(self) -> int:
         """How many there will be in all (of a search, at most)."""
-        return self._section.trials if self._search else len(grid_cells(self._section.grid))
+        return self._section.trials if self._search else len(self._fixed_cells())
 
     def take(self, cells: Sequence[StoredCell], metric: str) -> None:
         """Learn from every cell trained so far."""
@@ -42,7 +42,12 @@ class Proposer:
         """The next cells; empty when there are none."""
         if self._search is not None:
             return self._search.ask()
-        return grid_cells(self._section.grid) if self._told == 0 else []
+        return self._fixed_cells() if self._told == 0 else []
+
+    def _fixed_cells(self) -> list[Cell]:
+        if self._section.cells:
+            return [Cell(index, params) for index, params in enumerate(self._section.cells)]
+        return grid_cells(self._section.grid)
 
 
 def _result(cell: StoredCell, metric: str) -> Result:

@@ -1,0 +1,92 @@
+"""`regrun path`: the regularization path of a linear model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
+
+
+def path(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    number: Annotated[int, typer.Option("--number", min=2, help="How many strengths.")] = 100,
+    ratio: Annotated[
+        float,
+        typer.Option("--ratio", min=1e-9, max=0.999, help="The weakest over the strongest."),
+    ] = 1e-3,
+    folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
+    runs_dir: RunsDir = RUNS,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Every strength from "all weights zero" down, with the best by cross-validation."""
+    from regrun.cli.console import print_json, say
+    from regrun.cli.progress import watching
+    from regrun.config.load import load_config
+    from regrun.store.atomic import probe_writable
+
+    loaded = load_config(config, overrides or [])
+    probe_writable(runs_dir)
+    with watching(quiet=quiet) as observer:
+        from regrun.studies.path import run_path
+
+        document = run_path(
+            loaded,
+            runs_dir=runs_dir,
+            number=number,
+            ratio=ratio,
+            folds=folds,
+            device=device,
+            observer=observer,
+        )
+    if as_json:
+        print_json(document)
+    else:
+        for part in _report(document):
+            say(part)
+
+
+SHOWN = 12
+"""Rows of the table on a terminal; path.csv has all."""
+
+
+def _report(document: Mapping[str, Any]) -> list[Any]:
+    from rich.table import Table
+    from rich.text import Text
+
+    from regrun.cli.console import plot_width, wants_colour
+    from regrun.cli.numbers import number
+    from regrun.cli.plot import axis_plot
+
+    strengths, metrics = document["strengths"], document["metrics"]
+    best = document["best"]
+    columns = [tag for tag in metrics if tag.endswith("/loss")]
+    table = Table("strength", "non-zeros", *(tag.replace("/", " ") for tag in columns), box=None)
+    table.add_column("")
+    step = max(1, -(-len(strengths) // SHOWN))
+    named = {best["strength"]: "lowest cv loss", best["one_standard_error"]: "one standard error"}
+    for index, strength in enumerate(strengths):
+        if index % step and strength not in named and index != len(strengths) - 1:
+            continue
+        row = [number(metrics[tag][index]) for tag in columns]
+        nonzeros = str(document["nonzeros"][index])
+        table.add_row(number(strength), nonzeros, *row, named.get(strength, ""))
+    rising = strengths[::-1]
+    curves = {
+        tag: (rising, metrics[tag][::-1])
+        for tag in ("train/loss", "val/loss", "test/loss")
+        if tag in metrics
+    }
+    parts: list[Any] = [table]
+    plot = axis_plot(curves, "strength", plot_width(), colour=wants_colour())
+    if plot is not None:
+        parts.append(Text.from_ansi(plot))
+    directory = document["path_dir"]
+    parts.append(Text(f"path       {directory}"))
+    parts.append(Text(f"pictures   {directory}/path.png, path.svg; table: path.csv"))
+    return parts

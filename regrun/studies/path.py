@@ -1,0 +1,276 @@
+"""The regularization path of a linear model: every strength a member of one stack.
+
+The strengths fall from the smallest at which all penalised weights are zero, which follows from the
+data (Friedman, Hastie & Tibshirani 2010, §2.5), by equal ratios. The strength is then chosen by k-fold
+cross-validation: the one of lowest mean loss, and the largest within one standard error of it
+(Hastie, Tibshirani & Friedman 2009, §7.10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path as Directory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regrun.analysis.path import path_csv, path_picture
+from regrun.config.dump import dump_config
+from regrun.config.load import Loaded
+from regrun.config.models import Linear
+from regrun.config.penalties import L1, ElasticNet
+from regrun.config.schema import Config
+from regrun.data.dataset import Dataset, Split
+from regrun.data.seeding import derive
+from regrun.errors import ConfigError
+from regrun.execution.device import resolve_device
+from regrun.execution.observer import Observer, Silent
+from regrun.execution.prepare import load_data
+from regrun.models.build import build_model
+from regrun.models.groups import select
+from regrun.models.roles import roles_of
+from regrun.store.atomic import write_atomic
+from regrun.store.run_dir import claim_run_dir, experiment_dir
+from regrun.store.strict_json import dumps
+from regrun.training.engine import Engine
+from regrun.training.events import Evaluation, MemberEnd, Row
+from regrun.training.losses import LOSSES, resolve_loss
+
+MOST_EPOCHS = 20_000
+"""Full-batch steps after which the solver gives up waiting for convergence."""
+
+CHECK_EVERY = 100
+"""Steps between looks at the objectives."""
+
+TOLERANCE = 1e-13
+"""Relative change of every objective between two looks that counts as converged."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """strengths: falling. weights: one (outputs, features) tensor per strength."""
+
+    strengths: np.ndarray
+    weights: list[Tensor]
+    intercepts: list[Tensor]
+    rows: list[Row]
+    converged: bool
+
+
+def path_config(loaded: Loaded) -> Config:
+    """The config with what a path needs: a linear model from zero, FISTA, full batches, float64.
+
+    Raises ConfigError when the model is not linear or no penalty makes exact zeros.
+    """
+    config = loaded.config
+    if not isinstance(config.model, Linear):
+        raise ConfigError.at(
+            "model.name", f"{config.model.name}: a regularization path needs the linear model"
+        )
+    if config.model.input_dropout:
+        raise ConfigError.at("model.input_dropout", "a path has no noise; use 0")
+    if len(config.penalty) != 1 or not isinstance(config.penalty[0], L1 | ElasticNet):
+        raise ConfigError.at("penalty", "a path needs one penalty, l1 or elastic_net")
+    if isinstance(config.penalty[0], ElasticNet) and config.penalty[0].l1_ratio == 0:
+        raise ConfigError.at("penalty.l1_ratio", "0: without an L1 part no weight is ever zero")
+    return loaded.with_values(
+        {
+            "penalty.method": "proximal",
+            "model.init": "zeros",
+            "optimizer": {"name": "fista"},
+            "schedule": "constant",
+            "constraints": [],
+            "training": {
+                "epochs": MOST_EPOCHS,
+                "batch_size": "full",
+                "evaluate_every": CHECK_EVERY,
+                "evaluate_train": "all",
+                "precision": "float64",
+            },
+        }
+    )
+
+
+def largest_strength(config: Config, dataset: Dataset) -> float:
+    """The smallest λ at which all penalised weights are zero.
+
+    The largest entry of the data loss's gradient at zero weights, with the parameters that are not
+    penalised at their optimum, divided by the L1 part of the penalty.
+    """
+    penalty = config.penalty[0]
+    module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0).double()
+    chosen = select(penalty.apply_to, roles_of(module), "penalty.apply_to")
+    loss = resolve_loss(config, dataset)
+    targets = dataset.train.targets.cpu()
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.zero_()
+            if name not in chosen:
+                parameter.copy_(_best_constant(targets, dataset.num_outputs))
+    inputs = dataset.features(dataset.train.inputs, torch.float64).cpu()
+    losses = LOSSES[loss](module(inputs).unsqueeze(0), targets.unsqueeze(0))
+    penalised = [p for name, p in module.named_parameters() if name in chosen]
+    gradients = torch.autograd.grad(losses.mean(), penalised)
+    steepest = max(float(gradient.abs().max()) for gradient in gradients)
+    ratio = penalty.l1_ratio if isinstance(penalty, ElasticNet) else 1.0
+    # A hair above, so that rounding leaves no weight at 1e-17.
+    return steepest / ratio * (1 + 1e-9)
+
+
+def _best_constant(targets: Tensor, outputs: int) -> Tensor:
+    """The best outputs that do not look at the inputs: means, or log frequencies."""
+    if targets.is_floating_point():
+        return targets.double().mean(0)
+    frequency = torch.bincount(targets, minlength=outputs).double() / len(targets)
+    return frequency.clamp(min=1e-12).log()
+
+
+def falling_strengths(largest: float, number: int, ratio: float) -> np.ndarray:
+    """From `largest` down to `largest` · ratio, evenly on a log scale: (number,)."""
+    return np.geomspace(largest, largest * ratio, number)
+
+
+def solve(config: Config, dataset: Dataset, strengths: np.ndarray, device: torch.device) -> Path:
+    """Train a stack with a member per strength until no objective moves."""
+    penalty = config.penalty[0]
+    configs = [
+        config.model_copy(
+            update={"penalty": (penalty.model_copy(update={"strength": float(strength)}),)}
+        )
+        for strength in strengths
+    ]
+    engine = Engine(configs, dataset, device)
+    rows: dict[int, Row] = {}
+    ends: dict[int, MemberEnd] = {}
+    converged = False
+    for event in engine.run():
+        if isinstance(event, MemberEnd):
+            ends[event.member] = event
+        elif isinstance(event, Evaluation):
+            converged = bool(rows) and all(_settled(rows[m], row) for m, row in event.rows.items())
+            rows = dict(event.rows)
+            if converged:
+                break
+    ends |= {end.member: end for end in engine.prune(engine.live)}
+    weights = [ends[m].weights or {} for m in range(len(configs))]
+    return Path(
+        strengths,
+        [each["output.weight"] for each in weights],
+        [each["output.bias"] for each in weights],
+        [rows[m] for m in range(len(configs))],
+        converged,
+    )
+
+
+def _settled(before: Row, now: Row) -> bool:
+    return abs(now["objective"] - before["objective"]) <= TOLERANCE * abs(now["objective"])
+
+
+def cross_validate(
+    config: Config, dataset: Dataset, strengths: np.ndarray, folds: int, device: torch.device
+) -> np.ndarray:
+    """Losses on held-out folds of the training examples: (folds, strengths)."""
+    count = len(dataset.train)
+    if folds > count:
+        raise ConfigError.at("dataset", f"{folds} folds of {count} training examples; use fewer")
+    order = np.random.default_rng(derive(config.dataset.seed, "folds")).permutation(count)
+    losses = []
+    for held in np.array_split(order, folds):
+        kept = np.setdiff1d(order, held)
+        fold = replace(
+            dataset,
+            train=_take(dataset.train, kept),
+            validation=None,
+            test=_take(dataset.train, held),
+        )
+        losses.append([row["test/loss"] for row in solve(config, fold, strengths, device).rows])
+    return np.asarray(losses)
+
+
+def _take(split: Split, rows: np.ndarray) -> Split:
+    return split.take(torch.from_numpy(np.sort(rows)).to(split.targets.device))
+
+
+def choose(strengths: np.ndarray, losses: np.ndarray) -> tuple[float, float]:
+    """The strength of lowest mean loss, and the largest within one standard error of it.
+
+    losses: (folds, strengths).
+    """
+    mean = losses.mean(0)
+    error = losses.std(0, ddof=1) / np.sqrt(len(losses))
+    best = int(mean.argmin())
+    within = np.flatnonzero(mean <= mean[best] + error[best])
+    return float(strengths[best]), float(strengths[within[0]])
+
+
+def path_document(path: Path, losses: np.ndarray, feature_names: Sequence[str]) -> dict[str, Any]:
+    """What `path --json` prints, without `path_dir`. losses: of `cross_validate`."""
+    best, one_standard_error = choose(path.strengths, losses)
+    tags = [tag for tag in path.rows[0] if tag.partition("/")[2] in ("loss", "accuracy")]
+    return {
+        "strengths": path.strengths.tolist(),
+        "coefficients": [_plain(weight) for weight in path.weights],
+        "intercepts": [_plain(bias) for bias in path.intercepts],
+        "nonzeros": [int(weight.count_nonzero()) for weight in path.weights],
+        "feature_names": list(feature_names),
+        "metrics": {
+            **{tag: [row[tag] for row in path.rows] for tag in tags},
+            "cv/loss": losses.mean(0).tolist(),
+            "cv/standard_error": (losses.std(0, ddof=1) / np.sqrt(len(losses))).tolist(),
+        },
+        "best": {"strength": best, "one_standard_error": one_standard_error},
+        "converged": path.converged,
+    }
+
+
+def _plain(tensor: Tensor) -> Any:
+    """Without the axis of outputs when there is one output."""
+    return (tensor[0] if len(tensor) == 1 else tensor).tolist()
+
+
+def run_path(
+    loaded: Loaded,
+    *,
+    runs_dir: Directory,
+    number: int = 100,
+    ratio: float = 1e-3,
+    folds: int = 5,
+    device: str = "auto",
+    observer: Observer | None = None,
+) -> dict[str, Any]:
+    """Work out a path, store it in a directory of its own; returns its document.
+
+    Raises ConfigError (located), StorageError.
+    """
+    watcher = observer or Silent()
+    chosen = resolve_device(device)
+    try:
+        config = path_config(loaded)
+        dataset = load_data(config, chosen, progress=watcher.on_message)
+        strengths = falling_strengths(largest_strength(config, dataset), number, ratio)
+        path = solve(config, dataset, strengths, chosen)
+        losses = cross_validate(config, dataset, strengths, folds, chosen)
+    except ConfigError as error:
+        raise loaded.source.locate(error) from error
+    if not path.converged:
+        watcher.on_message(f"not every strength converged within {MOST_EPOCHS:,} steps")
+    directory = claim_run_dir(experiment_dir(runs_dir, config.name), "path")
+    document = {
+        "path_dir": str(directory),
+        **path_document(path, losses, _names(config, dataset)),
+    }
+    write_atomic(directory / "path.yaml", dump_config(config))
+    write_atomic(directory / "path.csv", path_csv(document))
+    for kind in ("png", "svg"):
+        write_atomic(directory / f"path.{kind}", path_picture(document, kind))
+    write_atomic(directory / "summary.json", dumps(document, indent=2) + "\n")
+    return document
+
+
+def _names(config: Config, dataset: Dataset) -> list[str]:
+    count = prod(dataset.input_shape)
+    return list(dataset.feature_names) or [f"x{index}" for index in range(count)]
