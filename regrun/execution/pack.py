@@ -15,6 +15,7 @@ from regrun.errors import UsageError
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import Prepared
 from regrun.execution.summary import best_of, summarize
+from regrun.store.atomic import remove_stale_temporaries
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import flat_hparams
@@ -79,6 +80,7 @@ class PackRun:
     def _open_writer(self, member: Member) -> RunWriter:
         if RunDir(member.directory).metrics.exists():
             return RunWriter.resume(member.directory, self._engine.step)
+        remove_stale_temporaries(member.directory)
         settings = flat_hparams(member.config.model_dump(mode="json"))
         return RunWriter.create(member.directory, dump_config(member.config), settings)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def resume_run(
         raise UsageError(f"{directory}: no run here (it has no {files.config.name})")
     with exclusive(directory):
         if files.finished:
+            CheckpointStore(files.checkpoints).clear()  # a kill may have come between the two
             watcher.on_message(f"{directory} had finished before; nothing to do")
             stored: dict[str, Any] = json.loads(files.summary.read_bytes())
             return stored
@@ -108,6 +110,7 @@ def _run(
     with catching_signals() as interrupt:
         if not run.run(lambda: interrupt.signal_number is not None):
             raise Interrupted(
-                f"saved; carry on with: regrun resume {directory}", interrupt.signal_number or 0
+                f"saved; carry on with: regrun resume {shlex.quote(str(directory))}",
+                interrupt.signal_number or 0,
             )
     return run.summaries[0]
