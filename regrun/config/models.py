@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Strict, Tag, model_validator
 
-from regrun.config.base import PER_MEMBER, Count, Positive, Rate, Section
+from regrun.config.base import PER_MEMBER, Count, NonNegative, Positive, Rate, Section
 
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid"]
+DropoutType = Literal["standard", "spatial", "gaussian", "alpha"]
 Init = Annotated[Literal["default", "normal", "zeros", "xavier", "kaiming"], PER_MEMBER]
 Rates = Annotated[Rate | Annotated[tuple[Rate, ...], Strict(False)], PER_MEMBER]
 Widths = Annotated[tuple[Count, ...], Strict(False)]
@@ -28,7 +29,9 @@ class BuiltinModel(ModelSection):
     """Keys of the models built here."""
 
     input_dropout: Rate = 0.0
-    """Dropout rate on the inputs."""
+    """Rate of standard dropout on the inputs."""
+    input_noise: NonNegative = 0.0
+    """Standard deviation of Gaussian noise added to the inputs in training (Bishop 1995)."""
 
 
 class Linear(BuiltinModel):
@@ -43,6 +46,11 @@ class HiddenLayers(BuiltinModel):
     activation: Activation = "relu"
     dropout: Rates = 0.0
     """Dropout after the activation of the hidden layers: one rate, or one per hidden layer."""
+    dropout_type: DropoutType = "standard"
+    drop_connect: Rate = 0.0
+    """DropConnect: weights of the dense hidden layers become 0 at this rate, else are divided by
+    1−p; no biases; one mask per step, shared by its batch (Wan et al. 2013 draw one per
+    example)."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -52,26 +60,51 @@ class HiddenLayers(BuiltinModel):
     @property
     def dropout_rates(self) -> tuple[float, ...]:
         """One rate per dense hidden layer."""
-        if isinstance(self.dropout, tuple):
-            return self.dropout
-        return (self.dropout,) * len(self.widths)
+        return _each(self.dropout, len(self.widths))
 
     @model_validator(mode="after")
-    def _one_rate_per_layer(self) -> HiddenLayers:
-        if isinstance(self.dropout, tuple) and len(self.dropout) != len(self.widths):
+    def _rates_fit(self) -> HiddenLayers:
+        _check_rates("dropout", self.dropout, len(self.widths), "hidden layer", self.dropout_type)
+        if self.dropout_type == "alpha" and self.activation != "selu":
             raise ValueError(
-                f"dropout: {len(self.dropout)} rates for {len(self.widths)} hidden layers; "
-                "give one rate, or one per hidden layer"
+                f"dropout_type: alpha keeps the mean and variance that SELU gives, not those of "
+                f"{self.activation}; use activation: selu, or another dropout_type"
             )
         return self
 
 
 class MLP(HiddenLayers):
-    """Fully connected layers with an activation and dropout after each hidden one."""
+    """Fully connected layers, each hidden one with norm, activation and dropout."""
 
     name: Literal["mlp"]
     hidden: Widths = (256, 256)
     """Units of each hidden layer."""
+    dropout_type: Literal["standard", "gaussian", "alpha"] = "standard"
+    """standard: units become 0 at rate p, else are divided by 1−p. gaussian: units times
+    N(1, p/(1−p)) (Srivastava et al. 2014, §10). alpha: keeps mean 0 and variance 1 behind SELU
+    (Klambauer et al. 2017, §3). Input dropout is always standard."""
+    norm: Literal["none", "batch", "layer"] = "none"
+    """Between each hidden linear map and its activation: over the batch (Ioffe & Szegedy 2015), or
+    over the units (Ba et al. 2016)."""
+    residual: bool = False
+    """Hidden layers after the first compute x + layer(x) (He et al. 2016); all equally wide."""
+    stochastic_depth: Rate = 0.0
+    """Rate p at which the last residual layer is left out, per example; layer l of L has p l/L.
+    Layers that stay are divided by 1 − p l/L, so that evaluation changes nothing (Huang et al.
+    2016, who draw per batch and scale in evaluation)."""
+
+    @model_validator(mode="after")
+    def _residual_fits(self) -> MLP:
+        if self.residual and (len(self.hidden) < 2 or len(set(self.hidden)) > 1):
+            raise ValueError(
+                f"residual: needs two or more hidden layers of one width, not {list(self.hidden)}"
+            )
+        if self.stochastic_depth and not self.residual:
+            raise ValueError(
+                f"stochastic_depth: {self.stochastic_depth:g} leaves out residual layers; "
+                "use residual: true"
+            )
+        return self
 
 
 class CNN(HiddenLayers):
@@ -81,11 +114,50 @@ class CNN(HiddenLayers):
     channels: Annotated[Widths, Field(min_length=1)] = (32, 64)
     """Filters of each convolution block."""
     kernel_size: Annotated[Count, Field(le=31)] = 3
-    norm: Literal["none", "batch"] = "none"
+    norm: Literal["none", "batch", "layer"] = "none"
+    """Between convolution and activation: over the batch (Ioffe & Szegedy 2015), or over all
+    channels and pixels (group norm with one group, Wu & He 2018)."""
     pool: Literal["max", "avg", "none"] = "max"
     """2×2 pooling at the end of each block."""
+    dropout_type: DropoutType = "standard"
+    """standard: entries become 0 at rate p, else are divided by 1−p. spatial: whole channels at
+    once (Tompson et al. 2015); a dense unit is a channel. gaussian: entries times N(1, p/(1−p))
+    (Srivastava et al. 2014, §10). alpha: keeps mean 0 and variance 1 behind SELU (Klambauer et al.
+    2017, §3). Input dropout is always standard."""
+    conv_dropout: Rates = 0.0
+    """Dropout at the end of the convolution blocks: one rate, or one per block."""
     hidden: Widths = (128,)
     """Units of each dense hidden layer after the blocks."""
+
+    @property
+    def conv_dropout_rates(self) -> tuple[float, ...]:
+        """One rate per convolution block."""
+        return _each(self.conv_dropout, len(self.channels))
+
+    @model_validator(mode="after")
+    def _conv_rates_fit(self) -> CNN:
+        _check_rates(
+            "conv_dropout", self.conv_dropout, len(self.channels), "block", self.dropout_type
+        )
+        return self
+
+
+def _each(rates: float | tuple[float, ...], count: int) -> tuple[float, ...]:
+    return rates if isinstance(rates, tuple) else (rates,) * count
+
+
+def _check_rates(
+    key: str, rates: float | tuple[float, ...], count: int, layer: str, kind: DropoutType
+) -> None:
+    if isinstance(rates, tuple) and len(rates) != count:
+        raise ValueError(
+            f"{key}: {len(rates)} rates for {count} {layer}s; give one rate, or one per {layer}"
+        )
+    if kind == "gaussian" and 1.0 in _each(rates, count):
+        raise ValueError(
+            f"{key}: 1 under dropout_type: gaussian is noise of infinite variance p/(1−p); "
+            "use a rate below 1"
+        )
 
 
 TorchvisionName = Literal[

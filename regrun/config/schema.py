@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
+from regrun.config.augment import Augment
 from regrun.config.base import PER_MEMBER, Section, Seed
 from regrun.config.constraints import Constraints
 from regrun.config.datasets import Dataset
@@ -51,5 +52,6 @@ class Config(Section):
     optimizer: Optimizer
     schedule: Annotated[Schedule, PER_MEMBER] = Constant(type="constant")
     """Multiplier of the learning rate: a name, or a section with its settings."""
+    augment: Augment = Augment()
     training: Training = Training()
     sweep: Sweep | None = None
