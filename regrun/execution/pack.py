@@ -187,7 +187,7 @@ class PackRun:
 def _fingerprint(configs: Sequence[Config]) -> str:
     digest = blake2b(digest_size=16)
     for config in configs:
-        digest.update(config.model_dump_json().encode())
+        digest.update(config.model_dump_json(exclude_defaults=True).encode())
     return digest.hexdigest()
 
 
