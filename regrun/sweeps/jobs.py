@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
+from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
+from regrun.errors import RegrunError, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.observer import Silent
 from regrun.execution.pack import Member, PackPruner, PackRun
@@ -23,6 +30,12 @@ from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps.pruning import pruner_of
 from regrun.training.events import Evaluation
 
+ORPHAN_SECONDS = 60.0
+"""How long the worker of a killed sweep is waited for; it ends by itself within moments."""
+
+MOST_MESSAGES = 10
+"""Messages of one pack that are shown one by one."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -31,7 +44,6 @@ class Job:
     sweep: Path
     number: int
     runs: tuple[PlannedRun, ...]
-    device: str
 
     def unfinished(self) -> list[PlannedRun]:
         """The runs that have not come to their end."""
@@ -52,46 +64,77 @@ def config_of(loaded: Loaded, run: PlannedRun) -> Config:
     return config.model_copy(update={"seed": run.seed})
 
 
-def run_job(job: Job, should_stop: Callable[[], bool], on_steps: Callable[[int], None]) -> Outcome:
+def run_job(
+    job: Job, device: str, should_stop: Callable[[], bool], on_steps: Callable[[int], None]
+) -> Outcome:
     """Train a pack from wherever it stands. on_steps: told the steps taken, now and then.
 
     All members are trained again after a kill, also those whose files are complete, since the stack
     goes on to the last bit only as a whole; complete files are left as they are.
     """
-    if not job.unfinished():
-        return Outcome(True, ())
     files = SweepDir(job.sweep)
-    loaded = load_config(files.config)
-    members = [Member(config_of(loaded, run), job.sweep / run.directory) for run in job.runs]
-    for member in members:
-        make_directory(member.directory)
     folder = files.pack(job.number)
     make_directory(folder)
-    with exclusive(folder):
+    with _held(folder):
         store = CheckpointStore(folder)
-        prepared = prepare(members[0].config, resolve_device(job.device), allow_large=True)
+        if not job.unfinished():
+            store.clear()  # a kill may have come between the last summary and this
+            return Outcome(True, ())
+        loaded = load_config(files.config)
+        members = [Member(config_of(loaded, run), job.sweep / run.directory) for run in job.runs]
+        for member in members:
+            make_directory(member.directory)
+        prepared = prepare(members[0].config, resolve_device(device), allow_large=True)
+        checkpoint = store.load()
+        done_steps = checkpoint.state["engine"]["step"] if checkpoint else 0
         watcher = _Steps(on_steps)
-        run = PackRun(members, prepared, store, store.load(), watcher)
-        done = run.run(should_stop, _pack_pruner(loaded.config, job))
-    return Outcome(done, tuple(watcher.messages))
+        run = PackRun(members, prepared, store, checkpoint, watcher)
+        epochs = members[0].config.training.epochs
+        done = run.run(should_stop, _pack_pruner(loaded.config, job, epochs, done_steps))
+    return Outcome(done, tuple(watcher.messages()))
 
 
-def mark_failed(job: Job, error: BaseException) -> None:
-    """Give every unfinished run of the job a summary that says why it failed."""
-    for run in job.unfinished():
+def mark_failed(job: Job, error: BaseException) -> int:
+    """Give every unfinished run of the job a summary that says why it failed; returns how many.
+
+    The whole error stands in the run's log, with its traceback where it is a bug.
+    """
+    files = SweepDir(job.sweep)
+    loaded = load_config(files.config)
+    text = f"{type(error).__name__}: {error}"
+    log = text if isinstance(error, RegrunError) else "".join(traceback.format_exception(error))
+    unfinished = job.unfinished()
+    for run in unfinished:
         directory = job.sweep / run.directory
         make_directory(directory)
-        files = RunDir(directory)
-        text = f"{type(error).__name__}: {error}\n"
-        write_atomic(files.log, text)
+        paths = RunDir(directory)
+        write_atomic(paths.config, dump_config(config_of(loaded, run)), durable=False)
+        write_atomic(paths.log, log.rstrip() + "\n", durable=False)
         summary = {
             "run_dir": str(directory),
             "status": "failed",
             "seed": run.seed,
-            "error": text.strip(),
+            "error": text,
             "metrics": {},
         }
-        write_atomic(files.summary, dumps(summary, indent=2) + "\n")
+        write_atomic(paths.summary, dumps(summary, indent=2) + "\n", durable=False)
+    return len(unfinished)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a pack's folder for this process, once an orphaned worker has let go of it."""
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(exclusive(folder))
+                break
+            except UsageError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
+        yield
 
 
 class _Steps(Silent):
@@ -99,7 +142,13 @@ class _Steps(Silent):
 
     def __init__(self, on_steps: Callable[[int], None]) -> None:
         self._on_steps = on_steps
-        self.messages: list[str] = []
+        self._kept: list[str] = []
+        self._statuses: Counter[str] = Counter()
+
+    def messages(self) -> list[str]:
+        """What the user should know; of many diverged members the first few by name."""
+        unnamed = self._statuses["diverged"] - MOST_MESSAGES
+        return [*self._kept, f"{unnamed:,} more diverged"] if unnamed > 0 else self._kept
 
     def on_progress(self, step: int, total_steps: int) -> None:
         """Tell the steps."""
@@ -107,29 +156,35 @@ class _Steps(Silent):
 
     def on_end(self, summary: Mapping[str, Any]) -> None:
         """Keep what went wrong."""
-        if summary["status"] == "diverged":
+        status = summary["status"]
+        self._statuses[status] += 1
+        if status == "diverged" and self._statuses[status] <= MOST_MESSAGES:
             where = Path(summary["run_dir"]).name
-            self.messages.append(f"{where} diverged at step {summary['diverged_at_step']:,}")
+            self._kept.append(f"{where} diverged at step {summary['diverged_at_step']:,}")
 
     def on_message(self, text: str) -> None:
         """Keep it."""
-        self.messages.append(text)
+        self._kept.append(text)
 
 
-def _pack_pruner(config: Config, job: Job) -> PackPruner | None:
+def _pack_pruner(config: Config, job: Job, epochs: int, done_steps: int) -> PackPruner | None:
     """Prunes whole cells, by the mean of their members' metric.
 
-    What was reported before a resume is told again, from the members' stored metrics.
+    What was reported before a resume is told again, from the members' stored metrics. Members that
+    had ended by then keep rows beyond the checkpoint (done_steps), to which the others went back.
     """
     cells = list(dict.fromkeys(run.cell for run in job.runs))
-    pruner = pruner_of(config, cells)
+    pruner = pruner_of(config, cells, epochs)
     if pruner is None:
         return None
     members = {cell: [i for i, run in enumerate(job.runs) if run.cell == cell] for cell in cells}
 
     def means(values: Mapping[int, float]) -> dict[int, float]:
-        found = {cell: [values[m] for m in each if m in values] for cell, each in members.items()}
-        return {cell: sum(each) / len(each) for cell, each in found.items() if each}
+        """Of the cells still trained; one that has lost a seed to divergence counts as the worst."""
+        live = {cell: each for cell, each in members.items() if any(m in values for m in each)}
+        return {
+            cell: sum(values.get(m, nan) for m in each) / len(each) for cell, each in live.items()
+        }
 
     def decide(event: Evaluation) -> list[int]:
         values = {m: row[pruner.metric] for m, row in event.rows.items()}
@@ -140,5 +195,11 @@ def _pack_pruner(config: Config, job: Job) -> PackPruner | None:
     for index, run in enumerate(job.runs):
         for row in read_metrics(RunDir(job.sweep / run.directory).metrics):
             stored.setdefault(row["epoch"], {})[index] = row[pruner.metric]
-    pruner.replay((epoch, means(stored[epoch])) for epoch in sorted(stored))
+    # What was pruned is complete and reaches past the checkpoint that the others go on from.
+    unfinished = job.unfinished()
+    going_on = {index for index, run in enumerate(job.runs) if run in unfinished}
+    reached = max(
+        (epoch for epoch, values in stored.items() if going_on & values.keys()), default=0
+    )
+    pruner.replay((epoch, means(stored[epoch])) for epoch in sorted(stored) if epoch <= reached)
     return decide

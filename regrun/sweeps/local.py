@@ -6,16 +6,18 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
+    Executor,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,6 +42,7 @@ class Board:
     def __init__(self, path: Path, jobs: int) -> None:
         if not path.exists():
             path.write_bytes(bytes(8 * (1 + jobs)))
+        self.path = path
         self._numbers = np.memmap(path, np.int64, "r+")
 
     @property
@@ -60,11 +63,64 @@ class Board:
         return [int(steps) for steps in self._numbers[1:]]
 
 
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    devices: Sequence[str],
+    in_process: bool,
+    should_stop: Callable[[], bool],
+    observer: Observer,
+    total_steps: int,
+    fail_fast: bool = False,
+) -> bool:
+    """Run all jobs; False when told to stop, after each running job has saved.
+
+    devices: one for each worker process; in_process: this process is the only worker. A job that
+    raises is marked failed and the others go on, unless fail_fast; one whose worker dies is started
+    again. StorageError concerns all jobs and is raised at once; CorruptInputError, after the others
+    are done.
+    """
+    with TemporaryDirectory() as folder:
+        board = Board(Path(folder) / "board", len(jobs))
+        watch = _Watch(jobs, board, should_stop, observer, total_steps, fail_fast)
+        watch.until_done([_Worker(device, in_process) for device in devices])
+        return not board.stopped
+
+
+class _Worker:
+    """A process of its own, or a thread of this one, for a job at a time.
+
+    Its pool has no other workers, so its death is felt by nobody else.
+    """
+
+    def __init__(self, device: str, in_process: bool) -> None:
+        self._device, self._in_process = device, in_process
+        self._executor = self._start()
+
+    def _start(self) -> Executor:
+        if self._in_process:
+            return ThreadPoolExecutor(1)
+        spawn = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(1, spawn, _start_worker)
+
+    def submit(self, job: Job, slot: int, board: Path, jobs: int) -> Future[Outcome]:
+        return self._executor.submit(_run, job, self._device, slot, board, jobs)
+
+    def replace(self) -> None:
+        """Another process for the one that died."""
+        self.end()
+        self._executor = self._start()
+
+    def end(self) -> None:
+        self._executor.shutdown()
+
+
 def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process tells when to stop
+    for number in (signal.SIGINT, signal.SIGTERM):  # the main process tells when to stop
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -75,51 +131,9 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _run(job: Job, slot: int, board_path: Path, jobs: int) -> Outcome:
+def _run(job: Job, device: str, slot: int, board_path: Path, jobs: int) -> Outcome:
     board = Board(board_path, jobs)
-    return run_job(job, lambda: board.stopped, lambda steps: board.count(slot, steps))
-
-
-def run_jobs(
-    jobs: Sequence[Job],
-    *,
-    workers: int,
-    should_stop: Callable[[], bool],
-    observer: Observer,
-    total_steps: int,
-    fail_fast: bool = False,
-) -> bool:
-    """Run all jobs; False when told to stop, after each running job has saved.
-
-    workers: 0 runs them one after another in this process. A job that raises is marked failed and
-    the others go on, unless fail_fast; a worker that dies has its job started again. Errors of
-    storage concern all jobs and are raised.
-    """
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "board"
-        board = Board(path, len(jobs))
-        attempts = dict.fromkeys(range(len(jobs)), 0)
-        waiting = list(attempts)
-        while waiting and not board.stopped:
-            with _executor(workers) as executor:
-                futures = {
-                    executor.submit(_run, jobs[slot], slot, path, len(jobs)): slot
-                    for slot in waiting
-                }
-                watch = _Watch(jobs, board, should_stop, observer, total_steps, fail_fast)
-                waiting = watch.until_done(futures)
-            for slot in waiting:
-                attempts[slot] += 1
-                if attempts[slot] == ATTEMPTS:
-                    mark_failed(jobs[slot], BrokenProcessPool(f"its worker died {ATTEMPTS} times"))
-            waiting = [slot for slot in waiting if attempts[slot] < ATTEMPTS]
-        return not board.stopped
-
-
-def _executor(workers: int) -> ProcessPoolExecutor | ThreadPoolExecutor:
-    if workers == 0:
-        return ThreadPoolExecutor(1)
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+    return run_job(job, device, lambda: board.stopped, lambda steps: board.count(slot, steps))
 
 
 @dataclass
@@ -132,49 +146,71 @@ class _Watch:
     observer: Observer
     total_steps: int
     fail_fast: bool
+    deaths: dict[int, int] = field(default_factory=dict)
+    corrupt: CorruptInputError | None = None
 
-    def until_done(self, futures: Mapping[Future[Outcome], int]) -> list[int]:
-        """Wait for all; returns the slots of jobs whose worker died."""
-        pending = set(futures)
-        died: list[int] = []
+    def until_done(self, idle: list[_Worker]) -> None:
+        """Keep the workers busy until all jobs are done, or all have stopped."""
+        workers = list(idle)
+        waiting = deque(range(len(self.jobs)))
+        running: dict[Future[Outcome], tuple[int, _Worker]] = {}
         try:
-            while pending:
-                done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
+            while running or (waiting and not self.board.stopped):
+                while waiting and idle and not self.board.stopped:
+                    slot, worker = waiting.popleft(), idle.pop()
+                    future = worker.submit(self.jobs[slot], slot, self.board.path, len(self.jobs))
+                    running[future] = slot, worker
+                done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
                 if self.should_stop():
-                    self._stop(pending)
+                    self.board.stop()
                 for future in done:
-                    if not future.cancelled() and not self._settle(futures[future], future):
-                        died.append(futures[future])
-                if self.board.stopped:
-                    self._stop(pending)
+                    slot, worker = running.pop(future)
+                    error = future.exception()
+                    if isinstance(error, BrokenProcessPool):
+                        worker.replace()
+                        if self._is_worth_another(slot):
+                            waiting.appendleft(slot)
+                    elif error is not None:
+                        self._take_error(slot, error)
+                    else:
+                        for message in future.result().messages:
+                            self.observer.on_message(message)
+                    idle.append(worker)
                 self._show()
         finally:
-            if pending:
-                self._stop(pending)
-        return died
+            if running:
+                self.board.stop()
+            for worker in workers:
+                worker.end()
+        if self.corrupt is not None:
+            raise self.corrupt
 
-    def _settle(self, slot: int, future: Future[Outcome]) -> bool:
-        """Take a job's result; False when its worker died."""
-        error = future.exception()
-        if error is None:
-            for message in future.result().messages:
-                self.observer.on_message(message)
+    def _is_worth_another(self, slot: int) -> bool:
+        """Whether a job whose worker died is started again."""
+        self.deaths[slot] = self.deaths.get(slot, 0) + 1
+        if self.board.stopped:
             return True
-        if isinstance(error, BrokenProcessPool):
-            return False
-        if isinstance(error, StorageError | CorruptInputError):
-            raise error
-        mark_failed(self.jobs[slot], error)
         count = len(self.jobs[slot].runs)
+        if self.deaths[slot] < ATTEMPTS:
+            self.observer.on_message(f"the worker of {count} run(s) died; starting them again")
+            return True
+        self._fail(slot, RuntimeError(f"the worker process died {ATTEMPTS} times"))
+        return False
+
+    def _take_error(self, slot: int, error: BaseException) -> None:
+        if isinstance(error, StorageError):
+            raise error
+        if isinstance(error, CorruptInputError):  # of this job's own files: the others can go on
+            self.corrupt = error
+            self.observer.on_message(str(error))
+        else:
+            self._fail(slot, error)
+
+    def _fail(self, slot: int, error: BaseException) -> None:
+        count = mark_failed(self.jobs[slot], error)
         self.observer.on_message(f"{count} run(s) failed: {type(error).__name__}: {error}")
         if self.fail_fast:
             self.board.stop()
-        return True
-
-    def _stop(self, pending: Iterable[Future[Outcome]]) -> None:
-        self.board.stop()
-        for future in pending:
-            future.cancel()
 
     def _show(self) -> None:
         members = [len(job.runs) for job in self.jobs]

@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import torch
 
+from regrun.config.datasets import DatasetSection
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
+from regrun.config.sweeps import Sweep
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import Budget, available_bytes, estimate
 from regrun.execution.prepare import load_data
+from regrun.models.build import build_model
+from regrun.models.roles import roles_of
 from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
-from regrun.sweeps.jobs import config_of
 from regrun.sweeps.packing import Structure, pack, stack_size, structure
 from regrun.sweeps.space import Cell, cell_label, seeds_of, validate_cells
+from regrun.training.fit import check_fit
 
 WORTH_WORKERS = 8.0
 """Estimated seconds below which worker processes cost more than they bring."""
 
 
 class Planner:
-    """Turns cells into rounds. Datasets and budgets are worked out once per kind of run.
+    """Turns cells into rounds. Budgets are worked out once per kind of run.
 
     Raises ConfigError, located, for cells that the schema, the data or the machine refuse.
     """
 
     def __init__(self, loaded: Loaded, device: torch.device, *, allow_large: bool) -> None:
         self._loaded, self._device = loaded, device
+        self._sweep = loaded.config.sweep or Sweep()
         self._allow_large = allow_large
-        self._datasets: dict[object, Dataset] = {}
         self._budgets: dict[Structure, Budget] = {}
+        self._last: tuple[DatasetSection, Dataset] | None = None
 
     def round(self, cells: Sequence[Cell]) -> Round:
         """Runs of the cells and their packs. The same cells give the same round on one machine."""
-        configs = [self._seeded(config) for config in validate_cells(self._loaded, cells)]
+        validated = validate_cells(self._loaded, cells)
+        self._check(cells, validated)
+        configs = [list(self._seeded(config)) for config in validated]
         runs: list[PlannedRun] = []
         position: dict[tuple[int, int], int] = {}
         for index, (cell, members) in enumerate(zip(cells, configs, strict=True)):
@@ -49,63 +57,86 @@ class Planner:
         packs = pack(configs, self._limit, self._least_packs(configs))
         return Round(runs, [[position[run] for run in members] for members in packs])
 
+    def budget_of(self, run: PlannedRun) -> Budget:
+        """What a planned run needs."""
+        return self._budget(self._loaded.member(run.params))
+
+    def _check(self, cells: Sequence[Cell], configs: Sequence[Config]) -> None:
+        """Budgets of all kinds of runs, and whether each cell goes with its data and network."""
+        kinds: dict[Structure, list[int]] = {}
+        for index, config in enumerate(configs):
+            kinds.setdefault(structure(config), []).append(index)
+        for indices in kinds.values():
+            first = self._loaded.member(cells[indices[0]].params)
+            self._budget(first)
+            dataset = self._dataset(first)
+            model = build_model(first.config.model, dataset.input_shape, dataset.num_outputs)
+            roles = roles_of(model)
+            for index in indices[1:]:
+                try:
+                    check_fit(configs[index], dataset, roles, ())
+                except ConfigError as error:
+                    member = self._loaded.member(cells[index].params)
+                    raise member.source.locate(error) from error
+
     def _least_packs(self, configs: Sequence[Sequence[Config]]) -> int:
         """A pack for every core, when the work is worth it.
 
         Pruning compares the members of a stack, so it wants them together.
         """
-        sweep = self._loaded.config.sweep
-        if self._device.type != "cpu" or (sweep is not None and sweep.pruner is not None):
+        if self._device.type != "cpu" or self._sweep.pruner is not None:
             return 1
-        if self._estimate(configs) < WORTH_WORKERS:
-            return 1
-        return os.cpu_count() or 1
+        return cores() if self._estimate(configs) >= WORTH_WORKERS else 1
 
     def _estimate(self, configs: Sequence[Sequence[Config]]) -> float:
         """Seconds that all runs would take on one core as one stack of each kind."""
-        kinds: dict[Structure, tuple[Config, int]] = {}
+        counts = Counter[Structure]()
         for members in configs:
-            key = structure(members[0])
-            kinds[key] = (members[0], kinds.get(key, (members[0], 0))[1] + len(members))
-        return sum(self._budget(config).seconds(count) for config, count in kinds.values())
+            counts[structure(members[0])] += len(members)
+        return sum(self._budgets[kind].seconds(count) for kind, count in counts.items())
 
-    def _seeded(self, config: Config) -> list[Config]:
-        sweep = self._loaded.config.sweep
-        seeds = seeds_of(config, sweep.seeds if sweep else 1)
-        return [config.model_copy(update={"seed": seed}) for seed in seeds]
+    def _seeded(self, config: Config) -> Iterator[Config]:
+        for seed in seeds_of(config, self._sweep.seeds):
+            yield config.model_copy(update={"seed": seed})
 
-    def budget_of(self, run: PlannedRun) -> Budget:
-        """What a planned run needs."""
-        return self._budget(config_of(self._loaded, run))
-
-    def _budget(self, config: Config) -> Budget:
+    def _budget(self, member: Loaded) -> Budget:
         """What one run like this needs."""
-        key = structure(config)
+        key = structure(member.config)
         if key not in self._budgets:
+            dataset = self._dataset(member)
             try:
-                dataset = self._dataset(config)
                 self._budgets[key] = estimate(
-                    config, dataset, self._device, allow_large=self._allow_large
+                    member.config, dataset, self._device, allow_large=self._allow_large
                 )
             except ConfigError as error:
-                raise self._loaded.source.locate(error) from error
+                raise member.source.locate(error) from error
         return self._budgets[key]
 
-    def _dataset(self, config: Config) -> Dataset:
-        if config.dataset not in self._datasets:
-            self._datasets[config.dataset] = load_data(
-                config, self._device, allow_large=self._allow_large
-            )
-        return self._datasets[config.dataset]
+    def _dataset(self, member: Loaded) -> Dataset:
+        """The last one is kept: a sweep over data sets must not hold them all."""
+        section = member.config.dataset
+        if self._last is None or self._last[0] != section:
+            try:
+                data = load_data(member.config, self._device, allow_large=self._allow_large)
+            except ConfigError as error:
+                raise member.source.locate(error) from error
+            self._last = section, data
+        return self._last[1]
 
     def _limit(self, config: Config) -> int:
-        sweep = self._loaded.config.sweep
-        if sweep is not None and sweep.stack_size is not None:
-            return sweep.stack_size
-        budget = self._budget(config)
+        if self._sweep.stack_size is not None:
+            return self._sweep.stack_size
+        budget = self._budgets[structure(config)]
         return stack_size(
             budget.member_bytes,
             budget.shared_bytes,
             available_bytes(self._device),
             self._device.type == "cpu",
         )
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

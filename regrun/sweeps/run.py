@@ -31,6 +31,7 @@ from regrun.sweeps.local import run_jobs
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
 from regrun.sweeps.proposing import Proposer
 from regrun.sweeps.selection import check_selection, metric_of
+from regrun.sweeps.space import corner_cells, validate_cells
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ class _Sweep:
             check_selection(loaded.config)
         except ConfigError as error:
             raise loaded.source.locate(error) from error
+        if loaded.config.sweep is not None:
+            validate_cells(loaded, corner_cells(loaded.config.sweep.space))
         self._options, self._observer = options, observer
         self._device = resolve_device(options.device)
         self.proposer = Proposer(loaded.config)
