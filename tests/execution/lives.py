@@ -33,15 +33,20 @@ PATIENCE = 120.0
 class Life:
     """One process running `regrun <arguments>`."""
 
-    def __init__(self, output: Path, *arguments: object, dies_at: int = 0) -> None:
-        """dies_at: which of its own file operations it does not live to see the end of."""
+    def __init__(
+        self, output: Path, *arguments: object, dies_at: int = 0, hiding: Path | None = None
+    ) -> None:
+        """dies_at: which of its own file operations it does not live to see the end of.
+
+        hiding: a folder of packages that stand before the installed ones of the same names.
+        """
         output.mkdir(exist_ok=True)
         count = len(list(output.iterdir()))
         self._stdout, self._stderr = output / f"{count}-out", output / f"{count}-err"
         self._stdout.touch()
         streams = (str(self._stdout), str(self._stderr))
         self.process: BaseProcess = SERVER.Process(
-            target=_live, args=(list(map(str, arguments)), streams, dies_at)
+            target=_live, args=(list(map(str, arguments)), streams, dies_at, hiding)
         )
         self.process.start()
 
@@ -92,11 +97,16 @@ def only_run(runs: Path) -> Path:
     return found
 
 
-def _live(arguments: list[str], streams: tuple[str, str], dies_at: int) -> None:
+def _live(
+    arguments: list[str], streams: tuple[str, str], dies_at: int, hiding: Path | None
+) -> None:
     import torch
 
     from regrun.cli.app import main
 
+    if hiding is not None:
+        assert not sys.modules.keys() & {path.name for path in hiding.iterdir()}, "too late"
+        sys.path.insert(0, str(hiding))
     torch.set_num_threads(1)
     for number, path in enumerate(streams, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), number)
