@@ -41,7 +41,7 @@ def _describe(config: Config, device: str, allow_large: bool) -> dict[str, Any]:
         "config": config.model_dump(mode="json"),
         "runs": runs,
         "model": {
-            "layers": [asdict(row) for row in layer_table(module, dataset.input_shape)],
+            "layers": [asdict(row) for row in layer_table(module, dataset.input_shape, idle=False)],
             "parameters": prepared.budget.parameters,
         },
         "parameters": [

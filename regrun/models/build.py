@@ -19,6 +19,8 @@ from regrun.config.models import (
     CNN,
     MLP,
     Activation,
+    BuiltinModel,
+    DropoutType,
     HiddenLayers,
     Linear,
     ModelSection,
@@ -26,6 +28,13 @@ from regrun.config.models import (
 )
 from regrun.errors import ConfigError
 from regrun.models.initialize import initialize
+from regrun.models.noise_layers import (
+    DropConnectLinear,
+    GaussianDropout,
+    GaussianNoise,
+    Residual,
+    StochasticDepth,
+)
 from regrun.models.shapes import as_image
 from regrun.models.torchvision import build_torchvision
 
@@ -39,6 +48,26 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
+MLP_NORMS: dict[str, Callable[[int], nn.Module] | None] = {
+    "none": None,
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+}
+CNN_NORMS: dict[str, Callable[[int], nn.Module] | None] = {
+    "none": None,
+    "batch": nn.BatchNorm2d,
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+}
+DENSE_DROPOUTS: dict[DropoutType, Callable[[float], nn.Module]] = {
+    "standard": nn.Dropout,
+    "spatial": nn.Dropout,  # a unit is a channel of its own
+    "gaussian": GaussianDropout,
+    "alpha": nn.AlphaDropout,
+}
+CONV_DROPOUTS = {**DENSE_DROPOUTS, "spatial": nn.Dropout2d}
+"""Layers are built at rate 0 too, as members of one stack may differ in it."""
+
+Layer = tuple[str, nn.Module]
 
 
 def build_model(
@@ -68,14 +97,14 @@ def _build(section: ModelSection, input_shape: tuple[int, ...], num_outputs: int
         case Linear():
             return _named(
                 ("flatten", nn.Flatten()),
-                ("input_dropout", nn.Dropout(section.input_dropout)),
+                *_input_noise(section),
                 ("output", nn.Linear(prod(input_shape), num_outputs)),
             )
         case MLP():
             width, hidden = _hidden_layers(section, prod(input_shape))
             return _named(
                 ("flatten", nn.Flatten()),
-                ("input_dropout", nn.Dropout(section.input_dropout)),
+                *_input_noise(section),
                 ("hidden", hidden),
                 ("output", nn.Linear(width, num_outputs)),
             )
@@ -86,29 +115,49 @@ def _build(section: ModelSection, input_shape: tuple[int, ...], num_outputs: int
     raise TypeError(f"no builder for {type(section).__name__}")
 
 
+def _input_noise(section: BuiltinModel) -> list[Layer]:
+    return [
+        ("input_noise", GaussianNoise(section.input_noise)),
+        ("input_dropout", nn.Dropout(section.input_dropout)),
+    ]
+
+
 def _hidden_layers(section: HiddenLayers, width: int) -> tuple[int, nn.Sequential]:
-    layers = []
+    layers: list[nn.Module] = []
     for units, rate in zip(section.widths, section.dropout_rates, strict=True):
-        layers.append(
-            _named(
-                ("linear", nn.Linear(width, units)),
-                ("activation", ACTIVATIONS[section.activation]()),
-                ("dropout", nn.Dropout(rate)),
-            )
-        )
+        block: list[Layer] = [("linear", _linear(width, units, section.drop_connect))]
+        norm = MLP_NORMS[section.norm] if isinstance(section, MLP) else None
+        if norm is not None:
+            block.append(("norm", norm(units)))
+        block.append(("activation", ACTIVATIONS[section.activation]()))
+        block.append(("dropout", DENSE_DROPOUTS[section.dropout_type](rate)))
+        if isinstance(section, MLP) and section.residual and layers:
+            # Huang et al. 2016, eq. 4: the deeper, the less likely to stay.
+            depth = section.stochastic_depth * len(layers) / (len(section.widths) - 1)
+            block.append(("stochastic_depth", StochasticDepth(depth)))
+            layers.append(Residual(OrderedDict(block)))
+        else:
+            layers.append(_named(*block))
         width = units
     return width, nn.Sequential(*layers)
+
+
+def _linear(width: int, units: int, drop_connect: float) -> nn.Linear:
+    if drop_connect:
+        return DropConnectLinear(width, units, drop_connect)
+    return nn.Linear(width, units)
 
 
 def _cnn(section: CNN, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
     channels, height, width = as_image(input_shape, section.name)
     blocks = []
     for index, filters in enumerate(section.channels):
-        layers: list[tuple[str, nn.Module]] = [
+        layers: list[Layer] = [
             ("conv", nn.Conv2d(channels, filters, section.kernel_size, padding="same"))
         ]
-        if section.norm == "batch":
-            layers.append(("norm", nn.BatchNorm2d(filters)))
+        norm = CNN_NORMS[section.norm]
+        if norm is not None:
+            layers.append(("norm", norm(filters)))
         layers.append(("activation", ACTIVATIONS[section.activation]()))
         if section.pool != "none":
             if min(height, width) < 2:
@@ -119,11 +168,13 @@ def _cnn(section: CNN, input_shape: tuple[int, ...], num_outputs: int) -> nn.Mod
                 )
             layers.append(("pool", nn.MaxPool2d(2) if section.pool == "max" else nn.AvgPool2d(2)))
             height, width = height // 2, width // 2
+        rate = section.conv_dropout_rates[index]
+        layers.append(("dropout", CONV_DROPOUTS[section.dropout_type](rate)))
         blocks.append(_named(*layers))
         channels = filters
     features, hidden = _hidden_layers(section, channels * height * width)
     return _named(
-        ("input_dropout", nn.Dropout(section.input_dropout)),
+        *_input_noise(section),
         ("blocks", nn.Sequential(*blocks)),
         ("flatten", nn.Flatten()),
         ("hidden", hidden),
@@ -146,5 +197,5 @@ class _WithoutMemory(TorchFunctionMode):
         return function(*args, **options)
 
 
-def _named(*layers: tuple[str, nn.Module]) -> nn.Sequential:
+def _named(*layers: Layer) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))

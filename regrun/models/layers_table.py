@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regrun.errors import ConfigError
+from regrun.models.noise_layers import noise_level
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,13 @@ class LayerRow:
     parameters: int
 
 
-def layer_table(module: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRow]:
+def layer_table(
+    module: nn.Module, input_shape: tuple[int, ...], *, idle: bool = True
+) -> list[LayerRow]:
     """Every leaf layer in the order it runs. module: with real weights, on the CPU.
 
     Not on the meta device: the first pass there imports a good part of torch's compiler.
+    idle: with the noise layers whose rate or standard deviation is 0.
     Raises ConfigError when an input does not get through, such as a picture that is too small.
     """
     rows: list[LayerRow] = []
@@ -39,7 +43,7 @@ def layer_table(module: nn.Module, input_shape: tuple[int, ...]) -> list[LayerRo
         return hook
 
     for name, layer in module.named_modules():
-        if not list(layer.children()):
+        if not list(layer.children()) and (idle or noise_level(layer) != 0):
             hooks.append(layer.register_forward_hook(note(name)))
     was_training = module.training
     module.eval()

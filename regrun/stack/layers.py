@@ -22,17 +22,19 @@ from regrun.stack.noise import Noise
 class Pass:
     """One forward pass: the stack's tensors, and where noise comes from (None: evaluation).
 
-    rates: dropout layer → (K,) rates.
+    levels: noise layer → (K,) rates or standard deviations.
     """
 
     size: int
     parameters: Mapping[str, Tensor]
     buffers: Mapping[str, Tensor]
-    rates: Mapping[str, Tensor]
+    levels: Mapping[str, Tensor]
     noise: Noise | None
 
 
 Handler = Callable[[Tensor, Pass], Tensor]
+HandlerMaker = Callable[[str, Sequence[nn.Module]], Handler]
+"""(name, the members' modules) → handler."""
 
 
 def spread(x: Tensor, size: int) -> Tensor:
@@ -50,22 +52,27 @@ def to_members(x: Tensor, size: int) -> Tensor:
     return x.view(x.shape[0], size, -1, *x.shape[2:]).transpose(0, 1)
 
 
-def make_linear(name: str, modules: Sequence[nn.Module]) -> Handler:
+def linear_map(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """W x + b, one batched product; a group's members are one wider layer.
 
-    W stands on the left, so that its gradient comes out in its own memory layout.
+    x: (S, B, in); weight: (K, out, in); bias: (K, out) → (K, B, out). W stands on the left, so
+    that its gradient comes out in its own memory layout.
     """
+    groups, batch = x.shape[:2]
+    wide = weight.view(groups, -1, weight.shape[2])
+    if bias is None:
+        y = torch.bmm(wide, x.mT)
+    else:
+        y = torch.baddbmm(bias.view(groups, -1, 1), wide, x.mT)
+    return y.view(weight.shape[0], -1, batch).mT
+
+
+def make_linear(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """A fully connected layer."""
 
     def linear(x: Tensor, state: Pass) -> Tensor:
         weight = state.parameters[f"{name}.weight"]
-        bias = state.parameters.get(f"{name}.bias")
-        groups, batch = x.shape[:2]
-        wide = weight.view(groups, -1, weight.shape[2])
-        if bias is None:
-            y = torch.bmm(wide, x.mT)
-        else:
-            y = torch.baddbmm(bias.view(groups, -1, 1), wide, x.mT)
-        return y.view(state.size, -1, batch).mT
+        return linear_map(x, weight, state.parameters.get(f"{name}.bias"))
 
     return linear
 
@@ -116,21 +123,44 @@ def make_batch_norm(name: str, modules: Sequence[nn.Module]) -> Handler:
     return batch_norm
 
 
-def make_dropout(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """Inverted dropout (Srivastava et al. 2014, §10), a rate per member; p = 1 gives zeros."""
-    if not any(layer.p for layer in modules):
-        return lambda x, state: x
+def make_layer_norm(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """Normalisation over the last axes of each example."""
+    layer = modules[0]
+    assert isinstance(layer, nn.LayerNorm)
+    shape, eps = list(layer.normalized_shape), layer.eps
 
-    def dropout(x: Tensor, state: Pass) -> Tensor:
-        if state.noise is None:
-            return x
-        x = spread(x, state.size)
-        rate = state.rates[name].view(-1, *[1] * (x.dim() - 1))
-        kept = state.noise.uniform(name, x.shape[1:]) >= rate
-        scale = torch.where(rate < 1, 1 / (1 - rate), 0.0).to(x.dtype)
-        return x * (kept * scale)
+    def layer_norm(x: Tensor, state: Pass) -> Tensor:
+        return _affine(name, F.layer_norm(x, shape, eps=eps), state, len(shape))
 
-    return dropout
+    return layer_norm
+
+
+def make_group_norm(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """Normalisation over groups of each example's channels and their pixels."""
+    layer = modules[0]
+    assert isinstance(layer, nn.GroupNorm)
+    groups, eps = layer.num_groups, layer.eps
+
+    def group_norm(x: Tensor, state: Pass) -> Tensor:
+        y = F.group_norm(x.flatten(0, 1), groups, eps=eps).view_as(x)
+        return _affine(name, y, state, x.dim() - 2)
+
+    return group_norm
+
+
+def _affine(name: str, x: Tensor, state: Pass, axes: int) -> Tensor:
+    """Each member's own scale and shift, over the last so many axes; without parameters x."""
+    weight = state.parameters.get(f"{name}.weight")
+    bias = state.parameters.get(f"{name}.bias")
+    if weight is None:
+        return x
+    x = spread(x, state.size)
+
+    def beside(parameter: Tensor) -> Tensor:
+        inner = [*parameter.shape[1:], *[1] * (axes - parameter.dim() + 1)]
+        return parameter.view(state.size, *[1] * (x.dim() - 1 - axes), *inner)
+
+    return x * beside(weight) if bias is None else torch.addcmul(beside(bias), x, beside(weight))
 
 
 def make_pool(name: str, modules: Sequence[nn.Module]) -> Handler:
@@ -150,15 +180,19 @@ def make_entrywise(name: str, modules: Sequence[nn.Module]) -> Handler:
     return lambda x, state: layer(x)
 
 
-HANDLERS: dict[type[nn.Module], Callable[[str, Sequence[nn.Module]], Handler]] = {
+LAYER_HANDLERS: dict[type[nn.Module], HandlerMaker] = {
     nn.Linear: make_linear,
     nn.Conv2d: make_conv2d,
     nn.BatchNorm1d: make_batch_norm,
     nn.BatchNorm2d: make_batch_norm,
-    nn.Dropout: make_dropout,
+    nn.LayerNorm: make_layer_norm,
+    nn.GroupNorm: make_group_norm,
     nn.MaxPool2d: make_pool,
     nn.AvgPool2d: make_pool,
     nn.Flatten: make_flatten,
-    **dict.fromkeys((nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid), make_entrywise),
-}  # fmt: skip
-"""The layers that are stacked by hand; a model with any other goes through vmap."""
+    **dict.fromkeys(
+        (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid),
+        make_entrywise,
+    ),
+}
+"""Layers without noise; those with it are in `noise_layers`."""

@@ -11,54 +11,52 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from regrun.stack.layers import Handler, Pass, spread
+from regrun.stack.noise_layers import ActivationNoise, activation_noise
 
 
-class _MemberDropout(nn.Module):
-    """Stands in for a dropout layer of the template.
+class _MemberNoise(nn.Module):
+    """Stands in for a noise layer of the template.
 
-    In the measuring pass it notes the shape it is asked for; in a stacked pass it finds this
-    member's uniform numbers and rate in the hands of the caller (`given`).
+    In the measuring pass it notes the shape of the draws it needs; in a stacked pass it finds this
+    member's draws and level in the hands of the caller (`given`).
     """
 
-    def __init__(self, per_example: bool) -> None:
+    def __init__(self, kind: ActivationNoise) -> None:
         super().__init__()
-        self.per_example = per_example
+        self.kind = kind
         self.shape: tuple[int, ...] = ()
         self.given: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        self.shape = (1,) * (x.dim() - 1) if self.per_example else tuple(x.shape[1:])
-        if self.given is None:
-            return x
-        uniform, rate = self.given
-        scale = torch.where(rate < 1, 1 / (1 - rate), 0.0).to(x.dtype)
-        return x * ((uniform >= rate) * scale)
+        self.shape = self.kind.draws_shape(x.shape)[1:]
+        return x if self.given is None else self.kind.formula(x, *self.given)
 
 
 def make_vmapped(module: nn.Module) -> Handler:
     """A handler for the whole module: (S, B, *input_shape) → (K, B, C).
 
-    The module may hold dropout (`nn.Dropout`) and torchvision's `StochasticDepth`; both draw
-    from the members' own streams. Any other random layer raises torch's own error.
+    The module may hold torch's dropouts and torchvision's `StochasticDepth`, which draw from the
+    members' own streams (`ACTIVATION_NOISE`). Any other random layer raises torch's own error.
     """
     template = deepcopy(module).to("meta", torch.float32)
     template.train()
-    dropouts = _replace_dropouts(template)
+    noises = _replace_noise(template)
     measured = False
 
     def forward(x: Tensor, state: Pass) -> Tensor:
         nonlocal measured
-        training = state.noise is not None
-        template.train(training)
-        uniforms: dict[str, Tensor] = {}
-        if state.noise is not None and dropouts:
+        template.train(state.noise is not None)
+        given: dict[str, tuple[Tensor, Tensor]] = {}
+        if state.noise is not None and noises:
             if not measured:
                 _measure(template, x, state)
                 measured = True
-            batch = x.shape[1]
-            uniforms = {
-                name: state.noise.uniform(name, (batch, *layer.shape))
-                for name, layer in dropouts.items()
+            given = {
+                name: (
+                    layer.kind.draw(state.noise, name, (x.shape[1], *layer.shape)),
+                    state.levels[name],
+                )
+                for name, layer in noises.items()
             }
 
         def one(
@@ -67,11 +65,10 @@ def make_vmapped(module: nn.Module) -> Handler:
             given: dict[str, tuple[Tensor, Tensor]],
             inputs: Tensor,
         ) -> Any:
-            for name, layer in dropouts.items():
+            for name, layer in noises.items():
                 layer.given = given.get(name)
             return functional_call(template, (parameters, buffers), (inputs,))
 
-        given = {name: (uniform, state.rates[name]) for name, uniform in uniforms.items()}
         shared = x.shape[0] == 1
         stacked = torch.vmap(one, in_dims=(0, 0, 0, None if shared else 0), randomness="error")
         with warnings.catch_warnings():
@@ -83,7 +80,7 @@ def make_vmapped(module: nn.Module) -> Handler:
                 given,
                 x[0] if shared else spread(x, state.size),
             )
-        for layer in dropouts.values():
+        for layer in noises.values():
             layer.given = None
         return outputs
 
@@ -91,7 +88,7 @@ def make_vmapped(module: nn.Module) -> Handler:
 
 
 def _measure(template: nn.Module, x: Tensor, state: Pass) -> None:
-    """Let every dropout layer see its shape: one example through the first member."""
+    """Let every noise layer see its shape: one example through the first member."""
     first = {name: tensor[0].detach() for name, tensor in state.parameters.items()}
     buffers = {name: tensor[0].clone() for name, tensor in state.buffers.items()}
     mode = template.training
@@ -101,14 +98,13 @@ def _measure(template: nn.Module, x: Tensor, state: Pass) -> None:
     template.train(mode)
 
 
-def _replace_dropouts(template: nn.Module) -> dict[str, _MemberDropout]:
-    replaced: dict[str, _MemberDropout] = {}
+def _replace_noise(template: nn.Module) -> dict[str, _MemberNoise]:
+    replaced: dict[str, _MemberNoise] = {}
     for name, layer in list(template.named_modules()):
-        kind = type(layer).__name__
-        if not isinstance(layer, nn.Dropout) and kind != "StochasticDepth":
+        kind = activation_noise(layer)
+        if kind is None:
             continue
-        replacement = _MemberDropout(per_example=kind == "StochasticDepth")
         parent, _, child = name.rpartition(".")
-        setattr(template.get_submodule(parent), child, replacement)
-        replaced[name] = replacement
+        replaced[name] = _MemberNoise(kind)
+        setattr(template.get_submodule(parent), child, replaced[name])
     return replaced
