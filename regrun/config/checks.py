@@ -34,7 +34,7 @@ REGRESSION = ("synthetic_linear", "diabetes", "california_housing")
 
 def contradictions(config: Config) -> list[Problem]:
     """Everything that two sections of a valid config contradict each other in."""
-    return [*_loss(config), *_early_stopping(config), *_sweep(config)]
+    return [*_loss(config), *_early_stopping(config), *_averaging(config), *_sweep(config)]
 
 
 def _is_regression(config: Config) -> bool:
@@ -54,6 +54,13 @@ def _early_stopping(config: Config) -> Iterator[Problem]:
     if config.training.early_stopping:
         where = ("training", "early_stopping", "metric")
         yield from _metric(config, where, config.training.early_stopping.metric)
+
+
+def _averaging(config: Config) -> Iterator[Problem]:
+    section, epochs = config.training.swa, config.training.epochs
+    if section and section.first_epoch(epochs) > epochs:
+        where = ("training", "swa", "start")
+        yield Problem(where, f"{section.start} is not within the {epochs} training.epochs")
 
 
 def _metric(config: Config, where: Path, metric: str) -> Iterator[Problem]:

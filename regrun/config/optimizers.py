@@ -37,6 +37,9 @@ class OptimizerSection(Section):
     decoupled_schedule: w ← w − s·λw, with the schedule's multiplier s only. auto: as in torch."""
     decay_on: Selector = WEIGHT_ONLY
     """Roles or name patterns that decay; `all` is torch's own default of everything."""
+    sam: NonNegative = 0.0
+    """ρ of sharpness-aware minimisation (Foret et al. 2021): the gradient at w + ρ g / ‖g‖ in place
+    of g. Two passes a step; 0 is none."""
 
     @property
     def resolved_decay(self) -> Decay:

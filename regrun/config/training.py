@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from regrun.config.base import PER_MEMBER, Count, NonNegative, Section
+from regrun.config.base import PER_MEMBER, Count, Fraction, NonNegative, Positive, Section
 
 
 class EarlyStopping(Section):
@@ -23,6 +24,28 @@ class EarlyStopping(Section):
     """Keep the weights of the best evaluation rather than the last."""
 
 
+class WeightAveraging(Section):
+    """SWA: the plain mean of weights along the way (Izmailov et al. 2018)."""
+
+    start: Annotated[Count | Annotated[float, Field(gt=0, lt=1)], PER_MEMBER] = 0.75
+    """The first weights averaged are those after this epoch: a number of epochs, or a fraction of
+    `epochs`, rounded up."""
+    every: Annotated[Count, PER_MEMBER] = 1
+    """Epochs from one averaged point to the next."""
+    lr: Annotated[Positive | None, PER_MEMBER] = None
+    """Constant learning rate once averaging has started; default: the schedule goes on."""
+
+    def first_epoch(self, epochs: int) -> int:
+        """The epoch after which averaging starts, from 1, of a run of so many."""
+        if isinstance(self.start, int):
+            return self.start
+        return ceil(round(self.start * epochs, 9))  # 0.07 · 100 is a little more than 7
+
+    def count(self, epoch: int, epochs: int) -> int:
+        """How many points have been averaged after `epoch` epochs of `epochs`."""
+        return max(0, (epoch - self.first_epoch(epochs)) // self.every + 1)
+
+
 class Training(Section):
     """How long, in what pieces, in what precision."""
 
@@ -35,6 +58,16 @@ class Training(Section):
     auto: all up to 10,000, else a subset of 10,000."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """bfloat16 is autocast over float32 parameters."""
+    clip_value: Annotated[Positive | None, PER_MEMBER] = None
+    """Each entry of the objective's gradient is cut to [-clip_value, clip_value]."""
+    clip_norm: Annotated[Positive | None, PER_MEMBER] = None
+    """The objective's gradient over all parameters is scaled down to this norm (after clip_value);
+    weight decay is not part of it."""
+    ema: Fraction = 0.0
+    """β of an exponential moving average of the weights: m ← β m + (1−β) w after every step, and
+    m / (1 − βᵗ) is evaluated and stored beside the weights (Kingma & Ba 2015, §7.2). 0 is none."""
+    swa: Annotated[WeightAveraging | None, PER_MEMBER] = None
+    """Stochastic weight averaging; evaluated and stored beside the weights."""
     early_stopping: Annotated[EarlyStopping | None, PER_MEMBER] = None
     checkpoint_every: Annotated[float, Field(ge=0)] = 30.0
     """Seconds between checkpoints; 0 writes one at every evaluation."""

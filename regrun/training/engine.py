@@ -122,6 +122,8 @@ class Engine:
         penalties = self._step.penalties
         with self._step.precision():
             measured = self._measure(self._stack, penalties)
+            averages = self._measure_averages(epoch)
+        measured |= averages
         measured["lr"] = self._step.current_lr(self.step - 1)
         table = torch.stack([self._lasted.double(), *(v.double() for v in measured.values())])
         lasted, *columns = table.tolist()
@@ -129,10 +131,12 @@ class Engine:
         for row, member in enumerate(self._members):
             if member in self._ended:
                 continue
+            labels = self._step.averages.labels(row, epoch)
             values = {
                 tag: column[row]
                 for tag, column in zip(measured, columns, strict=True)
-                if not tag.startswith("penalty/") or tag[8:] in penalties.labels[row]
+                if (tag not in averages or tag.partition("/")[0] in labels)
+                and (not tag.startswith("penalty/") or tag[8:] in penalties.labels[row])
             }
             if lasted[row] < self.step or not all(map(isfinite, values.values())):
                 bad_step = min(int(lasted[row]) + 1, self.step)
@@ -142,6 +146,17 @@ class Engine:
         self._leaving = self._watch(rows)
         self._due += [(member, "stopped", self.step) for member in self._leaving]
         return Evaluation(epoch, self.step, rows)
+
+    def _measure_averages(self, epoch: int) -> dict[str, Tensor]:
+        """`ema/test/loss` and the like → (K,), of every average that some member has."""
+        averages, measured = self._step.averages, dict[str, Tensor]()
+        rows = range(len(self._members))
+        for label in sorted({label for row in rows for label in averages.labels(row, epoch)}):
+            with averages.standing_in(label, self._stack):
+                self._step.refresh_statistics()
+                losses = self._measure.losses(self._stack)
+            measured |= {f"{label}/{tag}": value for tag, value in losses.items()}
+        return measured
 
     def _settle(self) -> Iterator[MemberEnd]:
         """Tell the ends that the last evaluation found; those that stopped leave the stack."""
@@ -158,10 +173,10 @@ class Engine:
             if member in self._patience and self._patience[member].improved(row)
         ]
         if improved and not self._best:
-            self._best = {name: t.clone() for name, t in self._stack.state_dict().items()}
+            self._best = {name: tensor.clone() for name, tensor in self._networks().items()}
         if improved:
             index = torch.tensor([self._members.index(m) for m in improved], device=self._device)
-            for name, tensor in self._stack.state_dict().items():
+            for name, tensor in self._networks().items():
                 self._best[name][index] = tensor[index]
         return [m for m in rows if m in self._patience and self._patience[m].exhausted]
 
@@ -172,12 +187,20 @@ class Engine:
         row = self._members.index(member)
         patience = self._patience.get(member)
         if patience is not None and patience.section.restore_best and patience.best is not None:
-            weights = {
-                name: tensor[row].to("cpu", copy=True).contiguous()
-                for name, tensor in self._best.items()
-            }
-            return MemberEnd(member, status, self.epoch, step, weights, patience.best_row)
-        return MemberEnd(member, status, self.epoch, step, self._stack.member(row))
+            networks, best_row = self._best, patience.best_row
+        else:
+            networks, best_row = self._networks(), None
+        mine = {
+            name: tensor[row].to("cpu", copy=True).contiguous() for name, tensor in networks.items()
+        }
+        labels = self._step.averages.labels(row, int(best_row["epoch"]) if best_row else self.epoch)
+        averages = {label: below(label, mine) for label in labels}
+        weights = {name: mine[name] for name in self._stack.state_dict()}
+        return MemberEnd(member, status, self.epoch, step, weights, best_row, averages)
+
+    def _networks(self) -> dict[str, Tensor]:
+        """The stack's tensors, (K, ...), by name, and its averages' by `<label>/<name>`."""
+        return self._stack.state_dict() | self._step.averages.state_dict()
 
     def _leave(self, members: Sequence[int]) -> None:
         """Shrink the stack by members that have ended."""
@@ -230,4 +253,3 @@ class Engine:
         for member, state in numbers["patience"].items():
             section = self._patience[int(member)].section
             self._patience[int(member)] = Patience(section, **state)
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
@@ -27,7 +27,8 @@ class MemberEnd:
     """One member's training is over.
 
     status: `stopped` is early stopping. weights: the member's own `state_dict`; None when it
-    diverged. best_row: the evaluation whose weights these are, when one was chosen.
+    diverged. best_row: the evaluation whose weights these are, when one was chosen. averages:
+    `ema`, `swa` → the `state_dict` of that average at the same moment.
     """
 
     member: int
@@ -36,6 +37,7 @@ class MemberEnd:
     step: int
     weights: dict[str, Tensor] | None
     best_row: Row | None = None
+    averages: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

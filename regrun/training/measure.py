@@ -55,11 +55,7 @@ class Measure:
     @torch.no_grad()
     def __call__(self, stack: Stack, penalties: StackedPenalties) -> dict[str, Tensor]:
         """Tag → (K,). `objective` is the train loss plus all penalties."""
-        measured = {
-            f"{name}/{metric}": value
-            for name, evaluator in self._evaluators.items()
-            for metric, value in evaluator(stack).items()
-        }
+        measured = self.losses(stack)
         added = penalties.values(stack.parameters)
         whole = [value for label, value in added.items() if "/" not in label]
         measured["objective"] = measured["train/loss"] + sum(whole)
@@ -68,6 +64,14 @@ class Measure:
             {name: p for name, p in stack.parameters.items() if stack.roles[name] == "weight"}
         )
         return measured
+
+    def losses(self, stack: Stack) -> dict[str, Tensor]:
+        """Losses and accuracies alone."""
+        return {
+            f"{name}/{metric}": value
+            for name, evaluator in self._evaluators.items()
+            for metric, value in evaluator(stack).items()
+        }
 
 
 def weight_norms(weights: dict[str, Tensor]) -> dict[str, Tensor]:

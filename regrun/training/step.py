@@ -11,15 +11,20 @@ from torch import Tensor
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
+from regrun.data.seeding import derive
 from regrun.models.groups import decayed_parameters
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.constraints import StackedConstraints
 from regrun.regularizers.penalties import StackedPenalties
 from regrun.stack import Noise, Stack
+from regrun.training.averaging import Averages, refresh_statistics
+from regrun.training.clipping import Clipping
 from regrun.training.feed import Feed
 from regrun.training.losses import LOSSES, resolve_loss
 from regrun.training.multipliers import Multipliers
+from regrun.training.sharpness import Sharpness
 from regrun.training.state import below, prefixed
+from regrun.training.whole_gradient import WholeGradient
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 """`training.precision` → dtype of the parameters; bfloat16 is autocast over float32."""
@@ -45,30 +50,40 @@ class Step:
         self._feed = Feed(dataset, first.training.batch_size, self._dtype)
         self.per_epoch = self._feed.steps_per_epoch
         self._build_terms(configs)
+        self.averages = Averages(configs, stack, self.per_epoch)
+        # Clipping and SAM must see the whole gradient; else the optimizer adds the penalties'
+        # to it as it goes, which is faster. Once and for all: members that leave change nothing.
+        self._needs_whole = bool(self._clipping or self._sharpness)
         self._optimizer = StackedOptimizer(
             [config.optimizer for config in configs],
             stack.parameters,
             decayed_parameters(first.optimizer, stack.roles),
-            self.penalties.entrywise,
+            () if self._needs_whole else self.penalties.entrywise,
         )
 
     def _build_terms(self, configs: Sequence[Config]) -> None:
         """What is made anew when members leave."""
-        self._feed.set_members([config.seed for config in configs])
+        self._seeds = [config.seed for config in configs]
+        self._feed.set_members(self._seeds)
         roles = self._stack.roles
         self.penalties = StackedPenalties([config.penalty for config in configs], roles)
         self._constraints = StackedConstraints([config.constraints for config in configs], roles)
-        self._multipliers = Multipliers(
-            [config.schedule for config in configs], self._epochs, self.per_epoch, self._device
-        )
+        self._multipliers = Multipliers(configs, self.per_epoch, self._device)
+        self._whole = WholeGradient(self.penalties.entrywise, self._stack.parameters)
+        self._clipping = Clipping([config.training for config in configs], self._device)
+        self._sharpness = Sharpness([config.optimizer.sam for config in configs], self._device)
 
     def __call__(self, step: int) -> Tensor:
         """Take the step that follows `step` others; returns the data losses, (K,)."""
         inputs, targets = self._feed(step)
-        losses, gradients = self._gradients(inputs, targets)
+        losses, gradients = self._sharpness(
+            self._stack, self._noise, lambda: self._gradients(inputs, targets)
+        )
+        gradients = self._clipping(gradients)
         self._optimizer.step(gradients, self._multipliers(step))
         if self._constraints:
             self._constraints.project_(self._stack.parameters)
+        self.averages.update(step + 1, self._stack)
         return losses
 
     def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
@@ -80,8 +95,18 @@ class Step:
         extra = self.penalties.differentiable(self._stack.parameters)
         if extra is not None:
             objective = objective + extra.sum()
-        gradients = torch.autograd.grad(objective, list(self._stack.parameters.values()))
+        parameters = list(self._stack.parameters.values())
+        gradients: Sequence[Tensor] = torch.autograd.grad(objective, parameters)
+        if self._needs_whole:
+            gradients = self._whole(self._stack.parameters, gradients)
         return losses.detach(), gradients
+
+    def refresh_statistics(self) -> None:
+        """Bring batch norm's statistics up to the stack's weights, by a pass over the examples."""
+        noise = Noise([derive(seed, "statistics") for seed in self._seeds], self._device)
+        batches = (self._feed(step)[0] for step in range(self.per_epoch))
+        with self.precision():
+            refresh_statistics(self._stack, batches, noise)
 
     def precision(self) -> AbstractContextManager[Any]:
         """In which a forward pass runs."""
@@ -99,12 +124,14 @@ class Step:
         self._noise.keep(rows)
         self._optimizer.keep(index, self._stack.parameters)
         self._build_terms(configs)
+        self.averages.keep(index, configs)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Optimizer and noise; the stack has its own."""
+        """Optimizer, noise and averages; the stack has its own."""
         return {
             **prefixed("optimizer", self._optimizer.state_dict()),
             **prefixed("noise", self._noise.state_dict()),
+            **prefixed("averages", self.averages.state_dict()),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -113,3 +140,4 @@ class Step:
             {name: t.to(self._device) for name, t in below("optimizer", state).items()}
         )
         self._noise.load_state_dict(below("noise", state))
+        self.averages.load_state_dict(below("averages", state))

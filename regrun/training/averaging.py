@@ -1,0 +1,134 @@
+"""Averages of the weights, beside the weights: EMA and SWA, member by member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from regrun.config.schema import Config
+from regrun.stack import Noise, Stack
+from regrun.training.clipping import per_member
+from regrun.training.state import below, prefixed
+
+EMA, SWA = "ema", "swa"
+
+
+class Averages:
+    """Up to two networks beside the stack's own, by label: `ema` and `swa`.
+
+    Both are moved towards the weights by a gain, m ← m + a (w − m). `ema`, after step t:
+    a = (1 − β) / (1 − βᵗ), which is β's moving average divided by 1 − βᵗ (Kingma & Ba 2015, §7.2).
+    `swa`, after each epoch that counts: a = 1 / n for the n-th (Izmailov et al. 2018). So neither
+    holds a number beside the average itself. Members without one are averaged along, unread.
+
+    configs: one per row of the stack.
+    """
+
+    def __init__(self, configs: Sequence[Config], stack: Stack, steps_per_epoch: int) -> None:
+        self._per_epoch = steps_per_epoch
+        self._set_members(configs, next(iter(stack.parameters.values())).device)
+        self._tensors: dict[str, dict[str, Tensor]] = {
+            label: {name: tensor.clone() for name, tensor in stack.state_dict().items()}
+            for label, used in ((EMA, self._decay.any()), (SWA, any(self._sections)))
+            if used
+        }
+
+    def _set_members(self, configs: Sequence[Config], device: torch.device) -> None:
+        self._epochs = configs[0].training.epochs
+        self._sections = [config.training.swa for config in configs]
+        decay = [config.training.ema for config in configs]
+        self._decay = torch.tensor(decay, dtype=torch.float64, device=device)
+        self._has_ema = [value > 0 for value in decay]
+
+    def labels(self, row: int, epoch: int) -> list[str]:
+        """What a member has after this epoch."""
+        has = {EMA: self._has_ema[row], SWA: self._counted(row, epoch) > 0}
+        return [label for label, present in has.items() if present]
+
+    def _counted(self, row: int, epoch: int) -> int:
+        section = self._sections[row]
+        return section.count(epoch, self._epochs) if section is not None else 0
+
+    @torch.no_grad()
+    def update(self, steps: int, stack: Stack) -> None:
+        """Take in the weights as they are after so many steps."""
+        for label, tensors in self._tensors.items():
+            gain = self._ema_gain(steps) if label == EMA else self._swa_gain(steps)
+            if gain is None:
+                continue
+            for name, parameter in stack.parameters.items():
+                tensors[name].lerp_(parameter, per_member(gain, parameter))
+
+    def _ema_gain(self, steps: int) -> Tensor:
+        return (1 - self._decay) / (1 - self._decay**steps)
+
+    def _swa_gain(self, steps: int) -> Tensor | None:
+        epoch, within = divmod(steps, self._per_epoch)
+        if within:
+            return None
+        rows = range(len(self._sections))
+        counts = [(self._counted(row, epoch - 1), self._counted(row, epoch)) for row in rows]
+        gains = [1 / now if now > before else 0.0 for before, now in counts]
+        return torch.tensor(gains, device=self._decay.device) if any(gains) else None
+
+    @contextmanager
+    def standing_in(self, label: str, stack: Stack) -> Iterator[None]:
+        """Within, the stack's network is this average."""
+        own = stack.parameters, stack.buffers
+        average = self._tensors[label]
+        stack.parameters = {name: average[name] for name in stack.parameters}
+        stack.buffers = {name: average[name] for name in stack.buffers}
+        try:
+            yield
+        finally:
+            stack.parameters, stack.buffers = own
+
+    def keep(self, index: Tensor, configs: Sequence[Config]) -> None:
+        """Shrink to these rows; configs: theirs."""
+        self._set_members(configs, self._decay.device)
+        self._tensors = {
+            label: {name: tensor[index] for name, tensor in tensors.items()}
+            for label, tensors in self._tensors.items()
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """`<label>/<name>` → (K, ...): the live tensors, not copies."""
+        parts = [prefixed(label, tensors) for label, tensors in self._tensors.items()]
+        return {name: tensor for part in parts for name, tensor in part.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy a `state_dict` in."""
+        for label, tensors in self._tensors.items():
+            for name, saved in below(label, state).items():
+                tensors[name].copy_(saved)
+
+
+@torch.no_grad()
+def refresh_statistics(stack: Stack, batches: Iterable[Tensor], noise: Noise) -> None:
+    """Batch norm's statistics of the weights as they are: the mean over the batches' own.
+
+    As torch.optim.swa_utils.update_bn, in training mode. batches: inputs, (S, B, *input_shape).
+    """
+    if not stack.momenta:
+        return
+    kinds = ("running_mean", "running_var")
+    means = {
+        f"{layer}.{kind}": torch.zeros_like(stack.buffers[f"{layer}.{kind}"])
+        for layer in stack.momenta
+        for kind in kinds
+    }
+    for layer in stack.momenta:
+        stack.buffers[f"{layer}.num_batches_tracked"].zero_()
+    for count, inputs in enumerate(batches, 1):
+        for name in means:
+            stack.buffers[name].zero_()
+        stack(inputs, noise)
+        for layer, momentum in stack.momenta.items():
+            for name in (f"{layer}.{kind}" for kind in kinds):
+                # What a batch leaves in statistics of 0 is momentum times its own.
+                means[name] += (stack.buffers[name] / momentum - means[name]) / count
+    for name, mean in means.items():
+        stack.buffers[name].copy_(mean)
