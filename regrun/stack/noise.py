@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from regrun.data.seeding import derive
 
 
 class Noise:
-    """Uniform draws per layer and member.
+    """Draws per layer and member.
 
     A stream belongs to (seed, layer) and nothing else, so a member draws the same numbers in any
     company, and whether or not another layer draws too. Members with the same seed have the same
@@ -31,9 +31,16 @@ class Noise:
 
     def uniform(self, layer: str, shape: Sequence[int]) -> Tensor:
         """(K, *shape) float32 numbers from [0, 1), each member's the next of its own stream."""
+        return self._draw(layer, shape, torch.Tensor.uniform_)
+
+    def normal(self, layer: str, shape: Sequence[int]) -> Tensor:
+        """(K, *shape) float32 numbers from N(0, 1), each member's the next of its own stream."""
+        return self._draw(layer, shape, torch.Tensor.normal_)
+
+    def _draw(self, layer: str, shape: Sequence[int], fill: Callable[..., Tensor]) -> Tensor:
         draws = torch.empty((len(self._seeds), *shape), device=self._device)
         for row, generator in zip(draws, self._streams(layer), strict=True):
-            row.uniform_(generator=generator)
+            fill(row, generator=generator)
         return draws if len(self._seeds) == len(self._rows) else draws[self._rows]
 
     def _streams(self, layer: str) -> list[torch.Generator]:

@@ -7,17 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from regrun.models.noise_layers import noise_level
 from regrun.models.roles import Role, roles_of
-from regrun.stack.layers import HANDLERS, Handler, Pass
+from regrun.stack.chain import make_network
+from regrun.stack.layers import Pass
 from regrun.stack.noise import Noise
-from regrun.stack.vmapped import make_vmapped
 
 
 class Stack:
     """K members of one architecture.
 
-    modules: one ordinary module per member, equal in everything but numbers (weights, dropout
-    rates). Their tensors are copied; the modules can go.
+    modules: one ordinary module per member, equal in everything but numbers (weights, levels of
+    noise). Their tensors are copied; the modules can go.
 
     parameters: name → (K, *shape), leaves that require gradients. buffers: name → (K, *shape).
     roles: name → role. Names are those of a member's own `state_dict`.
@@ -34,10 +35,9 @@ class Stack:
             for name, tensor in _stacked([m.named_parameters() for m in modules], device, dtype)
         }
         self.buffers = dict(_stacked([m.named_buffers() for m in modules], device, dtype))
-        self.rates = {
-            name: torch.tensor([m.get_submodule(name).p for m in modules], device=device)
-            for name, layer in first.named_modules()
-            if hasattr(layer, "p") and isinstance(layer.p, float)
+        self.levels = {
+            name: torch.tensor(levels, device=device, dtype=dtype)
+            for name, levels in _noise_levels(modules)
         }
         self.momenta: dict[str, float] = {
             name: layer.momentum
@@ -45,14 +45,11 @@ class Stack:
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is not None
         }
         """Batch norm layer → how far each batch moves its running statistics."""
-        self._handlers = _handlers(modules)
+        self._network = make_network(modules)
 
     def __call__(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Outputs (K, B, C) for x (S, B, *input_shape), S dividing K; noise: training mode."""
-        state = Pass(self.size, self.parameters, self.buffers, self.rates, noise)
-        for handler in self._handlers:
-            x = handler(x, state)
-        return x
+        return self._network(x, Pass(self.size, self.parameters, self.buffers, self.levels, noise))
 
     def keep(self, rows: Sequence[int]) -> None:
         """Shrink to these members, in this order."""
@@ -62,7 +59,7 @@ class Stack:
             name: p.detach()[index].requires_grad_() for name, p in self.parameters.items()
         }
         self.buffers = {name: b[index] for name, b in self.buffers.items()}
-        self.rates = {name: r[index] for name, r in self.rates.items()}
+        self.levels = {name: level[index] for name, level in self.levels.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
         """All tensors, (K, …), by name; views, not copies."""
@@ -92,21 +89,9 @@ def _stacked(
         yield name, torch.stack(tensors).to(device=device, dtype=target)
 
 
-def _handlers(modules: Sequence[nn.Module]) -> list[Handler]:
-    """A handler per leaf when every leaf is stacked by hand, else one for the whole module."""
-    leaves = list(_leaves("", modules[0]))
-    if all(type(layer) in HANDLERS for _, layer in leaves):
-        return [
-            HANDLERS[type(layer)](name, [module.get_submodule(name) for module in modules])
-            for name, layer in leaves
-        ]
-    return [make_vmapped(modules[0])]
-
-
-def _leaves(prefix: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The layers of a chain in order. Only `Sequential` is known to be a chain."""
-    if type(module) is not nn.Sequential:
-        yield prefix, module
-        return
-    for name, child in module.named_children():
-        yield from _leaves(f"{prefix}.{name}" if prefix else name, child)
+def _noise_levels(modules: Sequence[nn.Module]) -> Iterator[tuple[str, list[float]]]:
+    """Layer → its rate or standard deviation in every member, where one member has it."""
+    for name, _ in modules[0].named_modules():
+        levels = [noise_level(module.get_submodule(name)) for module in modules]
+        if any(level is not None for level in levels):
+            yield name, [level or 0.0 for level in levels]
