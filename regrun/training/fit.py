@@ -13,19 +13,25 @@ from regrun.models.layers_table import LayerRow
 from regrun.models.roles import Role
 from regrun.regularizers.constraints import StackedConstraints
 from regrun.regularizers.penalties import StackedPenalties
+from regrun.training.augment import check_augment
 from regrun.training.losses import resolve_loss
 
 
 def check_fit(
-    config: Config, dataset: Dataset, roles: Mapping[str, Role], rows: Sequence[LayerRow]
+    config: Config,
+    dataset: Dataset,
+    roles: Mapping[str, Role],
+    shapes: Mapping[str, Sequence[int]],
+    rows: Sequence[LayerRow],
 ) -> None:
     """Raise the ConfigError that an engine would, and those that training itself would run into.
 
-    roles, rows: of the network (`roles_of`, `layer_table`).
+    roles, shapes, rows: of the network (`roles_of`, its parameters', `layer_table`).
     """
     resolve_loss(config, dataset)
+    check_augment(config.augment, dataset)
     decayed_parameters(config.optimizer, roles)
-    StackedPenalties([config.penalty], roles)
+    StackedPenalties([config.penalty], roles, shapes)
     StackedConstraints([config.constraints], roles)
     _check_early_stopping(config, dataset)
     _check_smallest_batch(config, dataset, rows)

@@ -17,6 +17,7 @@ from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.constraints import StackedConstraints
 from regrun.regularizers.penalties import StackedPenalties
 from regrun.stack import Noise, Stack
+from regrun.training.augment import Augmenter, check_augment
 from regrun.training.averaging import Averages, refresh_statistics
 from regrun.training.clipping import Clipping
 from regrun.training.feed import Feed
@@ -24,6 +25,7 @@ from regrun.training.losses import LOSSES, resolve_loss
 from regrun.training.multipliers import Multipliers
 from regrun.training.sharpness import Sharpness
 from regrun.training.state import below, prefixed
+from regrun.training.targets import Targets
 from regrun.training.whole_gradient import WholeGradient
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
@@ -46,6 +48,8 @@ class Step:
         self._dtype = DTYPES[first.training.precision]
         self._autocast = first.training.precision == "bfloat16"
         self.per_example = LOSSES[resolve_loss(first, dataset)]
+        for config in configs:
+            check_augment(config.augment, dataset)
         self._noise = Noise([config.seed for config in configs], device)
         self._feed = Feed(dataset, first.training.batch_size, self._dtype)
         self.per_epoch = self._feed.steps_per_epoch
@@ -59,14 +63,21 @@ class Step:
             stack.parameters,
             decayed_parameters(first.optimizer, stack.roles),
             () if self._needs_whole else self.penalties.entrywise,
+            self.penalties.proximal,
         )
 
     def _build_terms(self, configs: Sequence[Config]) -> None:
         """What is made anew when members leave."""
         self._seeds = [config.seed for config in configs]
         self._feed.set_members(self._seeds)
+        self._augmenter = Augmenter(
+            [config.augment for config in configs], self._seeds, self._dtype, self._device
+        )
         roles = self._stack.roles
-        self.penalties = StackedPenalties([config.penalty for config in configs], roles)
+        shapes = {name: p.shape[1:] for name, p in self._stack.parameters.items()}
+        self.penalties = StackedPenalties(
+            [config.penalty for config in configs], roles, shapes, self._device
+        )
         self._constraints = StackedConstraints([config.constraints for config in configs], roles)
         self._multipliers = Multipliers(configs, self.per_epoch, self._device)
         self._whole = WholeGradient(self.penalties.entrywise, self._stack.parameters)
@@ -75,7 +86,8 @@ class Step:
 
     def __call__(self, step: int) -> Tensor:
         """Take the step that follows `step` others; returns the data losses, (K,)."""
-        inputs, targets = self._feed(step)
+        self._optimizer.look_ahead()
+        inputs, targets = self._augmenter(*self._feed(step), self._noise)
         losses, gradients = self._sharpness(
             self._stack, self._noise, lambda: self._gradients(inputs, targets)
         )
@@ -86,13 +98,14 @@ class Step:
         self.averages.update(step + 1, self._stack)
         return losses
 
-    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def _gradients(self, inputs: Tensor, targets: Targets) -> tuple[Tensor, Sequence[Tensor]]:
         """Data losses, (K,), and the objective's gradients, less what the optimizer adds itself."""
+        hidden: list[Tensor] | None = [] if self.penalties.activity_types else None
         with self.precision():
-            outputs = self._stack(inputs, self._noise)
-        losses = self.per_example(outputs.to(self._dtype), targets).mean(1)
+            outputs = self._stack(inputs, self._noise, hidden)
+        losses = targets.losses(self.per_example, outputs.to(self._dtype)).mean(1)
         objective = losses.sum()
-        extra = self.penalties.differentiable(self._stack.parameters)
+        extra = self.penalties.differentiable(self._stack.parameters, hidden or ())
         if extra is not None:
             objective = objective + extra.sum()
         parameters = list(self._stack.parameters.values())
