@@ -13,6 +13,7 @@ from regrun.config.penalties import PenaltySection
 from regrun.config.schema import Config
 from regrun.models.groups import ROLES, chooses, decayed_parameters, select
 from regrun.models.roles import Role
+from regrun.optim.noise_plan import noise_before_loss, noise_in_loss
 from regrun.optim.rules import rule_of
 from regrun.regularizers.constraints import constraint_type
 from regrun.regularizers.penalties import coefficients, penalty_type
@@ -89,7 +90,9 @@ def plan_parameters(
 def update_rule(config: Config) -> list[str]:
     """One training step in symbols, with the config's numbers, in the order it is done."""
     optimizer, decay = config.optimizer, config.optimizer.weight_decay
-    lines = [f"L = {LOSSES[config.loss]}   ({config.loss})"]
+    lines = noise_before_loss(config)
+    lines.append(f"L = {LOSSES[config.loss]}   ({config.loss})")
+    lines += noise_in_loss(config.augment)
     names = [f"P{i}" if len(config.penalty) > 1 else "P" for i in range(1, len(config.penalty) + 1)]
     lines.append(" + ".join(["J = L", *names]))
     lines += [_penalty_line(n, p) for n, p in zip(names, config.penalty, strict=True)]
