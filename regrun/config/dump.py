@@ -34,8 +34,13 @@ _ConfigDumper.add_representer(list, _ConfigDumper.represent_items)
 
 def dump_config(config: Config) -> str:
     """Every key with its value, defaults too; `name` or `type` leads each section."""
+    return dump_tree(config.model_dump())
+
+
+def dump_tree(tree: Mapping[str, Any]) -> str:
+    """Plain data as YAML that loads back to the same."""
     text: str = yaml.dump(
-        _led_by_kind(config.model_dump()),
+        _led_by_kind(tree),
         Dumper=_ConfigDumper,
         sort_keys=False,
         allow_unicode=True,

@@ -35,6 +35,10 @@ class Loaded:
 
         Raises ConfigError that names the key and the value, located where the file holds them.
         """
+        return self.member(values).config
+
+    def member(self, values: Mapping[str, Any]) -> Loaded:
+        """The same with its source, which knows the values' places."""
         axes = [self._axis(key, value) for key, value in values.items()]
         member = {key: value for key, value in self.source.tree.items() if key != "sweep"}
         source, findings = replace(self.source, tree=member).assigning(axes)
@@ -42,7 +46,7 @@ class Loaded:
             raise source.located(findings)
         if any(key.startswith("dataset") for key in values):
             source = replace(source, tree=_with_absolute_paths(source))
-        return _checked(source)
+        return Loaded(_checked(source), source)
 
     def _axis(self, key: str, value: Any) -> Assignment:
         said_by = f"{key}={_written(value)}"

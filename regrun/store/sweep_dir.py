@@ -34,10 +34,14 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Round:
-    """Runs that were decided on together. packs: indices into runs; all of a pack share a stack."""
+    """Runs that were decided on together.
+
+    packs: indices into runs; all of a pack share a stack. device: what they were planned for.
+    """
 
     runs: Sequence[PlannedRun]
     packs: Sequence[Sequence[int]]
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,14 @@ class SweepDir:
         """What `--json` prints; there when the sweep has ended."""
         return self.path / "summary.json"
 
+    @property
+    def packs(self) -> Path:
+        """The folder of all packs' checkpoints; gone when the sweep has ended."""
+        return self.path / "packs"
+
     def pack(self, number: int) -> Path:
         """The folder of a pack's checkpoints."""
-        return self.path / "packs" / str(number)
+        return self.packs / str(number)
 
     def write_rounds(self, rounds: Sequence[Round]) -> None:
         """Replace the plan. Raises StorageError."""
@@ -81,7 +90,7 @@ class SweepDir:
             try:
                 data = json.loads(line)
                 runs = [PlannedRun(**run) for run in data["runs"]]
-                rounds.append(Round(runs, data["packs"]))
+                rounds.append(Round(runs, data["packs"], data["device"]))
             except (ValueError, KeyError, TypeError) as error:
                 raise CorruptInputError(f"{self.plan}:{number}: not a round: {error}") from error
         return rounds

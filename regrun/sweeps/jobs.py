@@ -180,7 +180,7 @@ def _pack_pruner(config: Config, job: Job, epochs: int, done_steps: int) -> Pack
     members = {cell: [i for i, run in enumerate(job.runs) if run.cell == cell] for cell in cells}
 
     def means(values: Mapping[int, float]) -> dict[int, float]:
-        """Of the cells still trained; one that has lost a seed to divergence counts as the worst."""
+        """Of the cells still trained; one with a seed that diverged counts as the worst."""
         live = {cell: each for cell, each in members.items() if any(m in values for m in each)}
         return {
             cell: sum(values.get(m, nan) for m in each) / len(each) for cell, each in live.items()
@@ -194,12 +194,7 @@ def _pack_pruner(config: Config, job: Job, epochs: int, done_steps: int) -> Pack
     stored: dict[int, dict[int, float]] = {}
     for index, run in enumerate(job.runs):
         for row in read_metrics(RunDir(job.sweep / run.directory).metrics):
-            stored.setdefault(row["epoch"], {})[index] = row[pruner.metric]
-    # What was pruned is complete and reaches past the checkpoint that the others go on from.
-    unfinished = job.unfinished()
-    going_on = {index for index, run in enumerate(job.runs) if run in unfinished}
-    reached = max(
-        (epoch for epoch, values in stored.items() if going_on & values.keys()), default=0
-    )
-    pruner.replay((epoch, means(stored[epoch])) for epoch in sorted(stored) if epoch <= reached)
+            if row["step"] <= done_steps:
+                stored.setdefault(row["epoch"], {})[index] = row[pruner.metric]
+    pruner.replay((epoch, means(stored[epoch])) for epoch in sorted(stored))
     return decide

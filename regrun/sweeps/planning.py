@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from regrun.config.datasets import DatasetSection
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
 from regrun.config.sweeps import Sweep
@@ -39,7 +38,7 @@ class Planner:
         self._sweep = loaded.config.sweep or Sweep()
         self._allow_large = allow_large
         self._budgets: dict[Structure, Budget] = {}
-        self._last: tuple[DatasetSection, Dataset] | None = None
+        self._last: tuple[object, Dataset] | None = None
 
     def round(self, cells: Sequence[Cell]) -> Round:
         """Runs of the cells and their packs. The same cells give the same round on one machine."""
@@ -72,9 +71,10 @@ class Planner:
             dataset = self._dataset(first)
             model = build_model(first.config.model, dataset.input_shape, dataset.num_outputs)
             roles = roles_of(model)
+            shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
             for index in indices[1:]:
                 try:
-                    check_fit(configs[index], dataset, roles, ())
+                    check_fit(configs[index], dataset, roles, shapes, ())
                 except ConfigError as error:
                     member = self._loaded.member(cells[index].params)
                     raise member.source.locate(error) from error
@@ -114,13 +114,13 @@ class Planner:
 
     def _dataset(self, member: Loaded) -> Dataset:
         """The last one is kept: a sweep over data sets must not hold them all."""
-        section = member.config.dataset
-        if self._last is None or self._last[0] != section:
+        key = member.config.dataset, member.config.training.precision
+        if self._last is None or self._last[0] != key:
             try:
                 data = load_data(member.config, self._device, allow_large=self._allow_large)
             except ConfigError as error:
                 raise member.source.locate(error) from error
-            self._last = section, data
+            self._last = key, data
         return self._last[1]
 
     def _limit(self, config: Config) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import shlex
+import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import cycle
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import torch
 
 from regrun.analysis.statistics import Direction
 from regrun.analysis.sweeps import sweep_cells, sweep_document
-from regrun.config.dump import dump_config
+from regrun.config.dump import dump_tree
 from regrun.config.load import Loaded, load_config
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Silent
-from regrun.store.atomic import write_atomic
+from regrun.store.atomic import remove_stale_temporaries, write_atomic
 from regrun.store.lock import exclusive
 from regrun.store.reading import load_summary
 from regrun.store.run_dir import claim_run_dir, experiment_dir
@@ -28,10 +29,10 @@ from regrun.store.strict_json import dumps
 from regrun.store.sweep_dir import Round, SweepDir
 from regrun.sweeps.jobs import Job
 from regrun.sweeps.local import run_jobs
-from regrun.sweeps.planning import WORTH_WORKERS, Planner
+from regrun.sweeps.planning import WORTH_WORKERS, Planner, cores
 from regrun.sweeps.proposing import Proposer
 from regrun.sweeps.selection import check_selection, metric_of
-from regrun.sweeps.space import corner_cells, validate_cells
+from regrun.sweeps.space import Cell, corner_cells, validate_cells
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ def run_sweep(
     Interrupted.
     """
     sweep = _Sweep(loaded, options, observer or Silent())
-    first = sweep.planner.round(sweep.proposer.propose())  # all errors before anything is written
+    first = sweep.first_round()  # all errors before anything is written
     files = SweepDir(claim_run_dir(experiment_dir(runs_dir, loaded.config.name), "sweep"))
     with exclusive(files.path):
-        write_atomic(files.config, dump_config(loaded.config))
+        # As it was given: with its defaults written out, an axis over optimizers would leave one
+        # with the keys of another.
+        write_atomic(files.config, dump_tree(loaded.source.tree))
         files.write_rounds([first])
         return sweep.run(files)
 
@@ -73,7 +76,8 @@ def resume_sweep(
 ) -> dict[str, Any]:
     """Carry on an interrupted sweep; finished runs are not trained again.
 
-    Raises UsageError when there is none or another process is at it, and what `run_sweep` raises.
+    options: its device `auto` is that of the beginning. Raises UsageError when there is none or
+    another process is at it, and what `run_sweep` raises.
     """
     files = SweepDir(directory)
     if not files.config.is_file():
@@ -84,6 +88,11 @@ def resume_sweep(
         if done is not None:
             watcher.on_message(f"{directory} had finished before; nothing to do")
             return done
+        remove_stale_temporaries(directory)
+        rounds = files.read_rounds()
+        if options.device == "auto" and rounds:
+            options = replace(options, device=rounds[0].device)
+        options = replace(options, allow_large=True)  # it was allowed, or fits
         return _Sweep(load_config(files.config), options, watcher).run(files)
 
 
@@ -93,7 +102,7 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> dict[str, Any]:
     Of a search the packs are those of its first round, and the time is scaled up to all trials.
     """
     sweep = _Sweep(loaded, options, Silent())
-    first = sweep.planner.round(sweep.proposer.propose())
+    first = sweep.first_round()
     packs = []
     for members in first.packs:
         budget = sweep.planner.budget_of(first.runs[members[0]])
@@ -119,45 +128,59 @@ class _Sweep:
     """The rounds of one sweep: propose, plan, run, until there is nothing left to try."""
 
     def __init__(self, loaded: Loaded, options: Options, observer: Observer) -> None:
+        self._loaded, self._options, self._observer = loaded, options, observer
+        self._device = resolve_device(options.device)
+        self.planner = Planner(loaded, self._device, allow_large=options.allow_large)
         try:
             check_selection(loaded.config)
+            self.proposer = Proposer(loaded.config)
         except ConfigError as error:
             raise loaded.source.locate(error) from error
-        if loaded.config.sweep is not None:
-            validate_cells(loaded, corner_cells(loaded.config.sweep.space))
-        self._options, self._observer = options, observer
-        self._device = resolve_device(options.device)
-        self.proposer = Proposer(loaded.config)
-        self.planner = Planner(loaded, self._device, allow_large=options.allow_large)
         self._metric, direction = metric_of(loaded.config)
         self._direction: Direction = "min" if direction == "minimize" else "max"
+
+    def first_round(self) -> Round:
+        """The first cells, planned. Raises ConfigError for all that is wrong with any cell."""
+        try:
+            cells = self.proposer.propose()
+        except ConfigError as error:
+            raise self._loaded.source.locate(error) from error
+        if self._loaded.config.sweep is not None:
+            validate_cells(self._loaded, corner_cells(self._loaded.config.sweep.space))
+        return self._planned(cells)
+
+    def _planned(self, cells: Sequence[Cell]) -> Round:
+        planned = self.planner.round(cells)
+        device = self._options.device
+        return replace(planned, device=self._device.type if device == "auto" else device)
 
     def run(self, files: SweepDir) -> dict[str, Any]:
         """Everything that is left of the sweep; returns its document."""
         started = time.monotonic()
         rounds = files.read_rounds()
+        going, position = True, 0
+        carry_on = f"regrun resume {shlex.quote(str(files.path))}"
         with catching_signals() as interrupt:
-            position = 0
-            while True:
+            while going:
                 if position == len(rounds):
                     self.proposer.take(sweep_cells(files), self._metric)
                     cells = self.proposer.propose()
                     if not cells:
                         break
-                    rounds.append(self.planner.round(cells))
+                    rounds.append(self._planned(cells))
                     files.write_rounds(rounds)
                 going = self._run_round(files, rounds, position, interrupt)
-                if interrupt.signal_number is not None:
-                    raise Interrupted(
-                        f"saved; carry on with: regrun resume {files.path}",
-                        interrupt.signal_number,
-                    )
-                if not going:
-                    break
                 position += 1
+                if interrupt.signal_number is not None:
+                    message = f"saved; carry on with: {carry_on}"
+                    raise Interrupted(message, interrupt.signal_number)
         seconds = {"total": time.monotonic() - started}
         document = sweep_document(files, self._metric, self._direction, seconds)
-        write_atomic(files.summary, dumps(document, indent=2) + "\n")
+        if going:
+            shutil.rmtree(files.packs, ignore_errors=True)
+            write_atomic(files.summary, dumps(document, indent=2) + "\n")
+        else:
+            self._observer.on_message(f"stopped; carry on with the rest: {carry_on}")
         return document
 
     def _run_round(
@@ -167,10 +190,8 @@ class _Sweep:
         before = sum(len(each.packs) for each in rounds[:position])
         this = rounds[position]
         jobs = [
-            Job(files.path, before + number, tuple(this.runs[i] for i in members), device)
-            for number, (members, device) in enumerate(
-                zip(this.packs, cycle(self._devices()), strict=False)
-            )
+            Job(files.path, number, tuple(this.runs[i] for i in members))
+            for number, members in enumerate(this.packs, start=before)
         ]
         jobs = [job for job in jobs if job.unfinished()]
         if not jobs:
@@ -192,7 +213,8 @@ class _Sweep:
         )
         return run_jobs(
             jobs,
-            workers=workers,
+            devices=list(islice(cycle(self._devices()), max(workers, 1))),
+            in_process=workers == 0,
             should_stop=lambda: interrupt.signal_number is not None,
             observer=self._observer,
             total_steps=steps,
@@ -200,13 +222,16 @@ class _Sweep:
         )
 
     def _devices(self) -> list[str]:
-        """One device a worker: all GPUs when the user left the choice to us."""
-        if self._options.device == "auto" and self._device.type == "cuda":
+        """All GPUs, unless the user named one."""
+        if self._device.type == "cuda" and ":" not in self._options.device:
             return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
         return [str(self._device)]
 
     def _workers(self, jobs: int, seconds: float) -> int:
+        """Worker processes; 0 trains in this one."""
+        if jobs == 1:
+            return 0
         if self._options.workers is not None:
-            return self._options.workers if jobs > 1 else 0
-        places = (os.cpu_count() or 1) if self._device.type == "cpu" else len(self._devices())
-        return min(jobs, places) if jobs > 1 and places > 1 and seconds > WORTH_WORKERS else 0
+            return min(self._options.workers, jobs)
+        places = cores() if self._device.type == "cpu" else len(self._devices())
+        return min(jobs, places) if places > 1 and seconds > WORTH_WORKERS else 0
