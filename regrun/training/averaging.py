@@ -72,7 +72,7 @@ class Averages:
         rows = range(len(self._sections))
         counts = [(self._counted(row, epoch - 1), self._counted(row, epoch)) for row in rows]
         gains = [1 / now if now > before else 0.0 for before, now in counts]
-        return torch.tensor(gains, device=self._decay.device) if any(gains) else None
+        return self._decay.new_tensor(gains) if any(gains) else None
 
     @contextmanager
     def standing_in(self, label: str, stack: Stack) -> Iterator[None]:

@@ -33,7 +33,8 @@ class Clipping:
         def limits(given: Sequence[float | None]) -> Tensor | None:
             if not any(given):
                 return None
-            return torch.tensor([inf if x is None else x for x in given], device=device).double()
+            each = [inf if limit is None else limit for limit in given]
+            return torch.tensor(each, dtype=torch.float64, device=device)
 
         self._value = limits([section.clip_value for section in sections])
         self._norm = limits([section.clip_norm for section in sections])
