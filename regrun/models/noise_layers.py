@@ -1,7 +1,7 @@
 """Noise layers that torch lacks, as ordinary modules, and the formulas they share with a stack.
 
 A formula takes x, draws that broadcast against it, and the layer's level (a rate or a standard
-deviation) as a tensor that does too.
+deviation) as a tensor that does too, in whose precision the noise is worked out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def dropout(x: Tensor, uniform: Tensor, rate: Tensor) -> Tensor:
 
 def gaussian_dropout(x: Tensor, normal: Tensor, rate: Tensor) -> Tensor:
     """X times N(1, p/(1−p)), p < 1: mean and variance of dropout (Srivastava et al. 2014, §10)."""
-    return x * (1 + (rate / (1 - rate)).sqrt() * normal).to(x.dtype)
+    std = (rate / (1 - rate)).sqrt()
+    return x * (1 + std * normal.to(std.dtype)).to(x.dtype)
 
 
 def alpha_dropout(x: Tensor, uniform: Tensor, rate: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ def alpha_dropout(x: Tensor, uniform: Tensor, rate: Tensor) -> Tensor:
 
 def add_noise(x: Tensor, normal: Tensor, std: Tensor) -> Tensor:
     """X + N(0, std²)."""
-    return x + (std * normal).to(x.dtype)
+    return x + (std * normal.to(std.dtype)).to(x.dtype)
 
 
 class GaussianDropout(nn.Module):

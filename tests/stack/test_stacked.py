@@ -24,6 +24,16 @@ CASES = {
     "linear": (section(Linear, name="linear"), VECTOR),
     "mlp": (section(MLP, name="mlp", hidden=[7, 5], activation="tanh"), VECTOR),
     "mlp on images": (section(MLP, name="mlp", hidden=[9]), IMAGE),
+    "mlp with layer norm": (section(MLP, name="mlp", hidden=[7, 5], norm="layer"), VECTOR),
+    "mlp with batch norm": (section(MLP, name="mlp", hidden=[7, 5], norm="batch"), IMAGE),
+    "residual mlp": (
+        section(MLP, name="mlp", hidden=[6, 6, 6], residual=True, norm="layer", activation="selu"),
+        VECTOR,
+    ),
+    "cnn with layer norm": (
+        section(CNN, name="cnn", channels=[4, 3], norm="layer", hidden=[]),
+        IMAGE,
+    ),
     "cnn": (section(CNN, name="cnn", channels=[4, 6], hidden=[8]), IMAGE),
     "cnn with batch norm": (
         section(CNN, name="cnn", channels=[4], norm="batch", pool="avg", hidden=[]),
