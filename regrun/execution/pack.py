@@ -146,7 +146,7 @@ class PackRun:
             seconds,
             self._shape,
         )
-        writer.finish(summary, end.weights)
+        writer.finish(summary, end.weights, end.averages)
         self.summaries[end.member] = summary
         self._observer.on_end(summary)
 
@@ -194,4 +194,5 @@ def _fingerprint(configs: Sequence[Config]) -> str:
 def _mean(rows: Sequence[Row]) -> Row:
     if len(rows) == 1:
         return rows[0]
-    return {tag: sum(row[tag] for row in rows) / len(rows) for tag in rows[0]}
+    shared = [tag for tag in rows[0] if all(tag in row for row in rows)]
+    return {tag: sum(row[tag] for row in rows) / len(rows) for tag in shared}

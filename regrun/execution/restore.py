@@ -13,23 +13,27 @@ from regrun.store.reading import load_stored_run
 from regrun.store.weights import load_weights
 
 
-def restore_model(directory: Path) -> nn.Module:
+def restore_model(directory: Path, average: str | None = None) -> nn.Module:
     """The module with the stored weights, in evaluation mode, on the CPU.
 
-    Raises UsageError when the run is unfinished or diverged, CorruptInputError.
+    average: `ema` or `swa` for those weights. Raises UsageError when the run is unfinished, diverged
+    or without that average, CorruptInputError.
     """
     stored = load_stored_run(directory)
+    path = stored.files.average(average) if average else stored.files.weights
     if stored.summary is None or not stored.files.weights.is_file():
         raise UsageError(f"{directory}: no trained weights here (status: {stored.status})")
+    if average and not path.is_file():
+        raise UsageError(f"{directory}: no {path.name} here; set training.{average} to have it")
     config = load_config(stored.files.config).config
     shape = stored.summary["model"]
     module = build_model(config.model, tuple(shape["input_shape"]), shape["num_outputs"], seed=0)
-    weights, _ = load_weights(stored.files.weights)
+    weights, _ = load_weights(path)
     module.to(next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point()))
     state = module.state_dict()  # with the versions of its layers, which some insist on
     if {name: t.shape for name, t in state.items()} != {n: t.shape for n, t in weights.items()}:
         raise CorruptInputError(
-            f"{stored.files.weights}: holds other tensors than the network of {stored.files.config}"
+            f"{path}: holds other tensors than the network of {stored.files.config}"
         )
     state.update(weights)
     module.load_state_dict(state)

@@ -15,7 +15,8 @@ from regrun.config.schema import Config
 from regrun.models.roles import Role
 from regrun.training.events import MemberEnd, Row
 
-SPLITS = ("train/", "val/", "test/")
+MEASURED = ("train/", "val/", "test/", "ema/", "swa/")
+"""What tags of losses and accuracies start with: those of the weights, then those of averages."""
 
 
 def selection_metric(config: Config, row: Mapping[str, float]) -> str:
@@ -50,6 +51,9 @@ def summarize(
     row: its last evaluation, None when there was none. shape: `input_shape` and `num_outputs`,
     with which the network can be built again.
     """
+    if end.best_row is not None:
+        # Of the weights that were kept: min_delta may have passed over a slightly better epoch.
+        best = best_of(config, None, end.best_row)
     row = end.best_row or row or {}
     summary: dict[str, Any] = {
         "run_dir": str(directory),
@@ -59,7 +63,9 @@ def summarize(
         "device": str(device),
         "seed": config.seed,
         "metrics": {
-            tag: value for tag, value in row.items() if tag.startswith(SPLITS) or tag == "objective"
+            tag: value
+            for tag, value in row.items()
+            if tag.startswith(MEASURED) or tag == "objective"
         },
         "best": best,
         "weights": {

@@ -3,6 +3,7 @@
     <runs-dir>/<name>/<run-id>/              a run
     <runs-dir>/<name>/<sweep-id>/<run-id>/   a run of a sweep
         config.yaml  metrics.jsonl  summary.json  weights.safetensors  log.txt
+        weights_ema.safetensors  weights_swa.safetensors
         checkpoints/  train/  test/  val/
 
 A run directory without ``summary.json`` is unfinished: running, or interrupted.
@@ -54,6 +55,10 @@ class RunDir:
     def weights(self) -> Path:
         """The trained weights."""
         return self.path / "weights.safetensors"
+
+    def average(self, label: str) -> Path:
+        """Their average of this kind, `ema` or `swa`, at the same moment of training."""
+        return self.path / f"weights_{label}.safetensors"
 
     @property
     def checkpoints(self) -> Path:

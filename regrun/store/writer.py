@@ -65,11 +65,14 @@ class RunWriter:
         self._events.flush()
 
     def finish(
-        self, summary: Mapping[str, Any], weights: Mapping[str, Tensor] | None = None
+        self,
+        summary: Mapping[str, Any],
+        weights: Mapping[str, Tensor] | None = None,
+        averages: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> None:
         """Write all that is left; the summary last, for its presence means that the run has ended.
 
-        ``summary["status"]`` is ``completed``, or how else the run ended. Raises `StorageError`.
+        ``averages``: label → weights. ``summary["status"]`` is ``completed``, or how else the run ended. Raises `StorageError`.
         """
         self._events.end("success" if summary["status"] == "completed" else "failure")
         self.flush()
@@ -77,4 +80,6 @@ class RunWriter:
             from regrun.store.weights import save_weights
 
             save_weights(self.run.weights, weights)
+            for label, tensors in (averages or {}).items():
+                save_weights(self.run.average(label), tensors)
         write_atomic(self.run.summary, strict_json.dumps(summary, indent=2) + "\n", durable=False)
