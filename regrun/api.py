@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from regrun.config.load import config_from_mapping
+from regrun.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,86 @@ def train(
     return load_run(summary["run_dir"])
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """A stored sweep. summary: what `regrun sweep --json` prints."""
+
+    directory: Path
+    summary: dict[str, Any]
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """A row per cell: its parameters, `seeds`, and the metrics.
+
+        Of every metric ``M`` the columns ``M``, ``M/low`` and ``M/high``: mean and 95% interval
+        over seeds; no interval with one seed.
+        """
+        import pandas as pd
+
+        rows = []
+        for cell in self.summary["cells"]:
+            row = {**cell["params"], "seeds": cell["seeds"]}
+            for name, metric in cell["metrics"].items():
+                row |= {name: metric["mean"], f"{name}/low": metric["low"]}
+                row[f"{name}/high"] = metric["high"]
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """A row per run: its parameters, `seed`, `status`, `epochs`, `run_dir`, and its metrics.
+
+        Read from the sweep's directory. Raises CorruptInputError, StorageError.
+        """
+        import pandas as pd
+
+        from regrun.analysis.cells import metric_values
+        from regrun.analysis.sweeps import sweep_cells
+        from regrun.store.sweep_dir import SweepDir
+
+        rows = [
+            {
+                **run.config,
+                "status": run.status,
+                "epochs": (run.summary or {}).get("epochs"),
+                "run_dir": str(run.path),
+                **metric_values(run.summary),
+            }
+            for cell in sweep_cells(SweepDir(self.directory))
+            for run in cell.runs
+        ]
+        return pd.DataFrame(rows)
+
+
+def sweep(
+    config: str | Path | Mapping[str, Any],
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    seeds: int | None = None,
+    runs_dir: str | Path = "runs",
+    device: str = "auto",
+    workers: int | None = 0,
+) -> Sweep:
+    """Train many runs as few stacks, as `regrun sweep` does; runs that diverge or fail are counted.
+
+    config: a file, or the same content as a mapping. axes: dotted key → values, beside the config's
+    own `sweep.grid`. seeds: of every cell; default: the config's. workers: processes beside this
+    one; None: as many as pay off. They import the program's main module again, so it must keep what
+    it does below ``if __name__ == "__main__":``. Raises the errors of `regrun.errors`.
+    """
+    from regrun.sweeps.run import Options, run_sweep
+
+    values: dict[str, Any] = {f"sweep.grid.{key}": list(each) for key, each in (axes or {}).items()}
+    if seeds is not None:
+        values["sweep.seeds"] = seeds
+    loaded = config_from_mapping(config, values)
+    if loaded.config.sweep is None:
+        raise UsageError("nothing to sweep: give axes, seeds, or a config with a sweep section")
+    options = Options(device=device, workers=workers)
+    summary = run_sweep(loaded, runs_dir=Path(runs_dir), options=options)
+    return Sweep(Path(summary["sweep_dir"]), summary)
+
+
 def load_run(directory: str | Path) -> Run:
     """A run from its directory. Raises UsageError when there is none, CorruptInputError."""
     from regrun.store.reading import load_stored_run
@@ -57,12 +138,12 @@ def load_run(directory: str | Path) -> Run:
     return Run(Path(directory), stored.config, stored.summary or {})
 
 
-def load_model(directory: str | Path) -> nn.Module:
+def load_model(directory: str | Path, average: Literal["ema", "swa"] | None = None) -> nn.Module:
     """The trained network of a run as an ordinary module, in evaluation mode, on the CPU.
 
-    Inputs are as the network saw them in training: standardised, images as floats.
-    Raises UsageError when the run stored no weights.
+    Inputs are as the network saw them in training: standardised, images as floats. average: with
+    these averages of the weights instead. Raises UsageError when the run stored no such weights.
     """
     from regrun.execution.restore import restore_model
 
-    return restore_model(Path(directory))
+    return restore_model(Path(directory), average)

@@ -10,7 +10,7 @@ from typing import Any
 
 from regrun.analysis.cells import Cell, not_distinguishable_from_best
 from regrun.analysis.statistics import Direction
-from regrun.store.reading import load_summary
+from regrun.store.reading import load_summary, read_config
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 
 
@@ -75,8 +75,26 @@ def sweep_document(
     }
 
 
+def direction_of(metric: str) -> Direction:
+    """Accuracies are maximised, all else is minimised."""
+    return "max" if metric.endswith("/accuracy") else "min"
+
+
+def default_metric(cells: Sequence[Cell]) -> str:
+    """What cells are ordered by when nobody says: the validation loss where all have one."""
+    ended = [cell for cell in cells if cell.metrics]
+    by_validation = ended and all(cell.values("val/loss") for cell in ended)
+    return "val/loss" if by_validation else "test/loss"
+
+
+def chosen_metric(files: SweepDir, cells: Sequence[Cell]) -> str:
+    """What a stored sweep's best cell is chosen by. Raises CorruptInputError, StorageError."""
+    section = read_config(files.config).get("sweep") or {}
+    return section.get("metric") or default_metric(cells)
+
+
 def best_cells(cells: Sequence[Cell], metric: str, direction: Direction) -> list[Cell]:
-    """The best cell, then those that cannot be told from it (paired on seeds, Holm), by their means."""
+    """The best cell, then those that cannot be told from it (paired on seeds, Holm), best first."""
     whole = [cell for cell in cells if not cell.count("pruned")]
     alike = not_distinguishable_from_best(whole, metric, direction)
     return sorted(alike, key=lambda cell: _mean(cell, metric), reverse=direction == "max")

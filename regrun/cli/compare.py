@@ -33,30 +33,32 @@ def compare(
 ) -> None:
     """Compare finished runs; those that differ only in the seed become mean ± 95% interval."""
     from regrun.analysis.cells import group_by_setting
-    from regrun.analysis.sweeps import sweep_cells
+    from regrun.analysis.sweeps import chosen_metric, default_metric, sweep_cells
     from regrun.cli.comparison import comparison_table, conclusions, csv_rows
     from regrun.cli.console import print_json, say
+    from regrun.cli.sweep_report import answers
     from regrun.errors import UsageError
     from regrun.store.sweep_dir import SweepDir
 
     if as_json and as_csv:
         raise UsageError("--json and --csv: give one of them")
     sweep = SweepDir(directories[0])
-    if len(directories) == 1 and sweep.config.is_file():
-        cells = sweep_cells(sweep)
-    else:
-        cells = group_by_setting(_finished(directories))
+    is_sweep = len(directories) == 1 and sweep.config.is_file()
+    cells = sweep_cells(sweep) if is_sweep else group_by_setting(_finished(directories))
     if as_json:
         print_json(
             [cell.document() for cell in cells]
-            if any(cell.seeds > 1 for cell in cells)
+            if is_sweep or any(cell.seeds > 1 for cell in cells)
             else [run.summary for cell in cells for run in cell.runs]
         )
     elif as_csv:
         csv.writer(sys.stdout, lineterminator="\n").writerows(csv_rows(cells))
+    elif is_sweep:
+        for part in answers(cells, chosen_metric(sweep, cells)):
+            say(part)
     else:
         say(comparison_table(cells))
-        for line in conclusions(cells):
+        for line in conclusions(cells, default_metric(cells)):
             say(line)
 
 

@@ -68,18 +68,11 @@ def csv_rows(cells: Sequence[Cell]) -> Iterator[list[Any]]:
             yield [str(cell.runs[0].path), *given, _status(cell), *values]
 
 
-def conclusions(
-    cells: Sequence[Cell], metric: str | None = None, direction: Direction = "min"
-) -> list[str]:
-    """What may be said about which cell is best, and no more.
-
-    metric: default: the validation loss where all have one, else the test loss.
-    """
-    if metric is None:
-        by_validation = all(cell.values("val/loss") for cell in cells)
-        metric = "val/loss" if by_validation else "test/loss"
+def conclusions(cells: Sequence[Cell], metric: str, direction: Direction = "min") -> list[str]:
+    """What may be said about which cell is best, and no more."""
     best = best_cells(cells, metric, direction)
-    if len(cells) < 2 or not best:
+    compared = [cell for cell in cells if cell.values(metric) and not cell.count("pruned")]
+    if len(compared) < 2:
         return []
     flatters = " (chosen by the test set, which flatters it)" if metric[:4] == "test" else ""
     word = "lowest" if direction == "min" else "highest"
@@ -88,7 +81,10 @@ def conclusions(
     if seeds < 2:
         sentences.append("one seed cannot tell a difference from chance")
     elif len(best) == 1:
-        sentences.append("different from every other row (paired t-tests over seeds, Holm, 5%)")
+        rows = (
+            "every other row" if len(compared) == len(cells) else f"every other row with a {metric}"
+        )
+        sentences.append(f"different from {rows} (paired t-tests over seeds, Holm, 5%)")
     else:
         others = [_name(cell) for cell in best[1 : 1 + _MOST_NAMED]]
         more = len(best) - 1 - len(others)

@@ -19,8 +19,8 @@ Curves = Mapping[str, tuple[list[float], list[float]]]
 
 _LARGEST_LOSS = 1e300
 """Beyond it the arithmetic of the axis overflows."""
-_COLOURS = {"train/loss": "blue", "test/loss": "orange", "val/loss": "green"}
-_PLAIN = {"train/loss": ".", "test/loss": "o", "val/loss": "x"}
+_COLOURS = {"train": "blue", "test": "orange", "val": "green"}
+_PLAIN = {"train": ".", "test": "o", "val": "x"}
 
 
 def loss_plot(rows: Sequence[Mapping[str, Any]], width: int, *, colour: bool) -> str | None:
@@ -53,7 +53,7 @@ def axis_plot(curves: Curves, axis: str, width: int, *, colour: bool) -> str | N
 
 
 def _positions(values: Sequence[float]) -> dict[float, float]:
-    """Where each value stands on the axis: its logarithm when they grow by factors, 0 before all."""
+    """Where each value stands: its logarithm when they grow by factors, 0 before them all."""
     positive = [value for value in values if value > 0]
     by_factors = len(positive) >= len(values) - 1 and positive[-1] / positive[0] >= LOG_RATIO / 10
     if not by_factors or len(positive) < 2:
@@ -80,16 +80,17 @@ def _draw(
     plotext.theme("clear")
     for name, (xs, values) in curves.items():
         shown = [math.log10(value) for value in values] if log else values
-        marker = "braille" if colour else _PLAIN[name]
-        plotext.plot(xs, shown, marker=marker, color=_COLOURS[name])
+        split = name.partition("/")[0]
+        marker = "braille" if colour else _PLAIN[split]
+        plotext.plot(xs, shown, marker=marker, color=_COLOURS[split])
     plotext.yticks(*(_log_ticks(curves) if log else _linear_ticks(curves)))
     plotext.xticks(*x_ticks)
     plotext.xlabel(x_label)
     # The library's own legend lies on the canvas, over the curves.
     legend = "   ".join(
-        plotext.colorize("━━" if colour else _PLAIN[name] * 2, _COLOURS[name])
-        + f" {name.replace('/', ' ')}"
-        for name in curves
+        plotext.colorize("━━" if colour else _PLAIN[split] * 2, _COLOURS[split])
+        + f" {split} {quantity}"
+        for split, _, quantity in (name.partition("/") for name in curves)
     )
     text = f"{legend}\n{plotext.build()}"
     plotext.clear_figure()
@@ -100,7 +101,7 @@ def _draw(
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> Curves:
     curves = {}
-    for name in _COLOURS:
+    for name in (f"{split}/loss" for split in _COLOURS):
         points = [
             (float(row["epoch"]), float(row[name]))
             for row in rows

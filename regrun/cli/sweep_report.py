@@ -8,58 +8,73 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.sweeps import sweep_cells
+from regrun.analysis.statistics import Direction
+from regrun.analysis.sweeps import default_metric, direction_of, sweep_cells
 from regrun.store.sweep_dir import SweepDir
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 MOST_ROWS = 40
-"""Rows of the table on a terminal; `compare` shows the others."""
+"""Rows of the table after a sweep; `compare` shows the others."""
 
 SPLITS = ("train", "val", "test")
 
 
 def sweep_report(document: Mapping[str, Any]) -> list[RenderableType]:
-    """Everything to print, in order."""
+    """Everything to print after a sweep, in order."""
     from rich.text import Text
-
-    from regrun.cli.comparison import comparison_table, conclusions
 
     directory = Path(document["sweep_dir"])
     cells = sweep_cells(SweepDir(directory))
-    best = document["best"]
-    metric = best["metric"] if best else "test/loss"
-    falling = metric.endswith("accuracy")
-    ordered = cells
-    if len(cells) > MOST_ROWS:
-        found = [cell for cell in cells if cell.interval(metric) is not None]
-        ordered = sorted(found, key=lambda cell: _mean(cell, metric), reverse=falling)[:MOST_ROWS]
-    parts: list[RenderableType] = [comparison_table(ordered)]
-    if len(ordered) < len(cells):
-        parts.append(Text(f"the best {len(ordered)} of {len(cells):,} cells by {metric}"))
-    plot = _plot(cells, metric)
-    if plot is not None:
-        parts.append(Text.from_ansi(plot))
-    if best:
-        parts += [Text(line) for line in conclusions(cells, metric, "max" if falling else "min")]
+    metric = document["best"]["metric"] if document["best"] else default_metric(cells)
     counts = [
         f"{document[name]:,} {name}"
         for name in ("completed", "pruned", "diverged", "failed", "unfinished")
         if document[name]
     ]
-    seconds = document["seconds"]["total"]
-    parts.append(Text(f"runs       {', '.join(counts)} in {seconds:.1f} s"))
-    parts.append(Text(f"sweep      {directory}"))
-    parts.append(Text(f"next       regrun compare {shlex.quote(str(directory))}"))
-    parts.append(Text(f"           regrun view {shlex.quote(str(directory))}"))
-    return parts
+    quoted = shlex.quote(str(directory))
+    lines = [
+        f"runs       {', '.join(counts)} in {document['seconds']['total']:.1f} s",
+        f"sweep      {directory}",
+        f"next       regrun {'resume' if document['unfinished'] else 'compare'} {quoted}",
+        f"           regrun view {quoted}",
+    ]
+    return [*answers(cells, metric, MOST_ROWS), *(Text(line) for line in lines)]
 
 
-def _mean(cell: Cell, metric: str) -> float:
-    interval = cell.interval(metric)
-    assert interval is not None
-    return interval.mean
+def answers(
+    cells: Sequence[Cell], metric: str, most_rows: int | None = None
+) -> list[RenderableType]:
+    """Table, plot over the axis and conclusions; of more than most_rows cells, the best so many."""
+    from rich.text import Text
+
+    from regrun.cli.comparison import comparison_table, conclusions
+
+    direction = direction_of(metric)
+    shown = cells
+    if most_rows is not None and len(cells) > most_rows:
+        shown = _best(cells, metric, direction)[:most_rows]
+    parts: list[RenderableType] = [comparison_table(shown)]
+    if len(shown) < len(cells):
+        parts.append(Text(f"the best {len(shown)} of {len(cells):,} cells by {metric}"))
+    plot = _plot(cells, metric)
+    if plot is not None:
+        parts.append(Text.from_ansi(plot, no_wrap=True))
+    return parts + [Text(line) for line in conclusions(cells, metric, direction)]
+
+
+def _best(cells: Sequence[Cell], metric: str, direction: Direction) -> list[Cell]:
+    """Best first; those without the metric last."""
+    sign = 1 if direction == "min" else -1
+    means = [cell.interval(metric) for cell in cells]
+    order = sorted(
+        range(len(cells)),
+        key=lambda index: (
+            (False, sign * mean.mean) if (mean := means[index]) is not None else (True, 0.0)
+        ),
+    )
+    return [cells[index] for index in order]
 
 
 def _plot(cells: Sequence[Cell], metric: str) -> str | None:
@@ -68,18 +83,21 @@ def _plot(cells: Sequence[Cell], metric: str) -> str | None:
     from regrun.cli.plot import axis_plot
 
     axes = list(dict.fromkeys(key for cell in cells for key in cell.params))
-    values = {cell.params.get(axes[0]) for cell in cells} if len(axes) == 1 else set()
+    if len(axes) != 1:
+        return None
+    (axis,) = axes
+    values = [cell.params.get(axis) for cell in cells]
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         return None
-    rising = sorted(cells, key=lambda cell: float(cell.params[axes[0]])) if values else []
+    rising = sorted(cells, key=lambda cell: float(cell.params[axis]))
     curves = {}
     for split in SPLITS:
         name = f"{split}/{metric.split('/')[1]}"
         points = [
-            (float(cell.params[axes[0]]), interval.mean)
+            (float(cell.params[axis]), interval.mean)
             for cell in rising
             if (interval := cell.interval(name)) is not None
         ]
         if points:
             curves[name] = ([x for x, _ in points], [y for _, y in points])
-    return axis_plot(curves, axes[0], plot_width(), colour=wants_colour()) if curves else None
+    return axis_plot(curves, axis, plot_width(), colour=wants_colour()) if curves else None

@@ -87,7 +87,7 @@ def resume_sweep(
         done = load_summary(directory)
         if done is not None:
             watcher.on_message(f"{directory} had finished before; nothing to do")
-            return done
+            return {**done, "sweep_dir": str(directory)}
         remove_stale_temporaries(directory)
         rounds = files.read_rounds()
         if options.device == "auto" and rounds:
