@@ -1,0 +1,66 @@
+"""Which parameter is a weight, a bias or a norm; and the layers as a table."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from regrun.errors import ConfigError
+from regrun.models.layers_table import LayerRow, activations, layer_table, widest
+from regrun.models.roles import roles_of
+
+
+def test_roles_are_told_by_layer_and_name() -> None:
+    module = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.LayerNorm([2, 2]), nn.GroupNorm(1, 2),
+        nn.Linear(2, 2, bias=False),
+    )  # fmt: skip
+    assert roles_of(module) == {
+        "0.weight": "weight", "0.bias": "bias",
+        "1.weight": "norm", "1.bias": "norm",
+        "2.weight": "norm", "2.bias": "norm",
+        "3.weight": "norm", "3.bias": "norm",
+        "4.weight": "weight",
+    }  # fmt: skip
+
+
+def test_odd_names_end_as_bias_or_count_as_weights() -> None:
+    module = nn.MultiheadAttention(4, 2)
+    module.register_parameter("layer_scale", nn.Parameter(torch.ones(4)))
+    roles = roles_of(module)
+    assert list(roles) == [name for name, _ in module.named_parameters()]
+    assert roles["in_proj_weight"] == roles["layer_scale"] == roles["out_proj.weight"] == "weight"
+    assert roles["in_proj_bias"] == roles["out_proj.bias"] == "bias"
+
+
+SMALL = nn.Sequential(
+    nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3)
+)
+
+
+def test_the_table_has_a_row_per_layer_in_the_order_they_run() -> None:
+    assert layer_table(SMALL, (1, 8, 8)) == [
+        LayerRow("0", "Conv2d", (4, 8, 8), 40),
+        LayerRow("1", "ReLU", (4, 8, 8), 0),
+        LayerRow("2", "MaxPool2d", (4, 4, 4), 0),
+        LayerRow("3", "Flatten", (64,), 0),
+        LayerRow("4", "Linear", (3,), 195),
+    ]
+    assert activations(layer_table(SMALL, (1, 8, 8))) == 2 * 4 * 64 + 2 * 64 + 3
+    assert widest(layer_table(SMALL, (1, 8, 8)), (1, 8, 8)) == 4 * 64
+
+
+def test_the_table_leaves_the_module_as_it_was() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5)).train()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    layer_table(module, (2,))
+    assert module.training
+    assert not any(layer._forward_hooks for layer in module.modules())
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_an_input_that_does_not_get_through_says_how_far_it_came() -> None:
+    with pytest.raises(ConfigError, match=r"model\.name: inputs of shape \[1, 2, 2\] .* after 3"):
+        layer_table(SMALL, (1, 2, 2))
