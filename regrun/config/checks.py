@@ -20,6 +20,7 @@ from regrun.config.outline import (
     kinds_with,
     root,
 )
+from regrun.config.pairs import undefined_pairs
 from regrun.config.report import SHOWN
 from regrun.config.schema import Config
 from regrun.config.suggest import nearest
@@ -34,7 +35,13 @@ REGRESSION = ("synthetic_linear", "diabetes", "california_housing")
 
 def contradictions(config: Config) -> list[Problem]:
     """Everything that two sections of a valid config contradict each other in."""
-    return [*_loss(config), *_early_stopping(config), *_averaging(config), *_sweep(config)]
+    return [
+        *_loss(config),
+        *_early_stopping(config),
+        *_averaging(config),
+        *undefined_pairs(config),
+        *_sweep(config),
+    ]
 
 
 def _is_regression(config: Config) -> bool:

@@ -27,8 +27,10 @@ class OptimizerSection(Section):
 
     own_decay: ClassVar[Decay] = "coupled"
     """What `decay: auto` means: this optimizer's own meaning in torch."""
+    proximal: ClassVar[bool] = False
+    """Whether `penalty.method: proximal` is defined: its steps are not scaled entry by entry."""
 
-    lr: Positive
+    lr: Annotated[Positive | None, PER_MEMBER]
     """Learning rate, before the schedule."""
     weight_decay: NonNegative = 0.0
     """λ. The default is 0 for every optimizer (torch's AdamW has 0.01)."""
@@ -47,9 +49,17 @@ class OptimizerSection(Section):
         return self.own_decay if self.decay == "auto" else self.decay
 
 
-class SGD(OptimizerSection):
+class GivenRate(OptimizerSection):
+    """Keys of the optimizers that cannot work out a learning rate."""
+
+    lr: Positive
+    """Learning rate, before the schedule."""
+
+
+class SGD(GivenRate):
     """Stochastic gradient descent, with momentum or Nesterov's."""
 
+    proximal: ClassVar[bool] = True
     name: Literal["sgd"]
     momentum: Fraction = 0.0
     dampening: Rate = 0.0
@@ -69,7 +79,7 @@ class SGD(OptimizerSection):
 Betas = Annotated[tuple[Fraction, Fraction], Strict(False), PER_MEMBER]
 
 
-class Adam(OptimizerSection):
+class Adam(GivenRate):
     """Adam (Kingma & Ba 2015); its weight decay enters the gradient before the moments."""
 
     name: Literal["adam"]
@@ -78,7 +88,7 @@ class Adam(OptimizerSection):
     amsgrad: bool = False
 
 
-class AdamW(OptimizerSection):
+class AdamW(GivenRate):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
     own_decay: ClassVar[Decay] = "decoupled"
@@ -88,7 +98,7 @@ class AdamW(OptimizerSection):
     amsgrad: bool = False
 
 
-class RMSprop(OptimizerSection):
+class RMSprop(GivenRate):
     """RMSprop (Tieleman & Hinton 2012), as torch has it."""
 
     name: Literal["rmsprop"]
@@ -98,7 +108,7 @@ class RMSprop(OptimizerSection):
     centered: bool = False
 
 
-class Adagrad(OptimizerSection):
+class Adagrad(GivenRate):
     """Adagrad (Duchi, Hazan & Singer 2011)."""
 
     name: Literal["adagrad"]
@@ -107,7 +117,18 @@ class Adagrad(OptimizerSection):
     initial_accumulator_value: NonNegative = 0.0
 
 
-Optimizer = Annotated[SGD | Adam | AdamW | RMSprop | Adagrad, Field(discriminator="name")]
+class Fista(OptimizerSection):
+    """Accelerated proximal gradient descent over full batches (Beck & Teboulle 2009)."""
+
+    proximal: ClassVar[bool] = True
+    name: Literal["fista"]
+    lr: Annotated[Positive | None, PER_MEMBER] = None
+    """Default, for linear models: 1/L, L the largest curvature that the objective can have."""
+    restart: bool = True
+    """Drop the momentum whenever it points uphill (O'Donoghue & Candès 2015, gradient scheme)."""
+
+
+Optimizer = Annotated[SGD | Adam | AdamW | RMSprop | Adagrad | Fista, Field(discriminator="name")]
 
 
 class ScheduleSection(Section):

@@ -15,6 +15,7 @@ from regrun.models.build import build_model
 from regrun.models.layers_table import layer_table
 from regrun.models.roles import roles_of
 from regrun.optim.plan import plan_parameters, update_rule
+from regrun.training.curvature import with_learning_rates
 from regrun.training.losses import resolve_loss
 
 
@@ -36,6 +37,7 @@ def _describe(config: Config, device: str, allow_large: bool) -> dict[str, Any]:
     module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
     shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
     explicit = config.model_copy(update={"loss": resolve_loss(config, dataset)})
+    (explicit,) = with_learning_rates([explicit], dataset)
     runs = run_count(config)
     return {
         "config": config.model_dump(mode="json"),

@@ -11,15 +11,16 @@ from regrun.config.optimizers import OptimizerSection
 from regrun.errors import CorruptInputError
 from regrun.optim.rules import SHARED, rule_of
 from regrun.optim.tiles import Layout, Tile, shared_scratch, tile_entries
-from regrun.regularizers.penalties import EntrywiseTerm, add_gradient
+from regrun.regularizers.entrywise import EntrywiseTerm, add_gradient
+from regrun.regularizers.proximal import ProximalTerm
 
 
 class StackedOptimizer:
     """Updates the parameters of K members in place, every member by its own section.
 
     One step, per parameter: g gets the penalties' gradient and coupled decay; decoupled decay
-    shrinks w; the rule does the rest. Members never mix: each number enters only the
-    arithmetic of its own member.
+    shrinks w; the rule does its part; proximal penalties theirs. Members never mix: each number
+    enters only the arithmetic of its own member.
     """
 
     def __init__(
@@ -29,10 +30,12 @@ class StackedOptimizer:
         decayed: Collection[str],
         entrywise: Sequence[EntrywiseTerm] = (),
         tile: int | None = None,
+        proximal: Sequence[ProximalTerm] = (),
     ) -> None:
         """sections: K, alike in all but numbers. parameters: name → (K, ...), contiguous, of one
         dtype and device. decayed: names that weight decay applies to. entrywise: what the
         penalties add to the gradients. tile: entries of one tile; default: fits the cache.
+        proximal: what penalties do after each step.
 
         Raises ValueError when the members or parameters do not fit together.
         """
@@ -40,11 +43,17 @@ class StackedOptimizer:
         self._sections = list(sections)
         self._decayed = frozenset(decayed)
         self._entrywise = {term.parameter: term for term in entrywise}
+        self._proximal = list(proximal)
         self._tile = tile
         self._state: dict[str, Tensor] = {}
         like = next(iter(parameters.values()))
         self._step = torch.zeros(len(sections), dtype=torch.float64, device=like.device)
         self._build(parameters)
+
+    @torch.inference_mode()
+    def look_ahead(self) -> None:
+        """Move the parameters to where the gradient of the coming step is to be taken."""
+        self._rule.look_ahead(self._weights, self._state)
 
     @torch.inference_mode()
     def step(self, gradients: Sequence[Tensor], multiplier: Tensor | float = 1.0) -> None:
@@ -62,6 +71,24 @@ class StackedOptimizer:
                 if tile.shrink is not None:
                     tile.weight.mul_(tile.shrink)
                 rule.update(tile, g)
+        for term in self._proximal:
+            self._proximal_step(term, self.current_lr(multiplier))
+
+    def _proximal_step(self, term: ProximalTerm, rate: Tensor) -> None:
+        """The penalties' own step; a momentum buffer takes it in as it takes in gradients.
+
+        Otherwise momentum would multiply the step along the loss's gradient alone, and the minimum
+        reached would be that of a smaller strength (cf. Ochs et al. 2014, whose inertia is likewise
+        that of the whole step).
+        """
+        weight = self._weights[term.parameter]
+        buffer = self._state.get(f"momentum_buffer/{term.parameter}")
+        before = None if buffer is None else weight.clone()
+        term.step_(weight, rate)
+        if buffer is not None and before is not None:
+            per_rate = (1 / rate).to(weight.dtype)  # not finite where the schedule is at 0
+            used = torch.where(term.active & per_rate.isfinite(), per_rate, 0.0)
+            buffer.addcmul_(before.sub_(weight), used.view(-1, *[1] * (weight.dim() - 1)))
 
     def current_lr(self, multiplier: Tensor | float = 1.0) -> Tensor:
         """η = lr · multiplier of each member: (K,), float64. Adagrad's lr_decay is not in it."""
@@ -100,6 +127,7 @@ class StackedOptimizer:
             name: EntrywiseTerm(name, term.sign[rows.cpu()], term.linear[rows.cpu()])
             for name, term in self._entrywise.items()
         }
+        self._proximal = [term.keep(rows) for term in self._proximal]
         self._state = {name: tensor[rows] for name, tensor in self._state.items()}
         self._step = self._step[rows]
         self._build(parameters)
@@ -123,7 +151,7 @@ class StackedOptimizer:
         sections = self._sections
         self._rule = rule_of(sections[0])(sections, like.device)
         column = self._rule.column
-        self._lr = column([section.lr for section in sections])
+        self._lr = column([_given(section.lr) for section in sections])
         self._decay = column([section.weight_decay for section in sections])
         self._decay_kind = sections[0].resolved_decay
         self._multiplier: float | None = None
@@ -133,7 +161,10 @@ class StackedOptimizer:
         self._numbers = {name: n.to(like.dtype) for name, n in self._rule.numbers.items()}
         for name, changing in self._rule.at_step(self._lr, self._step + 1).items():
             self._numbers[name] = changing.to(like.dtype)
+        self._weights = {name: parameter.detach() for name, parameter in parameters.items()}
         before, self._state = self._state, {}
+        for name in self._rule.counters:
+            self._state[name] = before.get(name, torch.zeros_like(self._step))
         for slot in self._rule.slots:
             for name, parameter in parameters.items():
                 key = f"{slot}/{name}"
@@ -205,3 +236,9 @@ class StackedOptimizer:
         if self._shrink is not None:
             factor = rate if self._decay_kind == "decoupled" else multiplier
             self._shrink.copy_(1 - self._decay * factor)
+
+
+def _given(lr: float | None) -> float:
+    if lr is None:
+        raise ValueError("optimizer.lr has to be worked out first")
+    return lr

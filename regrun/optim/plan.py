@@ -4,19 +4,26 @@ update rule in symbols. Both ask the same functions that the optimizer is built 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from regrun.config.constraints import ConstraintSection, MaxNorm
-from regrun.config.optimizers import Constant, Cosine, ScheduleSection, StepDecay
-from regrun.config.penalties import PenaltySection
+from regrun.config.optimizers import SGD, Constant, Cosine, ScheduleSection, StepDecay
+from regrun.config.penalties import ActivityPenalty, GroupLasso, PenaltySection, WeightPenalty
 from regrun.config.schema import Config
 from regrun.models.groups import ROLES, chooses, decayed_parameters, select
 from regrun.models.roles import Role
 from regrun.optim.noise_plan import noise_before_loss, noise_in_loss
 from regrun.optim.rules import rule_of
+from regrun.optim.step_plan import average_lines, gradient_lines, rate_lines
 from regrun.regularizers.constraints import constraint_type
-from regrun.regularizers.penalties import coefficients, penalty_type
+from regrun.regularizers.entrywise import (
+    ACTIVITY,
+    ENTRYWISE,
+    coefficients,
+    is_proximal,
+    penalty_type,
+)
 
 LOSSES = {
     "mse": "mean((ŷ − y)²)",
@@ -58,6 +65,7 @@ def plan_parameters(
     penalties = [
         (penalty, select(penalty.apply_to, roles, f"penalty.{i}.apply_to"))
         for i, penalty in enumerate(config.penalty)
+        if isinstance(penalty, WeightPenalty)
     ]
     constraints = [
         (constraint, select(constraint.apply_to, roles, f"constraints.{i}.apply_to"))
@@ -96,17 +104,24 @@ def update_rule(config: Config) -> list[str]:
     names = [f"P{i}" if len(config.penalty) > 1 else "P" for i in range(1, len(config.penalty) + 1)]
     lines.append(" + ".join(["J = L", *names]))
     lines += [_penalty_line(n, p) for n, p in zip(names, config.penalty, strict=True)]
-    lines.append("g = ∂J/∂w")
+    later = [n for n, p in zip(names, config.penalty, strict=True) if is_proximal(p)]
+    lines.append(f"g = ∂({' − '.join(['J', *later])})/∂w" if later else "g = ∂J/∂w")
+    lines += gradient_lines(config)
     over = _listed(optimizer.decay_on)
     kind = optimizer.resolved_decay
     if decay and kind == "coupled":
         lines.append(f"g ← g + {decay:g} w   (weight decay, coupled, on {over})")
     lines.append(f"η_t = {optimizer.lr:g} · s_t,  s_t = {_schedule_text(config.schedule)}")
+    lines += rate_lines(config)
     if decay and kind != "coupled":
         factor = "η_t" if kind == "decoupled" else "s_t"
         lines.append(f"w ← w − {factor} · {decay:g} w   (weight decay, {kind}, on {over})")
     lines += rule_of(optimizer).symbols(optimizer)
+    lines += _proximal_lines(config.penalty, names)
+    if later and isinstance(optimizer, SGD) and optimizer.momentum:
+        lines.append("b ← b + (v − w) / η_t,  v: w before the proximal step")
     lines += [_constraint_line(constraint) for constraint in config.constraints]
+    lines += average_lines(config)
     return lines
 
 
@@ -134,8 +149,12 @@ def _listed(selector: Sequence[str]) -> str:
 
 
 def _penalty_entry(penalty: PenaltySection) -> dict[str, str | float]:
-    method = str(getattr(penalty, "method", "gradient"))
-    return {"type": penalty_type(penalty), "strength": penalty.strength, "method": method}
+    return {
+        "type": penalty_type(penalty),
+        "strength": penalty.strength,
+        "method": penalty.method,
+        **({"groups": penalty.groups} if isinstance(penalty, GroupLasso) else {}),
+    }
 
 
 def _constraint_entry(constraint: ConstraintSection) -> dict[str, str | float]:
@@ -143,14 +162,59 @@ def _constraint_entry(constraint: ConstraintSection) -> dict[str, str | float]:
     return {"type": constraint_type(constraint), **limit}
 
 
+_STRUCTURED = {
+    "group_lasso": ("Σ_g √|g| ‖w_g‖₂", "√|g| w_g / ‖w_g‖₂"),
+    "orthogonal": ("Σ_{i≠j} cos²(w_i, w_j)", "by autograd"),
+    "spectral": ("½ Σ_W σ_max(W)²", "σ_max u vᵀ"),
+}
+"""Penalty `type` → its value and gradient at strength 1, in symbols."""
+
+_GROUPS = {
+    "in": "the weights into a neuron, or a filter",
+    "out": "the weights out of a neuron or channel",
+    "filter": "a filter",
+}
+
+
 def _penalty_line(name: str, penalty: PenaltySection) -> str:
-    a, q = coefficients(penalty)
-    value = [f"{a:g} Σ|w|"] * (a > 0) + [f"{q:g} Σw²"] * (q > 0)
-    gradient = [f"{a:g} sign(w)"] * (a > 0) + [f"{2 * q:g} w"] * (q > 0)
-    return (
-        f"{name} = {' + '.join(value) or '0'}   ({penalty_type(penalty)} on "
-        f"{_listed(penalty.apply_to)}, gradient {' + '.join(gradient) or '0'})"
-    )
+    kind, strength = penalty_type(penalty), f"{penalty.strength:g}"
+    if kind in ENTRYWISE or kind in ACTIVITY:
+        a, q = coefficients(penalty)
+        w = "h" if kind in ACTIVITY else "w"
+        value = [f"{a:g} Σ|{w}|"] * (a > 0) + [f"{q:g} Σ{w}²"] * (q > 0)
+        gradient = [f"{a:g} sign({w})"] * (a > 0) + [f"{2 * q:g} {w}"] * (q > 0)
+    else:
+        symbol, slope = _STRUCTURED[kind]
+        value = [f"{strength} {symbol}"] * (penalty.strength > 0)
+        gradient = [slope if slope == "by autograd" else f"{strength} {slope}"] * bool(value)
+    slopes = " + ".join(gradient) or "0"
+    how = "by a proximal step" if is_proximal(penalty) else f"gradient {slopes}"
+    return f"{name} = {' + '.join(value) or '0'}   ({kind} on {_place(penalty)}, {how})"
+
+
+def _place(penalty: PenaltySection) -> str:
+    if isinstance(penalty, ActivityPenalty):
+        return "hidden activations h, summed over units, mean over the batch"
+    chosen = _listed(penalty.apply_to) if isinstance(penalty, WeightPenalty) else ""
+    if isinstance(penalty, GroupLasso):
+        return f"{chosen}, g: {_GROUPS[penalty.groups]}"
+    return chosen
+
+
+def _proximal_lines(penalties: Sequence[PenaltySection], names: Sequence[str]) -> Iterator[str]:
+    """What follows the optimizer's step: thresholds, then groups, then divisions."""
+    later = [(p, n) for p, n in zip(penalties, names, strict=True) if is_proximal(p) and p.strength]
+    sums = [(*coefficients(p), n) for p, n in later if penalty_type(p) in ENTRYWISE]
+    for a, _, name in sums:
+        if a:
+            yield f"w ← sign(w) · max(0, |w| − η_t {a:g})   (proximal step of {name})"
+    for penalty, name in later:
+        if isinstance(penalty, GroupLasso):
+            factor = f"max(0, 1 − η_t {penalty.strength:g} √|g| / ‖w_g‖₂)"
+            yield f"w_g ← w_g · {factor}   (proximal step of {name})"
+    for _, q, name in sums:
+        if q:
+            yield f"w ← w / (1 + η_t {2 * q:g})   (proximal step of {name})"
 
 
 def _constraint_line(constraint: ConstraintSection) -> str:

@@ -1,128 +1,39 @@
-"""Penalties of the objective, for a stack whose members may have different ones.
+"""The penalties of a stack whose members may have different ones: what each adds, and where.
 
-Every penalty here is a Σ|w| + q Σw² with numbers a and q of its own, so its gradient is
-entrywise: a sign(w) + 2q w, with sign(0) = 0. The optimizer adds it while it walks over a
-parameter (`add_gradient`); values are only needed for the log.
+Entrywise penalties on parameters reach the optimizer as two numbers per member (`entrywise`) and
+proximal ones as what to do after its step (`proximal`); all others are differentiated together
+with the loss (`differentiable`). `values` has them all, for the log.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from regrun.config.penalties import L1, L2, ElasticNet, PenaltySection
+from regrun.config.penalties import ElasticNet, GroupLasso, PenaltySection, WeightPenalty
+from regrun.errors import ConfigError
 from regrun.models.groups import select
 from regrun.models.roles import Role
+from regrun.regularizers.activity import ENTRIES, ActivityTerm
+from regrun.regularizers.entrywise import (
+    ENTRYWISE,
+    EntrywiseSum,
+    EntrywiseTerm,
+    coefficients,
+    is_proximal,
+    penalty_type,
+)
+from regrun.regularizers.proximal import ProximalTerm
+from regrun.regularizers.structured import STRUCTURED, Groups, StructuredTerm, check_shape
 
+PENALTIES: tuple[str, ...] = (*ENTRYWISE, *STRUCTURED, *ENTRIES)
+"""Every `type` of the schema that is implemented."""
 
-class Coefficients(NamedTuple):
-    """A penalty a Σ|w| + q Σw²."""
-
-    absolute: float
-    """a"""
-    square: float
-    """q"""
-
-
-def _l1(penalty: L1) -> Coefficients:
-    return Coefficients(penalty.strength, 0.0)
-
-
-def _l2(penalty: L2) -> Coefficients:
-    return Coefficients(0.0, penalty.strength * (0.5 if penalty.half else 1.0))
-
-
-def _elastic_net(penalty: ElasticNet) -> Coefficients:
-    smooth = penalty.strength * (1 - penalty.l1_ratio)
-    return Coefficients(
-        penalty.strength * penalty.l1_ratio, smooth * (0.5 if penalty.half else 1.0)
-    )
-
-
-PENALTIES: Mapping[str, Callable[[Any], Coefficients]] = {
-    "l1": _l1,
-    "l2": _l2,
-    "elastic_net": _elastic_net,
-}
-"""The schema's `type` → a and q of one penalty section."""
-
-
-def coefficients(penalty: PenaltySection) -> Coefficients:
-    """The numbers a and q of a penalty section."""
-    return PENALTIES[penalty_type(penalty)](penalty)
-
-
-def penalty_type(penalty: PenaltySection) -> str:
-    """The section's `type`, which every subclass declares as a literal of its own."""
-    return str(penalty.type)  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class EntrywiseTerm:
-    """What all penalties together add to the gradient of one parameter: sign·sign(w) + linear·w."""
-
-    parameter: str
-    sign: Tensor
-    """(K,), float64."""
-    linear: Tensor
-    """(K,), float64."""
-
-
-def add_gradient(
-    weight: Tensor,
-    gradient: Tensor,
-    sign: Tensor | None,
-    linear: Tensor | None,
-    total: Tensor,
-    scratch: Tensor,
-) -> Tensor:
-    """The sum gradient + sign·sign(weight) + linear·weight, without allocating anything.
-
-    weight, gradient, total, scratch: one shape; sign, linear: broadcast against it, None when
-    nothing is to be added. Returns `total`, overwritten, or `gradient` itself when there was
-    nothing to add; neither weight nor gradient is changed.
-    """
-    if sign is not None:
-        torch.sign(weight, out=scratch)
-        gradient = torch.addcmul(gradient, scratch, sign, out=total)
-    if linear is not None:
-        gradient = torch.addcmul(gradient, weight, linear, out=total)
-    return gradient
-
-
-@dataclass(frozen=True)
-class _Term:
-    """One penalty of the log, over one choice of parameters; 0 where a member lacks it."""
-
-    label: str
-    parameters: tuple[str, ...]
-    coefficients: tuple[Coefficients, ...]
-
-    def values(self, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Each member's a Σ|w| and q Σw²: (K,), (K,). weights: (K, ...) each. Differentiable."""
-        return value(self.coefficients, weights)
-
-
-def value(members: Sequence[Coefficients], weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Each member's a Σ|w| and q Σw² over all entries of the weights.
-
-    members: K pairs (a, q); weights: at least one, (K, ...) each. Returns (K,), (K,) in the
-    weights' dtype; differentiable. A coefficient of 0 gives 0 whatever the weights are.
-    """
-    absolute, square = weights[0].new_tensor(members).unbind(dim=1)
-    parts = []
-    for coefficient, entry in ((absolute, torch.abs), (square, torch.square)):
-        if not coefficient.any():
-            parts.append(torch.zeros_like(coefficient))
-            continue
-        sums = torch.stack([entry(weight).flatten(1).sum(dim=1) for weight in weights]).sum(dim=0)
-        parts.append(torch.where(coefficient == 0, 0.0, coefficient * sums))
-    return parts[0], parts[1]
+_Chosen = list[tuple[PenaltySection, tuple[str, ...]]]
+"""A member's penalties, each with the names of its parameters."""
 
 
 class StackedPenalties:
@@ -134,50 +45,81 @@ class StackedPenalties:
     """
 
     def __init__(
-        self, lists: Sequence[Sequence[PenaltySection]], roles: Mapping[str, Role]
+        self,
+        lists: Sequence[Sequence[PenaltySection]],
+        roles: Mapping[str, Role],
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
-        """lists: each member's penalties; roles: parameter name → role, in the model's order.
+        """lists: each member's penalties; roles: parameter name → role, in the model's order;
+        shapes: of one member's parameters; device: the weights'.
 
-        Raises ConfigError when an `apply_to` chooses nothing.
+        Raises ConfigError when an `apply_to` chooses nothing, or (with shapes) what a penalty has
+        no meaning for; and when the groups of two proximal penalties overlap.
         """
-        none = Coefficients(0.0, 0.0)
-        rows: dict[tuple[str, tuple[str, ...]], list[Coefficients]] = {}
+        rows: dict[tuple[str, str, tuple[str, ...]], list[PenaltySection | None]] = {}
         labels: list[tuple[str, ...]] = []
+        members: list[_Chosen] = []
         for member, penalties in enumerate(lists):
+            chosen = list(_choose(penalties, roles, shapes or {}))
+            members.append(chosen)
             counts: dict[str, int] = {}
             own: list[str] = []
-            for index, penalty in enumerate(penalties):
+            for penalty, names in chosen:
                 kind = penalty_type(penalty)
                 counts[kind] = counts.get(kind, 0) + 1
                 label = kind if counts[kind] == 1 else f"{kind}_{counts[kind]}"
-                chosen = select(penalty.apply_to, roles, f"penalty.{index}.apply_to")
-                names = tuple(name for name in roles if name in chosen)
-                row = rows.setdefault((label, names), [none] * len(lists))
-                row[member] = coefficients(penalty)
-                own += [label, f"{label}/l1", f"{label}/l2"] if _is_sum(label) else [label]
+                structure = penalty.groups if isinstance(penalty, GroupLasso) else ""
+                row = rows.setdefault((label, structure, names), [None] * len(lists))
+                row[member] = penalty
+                parts = (f"{label}/l1", f"{label}/l2") if isinstance(penalty, ElasticNet) else ()
+                own += [label, *parts]
             labels.append(tuple(own))
-        self._terms = [_Term(label, names, tuple(row)) for (label, names), row in rows.items()]
         self.labels: tuple[tuple[str, ...], ...] = tuple(labels)
         """The labels that each member has by itself, in the order of its list."""
-        self.entrywise: list[EntrywiseTerm] = self._collect(roles, len(lists))
-        """Per penalised parameter, what the optimizer adds to its gradient."""
+        self._entrywise: list[EntrywiseSum] = []
+        self._structured: list[StructuredTerm] = []
+        self._activity: list[ActivityTerm] = []
+        for (label, _, names), row in rows.items():
+            kind = next(penalty_type(each) for each in row if each is not None)
+            if kind in ENTRIES:
+                self._activity.append(ActivityTerm(label, kind, row, device))
+            elif names and kind in ENTRYWISE:
+                self._entrywise.append(EntrywiseSum(label, names, row))
+            elif names:
+                self._structured.append(StructuredTerm(label, names, row, device))
+        on_each = {
+            name: [[penalty for penalty, names in own if name in names] for own in members]
+            for name in roles
+        }
+        self.entrywise: list[EntrywiseTerm] = list(_entrywise(on_each))
+        """Per parameter with such a penalty, what the optimizer adds to its gradient."""
+        self.proximal: list[ProximalTerm] = [term.to(device) for term in _proximal(on_each)]
+        """Per parameter with such a penalty, what the optimizer does after its step."""
 
-    def values(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Label → what it adds to each member's objective, strength included: (K,)."""
+    @property
+    def activity_types(self) -> list[str]:
+        """The types of penalties on hidden activations that there are."""
+        return list(dict.fromkeys(term.kind for term in self._activity))
+
+    def values(
+        self, parameters: Mapping[str, Tensor], activity: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Label → what it adds to each member's objective, strength included: (K,).
+
+        activity: type → mean over the examples of Σ|h| or Σh², (K,); for `activity_types`.
+        """
+        measured = [term.values(parameters) for term in self._entrywise]
+        measured += [term.values(parameters) for term in self._structured]
+        measured += [term.values(activity or {}) for term in self._activity]
         values: dict[str, Tensor] = {}
-        for term in self._terms:
-            if not term.parameters:
-                continue
-            absolute, square = term.values([parameters[name] for name in term.parameters])
-            found = {term.label: absolute + square}
-            if _is_sum(term.label):
-                found |= {f"{term.label}/l1": absolute, f"{term.label}/l2": square}
+        for found in measured:
             for label, amount in found.items():
                 values[label] = values[label] + amount if label in values else amount
         return values
 
     def total(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """The sum of each member's penalties: (K,)."""
+        """The sum of each member's penalties on parameters: (K,)."""
         some = next(iter(parameters.values()))
         total = some.new_zeros(some.shape[0])
         for label, amount in self.values(parameters).items():
@@ -185,29 +127,92 @@ class StackedPenalties:
                 total = total + amount
         return total
 
-    def differentiable(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
+    def differentiable(
+        self, parameters: Mapping[str, Tensor], hidden: Sequence[Tensor] = ()
+    ) -> Tensor | None:
         """The penalties that autograd must differentiate together with the loss: (K,).
 
-        None: there are none. Entrywise penalties are not among them.
+        hidden: the batch's hidden activations, (K, B, ...) each, when there are `activity_types`.
+        None: there are none. Entrywise and proximal penalties are not among them.
         """
-        return None
+        found = [term.objective(parameters) for term in self._structured]
+        found += [term.objective(hidden) for term in self._activity]
+        amounts = [amount for amount in found if amount is not None]
+        return torch.stack(amounts).sum(0) if amounts else None
 
-    def _collect(self, roles: Mapping[str, Role], members: int) -> list[EntrywiseTerm]:
-        terms = []
-        for name in roles:
-            rows = [term.coefficients for term in self._terms if name in term.parameters]
-            # fsum rounds once, so the order of the penalties cannot matter.
-            sign = [math.fsum(row[k].absolute for row in rows) for k in range(members)]
-            linear = [math.fsum(2 * row[k].square for row in rows) for k in range(members)]
-            if any(sign) or any(linear):
-                exact = torch.float64
-                terms.append(
-                    EntrywiseTerm(
-                        name, torch.tensor(sign, dtype=exact), torch.tensor(linear, dtype=exact)
+
+def _choose(
+    penalties: Sequence[PenaltySection],
+    roles: Mapping[str, Role],
+    shapes: Mapping[str, Sequence[int]],
+) -> Iterator[tuple[PenaltySection, tuple[str, ...]]]:
+    """Each penalty with the parameters it is on, in the model's order; checked."""
+    grouped: dict[str, str] = {}
+    for index, penalty in enumerate(penalties):
+        path = f"penalty.{index}"
+        names: tuple[str, ...] = ()
+        if isinstance(penalty, WeightPenalty):
+            chosen = select(penalty.apply_to, roles, f"{path}.apply_to")
+            names = tuple(name for name in roles if name in chosen)
+        for name in names:
+            if name in shapes:
+                check_shape(penalty, name, shapes[name], path)
+            if isinstance(penalty, GroupLasso) and is_proximal(penalty):
+                # Only groups that are equal or apart have a prox of their sum.
+                if (grouped.get(name, penalty.groups) == "out") != (penalty.groups == "out"):
+                    raise ConfigError.at(
+                        f"{path}.groups",
+                        f"{penalty.groups}: another proximal group_lasso has groups "
+                        f"{grouped[name]} on {name}, and groups that overlap have no joint "
+                        "proximal step; use one kind, or method: gradient for one",
                     )
-                )
-        return terms
+                grouped[name] = penalty.groups
+        yield penalty, names
 
 
-def _is_sum(label: str) -> bool:
-    return label.startswith("elastic_net")
+def _columns(
+    members: Sequence[Sequence[PenaltySection]], *, proximal: bool
+) -> tuple[list[float], list[float]]:
+    """A and q of each member's entrywise penalties of one method, added up."""
+    pairs = [
+        [
+            coefficients(p)
+            for p in own
+            if penalty_type(p) in ENTRYWISE and is_proximal(p) == proximal
+        ]
+        for own in members
+    ]
+    # fsum rounds once, so the order of the penalties cannot matter.
+    return (
+        [math.fsum(pair.absolute for pair in own) for own in pairs],
+        [math.fsum(pair.square for pair in own) for own in pairs],
+    )
+
+
+def _entrywise(
+    on_each: Mapping[str, Sequence[Sequence[PenaltySection]]],
+) -> Iterator[EntrywiseTerm]:
+    for name, members in on_each.items():
+        sign, square = _columns(members, proximal=False)
+        if any(sign) or any(square):
+            exact = torch.float64
+            linear = 2 * torch.tensor(square, dtype=exact)
+            yield EntrywiseTerm(name, torch.tensor(sign, dtype=exact), linear)
+
+
+def _proximal(on_each: Mapping[str, Sequence[Sequence[PenaltySection]]]) -> Iterator[ProximalTerm]:
+    for name, members in on_each.items():
+        absolute, square = _columns(members, proximal=True)
+        groups: dict[Groups, list[float]] = {}
+        for member, own in enumerate(members):
+            for penalty in own:
+                if isinstance(penalty, GroupLasso) and is_proximal(penalty) and penalty.strength:
+                    row = groups.setdefault(penalty.groups, [0.0] * len(members))
+                    row[member] += penalty.strength
+        if any(absolute) or any(square) or groups:
+            yield ProximalTerm(
+                name,
+                torch.tensor(absolute, dtype=torch.float64),
+                torch.tensor(square, dtype=torch.float64),
+                {kind: torch.tensor(row, dtype=torch.float64) for kind, row in groups.items()},
+            )

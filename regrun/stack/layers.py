@@ -22,7 +22,8 @@ from regrun.stack.noise import Noise
 class Pass:
     """One forward pass: the stack's tensors, and where noise comes from (None: evaluation).
 
-    levels: noise layer → (K,) rates or standard deviations.
+    levels: noise layer → (K,) rates or standard deviations. hidden: where the activation functions
+    of hidden layers leave what they give, (K, B, …), when it is wanted.
     """
 
     size: int
@@ -30,6 +31,7 @@ class Pass:
     buffers: Mapping[str, Tensor]
     levels: Mapping[str, Tensor]
     noise: Noise | None
+    hidden: list[Tensor] | None = None
 
 
 Handler = Callable[[Tensor, Pass], Tensor]
@@ -177,7 +179,14 @@ def make_flatten(name: str, modules: Sequence[nn.Module]) -> Handler:
 def make_entrywise(name: str, modules: Sequence[nn.Module]) -> Handler:
     """Activations act entry by entry, whatever the shape."""
     layer = modules[0]
-    return lambda x, state: layer(x)
+
+    def entrywise(x: Tensor, state: Pass) -> Tensor:
+        y: Tensor = layer(x)
+        if state.hidden is not None:
+            state.hidden.append(spread(y, state.size))
+        return y
+
+    return entrywise
 
 
 LAYER_HANDLERS: dict[type[nn.Module], HandlerMaker] = {

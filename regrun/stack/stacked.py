@@ -47,9 +47,15 @@ class Stack:
         """Batch norm layer → how far each batch moves its running statistics."""
         self._network = make_network(modules)
 
-    def __call__(self, x: Tensor, noise: Noise | None = None) -> Tensor:
-        """Outputs (K, B, C) for x (S, B, *input_shape), S dividing K; noise: training mode."""
-        return self._network(x, Pass(self.size, self.parameters, self.buffers, self.levels, noise))
+    def __call__(
+        self, x: Tensor, noise: Noise | None = None, hidden: list[Tensor] | None = None
+    ) -> Tensor:
+        """Outputs (K, B, C) for x (S, B, *input_shape), S dividing K; noise: training mode.
+
+        hidden: gets the activations of the hidden layers, (K, B, …) each; not through vmap.
+        """
+        state = Pass(self.size, self.parameters, self.buffers, self.levels, noise, hidden)
+        return self._network(x, state)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Shrink to these members, in this order."""

@@ -102,6 +102,7 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     penalised at their optimum, divided by the L1 part of the penalty.
     """
     penalty = config.penalty[0]
+    assert isinstance(penalty, L1 | ElasticNet)  # see `path_config`
     module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0).double()
     chosen = select(penalty.apply_to, roles_of(module), "penalty.apply_to")
     loss = resolve_loss(config, dataset)

@@ -20,6 +20,7 @@ from regrun.models.build import build_model
 from regrun.models.layers_table import layer_table, widest
 from regrun.models.roles import Role
 from regrun.stack import Stack
+from regrun.training.curvature import with_learning_rates
 from regrun.training.early_stopping import Patience
 from regrun.training.events import Evaluation, Event, MemberEnd, Row, Status, Tick
 from regrun.training.measure import Measure
@@ -37,6 +38,7 @@ class Engine:
     """
 
     def __init__(self, configs: Sequence[Config], dataset: Dataset, device: torch.device) -> None:
+        configs = with_learning_rates(configs, dataset)
         self._configs, self._device = tuple(configs), device
         first = configs[0]
         self._evaluate_every = first.training.evaluate_every

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from regrun.data.dataset import Dataset, Split
+from regrun.regularizers.activity import activity_sum
 from regrun.stack.stacked import Stack
 
 EVALUATION_ELEMENTS = 4_000_000
@@ -33,17 +34,24 @@ class Evaluator:
         self._per_example, self._dtype, self._widest = per_example, dtype, widest
 
     @torch.no_grad()
-    def __call__(self, stack: Stack) -> dict[str, Tensor]:
-        """``{"loss": (K,)}``, and for classification ``{"accuracy": (K,)}`` beside it."""
+    def __call__(self, stack: Stack, activity_types: Sequence[str] = ()) -> dict[str, Tensor]:
+        """``{"loss": (K,)}``, and for classification ``{"accuracy": (K,)}`` beside it.
+
+        activity_types: of penalties whose mean over the examples is wanted too, under their type.
+        """
         count = len(self._split)
         chunk = max(1, min(count, EVALUATION_ELEMENTS // (stack.size * self._widest)))
         totals: dict[str, Tensor] = {}
         for start in range(0, count, chunk):
             inputs = self._split.inputs[start : start + chunk].unsqueeze(0)
             targets = self._split.targets[start : start + chunk].unsqueeze(0)
-            outputs = stack(self._dataset.features(inputs, self._dtype)).to(self._dtype)
+            hidden: list[Tensor] | None = [] if activity_types else None
+            features = self._dataset.features(inputs, self._dtype)
+            outputs = stack(features, hidden=hidden).to(self._dtype)
             sums = {"loss": self._per_example(outputs, targets).double().sum(1)}
             if self._dataset.task == "classification":
                 sums["accuracy"] = (outputs.argmax(-1) == targets).double().sum(1)
+            for kind in activity_types:
+                sums[kind] = activity_sum(kind, hidden or ()).double()
             totals = {name: totals.get(name, 0) + value for name, value in sums.items()}
         return {name: total / count for name, total in totals.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -55,8 +55,10 @@ class Measure:
     @torch.no_grad()
     def __call__(self, stack: Stack, penalties: StackedPenalties) -> dict[str, Tensor]:
         """Tag → (K,). `objective` is the train loss plus all penalties."""
-        measured = self.losses(stack)
-        added = penalties.values(stack.parameters)
+        kinds = penalties.activity_types
+        measured = self.losses(stack, kinds)
+        activity = {kind: measured.pop(f"train/{kind}") for kind in kinds}
+        added = penalties.values(stack.parameters, activity)
         whole = [value for label, value in added.items() if "/" not in label]
         measured["objective"] = measured["train/loss"] + sum(whole)
         measured |= {f"penalty/{name}": value for name, value in added.items()}
@@ -65,12 +67,12 @@ class Measure:
         )
         return measured
 
-    def losses(self, stack: Stack) -> dict[str, Tensor]:
-        """Losses and accuracies alone."""
+    def losses(self, stack: Stack, activity_types: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Losses and accuracies alone, and what activity penalties measure on the train split."""
         return {
             f"{name}/{metric}": value
             for name, evaluator in self._evaluators.items()
-            for metric, value in evaluator(stack).items()
+            for metric, value in evaluator(stack, activity_types if name == "train" else ()).items()
         }
 
 

@@ -63,7 +63,7 @@ class Step:
             stack.parameters,
             decayed_parameters(first.optimizer, stack.roles),
             () if self._needs_whole else self.penalties.entrywise,
-            self.penalties.proximal,
+            proximal=self.penalties.proximal,
         )
 
     def _build_terms(self, configs: Sequence[Config]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from regrun.regularizers.penalties import EntrywiseTerm
+from regrun.regularizers.entrywise import EntrywiseTerm
 from regrun.training.clipping import per_member
 
 

@@ -7,7 +7,7 @@ import torch
 from regrun.config.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from regrun.errors import CorruptInputError
 from regrun.optim.optimizers import StackedOptimizer
-from regrun.regularizers.penalties import EntrywiseTerm
+from regrun.regularizers.entrywise import EntrywiseTerm
 
 SHAPES = {"hidden.weight": (4, 7), "hidden.bias": (4,), "output.weight": (1, 4)}
 CLASSES = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad}

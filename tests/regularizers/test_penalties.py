@@ -12,13 +12,8 @@ from regrun.config.optimizers import SGD
 from regrun.config.penalties import L1, L2, ElasticNet, Penalty
 from regrun.errors import ConfigError
 from regrun.optim.optimizers import StackedOptimizer
-from regrun.regularizers.penalties import (
-    PENALTIES,
-    StackedPenalties,
-    add_gradient,
-    coefficients,
-    value,
-)
+from regrun.regularizers.entrywise import add_gradient, coefficients, value
+from regrun.regularizers.penalties import PENALTIES, StackedPenalties
 
 ROLES = {"hidden.weight": "weight", "hidden.bias": "bias", "output.weight": "weight"}
 SHAPES = {"hidden.weight": (3, 4), "hidden.bias": (3,), "output.weight": (1, 3)}
