@@ -98,10 +98,10 @@ LIGHT = (
     "mobilenet_v3_small", "efficientnet_b0", "googlenet", "shufflenet_v2_x0_5", "mnasnet0_5",
     "regnet_y_400mf", "squeezenet1_0",
 )  # fmt: skip
-MIDDLING = ("resnet18", "densenet121", "convnext_tiny", "swin_t")
+MIDDLING = ("resnet18", "swin_t")
 HEAVY = (
-    "vgg11_bn", "alexnet", "vit_b_32", "inception_v3", "swin_v2_t", "resnext50_32x4d",
-    "efficientnet_v2_s", "regnet_x_400mf", "mobilenet_v2",
+    "densenet121", "convnext_tiny", "vgg11_bn", "alexnet", "vit_b_32", "inception_v3",
+    "swin_v2_t", "resnext50_32x4d", "efficientnet_v2_s", "regnet_x_400mf", "mobilenet_v2",
 )  # fmt: skip
 
 
