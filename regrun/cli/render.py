@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from regrun.cli.numbers import NOTHING, number
@@ -63,7 +64,7 @@ def _headline(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
 
 def _numbers(summary: Mapping[str, Any]) -> Table:
-    """Rows loss and accuracy; a column per split, then the gap."""
+    """Rows loss and accuracy, then those of averaged weights; a column per split, then the gap."""
     from rich.table import Table
 
     metrics = summary.get("metrics") or {}
@@ -75,13 +76,14 @@ def _numbers(summary: Mapping[str, Any]) -> Table:
     table = Table("", *splits, "gap (test − train)", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for quantity in ("loss", "accuracy"):
-        values = {split: metrics.get(f"{split}/{quantity}") for split in splits}
+    for of, quantity in product(("", "ema", "swa"), ("loss", "accuracy")):
+        values = {split: metrics.get(f"{of}/{split}/{quantity}".lstrip("/")) for split in splits}
         if all(value is None for value in values.values()):
             continue
         train, test = values.get("train"), values.get("test")
         gap = NOTHING if train is None or test is None else number(test - train)
-        table.add_row(quantity, *(number(value) for value in values.values()), gap)
+        shown = [number(value) for value in values.values()]
+        table.add_row(f"{of} {quantity}".lstrip(), *shown, gap)
     return table
 
 

@@ -14,14 +14,19 @@ from regrun.data.load import estimate_bytes
 from regrun.errors import ConfigError
 from regrun.models.build import build_model
 from regrun.models.layers_table import activations, layer_table, widest
+from regrun.models.roles import roles_of
 from regrun.training.evaluate import EVALUATION_ELEMENTS
 from regrun.training.feed import steps_per_epoch
+from regrun.training.fit import check_fit
 
-STATE_COPIES = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 3, "adagrad": 1}
+STATE_COPIES = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 3, "adagrad": 1, "fista": 2}
 """Optimizer tensors per parameter, at most."""
 
 STEP_SECONDS, BYTE_SECONDS = 4e-4, 2.5e-10
 """What one step costs however small, and per byte of the members' tensors; measured, and rough."""
+
+RUN_SECONDS, EVALUATION_SECONDS = 4e-3, 4e-5
+"""What storing a run costs, and each of its evaluations."""
 
 MOST_STEPS = 10**9
 """More optimizer steps than this is months on any machine."""
@@ -33,6 +38,7 @@ class Budget:
 
     parameters: int
     steps: int
+    evaluations: int
     member_bytes: int
     shared_bytes: int
 
@@ -42,7 +48,8 @@ class Budget:
 
     def seconds(self, members: int) -> float:
         """A rough guess for a CPU core: operations launched, and memory walked through, per step."""
-        return self.steps * (STEP_SECONDS + members * self.member_bytes * BYTE_SECONDS)
+        training = self.steps * (STEP_SECONDS + members * self.member_bytes * BYTE_SECONDS)
+        return training + members * (RUN_SECONDS + self.evaluations * EVALUATION_SECONDS)
 
 
 def estimate(
@@ -52,19 +59,22 @@ def estimate(
 
     Parameters are counted on the meta device, without memory, and checked first; then one example
     goes through a real network to see its activations. Raises ConfigError for what the device
-    cannot hold, or nobody could wait for, unless allow_large.
+    cannot hold, or nobody could wait for, unless allow_large; and for what does not go together.
     """
     template = build_model(config.model, dataset.input_shape, dataset.num_outputs)
     count = sum(p.numel() for p in template.parameters())
     training = config.training
     size = 8 if training.precision == "float64" else 4
-    copies = 2 + STATE_COPIES[config.optimizer.name] + (training.early_stopping is not None)
+    copies = tensor_copies(config)
     steps = training.epochs * steps_per_epoch(len(dataset.train), training.batch_size)
-    least = Budget(count, steps, size * copies * count, 0)
+    evaluations = training.epochs // training.evaluate_every
+    least = Budget(count, steps, evaluations, size * copies * count, 0)
     if not allow_large:
         check(least, device)
     module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
     rows = layer_table(module, dataset.input_shape)
+    shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
+    check_fit(config, dataset, roles_of(module), shapes, rows)
     batch = len(dataset.train) if training.batch_size == "full" else training.batch_size
     batch = min(batch, len(dataset.train))
     budget = replace(
@@ -75,6 +85,20 @@ def estimate(
     if not allow_large:
         check(budget, device)
     return budget
+
+
+def tensor_copies(config: Config) -> int:
+    """Tensors per parameter while training, at most."""
+    training, optimizer = config.training, config.optimizer
+    averages = (training.ema > 0) + (training.swa is not None)
+    return (
+        2  # weights and gradients
+        + STATE_COPIES[optimizer.name]
+        + averages
+        + (1 + averages) * (training.early_stopping is not None)
+        + 2 * (optimizer.sam > 0)  # the weights to return to, and the way uphill
+        + bool(training.clip_norm or training.clip_value)  # the clipped gradients
+    )
 
 
 def check_data(section: DatasetSection, device: torch.device) -> None:

@@ -16,8 +16,8 @@ from regrun.store.weights import load_weights
 def restore_model(directory: Path, average: str | None = None) -> nn.Module:
     """The module with the stored weights, in evaluation mode, on the CPU.
 
-    average: `ema` or `swa` for those weights. Raises UsageError when the run is unfinished, diverged
-    or without that average, CorruptInputError.
+    average: `ema` or `swa` for those weights. Raises UsageError when the run is unfinished,
+    diverged or without that average, CorruptInputError.
     """
     stored = load_stored_run(directory)
     path = stored.files.average(average) if average else stored.files.weights

@@ -43,6 +43,6 @@ def average_lines(config: Config) -> list[str]:
 
 def _epochs(swa: WeightAveraging, epochs: int) -> str:
     points = range(swa.first_epoch(epochs), epochs + 1, swa.every)
-    if len(points) <= 3:
+    if len(points) <= 4:
         return ", ".join(map(str, points))
     return f"{points[0]}, {points[1]}, …, {points[-1]}"
