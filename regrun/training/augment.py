@@ -60,8 +60,10 @@ class Augmenter:
         self._device = device
         self._rows: dict[int, Tensor] = {}
         self._levels = {
-            key: torch.tensor([getattr(section, key) for section in sections], device=device).to(
-                torch.int64 if key in ("crop", "cutout") else dtype
+            key: torch.tensor(
+                [getattr(section, key) for section in sections],
+                dtype=torch.int64 if key in ("crop", "cutout") else dtype,
+                device=device,
             )
             for key in Augment.model_fields
             if any(getattr(section, key) for section in sections)

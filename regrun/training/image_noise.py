@@ -23,8 +23,9 @@ def beta(u: Tensor, alpha: Tensor) -> Tensor:
     alpha, (u1, u2) = alpha.double(), u.double().unbind(-1)
     cosine = torch.cos(2 * torch.pi * u2)
     ratio = torch.expm1(-torch.log(u1) / alpha) * cosine.square()  # T² / 2α
-    draws = 0.5 + 0.5 * torch.sign(cosine) / torch.sqrt(1 + 1 / ratio)
-    return torch.where(alpha > 0, draws, 1.0)
+    # ½ − ½ |T| / √(2α + T²), without the loss of digits
+    least = 0.5 / ((1 + ratio) * (1 + 1 / torch.sqrt(1 + 1 / ratio)))
+    return torch.where(alpha > 0, torch.where(cosine < 0, least, 1 - least), 1.0)
 
 
 def span(centre: Tensor, side: Tensor, size: int) -> Tensor:

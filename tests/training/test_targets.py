@@ -1,0 +1,81 @@
+"""Mixed and smoothed targets against plain torch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from regrun.training.losses import cross_entropy, mse
+from regrun.training.targets import Targets
+
+K, B, CLASSES = 4, 6, 5
+
+
+def outputs(members: int = K) -> Tensor:
+    source = torch.Generator().manual_seed(0)
+    shape = (members, B, CLASSES)
+    return torch.randn(shape, dtype=torch.float64, generator=source).requires_grad_()
+
+
+def labels(groups: int, seed: int) -> Tensor:
+    return torch.randint(CLASSES, (groups, B), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_label_smoothing_is_torchs(groups: int) -> None:
+    smoothing = torch.tensor([0.0, 0.1, 0.5, 1.0], dtype=torch.float64).unsqueeze(1)
+    o, y = outputs(), labels(groups, 1)
+    losses = Targets(y, smoothing=smoothing).losses(cross_entropy, o)
+    for row in range(K):
+        expected = F.cross_entropy(
+            o[row],
+            y[row * groups // K],
+            label_smoothing=smoothing[row].item(),
+            reduction="none",
+        )
+        torch.testing.assert_close(losses[row], expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_mixed_targets_are_the_weighted_losses_of_both(groups: int) -> None:
+    share = torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=torch.float64)[4 - groups :].unsqueeze(1)
+    o, y, z = outputs(), labels(groups, 1), labels(groups, 2)
+    losses = Targets(y, z, share).losses(cross_entropy, o)
+    for row in range(K):
+        group = row * groups // K
+        w = share[group].item()
+        expected = w * F.cross_entropy(o[row], y[group], reduction="none") + (
+            1 - w
+        ) * F.cross_entropy(o[row], z[group], reduction="none")
+        torch.testing.assert_close(losses[row], expected, rtol=1e-13, atol=1e-13)
+
+
+def test_mixed_and_smoothed_is_torchs_loss_of_class_probabilities() -> None:
+    o, y, z = outputs(1), labels(1, 1), labels(1, 2)
+    share, smoothing = torch.tensor([[0.3]]).double(), torch.tensor([[0.2]]).double()
+    losses = Targets(y, z, share, smoothing).losses(cross_entropy, o)
+    probabilities = 0.3 * F.one_hot(y[0], CLASSES) + 0.7 * F.one_hot(z[0], CLASSES)
+    expected = F.cross_entropy(o[0], probabilities.double(), label_smoothing=0.2, reduction="none")
+    torch.testing.assert_close(losses[0], expected, rtol=1e-7, atol=1e-7)
+
+
+def test_mixing_numbers_has_the_gradient_of_the_mixed_number() -> None:
+    o = outputs(1)
+    y, z = torch.randn(2, 1, B, CLASSES, dtype=torch.float64).unbind(0)
+    share = torch.tensor([[0.3]], dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(Targets(y, z, share).losses(mse, o).sum(), o)
+    (expected,) = torch.autograd.grad(mse(o, 0.3 * y + 0.7 * z).sum(), o)
+    torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_share_of_one_and_no_smoothing_change_no_bit_of_loss_or_gradient() -> None:
+    o, y, z = outputs(), labels(4, 1), labels(4, 2)
+    ones, zeros = torch.ones(K, 1, dtype=torch.float64), torch.zeros(K, 1, dtype=torch.float64)
+    plain = Targets(y).losses(cross_entropy, o)
+    mixed = Targets(y, z, ones, zeros).losses(cross_entropy, o)
+    assert torch.equal(plain, mixed)
+    (expected,) = torch.autograd.grad(plain.sum(), o)
+    (gradient,) = torch.autograd.grad(mixed.sum(), o)
+    assert torch.equal(gradient, expected)
