@@ -17,6 +17,7 @@ from regrun.cli.compare import compare
 from regrun.cli.console import prepare_streams
 from regrun.cli.inspect import inspect
 from regrun.cli.list import list_
+from regrun.cli.path import path
 from regrun.cli.resume import resume
 from regrun.cli.schema import schema
 from regrun.cli.sweep import sweep
@@ -30,6 +31,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "resume": resume,
     "inspect": inspect,
     "compare": compare,
+    "path": path,
     "ablate": ablate,
     "view": view,
     "list": list_,

@@ -40,8 +40,11 @@ HandlerMaker = Callable[[str, Sequence[nn.Module]], Handler]
 
 
 def spread(x: Tensor, size: int) -> Tensor:
-    """(S, B, …) → (K, B, …): each group's examples repeated for its members."""
-    return x if x.shape[0] == size else x.repeat_interleave(size // x.shape[0], dim=0)
+    """(S, B, …) → (K, B, …): each group's examples repeated for its members; a view where it can be."""
+    groups = x.shape[0]
+    if groups == 1:
+        return x.expand(size, *x.shape[1:])
+    return x if groups == size else x.repeat_interleave(size // groups, dim=0)
 
 
 def to_channels(x: Tensor) -> Tensor:

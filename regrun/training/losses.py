@@ -18,7 +18,8 @@ LossName = Literal["mse", "half_mse", "cross_entropy"]
 
 def mse(outputs: Tensor, targets: Tensor) -> Tensor:
     """(o − t)², mean over the T outputs. outputs (K, B, T), targets (S, B, T) → (K, B)."""
-    return (outputs - spread(targets, outputs.shape[0])).square().mean(-1)
+    squares = (outputs - spread(targets, outputs.shape[0])).square()
+    return squares.squeeze(-1) if squares.shape[-1] == 1 else squares.mean(-1)
 
 
 def half_mse(outputs: Tensor, targets: Tensor) -> Tensor:

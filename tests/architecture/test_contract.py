@@ -15,6 +15,7 @@ CONTRACT = {
     "resume": ["DIR"],
     "inspect": ["CONFIG", "KEY=VALUE"],
     "compare": ["DIR"],
+    "path": ["CONFIG", "KEY=VALUE"],
     "ablate": ["CONFIG", "KEY=VALUE"],
     "view": ["RUNS"],
     "list": ["WHAT", "NAME"],
