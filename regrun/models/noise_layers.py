@@ -35,8 +35,8 @@ def alpha_dropout(x: Tensor, uniform: Tensor, rate: Tensor) -> Tensor:
     a = ((1−p) (1 + p α′²))^−½, b = a p α′ (Klambauer et al. 2017, §3); p = 1 gives zeros.
     """
     a = torch.where(rate < 1, ((1 - rate) * (1 + rate * SELU_LOW**2)).rsqrt(), 0.0)
-    low = torch.where(uniform >= rate, x, -SELU_LOW)
-    return low * a.to(x.dtype) + (a * rate * SELU_LOW).to(x.dtype)
+    kept = (uniform >= rate).to(a.dtype)
+    return x * (kept * a).to(x.dtype) + ((kept - (1 - rate)) * a * SELU_LOW).to(x.dtype)
 
 
 def add_noise(x: Tensor, normal: Tensor, std: Tensor) -> Tensor:
