@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from regrun.config.base import Section
 
 FAMILIES: Mapping[str, tuple[str, str]] = {
-    "datasets": ("datasets", "Dataset"),
-    "models": ("models", "Model"),
-    "penalties": ("penalties", "Penalty"),
+    "datasets": ("unions", "Dataset"),
+    "models": ("unions", "Model"),
+    "penalties": ("unions", "Penalty"),
     "constraints": ("constraints", "Constraint"),
     "optimizers": ("optimizers", "Optimizer"),
     "schedules": ("optimizers", "Schedule"),
@@ -45,6 +45,19 @@ class Entry:
     facts: Mapping[str, str]
     """``formula``, ``source`` or ``origin`` where the table has them."""
     section: type[Section]
+
+    @property
+    def capabilities(self) -> dict[str, str]:
+        """What it needs and can be combined with, where the table says so."""
+        section: Any = self.section
+        found = {}
+        if hasattr(section, "needs"):
+            found["needs"] = section.needs
+        if hasattr(section, "methods"):
+            found["methods"] = ", ".join(section.methods)
+        if hasattr(section, "proximal"):
+            found["proximal penalties"] = "yes" if section.proximal else "no"
+        return found
 
     @property
     def keys(self) -> list[Key]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from regrun.errors import UsageError
+
 
 def complete_config(incomplete: str) -> list[str]:
     """YAML files, and the folders on the way to them."""
@@ -24,7 +26,10 @@ def complete_override(incomplete: str) -> list[tuple[str, str]]:
     """``optim`` → ``optimizer.lr=`` with its help; ``optimizer.name=a`` → the names with an a."""
     from regrun.cli.catalog import override_keys
 
-    keys = override_keys()
+    try:
+        keys = override_keys()
+    except UsageError:  # a broken plug-in, which every command tells of; here is no place to
+        return []
     name, equals, value = incomplete.partition("=")
     if not equals:
         return [
@@ -47,7 +52,10 @@ def complete_name(ctx: object, incomplete: str) -> list[str]:
     from regrun.cli.catalog import entries
 
     topic = getattr(ctx, "params", {}).get("what")
-    return [entry.name for entry in entries(topic) if entry.name.startswith(incomplete)]
+    try:
+        return [entry.name for entry in entries(topic) if entry.name.startswith(incomplete)]
+    except UsageError:
+        return []
 
 
 def _entries(incomplete: str) -> Iterator[tuple[Path, str]]:

@@ -87,7 +87,7 @@ def _document(entry: Entry, *, keys: bool = False) -> dict[str, Any]:
         {"name": key.name, "values": key.values, "default": key.default, "description": key.help}
         for key in entry.keys
     ]
-    return {**document, "keys": described}
+    return {**document, **entry.capabilities, "keys": described}
 
 
 def _table(topic: str, listed: list[Entry]) -> Any:
@@ -111,7 +111,9 @@ def _details(entry: Entry) -> Any:
     from rich.text import Text
 
     lines = [Text(entry.name, "bold"), Text(entry.line)]
-    lines += [Text(f"{fact}: {value}") for fact, value in entry.facts.items()]
+    lines += [
+        Text(f"{fact}: {value}") for fact, value in {**entry.facts, **entry.capabilities}.items()
+    ]
     table = Table("key", "default", "values", "", box=None, pad_edge=False)
     for key in entry.keys:
         table.add_row(Text(key.name), Text(key.default), Text(key.values), Text(key.help))

@@ -1,4 +1,4 @@
-"""The table of datasets: a class a name, its docstring the line that `regrun list` shows."""
+"""The kinds of datasets: a class a name, its docstring the line that `regrun list` shows."""
 
 from __future__ import annotations
 
@@ -185,21 +185,3 @@ class ImageFolder(Subset, DatasetSection):
     """Height and width, in pixels, that every picture is resized to."""
     test: Held = 0.2
     """Held out as the test set when there is no `test` folder."""
-
-
-Dataset = Annotated[
-    SyntheticLinear
-    | Digits
-    | Diabetes
-    | BreastCancer
-    | Wine
-    | CaliforniaHousing
-    | MNIST
-    | FashionMNIST
-    | KMNIST
-    | CIFAR10
-    | CSV
-    | NPZ
-    | ImageFolder,
-    Field(discriminator="name"),
-]

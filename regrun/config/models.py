@@ -1,10 +1,10 @@
-"""The table of models: built-in families, and torchvision's classifiers by name."""
+"""The kinds of models: built-in families, and torchvision's classifiers by name."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Strict, Tag, model_validator
+from pydantic import Field, Strict, model_validator
 
 from regrun.config.base import PER_MEMBER, Count, NonNegative, Positive, Rate, Section
 
@@ -194,17 +194,3 @@ class Torchvision(ModelSection):
     """On images below 64 pixels: adapt replaces a ResNet's stem by a 3×3 convolution of stride 1
     without max-pooling (He et al. 2016, §4.2) and enlarges the images for other networks that need
     it; keep leaves both as published."""
-
-
-def _family(value: Any) -> str:
-    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
-    return name if name in ("linear", "mlp", "cnn") else "torchvision"
-
-
-Model = Annotated[
-    Annotated[Linear, Tag("linear")]
-    | Annotated[MLP, Tag("mlp")]
-    | Annotated[CNN, Tag("cnn")]
-    | Annotated[Torchvision, Tag("torchvision")],
-    Discriminator(_family),
-]

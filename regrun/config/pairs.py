@@ -9,6 +9,7 @@ from regrun.config.augment import Augment
 from regrun.config.models import MLP, Linear, Torchvision
 from regrun.config.optimizers import SGD, Fista, Optimizer, OptimizerSection
 from regrun.config.penalties import L2, ActivityPenalty, GroupLasso, PenaltySection
+from regrun.config.plugins import BuildsModel
 from regrun.config.schema import Config
 from regrun.errors import Path, Problem
 
@@ -30,6 +31,9 @@ def kind_of(section: PenaltySection | OptimizerSection) -> str:
 
 def _method(optimizer: OptimizerSection, penalty: PenaltySection, where: Path) -> Iterator[Problem]:
     proximal = penalty.method == "proximal"
+    if proximal and "proximal" not in penalty.methods:
+        yield Problem(where, f"proximal: {kind_of(penalty)} has no proximal step; use gradient")
+        return
     if proximal and not optimizer.proximal:
         able = [_name(kind) for kind in get_args(get_args(Optimizer)[0]) if kind.proximal]
         yield Problem(
@@ -60,7 +64,9 @@ def _model(config: Config, penalty: PenaltySection, where: Path) -> Iterator[Pro
     model = config.model
     if isinstance(penalty, ActivityPenalty):
         why = ""
-        if isinstance(model, Torchvision):
+        if isinstance(model, BuildsModel):
+            why = "is a plug-in and hands over its outputs only"
+        elif isinstance(model, Torchvision):
             why = "comes from torchvision and hands over its outputs only"
         elif isinstance(model, Linear) or (isinstance(model, MLP) and not model.hidden):
             why = "has no hidden layer"

@@ -1,4 +1,4 @@
-"""The table of penalties: a class a type, with its formula.
+"""The kinds of penalties: a class a type, with its formula.
 
 Each adds to the objective. w runs over the entries of the parameters in `apply_to`, W over those
 parameters, h over the hidden activations.
@@ -6,10 +6,9 @@ parameters, h over the hidden activations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
+from pydantic import Field
 
 from regrun.config.base import PER_MEMBER, WEIGHT_ONLY, NonNegative, Section, Selector
 
@@ -139,39 +138,3 @@ class ActivityL2(ActivityPenalty):
     type: Literal["activity_l2"]
     half: bool = True
     """False: without the ½, as Keras."""
-
-
-Penalty = Annotated[
-    L1 | L2 | ElasticNet | GroupLasso | Orthogonal | Spectral | ActivityL1 | ActivityL2,
-    Field(discriminator="type"),
-]
-
-
-def _as_list(value: Any) -> Any:
-    """Bring none, one or many to a list; a list passes untouched.
-
-    `{type: none, …}` is nothing whatever its other keys, so that `penalty.type` can be an axis.
-    """
-    if value is None or value == "none":
-        return []
-    items = [value] if isinstance(value, Mapping) else value
-    if not isinstance(items, list | tuple):
-        return items
-    return [
-        item for item in items if not (isinstance(item, Mapping) and item.get("type") == "none")
-    ]
-
-
-_Nothing = Annotated[
-    dict[str, Any],
-    WithJsonSchema(
-        {"type": "object", "properties": {"type": {"const": "none"}}, "required": ["type"]}
-    ),
-]
-_Written = Literal["none"] | Penalty | _Nothing | list[Penalty | _Nothing] | None
-
-Penalties = Annotated[
-    tuple[Penalty, ...],
-    Strict(False),
-    BeforeValidator(_as_list, json_schema_input_type=_Written),
-]

@@ -10,12 +10,10 @@ from pydantic import AfterValidator
 from regrun.config.augment import Augment
 from regrun.config.base import PER_MEMBER, Section, Seed
 from regrun.config.constraints import Constraints
-from regrun.config.datasets import Dataset
-from regrun.config.models import Model
 from regrun.config.optimizers import Constant, Optimizer, Schedule
-from regrun.config.penalties import Penalties
 from regrun.config.sweeps import Sweep
 from regrun.config.training import Training
+from regrun.config.unions import Dataset, Model, Penalties
 
 RESERVED_NAME = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 

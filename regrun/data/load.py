@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regrun.config.datasets import DatasetSection, SyntheticLinear
+from regrun.config.plugins import GivesArrays
 from regrun.data.bundled import (
     load_breast_cancer,
     load_california_housing,
@@ -17,7 +18,7 @@ from regrun.data.bundled import (
 from regrun.data.csv_table import load_csv
 from regrun.data.dataset import Dataset
 from regrun.data.image_folder import load_image_folder
-from regrun.data.npz import load_npz
+from regrun.data.npz import from_arrays, load_npz
 from regrun.data.synthetic import load_synthetic_linear
 from regrun.data.vision import Progress, load_cifar10, load_mnist_like
 
@@ -69,6 +70,8 @@ def load_dataset(
     installed or fetched by hand, CorruptInputError naming the damaged file, StorageError where a
     download cannot be written.
     """
+    if isinstance(section, GivesArrays):
+        return from_arrays(section, section.arrays(), f"dataset {section.name}", "name")
     return LOADERS[section.name](section, base, progress)
 
 

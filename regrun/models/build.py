@@ -26,6 +26,7 @@ from regrun.config.models import (
     ModelSection,
     Torchvision,
 )
+from regrun.config.plugins import BuildsModel
 from regrun.errors import ConfigError
 from regrun.models.initialize import initialize
 from regrun.models.noise_layers import (
@@ -112,7 +113,21 @@ def _build(section: ModelSection, input_shape: tuple[int, ...], num_outputs: int
             return _cnn(section, input_shape, num_outputs)
         case Torchvision():
             return build_torchvision(section, input_shape, num_outputs)
+        case BuildsModel():
+            return _plugged(section, input_shape, num_outputs)
     raise TypeError(f"no builder for {type(section).__name__}")
+
+
+def _plugged(section: BuildsModel, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    module = section.build(input_shape, num_outputs)
+    if not isinstance(module, nn.Module):
+        kind = type(section)
+        raise ConfigError.at(
+            "model.name",
+            f"{kind.__module__}.{kind.__qualname__}.build gave a {type(module).__name__}; "
+            "it has to give a torch.nn.Module",
+        )
+    return module
 
 
 def _input_noise(section: BuiltinModel) -> list[Layer]:

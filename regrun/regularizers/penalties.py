@@ -27,10 +27,16 @@ from regrun.regularizers.entrywise import (
     penalty_type,
 )
 from regrun.regularizers.proximal import ProximalTerm
-from regrun.regularizers.structured import STRUCTURED, Groups, StructuredTerm, check_shape
+from regrun.regularizers.structured import (
+    STRUCTURED,
+    Groups,
+    StructuredTerm,
+    check_shape,
+    structure_of,
+)
 
 PENALTIES: tuple[str, ...] = (*ENTRYWISE, *STRUCTURED, *ENTRIES)
-"""Every `type` of the schema that is implemented."""
+"""Every `type` of the schema that is implemented here; plug-ins bring their own."""
 
 _Chosen = list[tuple[PenaltySection, tuple[str, ...]]]
 """A member's penalties, each with the names of its parameters."""
@@ -69,8 +75,8 @@ class StackedPenalties:
                 kind = penalty_type(penalty)
                 counts[kind] = counts.get(kind, 0) + 1
                 label = kind if counts[kind] == 1 else f"{kind}_{counts[kind]}"
-                structure = penalty.groups if isinstance(penalty, GroupLasso) else ""
-                row = rows.setdefault((label, structure, names), [None] * len(lists))
+                key = (label, structure_of(penalty), names)
+                row = rows.setdefault(key, [None] * len(lists))
                 row[member] = penalty
                 parts = (f"{label}/l1", f"{label}/l2") if isinstance(penalty, ElasticNet) else ()
                 own += [label, *parts]

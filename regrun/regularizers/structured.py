@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from regrun.config.penalties import GroupLasso, PenaltySection
+from regrun.config.plugins import MeasuresWeights
 from regrun.errors import ConfigError
 from regrun.regularizers.active import Active
 from regrun.regularizers.entrywise import is_proximal, penalty_type
@@ -77,6 +78,35 @@ STRUCTURED: Mapping[str, Callable[[Any], Callable[[Tensor], Tensor]]] = {
 """The schema's `type` → what one section measures of a parameter."""
 
 
+def measure_of(penalty: PenaltySection) -> Callable[[Tensor], Tensor]:
+    """What a section, built-in or plugged in, measures of a parameter: (K, ...) → (K,)."""
+    if not isinstance(penalty, MeasuresWeights):
+        return STRUCTURED[penalty_type(penalty)](penalty)
+
+    def value(weight: Tensor) -> Tensor:
+        measured = penalty.value(weight)
+        if measured.shape != weight.shape[:1]:
+            kind = type(penalty)
+            raise ConfigError.at(
+                "penalty",
+                f"{penalty_type(penalty)}: {kind.__module__}.{kind.__qualname__}.value gave shape "
+                f"{list(measured.shape)} for weights of {list(weight.shape)}; it has to give "
+                f"{list(weight.shape[:1])}, one value for each member",
+            )
+        return measured
+
+    return value
+
+
+def structure_of(penalty: PenaltySection) -> str:
+    """What must be equal for the members of a stack to be measured together."""
+    if isinstance(penalty, GroupLasso):
+        return penalty.groups
+    if isinstance(penalty, MeasuresWeights):
+        return penalty.model_dump_json(exclude={"strength", "method", "apply_to"})
+    return ""
+
+
 class StructuredTerm:
     """One structured penalty under one label, on one choice of parameters.
 
@@ -92,7 +122,7 @@ class StructuredTerm:
     ) -> None:
         present = [member for member in members if member is not None]
         self._label, self._parameters = label, tuple(parameters)
-        self._measure = STRUCTURED[penalty_type(present[0])](present[0])
+        self._measure = measure_of(present[0])
         self._all = Active([0.0 if m is None else m.strength for m in members], device)
         self._by_gradient = Active(
             [0.0 if m is None or is_proximal(m) else m.strength for m in members], device

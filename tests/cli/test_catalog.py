@@ -32,7 +32,10 @@ def test_every_entry_has_a_line_and_every_key_a_default_that_the_schema_accepts(
 
 
 def test_penalties_have_formula_and_source() -> None:
-    assert find("penalties", "l1").facts == {"formula": "λ Σ|w|", "source": "Tibshirani 1996"}
+    assert find("penalties", "l2").facts == {
+        "formula": "½ λ Σ w²  (half: false: λ Σ w²)",
+        "source": "Hoerl & Kennard 1970",
+    }
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from pydantic import TypeAdapter
 
-from regrun.config.datasets import Dataset as Section
+from regrun.config.unions import Dataset as Section
 from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from regrun.config.datasets import Dataset as Section
+from regrun.config.unions import Dataset as Section
 from regrun.data.load import LOADERS, estimate_bytes
 
 NAMES = [

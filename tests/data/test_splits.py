@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from regrun.config.datasets import Dataset as Section
+from regrun.config.unions import Dataset as Section
 from regrun.data.splits import split
 from regrun.errors import ConfigError
 

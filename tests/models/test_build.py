@@ -10,7 +10,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from regrun.config.models import Activation, Model
+from regrun.config.models import Activation
+from regrun.config.unions import Model
 from regrun.errors import ConfigError
 from regrun.models.build import ACTIVATIONS, build_model
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from regrun.config.optimizers import SGD
-from regrun.config.penalties import L1, L2, ElasticNet, Penalty
+from regrun.config.penalties import L1, L2, ElasticNet
+from regrun.config.unions import Penalty
 from regrun.errors import ConfigError
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.entrywise import add_gradient, coefficients, value
