@@ -99,9 +99,14 @@ def sweep_mnist_adam(settings: Settings) -> Table:
         Contender(f"regrun, {members} members, 4 seeds", engine(members, 4), figure),
         Contender(tutorial, python("baselines/tutorial_mnist_adam.py", few), figure),
         Contender("plain PyTorch loop", python("baselines/plain_mnist_adam.py", few), figure),
-        Contender("regrun, 1 member", engine(1, 1), figure),
-        Contender(f"regrun, {members} members, 1 seed", engine(members, 1), figure),
-        Contender(f"regrun, {members} members, {members} seeds", engine(members, members), figure),
+        Contender("regrun, 1 member", engine(1, 1), figure, once=True),
+        Contender(f"regrun, {members} members, 1 seed", engine(members, 1), figure, once=True),
+        Contender(
+            f"regrun, {members} members, {members} seeds",
+            engine(members, members),
+            figure,
+            once=True,
+        ),
         Contender(
             f"the matrix products alone, {members} members",
             python("baselines/matmul_floor.py", "784,64,32,10", 10, steps, "--members", members),

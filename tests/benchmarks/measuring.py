@@ -115,6 +115,7 @@ def alternate(contenders: Sequence[Contender], settings: Settings) -> dict[str, 
 def execute(command: Sequence[str], threads: int) -> Finished:
     """Run a command in an empty folder of its own and time it. Raises BenchmarkError."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "COLUMNS": "100"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # start-up is with compiled files, as usual
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         started = time.perf_counter()
         process = subprocess.run(
