@@ -62,13 +62,13 @@ def pack(
         alike.setdefault(structure(configs[0]), []).append(index)
     packs: list[list[tuple[int, int]]] = []
     for indices in alike.values():
-        seeds = len(cells[indices[0]])
+        cells_of_kind, seeds = len(indices), len(cells[indices[0]])
         most = limit(cells[indices[0]][0])
-        per_pack = max(1, min(most // seeds, -(-len(indices) // least_packs)))
         # Equal shares: 100 cells with room for 64 are 50 + 50, not 64 + 36.
-        count = -(-len(indices) // per_pack)
-        per_pack = -(-len(indices) // count)
-        for start in range(0, len(indices), per_pack):
-            runs = [(i, s) for i in indices[start : start + per_pack] for s in range(seeds)]
+        count = -(-cells_of_kind // max(1, most // seeds))
+        count = max(count, min(least_packs, cells_of_kind))
+        for part in range(count):
+            first, end = part * cells_of_kind // count, (part + 1) * cells_of_kind // count
+            runs = [(cell, seed) for cell in indices[first:end] for seed in range(seeds)]
             packs += [runs[at : at + most] for at in range(0, len(runs), most)]
     return packs
