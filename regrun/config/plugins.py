@@ -8,7 +8,8 @@ its fields are its keys, its docstring is the line that `regrun list` shows.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import (
@@ -17,17 +18,17 @@ from typing import (
     Any,
     Literal,
     Protocol,
+    Union,
     get_args,
     get_origin,
     runtime_checkable,
 )
-from typing import Union as UnionOf
 
 from regrun.config.base import Section
 from regrun.config.datasets import DatasetSection
 from regrun.config.models import ModelSection
 from regrun.config.penalties import WeightPenalty
-from regrun.errors import UsageError
+from regrun.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,7 +118,7 @@ def with_plugins(group: str, union: Any) -> Any:
     plugged = sections(group, own)
     if not plugged:
         return union
-    return Annotated[(UnionOf[(*own, *plugged)], *union.__metadata__)]
+    return Annotated[(Union[(*own, *plugged)], *union.__metadata__)]
 
 
 def sections(group: str, built_in: Sequence[type[Section]] = ()) -> list[type[Section]]:
@@ -143,6 +144,20 @@ def _installed() -> Mapping[str, Sequence[EntryPoint]]:
         group: sorted(found.select(group=group), key=lambda point: (point.name, point.value))
         for group in GROUPS
     }
+
+
+@contextmanager
+def faults_of(section: object, method: str, path: str) -> Iterator[None]:
+    """Whatever a plug-in's method raises becomes a ConfigError at a dotted path of the config."""
+    try:
+        yield
+    except _FAULTS as error:
+        kind = type(section)
+        raise ConfigError.at(
+            path,
+            f"the plug-in's {kind.__module__}.{kind.__qualname__}.{method} failed: "
+            f"{type(error).__name__}: {error}",
+        ) from error
 
 
 def _load(point: EntryPoint, rules: _Group) -> type[Section]:

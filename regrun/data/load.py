@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from regrun.config.datasets import DatasetSection, SyntheticLinear
-from regrun.config.plugins import GivesArrays
+from regrun.config.plugins import GivesArrays, faults_of
 from regrun.data.bundled import (
     load_breast_cancer,
     load_california_housing,
@@ -71,7 +73,9 @@ def load_dataset(
     download cannot be written.
     """
     if isinstance(section, GivesArrays):
-        return from_arrays(section, section.arrays(), f"dataset {section.name}", "name")
+        with faults_of(section, "arrays", "dataset.name"):
+            arrays = {name: np.asarray(array) for name, array in section.arrays().items()}
+        return from_arrays(section, arrays, f"dataset {section.name}", "name")
     return LOADERS[section.name](section, base, progress)
 
 

@@ -26,7 +26,7 @@ from regrun.config.models import (
     ModelSection,
     Torchvision,
 )
-from regrun.config.plugins import BuildsModel
+from regrun.config.plugins import BuildsModel, faults_of
 from regrun.errors import ConfigError
 from regrun.models.initialize import initialize
 from regrun.models.noise_layers import (
@@ -119,7 +119,8 @@ def _build(section: ModelSection, input_shape: tuple[int, ...], num_outputs: int
 
 
 def _plugged(section: BuildsModel, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-    module = section.build(input_shape, num_outputs)
+    with faults_of(section, "build", "model.name"):
+        module = section.build(input_shape, num_outputs)
     if not isinstance(module, nn.Module):
         kind = type(section)
         raise ConfigError.at(

@@ -167,7 +167,7 @@ _STRUCTURED = {
     "orthogonal": ("Σ_{i≠j} cos²(w_i, w_j)", "by autograd"),
     "spectral": ("½ Σ_W σ_max(W)²", "σ_max u vᵀ"),
 }
-"""Penalty `type` → its value and gradient at strength 1, in symbols; a plug-in's is its name."""
+"""Penalty `type` → its value and gradient at strength 1, in symbols; plug-ins bring a formula."""
 
 _GROUPS = {
     "in": "the weights into a neuron, or a filter",
@@ -184,8 +184,9 @@ def _penalty_line(name: str, penalty: PenaltySection) -> str:
         value = [f"{a:g} Σ|{w}|"] * (a > 0) + [f"{q:g} Σ{w}²"] * (q > 0)
         gradient = [f"{a:g} sign({w})"] * (a > 0) + [f"{2 * q:g} {w}"] * (q > 0)
     else:
-        symbol, slope = _STRUCTURED.get(kind, (f"{kind}(w)", "by autograd"))
-        value = [f"{strength} {symbol}"] * (penalty.strength > 0)
+        symbol, slope = _STRUCTURED.get(kind, ("", "by autograd"))
+        shown = f"{strength} {symbol}" if symbol else f"{penalty.formula},  λ = {strength}"
+        value = [shown] * (penalty.strength > 0)
         gradient = [slope if slope == "by autograd" else f"{strength} {slope}"] * bool(value)
     slopes = " + ".join(gradient) or "0"
     how = "by a proximal step" if is_proximal(penalty) else f"gradient {slopes}"

@@ -1,0 +1,45 @@
+"""A model, a dataset and a penalty for regrun."""
+
+from math import prod
+from typing import ClassVar, Literal
+
+from regrun.config.datasets import DatasetSection, Subset
+from regrun.config.models import ModelSection
+from regrun.config.penalties import WeightPenalty
+
+
+class Perceptron(ModelSection):
+    """One hidden layer of tanh units."""
+
+    name: Literal["perceptron"]
+    units: int = 16
+
+    def build(self, input_shape, num_outputs):
+        from torch import nn
+
+        hidden = nn.Linear(prod(input_shape), self.units)
+        return nn.Sequential(nn.Flatten(), hidden, nn.Tanh(), nn.Linear(self.units, num_outputs))
+
+
+class Moons(Subset, DatasetSection):
+    """Two half circles, one around the end of the other (scikit-learn)."""
+
+    name: Literal["moons"]
+    noise: float = 0.2
+
+    def arrays(self):
+        from sklearn.datasets import make_moons
+
+        x, y = make_moons(200, noise=self.noise, random_state=self.seed)
+        return {"x": x, "y": y}
+
+
+class Log(WeightPenalty):
+    """Sum of logarithms, which lets large weights grow."""
+
+    type: Literal["log"]
+    formula: ClassVar[str] = "λ Σ log(1 + |w|)"
+    source: ClassVar[str] = "Candès, Wakin & Boyd 2008"
+
+    def value(self, weight):  # (K, ...) → (K,), λ not included
+        return weight.abs().log1p().flatten(1).sum(1)

@@ -1,0 +1,384 @@
+"""A package of a model, a dataset and a penalty, used from YAML; and packages that do not work."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from regrun.config import plugins
+from regrun.config.models import ModelSection
+from regrun.config.penalties import L1, PenaltySection, WeightPenalty
+from regrun.config.unions import Penalty
+from regrun.errors import ConfigError, UsageError
+from regrun.regularizers.penalties import StackedPenalties
+
+EXAMPLE = Path(__file__).parent / "example"
+MODULE = EXAMPLE / "regrun_example.py"
+CONFIG = """\
+name: plugged
+dataset: {name: moons, num_train: 40}
+model: {name: perceptron, units: 8}
+penalty: {type: log, strength: 0.01}
+optimizer: {name: sgd, lr: 0.3}
+training: {epochs: 2, batch_size: 16}
+"""
+
+
+def install(folder: Path, name: str, modules: dict[str, str], points: dict[str, dict[str, str]]):
+    """A package as an installer leaves it: its modules, and a folder that describes it."""
+    information = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = [
+        line
+        for group, entries in points.items()
+        for line in (f"[{group}]", *(f"{key} = {value}" for key, value in entries.items()))
+    ]
+    (information / "entry_points.txt").write_text("\n".join(lines))
+    for module, text in modules.items():
+        (folder / f"{module}.py").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example, installed."""
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    folder = tmp_path_factory.mktemp("site")
+    modules = {MODULE.stem: MODULE.read_text(encoding="utf-8")}
+    install(folder, project["name"], modules, project["entry-points"])
+    return folder
+
+
+RUN_ALL = """
+import json, sys, tempfile
+from contextlib import redirect_stderr, redirect_stdout
+from regrun.cli.app import main
+
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["regrun", *words]
+    code = 0
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code or 0
+        texts = []
+        for stream in (out, err):
+            stream.flush()
+            stream.seek(0)
+            texts.append(stream.read())
+    print(json.dumps([code, *texts]), flush=True)
+"""
+"""Commands one after the other, in one process: torch is imported once."""
+
+
+def run_all(site: Path, folder: Path, *commands: list[str]) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of each."""
+    (folder / "plugged.yaml").write_text(CONFIG)
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, json.dumps(commands)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return [tuple(json.loads(line)) for line in ended.stdout.splitlines()]
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The example's module, in this process."""
+    monkeypatch.syspath_prepend(EXAMPLE)
+    import regrun_example
+
+    yield regrun_example
+    del sys.modules["regrun_example"]
+
+
+def weights_equal(one: dict[str, Any], other: dict[str, Any], *, within: float = 0.0) -> bool:
+    return all(torch.allclose(one[name], other[name], rtol=0, atol=within) for name in one)
+
+
+MISTAKES = {
+    "penalty.strenght=1": 'did you mean "strength"?',
+    "model.unit=3": 'did you mean "units"?',
+    "model.name=perceptrn": 'did you mean "perceptron"?',
+    "penalty.type=logg": 'did you mean "log"?',
+    "penalty.method=proximal": "log has no proximal step; use gradient",
+    "penalty.type=activity_l1": "perceptron is a plug-in and hands over its outputs only",
+    "dataset.noise=-1": "regrun_example.Moons.arrays failed: InvalidParameterError",
+}
+
+
+def test_all_three_work_from_yaml_like_those_of_regrun(site, tmp_path):
+    train = ["train", "plugged.yaml", "--json", "--quiet", "--runs-dir"]
+    swept, alone, zero, without, listed, inspected, *mistaken = run_all(
+        site,
+        tmp_path,
+        ["sweep", "plugged.yaml", "penalty.strength=0,0.1", "--seeds", "1", "--runs-dir", "swept"],
+        [*train, "alone", "penalty.strength=0.1"],
+        [*train, "zero", "penalty.strength=0"],
+        [*train, "without", "penalty=none"],
+        ["list", "penalties", "log", "--json"],
+        ["inspect", "plugged.yaml", "--json"],
+        *(["train", "plugged.yaml", override] for override in MISTAKES),
+    )
+    trained = (swept, alone, zero, without)
+    assert [code for code, *_ in trained] == [0] * 4, trained
+    assert "2 runs in 1 pack" in swept[2]
+    weights = {
+        folder: [load_file(path) for path in sorted((tmp_path / folder).rglob("weights.*"))]
+        for folder in ("swept", "alone", "zero", "without")
+    }
+    assert weights_equal(weights["zero"][0], weights["without"][0])
+    assert not weights_equal(weights["zero"][0], weights["alone"][0], within=1e-3)
+    for alone_too in (weights["zero"][0], weights["alone"][0]):
+        assert any(weights_equal(one, alone_too, within=1e-5) for one in weights["swept"])
+
+    entry = json.loads(listed[1])
+    assert entry["formula"] == "λ Σ log(1 + |w|)"
+    assert entry["source"].startswith("Candès")
+    assert {key["name"] for key in entry["keys"]} == {"strength", "method", "apply_to"}
+
+    document = json.loads(inspected[1])
+    assert "λ Σ log(1 + |w|),  λ = 0.01" in json.dumps(document, ensure_ascii=False)
+    assert document["config"]["model"]["name"] == "perceptron"
+    assert document["config"]["dataset"]["noise"] == 0.2
+
+    for (code, _, told), answer in zip(mistaken, MISTAKES.values(), strict=True):
+        assert code == 2
+        assert answer in told
+        assert "Traceback" not in told
+
+
+def test_a_broken_plugin_is_named_with_its_package(regrun, tmp_path):
+    points = {"regrun.models": {"old": "broken_example:Old"}}
+    install(tmp_path, "broken-example", {"broken_example": "import no_such_module\n"}, points)
+    for words in (["list", "penalties"], ["schema"], ["train", "no-such.yaml"]):
+        ended = regrun(*words, env={"PYTHONPATH": str(tmp_path)})
+        assert ended.returncode == 2
+        assert "Traceback" not in ended.stderr
+        assert "broken_example:Old: ModuleNotFoundError: No module named 'no_such_module'" in (
+            ended.stderr
+        )
+        assert "broken-example 1.0; fix that package or uninstall it" in ended.stderr
+
+
+def test_a_plugin_may_be_imported_before_the_schema(site):
+    program = "import regrun_example, regrun.config; print(regrun.config.Config.__name__)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == ("Config\n", "")
+
+
+def test_listing_plugins_loads_no_torch(site):
+    program = "import sys, regrun.config.schema; print('torch' in sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "False\n"
+
+
+class Cube(WeightPenalty):
+    """Sum of cubes."""
+
+    type: Literal["cube"]
+    formula: ClassVar[str] = "λ Σ |w|³"
+    source: ClassVar[str] = "a test"
+    shift: float = 0.0
+
+    def value(self, weight):
+        return (weight.abs() + self.shift).pow(3).flatten(1).sum(1)
+
+
+class Taken(Cube):
+    """Calls itself what another is called."""
+
+    type: Literal["l1"]  # type: ignore[assignment]
+
+
+class Nameless(Cube):
+    type: str  # type: ignore[assignment]
+
+
+class Valueless(WeightPenalty):
+    """Has no value."""
+
+    type: Literal["valueless"]
+    formula: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+
+
+class Formless(WeightPenalty):
+    """Has no formula."""
+
+    type: Literal["formless"]
+
+    def value(self, weight):
+        return weight.flatten(1).sum(1)
+
+
+class Undescribed(Cube):
+    type: Literal["undescribed"]  # type: ignore[assignment]
+
+
+class Alien(ModelSection):
+    """Is a model."""
+
+    name: Literal["alien"]
+
+    def build(self, input_shape, num_outputs):
+        return None
+
+
+NOT_A_CLASS = 3
+
+
+def load(monkeypatch, *names: str) -> list[type]:
+    points = [EntryPoint(name, f"{__name__}:{name}", "regrun.penalties") for name in names]
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Cube.__module__])
+    monkeypatch.setattr(plugins, "_installed", lambda: {"regrun.penalties": points})
+    return plugins.sections("regrun.penalties", [L1])
+
+
+def test_a_sound_section_is_taken(monkeypatch):
+    assert load(monkeypatch, "Cube") == [Cube]
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (["Taken"], "type: l1 is taken by regrun"),
+        (["Cube", "Cube"], "type: cube is taken by a package without a name"),
+        (["Nameless"], "has no key type: Literal"),
+        (["Valueless"], "has no method value"),
+        (["Formless"], "has no formula"),
+        (["Undescribed"], "has no docstring"),
+        (["Alien"], "is no subclass of regrun.config.penalties.WeightPenalty"),
+        (["NOT_A_CLASS"], "is no subclass of"),
+        (["Absent"], "AttributeError"),
+    ],
+)
+def test_an_unusable_section_is_refused_by_what_it_lacks(monkeypatch, names, why):
+    with pytest.raises(UsageError, match=why):
+        load(monkeypatch, *names)
+
+
+def test_a_union_gains_what_is_plugged_in_and_keeps_its_discriminator(monkeypatch):
+    from pydantic import TypeAdapter
+
+    points = [EntryPoint("cube", f"{Cube.__module__}:Cube", "regrun.penalties")]
+    monkeypatch.setattr(plugins, "_installed", lambda: {"regrun.penalties": points})
+    adapter = TypeAdapter(plugins.with_plugins("regrun.penalties", Penalty))
+    assert adapter.validate_python({"type": "cube", "strength": 1.0}) == Cube(
+        type="cube", strength=1.0
+    )
+    assert isinstance(adapter.validate_python({"type": "l1", "strength": 1.0}), L1)
+
+
+ROLES = {"weight": "weight", "bias": "bias"}
+
+
+def stacked(*lists: list[PenaltySection]) -> StackedPenalties:
+    return StackedPenalties(lists, ROLES, {"weight": (3, 4), "bias": (3,)})  # type: ignore[arg-type]
+
+
+def drawn(members: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    shapes = {"weight": (members, 3, 4), "bias": (members, 3)}
+    return {
+        name: torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        for name, shape in shapes.items()
+    }
+
+
+def test_a_plugged_penalty_adds_its_formula_and_its_derivative(example):
+    log = example.Log(type="log", strength=0.3, apply_to=("all",))
+    parameters = drawn(2)
+    amount = stacked([log], []).differentiable(parameters)
+    amount.sum().backward()
+    for name, tensor in parameters.items():
+        w = tensor.detach().numpy()
+        np.testing.assert_allclose(tensor.grad[0], 0.3 * np.sign(w[0]) / (1 + np.abs(w[0])))
+        assert not tensor.grad[1].any(), name
+    every = sum(np.log1p(np.abs(t.detach().numpy()[0])).sum() for t in parameters.values())
+    np.testing.assert_allclose(amount.detach(), [0.3 * every, 0.0])
+
+
+def test_strength_0_of_a_plugged_penalty_is_no_penalty(example):
+    assert stacked([example.Log(type="log", strength=0.0)]).differentiable(drawn(1)) is None
+
+
+def test_members_keep_their_own_settings_of_a_plugged_penalty():
+    pair = [Cube(type="cube", strength=1.0, shift=shift) for shift in (0.0, 2.0)]
+    parameters = drawn(2)
+    together = stacked([pair[0]], [pair[1]]).differentiable(parameters)
+    for row, penalty in enumerate(pair):
+        own = {name: tensor[row : row + 1] for name, tensor in parameters.items()}
+        assert torch.equal(together[row], stacked([penalty]).differentiable(own)[0])
+
+
+def test_a_value_that_is_not_one_per_member_is_refused():
+    class Total(Cube):
+        """Adds up the members."""
+
+        def value(self, weight):
+            return weight.sum()
+
+    penalty = Total(type="cube", strength=1.0)
+    with pytest.raises(ConfigError, match=r"gave shape \[\] for weights of \[2, 3, 4\]"):
+        stacked([penalty], [penalty]).differentiable(drawn(2))
+
+
+def test_a_build_that_gives_no_module_is_refused():
+    from regrun.models.build import build_model
+
+    with pytest.raises(ConfigError, match="build gave a NoneType"):
+        build_model(Alien(name="alien"), (2,), 1, seed=0)
+
+
+def test_the_readme_shows_the_example_itself():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"```python\n{MODULE.read_text(encoding='utf-8')}```" in readme
+    points = (EXAMPLE / "pyproject.toml").read_text(encoding="utf-8")
+    assert points[points.index("[project.entry-points") :].strip() in readme
+
+
+@pytest.mark.long
+def test_the_example_installs_with_pip_and_trains(regrun, tmp_path):
+    pytest.importorskip("hatchling")
+    target, source = tmp_path / "site", tmp_path / "source"
+    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+         "--no-index", "--target", target, source],
+        check=True,
+    )  # fmt: skip
+    (tmp_path / "plugged.yaml").write_text(CONFIG)
+    ended = regrun("train", tmp_path / "plugged.yaml", "--runs-dir", tmp_path / "runs",
+                   env={"PYTHONPATH": str(target)})  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
