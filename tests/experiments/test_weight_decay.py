@@ -86,9 +86,9 @@ def test_the_whole_experiment_is_the_closed_formula_of_ridge_in_the_end(
 ) -> None:
     """Trained to convergence on the full batch: (XᵀX/n + λI)⁻¹Xᵀy/n, with the mean as intercept."""
     overrides: dict[str, Any] = {
-        "training": {"epochs": 1000, "batch_size": "full", "precision": "float64"},
-        "training.evaluate_every": 1000,
-        "optimizer.lr": 0.05,
+        "training": {"epochs": 1200, "batch_size": "full", "precision": "float64"},
+        "training.evaluate_every": 1200,
+        "optimizer.lr": 0.08,
     }
     run = regrun.train(configs / "weight_decay_from_scratch.yaml", overrides, runs_dir=tmp_path)
     data = load_dataset(load_config(run.directory / "config.yaml").config.dataset).train
