@@ -13,6 +13,11 @@ OVERFIT_RATIO = 1.5
 _SHRINKAGE = 3.6
 """η·λ·steps of the suggested weight decay: without any gradient, weights shrink to e⁻³·⁶ ≈ 3%."""
 
+_NOISE = (
+    "dropout", "input_dropout", "conv_dropout", "drop_connect", "input_noise", "stochastic_depth",
+)  # fmt: skip
+"""Keys of `model` that regularize."""
+
 
 def after_training(
     summary: Mapping[str, Any],
@@ -49,13 +54,12 @@ def _against_overfitting(summary: Mapping[str, Any], config: Mapping[str, Any]) 
 
 
 def _is_regularized(config: Mapping[str, Any]) -> bool:
-    model = config["model"]
-    dropout = model.get("dropout") or 0
-    rates = dropout if isinstance(dropout, list | tuple) else [dropout]
+    model, augment = config["model"], config.get("augment") or {}
+    noise = [model.get(key) for key in _NOISE] + list(augment.values())
+    rates = [rate for level in noise for rate in (level if isinstance(level, list) else [level])]
     return bool(
         config["optimizer"].get("weight_decay")
         or config.get("penalty")
         or config.get("constraints")
         or any(rates)
-        or model.get("input_dropout")
     )
