@@ -47,7 +47,7 @@ class Budget:
         return self.shared_bytes + members * self.member_bytes
 
     def seconds(self, members: int) -> float:
-        """A rough guess for a CPU core: operations launched, and memory walked through, per step."""
+        """A rough guess for a CPU core, from operations launched and memory walked through."""
         training = self.steps * (STEP_SECONDS + members * self.member_bytes * BYTE_SECONDS)
         return training + members * (RUN_SECONDS + self.evaluations * EVALUATION_SECONDS)
 

@@ -14,8 +14,8 @@ from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.models.torchvision import adaptations
-from regrun.training.step import DTYPES
 from regrun.training.measure import train_subset_size
+from regrun.training.step import DTYPES
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def load_data(
     allow_large: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Dataset:
-    """The config's dataset on the device, in its precision. Raises ConfigError when it is too large."""
+    """The config's dataset, on the device, in its precision. Raises ConfigError when too large."""
     if not allow_large:
         check_data(config.dataset, device)
     dataset = load_dataset(config.dataset, progress=progress)

@@ -40,7 +40,7 @@ HandlerMaker = Callable[[str, Sequence[nn.Module]], Handler]
 
 
 def spread(x: Tensor, size: int) -> Tensor:
-    """(S, B, …) → (K, B, …): each group's examples repeated for its members; a view where it can be."""
+    """(S, B, …) → (K, B, …): a group's examples for each of its members; a view where it can be."""
     groups = x.shape[0]
     if groups == 1:
         return x.expand(size, *x.shape[1:])

@@ -72,7 +72,8 @@ class RunWriter:
     ) -> None:
         """Write all that is left; the summary last, for its presence means that the run has ended.
 
-        ``averages``: label → weights. ``summary["status"]`` is ``completed``, or how else the run ended. Raises `StorageError`.
+        ``averages``: label → weights. ``summary["status"]`` is ``completed``, or how else the run
+        ended. Raises `StorageError`.
         """
         self._events.end("success" if summary["status"] == "completed" else "failure")
         self.flush()

@@ -1,1 +1,1 @@
-"""Questions asked with many runs: what each ingredient does, the path of strengths, published claims."""
+"""Questions asked with many runs: ablations, paths of strengths, published claims."""

@@ -47,7 +47,7 @@ OFF: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Ingredient:
-    """One thing that regularizes. key: where it stands; `penalty.0`, `constraints.1` for list items."""
+    """One thing that regularizes. key: where it stands, such as `penalty.0` or `model.dropout`."""
 
     name: str
     key: str

@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "analysis": {"store", "config", "errors"},
     "execution": ENGINE | {"training", "store", "config", "errors", "__init__"},
     "sweeps": ENGINE | {"analysis", "execution", "training", "store", "config", "errors"},
-    "studies": ENGINE | {"sweeps", "analysis", "execution", "training", "store", "config", "errors"},
+    "studies": ENGINE
+    | {"sweeps", "analysis", "execution", "training", "store", "config", "errors"},
     "api": {"sweeps", "execution", "store", "analysis", "config", "errors", "models", "data"},
     "cli": {"studies", "sweeps", "execution", "store", "analysis", "config", "errors", "__init__"},
     "__init__": {"api"},

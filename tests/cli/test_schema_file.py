@@ -14,7 +14,9 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 def test_the_shipped_schema_is_the_current_one() -> None:
     shipped = json.loads((CONFIGS / "regrun.schema.json").read_text(encoding="utf-8"))
-    assert shipped == json.loads(json.dumps(json_schema())), "regrun schema > configs/regrun.schema.json"
+    assert shipped == json.loads(json.dumps(json_schema())), (
+        "regrun schema > configs/regrun.schema.json"
+    )
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
