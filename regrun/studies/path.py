@@ -2,8 +2,8 @@
 
 The strengths fall from the smallest at which all penalised weights are zero, which follows from the
 data (Friedman, Hastie & Tibshirani 2010, §2.5), by equal ratios. The strength is then chosen by
-k-fold cross-validation: the one of lowest mean loss, and the largest within one standard error of it
-(Hastie, Tibshirani & Friedman 2009, §7.10).
+k-fold cross-validation: the one of lowest mean loss, and the largest within one standard error of
+it (Hastie, Tibshirani & Friedman 2009, §7.10).
 """
 
 from __future__ import annotations
