@@ -1,0 +1,41 @@
+"""Sweeps called in this process, and real processes that can be killed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import regrun
+from regrun.api import Sweep
+
+# The module with processes that start fast.
+sys.path.append(str(Path(__file__).parents[1] / "execution"))
+
+RunSweep = Callable[..., Sweep]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> RunSweep:
+    """`regrun.sweep` below a directory of this test."""
+
+    def call(
+        config: Mapping[str, Any] | Path,
+        axes: Mapping[str, Any] | None = None,
+        *,
+        seeds: int | None = None,
+        workers: int = 0,
+    ) -> Sweep:
+        return regrun.sweep(
+            config,
+            axes,
+            seeds=seeds,
+            runs_dir=tmp_path / "runs",
+            device="cpu",
+            workers=workers,
+        )
+
+    return call

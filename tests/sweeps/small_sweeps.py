@@ -1,0 +1,144 @@
+"""Sweeps of a second, and how what they leave is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
+from regrun.sweeps.jobs import Job
+
+DIGITS: dict[str, Any] = {
+    "name": "small",
+    "dataset": {"name": "digits", "num_train": 60, "num_test": 40, "validation": 20},
+    "model": {"name": "mlp", "hidden": [8, 6], "dropout": 0.2},
+    "optimizer": {"name": "adam", "lr": 0.01},
+    "training": {"epochs": 3, "batch_size": 16, "precision": "float64"},
+}
+LINEAR: dict[str, Any] = {
+    "name": "linear",
+    "dataset": {"name": "synthetic_linear", "num_features": 6, "num_train": 10, "num_test": 15},
+    "model": {"name": "linear"},
+    "optimizer": {"name": "sgd", "lr": 0.01},
+    "training": {"epochs": 2, "batch_size": 5},
+}
+
+
+def with_keys(config: Mapping[str, Any], **sections: Any) -> dict[str, Any]:
+    """The config with keys of its sections replaced."""
+    merged = dict(config)
+    for name, section in sections.items():
+        old = config.get(name)
+        keep = isinstance(old, Mapping) and isinstance(section, Mapping)
+        merged[name] = {**old, **section} if keep else section
+    return merged
+
+
+def planned(sweep: Path) -> list[PlannedRun]:
+    """Every run of the plan."""
+    return [run for each in SweepDir(sweep).read_rounds() for run in each.runs]
+
+
+def packs(sweep: Path) -> list[list[str]]:
+    """Directories of the runs that shared a stack, pack by pack."""
+    return [
+        [each.runs[index].directory for index in members]
+        for each in SweepDir(sweep).read_rounds()
+        for members in each.packs
+    ]
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").open()]
+
+
+def rows_by_setting(sweep: Path) -> dict[str, list[dict[str, Any]]]:
+    """Parameters and seed as text → the run's rows."""
+    return {
+        json.dumps([sorted(run.params.items()), run.seed]): rows_of(sweep / run.directory)
+        for run in planned(sweep)
+    }
+
+
+def summary_of(directory: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((directory / "summary.json").read_text())
+    return summary
+
+
+def results(sweep: Path) -> dict[str, tuple[bytes | None, bytes | None, str, int | None]]:
+    """Run directory → what must not depend on interruptions."""
+    found = {}
+    for run in planned(sweep):
+        path = sweep / run.directory
+        summary = summary_of(path)
+        found[run.directory] = (
+            bytes_of(path / "metrics.jsonl"),
+            bytes_of(path / "weights.safetensors"),
+            summary["status"],
+            summary.get("steps"),
+        )
+    return found
+
+
+def bytes_of(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
+def ended(sweep: Path) -> dict[str, int]:
+    """Runs that have their summary → when it was written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in sweep.glob("*/summary.json")}
+
+
+def write_stored_sweep(
+    directory: Path, cells: list[dict[str, Any]], seeds: int, metrics: Any
+) -> SweepDir:
+    """A finished sweep that nobody trained. metrics: (cell, seed) → metrics of the summary."""
+    directory.mkdir(parents=True)
+    files = SweepDir(directory)
+    files.config.write_text("name: stored\n")
+    runs = [
+        PlannedRun(index, params, seed, f"{index:04d}-seed={seed}")
+        for index, params in enumerate(cells)
+        for seed in range(seeds)
+    ]
+    files.write_rounds([Round(runs, [list(range(len(runs)))])])
+    for run in runs:
+        path = directory / run.directory
+        path.mkdir()
+        summary = {
+            "run_dir": str(path),
+            "status": "completed",
+            "epochs": 5,
+            "steps": 20,
+            "device": "cpu",
+            "seed": run.seed,
+            "metrics": metrics(run.cell, run.seed),
+            "best": {"epoch": 5, "metric": "test/loss", "value": 1.0},
+            "weights": {
+                "l1": 30.0,
+                "l2": 13.25,
+                "sparsity": 0.0,
+                "per_layer": {"output.weight": {"l1": 30.0, "l2": 13.25, "sparsity": 0.0}},
+            },
+            "penalty": {},
+            "seconds": {"total": 1.5, "train": 1.0, "data": 0.1},
+        }
+        (path / "summary.json").write_text(json.dumps(summary, indent=2))
+    return files
+
+
+@dataclass(frozen=True)
+class Deadly(Job):
+    """A job that kills the worker it is given to."""
+
+    main: int = 0
+
+    def unfinished(self) -> list[PlannedRun]:
+        if os.getpid() != self.main:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().unfinished()

@@ -1,0 +1,173 @@
+"""Workers that raise, die, are stopped; the jobs here train nothing unless they must."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_sweeps import LINEAR, Deadly, results, summary_of, with_keys
+
+from regrun.config.dump import dump_tree
+from regrun.errors import ConfigError, CorruptInputError, StorageError
+from regrun.execution.observer import Silent
+from regrun.store.sweep_dir import PlannedRun, SweepDir
+from regrun.sweeps import local
+from regrun.sweeps.jobs import Job, Outcome
+from regrun.sweeps.local import ATTEMPTS, Board, run_jobs
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.progress: list[tuple[int, int]] = []
+
+    def on_message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def on_progress(self, step: int, total_steps: int) -> None:
+        self.progress.append((step, total_steps))
+
+
+@dataclass
+class Work:
+    """Jobs in a sweep directory, and what each does instead of training."""
+
+    sweep: Path
+    does: dict[int, Callable[[], None]] = field(default_factory=dict)
+    done: list[int] = field(default_factory=list)
+    told: Told = field(default_factory=Told)
+
+    def jobs(self, count: int) -> list[Job]:
+        runs = [PlannedRun(i, {}, 0, f"{i:04d}") for i in range(count)]
+        return [Job(self.sweep, number, (run,)) for number, run in enumerate(runs)]
+
+    def run_job(self, job: Job, device: str, should_stop: Any, on_steps: Any) -> Outcome:
+        if job.number in self.does:
+            self.does[job.number]()
+        on_steps(10)
+        self.done.append(job.number)
+        return Outcome(True, ())
+
+    def run(self, jobs: list[Job], **options: Any) -> bool:
+        given: dict[str, Any] = {
+            "devices": ["cpu"],
+            "in_process": True,
+            "should_stop": lambda: False,
+            "observer": self.told,
+            "total_steps": 10 * len(jobs),
+        }
+        return run_jobs(jobs, **{**given, **options})
+
+    def status(self, number: int) -> str | None:
+        run = self.sweep / f"{number:04d}"
+        return summary_of(run)["status"] if run.exists() else None
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
+    SweepDir(tmp_path).config.write_text(dump_tree(LINEAR))
+    work = Work(tmp_path)
+    monkeypatch.setattr(local, "run_job", work.run_job)
+    return work
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+def test_one_job_that_raises_is_marked_failed_and_the_others_go_on(work: Work) -> None:
+    work.does[1] = raising(ZeroDivisionError("a bug"))
+    assert work.run(work.jobs(4))
+    assert work.done == [0, 2, 3]
+    assert work.status(1) == "failed"
+    assert "Traceback" in (work.sweep / "0001" / "log.txt").read_text()
+    assert work.told.messages == ["1 run(s) failed: ZeroDivisionError: a bug"]
+    assert work.told.progress[-1] == (30, 40)
+
+
+def test_fail_fast_stops_at_the_first_failure(work: Work) -> None:
+    work.does[1] = raising(ConfigError.at("model", "cannot be"))
+    assert not work.run(work.jobs(4), fail_fast=True)
+    assert work.done == [0]
+    assert work.status(1) == "failed"
+
+
+def test_a_full_disk_ends_all_at_once(work: Work) -> None:
+    work.does[1] = raising(StorageError("disk full"))
+    with pytest.raises(StorageError, match="disk full"):
+        work.run(work.jobs(4))
+    assert work.done == [0]
+    assert work.status(1) is None
+
+
+def test_a_damaged_checkpoint_is_told_when_the_others_are_done(work: Work) -> None:
+    work.does[1] = raising(CorruptInputError("all 2 checkpoints are damaged"))
+    with pytest.raises(CorruptInputError, match="damaged"):
+        work.run(work.jobs(4))
+    assert work.done == [0, 2, 3]
+    assert work.status(1) is None  # it can still be repaired
+
+
+def test_told_to_stop_no_further_job_is_started(work: Work) -> None:
+    asked = iter([False, True])
+    assert not work.run(work.jobs(4), should_stop=lambda: bool(work.done) and next(asked, True))
+    assert 1 <= len(work.done) < 4
+
+
+def test_a_worker_that_keeps_dying_takes_nobody_with_it(work: Work) -> None:
+    alive = [job for job in work.jobs(5) if job.number != 1]
+    for job in alive:  # they have ended: their workers find nothing to do
+        (work.sweep / job.runs[0].directory).mkdir()
+        (work.sweep / job.runs[0].directory / "summary.json").write_text('{"status": "completed"}')
+    jobs = work.jobs(5)
+    jobs[1] = Deadly(work.sweep, 1, jobs[1].runs, main=os.getpid())
+    assert work.run(jobs, in_process=False, devices=["cpu", "cpu"])
+    assert [work.status(number) for number in range(5)] == [
+        "completed", "failed", "completed", "completed", "completed",
+    ]  # fmt: skip
+    assert "died 3 times" in (work.sweep / "0001" / "log.txt").read_text()
+    again = [text for text in work.told.messages if "starting them again" in text]
+    assert len(again) == ATTEMPTS - 1
+    assert sum("failed" in text for text in work.told.messages) == 1
+
+
+def test_the_board_is_seen_by_everyone(tmp_path: Path) -> None:
+    mine, other = Board(tmp_path / "board", 3), Board(tmp_path / "board", 3)
+    mine.count(1, 7)
+    assert other.steps() == [0, 7, 0]
+    assert not other.stopped
+    mine.stop()
+    assert other.stopped
+
+
+def test_a_failing_cell_fails_alone_and_the_sweep_ends_with_3(
+    sweep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regrun.execution.pack import PackRun
+
+    real = PackRun.run
+
+    def fails(self: PackRun, *arguments: Any) -> bool:
+        if self._members[0].config.training.batch_size == 4:
+            raise RuntimeError("out of luck")
+        return real(self, *arguments)
+
+    config = with_keys(LINEAR, sweep={"grid": {"training.batch_size": [3, 4, 5]}, "seeds": 2})
+    clean = sweep(config)
+    monkeypatch.setattr(PackRun, "run", fails)
+    done = sweep(config)
+    assert (done.summary["completed"], done.summary["failed"]) == (4, 2)
+    mine, expected = results(done.directory), results(clean.directory)
+    for name, result in mine.items():
+        assert result == expected[name] or "batch_size=4" in name
+    failed = done.runs[done.runs["status"] == "failed"]
+    assert list(failed["training.batch_size"]) == [4, 4]
+    for path in failed["run_dir"]:
+        assert "out of luck" in (Path(path) / "log.txt").read_text()
