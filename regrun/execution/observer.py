@@ -10,7 +10,7 @@ class Observer(Protocol):
     """Told what happens; decides nothing."""
 
     def on_start(self, info: Mapping[str, Any]) -> None:
-        """Training begins. info: `run_dir`, `device`, `total_steps`, `members`, `notes` and more."""
+        """Training begins. info: `run_dir`, `device`, `total_steps`, `members`, `notes`, more."""
 
     def on_progress(self, step: int, total_steps: int) -> None:
         """Training goes on; called a few times a second."""
