@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,24 +54,32 @@ class Cell:
         """How many runs the cell has."""
         return len(self.runs)
 
+    @cached_property
+    def _table(self) -> dict[str, dict[int, float]]:
+        """Metric → seed → value."""
+        found: dict[str, dict[int, float]] = {}
+        for run in self.runs:
+            seed = int(run.config.get("seed", 0))
+            for name, value in metric_values(run.summary).items():
+                found.setdefault(name, {})[seed] = value
+        return found
+
+    @cached_property
+    def _intervals(self) -> dict[str, Interval]:
+        return {name: mean_interval(list(each.values())) for name, each in self._table.items()}
+
     def values(self, metric: str) -> dict[int, float]:
         """Seed → value, of the runs that have a finite one."""
-        found: dict[int, float] = {}
-        for run in self.runs:
-            value = metric_values(run.summary).get(metric)
-            if value is not None:
-                found[int(run.config.get("seed", 0))] = value
-        return found
+        return self._table.get(metric, {})
 
     def interval(self, metric: str) -> Interval | None:
         """Mean and 95% interval over seeds; None when no run has the metric."""
-        values = self.values(metric)
-        return mean_interval(list(values.values())) if values else None
+        return self._intervals.get(metric)
 
     @property
     def metrics(self) -> list[str]:
         """Every metric that some run has, in the order of the first run that has it."""
-        return list(dict.fromkeys(name for run in self.runs for name in metric_values(run.summary)))
+        return list(self._table)
 
     def count(self, status: str) -> int:
         """Runs that ended with this status."""
@@ -80,13 +89,12 @@ class Cell:
         """The cell as JSON holds it: params, seeds, and per metric mean, low, high, values."""
         metrics: dict[str, Any] = {}
         for name in self.metrics:
-            values = list(self.values(name).values())
-            interval = mean_interval(values)
+            interval = self._intervals[name]
             metrics[name] = {
                 "mean": interval.mean,
                 "low": interval.low,
                 "high": interval.high,
-                "values": values,
+                "values": list(self.values(name).values()),
             }
         return {"params": dict(self.params), "seeds": self.seeds, "metrics": metrics}
 

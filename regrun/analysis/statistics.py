@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Direction = Literal["min", "max"]
@@ -134,6 +135,7 @@ def _standard_error(values: Sequence[float], mean: float) -> float:
     return largest * math.sqrt(squares / (len(values) - 1) / len(values))
 
 
+@cache
 def _t_quantile(degrees: int, probability: float) -> float:
     # scipy.special loads in a tenth of the time of scipy.stats, and has the same functions.
     from scipy.special import stdtrit

@@ -11,7 +11,10 @@ from regrun.analysis.sweeps import best_cells
 from regrun.cli.numbers import plus_minus, value
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
+
+MOST_ROWS = 200
+"""Rows that are fitted to the terminal, which takes a millisecond each."""
 
 _COLUMNS = {
     "train/loss": "train loss",
@@ -27,26 +30,55 @@ _COLUMNS = {
 _MOST_NAMED = 5
 
 
-def comparison_table(cells: Sequence[Cell]) -> Table:
+def comparison_table(cells: Sequence[Cell]) -> RenderableType:
     """A row per cell: what differs, the metrics, how the runs ended."""
-    from rich.table import Table
-    from rich.text import Text
-
     repeated = any(cell.seeds > 1 for cell in cells)
     params = _params(cells)
     present = {name for cell in cells for name in cell.metrics}
     metrics = [name for name in _COLUMNS if name in present]
-    table = Table(*([] if repeated else ["run"]), *params, box=None, pad_edge=False)
-    for header in [*(["seeds"] if repeated else []), *(_COLUMNS[name] for name in metrics)]:
-        table.add_column(header, justify="right")
-    table.add_column("status")
+    left = [*([] if repeated else ["run"]), *params]
+    right = [*(["seeds"] if repeated else []), *(_COLUMNS[name] for name in metrics)]
+    rows = []
     for cell in cells:
         row = [] if repeated else [_run_name(cell)]
         row += [value(cell.params[key]) if key in cell.params else "" for key in params]
         row += [str(cell.seeds)] if repeated else []
         row += [plus_minus(cell.interval(name)) for name in metrics]
-        table.add_row(*(Text(text) for text in row), Text(_status(cell)))
+        rows.append([*row, _status(cell)])
+    table = _plain_table if len(rows) > MOST_ROWS else _fitted_table
+    return table(left, right, rows)
+
+
+def _fitted_table(left: list[str], right: list[str], rows: list[list[str]]) -> RenderableType:
+    """Squeezed into the terminal's width."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*left, box=None, pad_edge=False)
+    for header in right:
+        table.add_column(header, justify="right")
+    table.add_column("status")
+    for row in rows:
+        table.add_row(*(Text(text) for text in row))
     return table
+
+
+def _plain_table(left: list[str], right: list[str], rows: list[list[str]]) -> RenderableType:
+    """The same as wide as it is."""
+    from rich.text import Text
+
+    lines = [[*left, *right, "status"], *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    ends = len(left), len(left) + len(right)
+    return Text(
+        "\n".join(
+            "  ".join(
+                text.rjust(width) if ends[0] <= at < ends[1] else text.ljust(width)
+                for at, (text, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )
+    )
 
 
 def csv_rows(cells: Sequence[Cell]) -> Iterator[list[Any]]:
