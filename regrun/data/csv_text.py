@@ -68,7 +68,8 @@ def _decoded(path: Path) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise CorruptInputError(f"{path}:{line}: a NUL character; this is no text file")
-    return text
+    # One kind of line end: the csv module and pandas disagree about a lone carriage return.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _checked(path: Path, text: str, separator: str) -> tuple[list[str], list[int]]:

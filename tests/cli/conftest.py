@@ -24,7 +24,8 @@ MakeRun = Callable[..., Path]
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """Call regrun in this process; a bug (any exception) fails the test with its traceback."""
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    for name in ("FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
 
     def call(*arguments: object, env: dict[str, str] | None = None) -> Result:
         result = CliRunner().invoke(app, [str(item) for item in arguments], env=env)

@@ -145,6 +145,7 @@ def test_a_signal_in_python_stops_like_one_in_the_terminal(tmp_path: Path) -> No
 def test_the_second_signal_ends_the_process_at_once(monkeypatch: Any) -> None:
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     with catching_signals() as interrupt:
         os.kill(os.getpid(), signal.SIGINT)
         wait_for(lambda: interrupt.signal_number)
@@ -154,6 +155,7 @@ def test_the_second_signal_ends_the_process_at_once(monkeypatch: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
+    signal.signal(signal.SIGINT, before)
 
 
 def kill_again_and_again(place: Place, draw: random.Random, times: int, seconds: float) -> None:
