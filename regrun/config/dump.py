@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from regrun.config.schema import Config
+from regrun.config.sweeps import Sweep
 from regrun.config.yaml_compose import resolve
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -34,7 +37,24 @@ _ConfigDumper.add_representer(list, _ConfigDumper.represent_items)
 
 def dump_config(config: Config) -> str:
     """Every key with its value, defaults too; `name` or `type` leads each section."""
-    return dump_tree(config.model_dump())
+    return "".join(
+        _dump_free(key, value) if isinstance(value, Sweep) else _dump_entry(key, value)
+        for key, value in config
+    )
+
+
+def _dump_free(key: str, value: Any) -> str:
+    return dump_tree({key: _plain(value)})
+
+
+_dump_entry = functools.lru_cache(maxsize=4096)(_dump_free)
+"""The runs of a sweep share most of their sections; all but `sweep` can be told apart by hash."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value.model_dump() if isinstance(value, BaseModel) else value
 
 
 def dump_tree(tree: Mapping[str, Any]) -> str:
