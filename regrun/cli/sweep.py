@@ -51,12 +51,15 @@ def sweep(
     from regrun.cli.progress import watching
     from regrun.errors import UsageError
     from regrun.store.atomic import probe_writable
+    from regrun.sweeps.processes import start_early
 
     if as_json and as_csv:
         raise UsageError("--json and --csv: give one of them")
     loaded = load_sweep(config, overrides or [], seeds)
     if not dry_run:
         probe_writable(runs_dir)
+        if workers != 0:
+            start_early(loaded.config.sweep.runs if loaded.config.sweep is not None else 1)
     with watching(quiet=quiet) as observer:
         from regrun.sweeps.run import Options, plan_sweep, run_sweep
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
@@ -62,6 +63,13 @@ class Sweep(Section):
     pruner: Literal["median", "asha", "hyperband"] | None = None
     stack_size: Count | None = None
     """Members trained as one stack; default: chosen for the machine."""
+
+    @property
+    def runs(self) -> int:
+        """Runs in all; of a search, at most."""
+        if self.search is not None:
+            return self.trials * self.seeds
+        return (len(self.cells) or prod(map(len, self.grid.values()))) * self.seeds
 
     @model_validator(mode="after")
     def _search_has_space(self) -> Sweep:

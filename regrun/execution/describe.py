@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from math import prod
 from typing import Any
 
 from regrun.config.load import Loaded
@@ -38,7 +37,7 @@ def _describe(config: Config, device: str, allow_large: bool) -> dict[str, Any]:
     shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
     explicit = config.model_copy(update={"loss": resolve_loss(config, dataset)})
     (explicit,) = with_learning_rates([explicit], dataset)
-    runs = run_count(config)
+    runs = config.sweep.runs if config.sweep is not None else 1
     return {
         "config": config.model_dump(mode="json"),
         "runs": runs,
@@ -54,15 +53,3 @@ def _describe(config: Config, device: str, allow_large: bool) -> dict[str, Any]:
         "memory_bytes": prepared.budget.total_bytes(runs),
         "notes": prepared.notes(config),
     }
-
-
-def run_count(config: Config) -> int:
-    """Runs of the config's sweep; 1 without one."""
-    if config.sweep is None:
-        return 1
-    cells = (
-        config.sweep.trials
-        if config.sweep.search
-        else prod(len(values) for values in config.sweep.grid.values())
-    )
-    return cells * config.sweep.seeds

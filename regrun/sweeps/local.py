@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,7 +18,6 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,14 +26,12 @@ import numpy as np
 from regrun.errors import CorruptInputError, StorageError
 from regrun.execution.observer import Observer
 from regrun.sweeps.jobs import Job, Outcome, mark_failed, run_job
+from regrun.sweeps.processes import worker_context
 
 ATTEMPTS = 3
 """Times a job is started whose worker keeps dying."""
 
 POLL_SECONDS = 0.1
-
-SLOW_IMPORTS = ("sklearn.datasets", "torchvision")
-"""What a job imports when it needs it, and this process may have needed before."""
 
 
 class Board:
@@ -105,7 +101,7 @@ class _Worker:
     def _start(self) -> Executor:
         if self._in_process:
             return ThreadPoolExecutor(1)
-        return ProcessPoolExecutor(1, _processes(), _start_worker)
+        return ProcessPoolExecutor(1, worker_context(), _start_worker)
 
     def submit(self, job: Job, slot: int, board: Path, jobs: int) -> Future[Outcome]:
         return self._executor.submit(_run, job, self._device, slot, board, jobs)
@@ -117,19 +113,6 @@ class _Worker:
 
     def end(self) -> None:
         self._executor.shutdown()
-
-
-def _processes() -> BaseContext:
-    """Workers are forked from a helper that has imported once what they need.
-
-    Not on macOS, whose own libraries may crash in a forked process.
-    """
-    if sys.platform == "darwin":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    used = [name for name in SLOW_IMPORTS if name in sys.modules]
-    context.set_forkserver_preload([run_job.__module__, *used])
-    return context
 
 
 def _start_worker() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -20,6 +19,7 @@ from regrun.models.roles import roles_of
 from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.packing import Structure, pack, stack_size, structure
+from regrun.sweeps.processes import cores
 from regrun.sweeps.space import Cell, cell_label, seeds_of, validate_cells
 from regrun.training.fit import check_fit
 
@@ -133,10 +133,3 @@ class Planner:
             available_bytes(self._device),
             self._device.type == "cpu",
         )
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

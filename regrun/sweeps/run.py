@@ -29,7 +29,8 @@ from regrun.store.strict_json import dumps
 from regrun.store.sweep_dir import Round, SweepDir
 from regrun.sweeps.jobs import Job
 from regrun.sweeps.local import run_jobs
-from regrun.sweeps.planning import WORTH_WORKERS, Planner, cores
+from regrun.sweeps.planning import WORTH_WORKERS, Planner
+from regrun.sweeps.processes import cores
 from regrun.sweeps.proposing import Proposer
 from regrun.sweeps.selection import check_selection, metric_of
 from regrun.sweeps.space import Cell, corner_cells, validate_cells
