@@ -18,6 +18,7 @@ from regrun.cli.console import prepare_streams
 from regrun.cli.inspect import inspect
 from regrun.cli.list import list_
 from regrun.cli.path import path
+from regrun.cli.reproduce import reproduce
 from regrun.cli.resume import resume
 from regrun.cli.schema import schema
 from regrun.cli.sweep import sweep
@@ -33,6 +34,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "compare": compare,
     "path": path,
     "ablate": ablate,
+    "reproduce": reproduce,
     "view": view,
     "list": list_,
     "schema": schema,

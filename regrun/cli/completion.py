@@ -44,7 +44,7 @@ def complete_topic(incomplete: str) -> list[str]:
     """What `regrun list` can list."""
     from regrun.cli.catalog import FAMILIES
 
-    return [topic for topic in (*FAMILIES, "runs") if topic.startswith(incomplete)]
+    return [topic for topic in (*FAMILIES, "reproductions", "runs") if topic.startswith(incomplete)]
 
 
 def complete_name(ctx: object, incomplete: str) -> list[str]:
@@ -52,10 +52,19 @@ def complete_name(ctx: object, incomplete: str) -> list[str]:
     from regrun.cli.catalog import entries
 
     topic = getattr(ctx, "params", {}).get("what")
+    if topic == "reproductions":
+        return complete_reproduction(incomplete)
     try:
         return [entry.name for entry in entries(topic) if entry.name.startswith(incomplete)]
     except UsageError:
         return []
+
+
+def complete_reproduction(incomplete: str) -> list[str]:
+    """Published results that `regrun reproduce` knows."""
+    from regrun.studies.reproductions.table import REPRODUCTIONS
+
+    return [name for name in REPRODUCTIONS if name.startswith(incomplete)]
 
 
 def _entries(incomplete: str) -> Iterator[tuple[Path, str]]:

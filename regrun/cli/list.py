@@ -18,7 +18,8 @@ What = Annotated[
     str | None,
     typer.Argument(
         metavar="WHAT",
-        help="datasets, models, penalties, constraints, optimizers, schedules or runs; "
+        help="datasets, models, penalties, constraints, optimizers, schedules, reproductions or "
+        "runs; "
         "default: everything but the runs.",
         autocompletion=complete_topic,
         show_default=False,
@@ -38,7 +39,7 @@ Name = Annotated[
 def list_(
     what: What = None, name: Name = None, runs_dir: RunsDir = RUNS, as_json: Json = False
 ) -> None:
-    """List what there is: names for a config, or the runs."""
+    """List what there is: names for a config, published results to reproduce, or the runs."""
     from regrun.cli.catalog import FAMILIES
     from regrun.errors import UsageError
 
@@ -46,12 +47,27 @@ def list_(
         if name is not None:
             raise UsageError(f"{name}: for one run use `regrun compare {runs_dir / name}`")
         _list_runs(runs_dir, as_json)
+    elif what == "reproductions":
+        _list_reproductions(name, as_json)
     elif what is not None and what not in FAMILIES:
-        raise UsageError(f"{what}: not one of {', '.join((*FAMILIES, 'runs'))}")
+        raise UsageError(f"{what}: not one of {', '.join((*FAMILIES, 'reproductions', 'runs'))}")
     elif what is not None and name is not None:
         _show_one(what, name, as_json)
     else:
         _list_names(what, as_json)
+
+
+def _list_reproductions(name: str | None, as_json: bool) -> None:
+    from regrun.cli import reproductions
+    from regrun.cli.console import print_json, say
+
+    if as_json:
+        print_json(reproductions.described(name) if name else reproductions.listing())
+    elif name:
+        say(reproductions.details(name))
+    else:
+        say(reproductions.table())
+        say("Claims of one: regrun list reproductions NAME; to run it: regrun reproduce NAME")
 
 
 def _show_one(topic: str, name: str, as_json: bool) -> None:
@@ -66,16 +82,20 @@ def _show_one(topic: str, name: str, as_json: bool) -> None:
 
 
 def _list_names(topic: str | None, as_json: bool) -> None:
+    from regrun.cli import reproductions
     from regrun.cli.catalog import FAMILIES, entries
     from regrun.cli.console import print_json, say
 
     topics = list(FAMILIES) if topic is None else [topic]
     if as_json:
-        listing = {name: [_document(entry) for entry in entries(name)] for name in topics}
-        print_json(listing if topic is None else listing[topic])
+        listed = {name: [_document(entry) for entry in entries(name)] for name in topics}
+        everything = {**listed, "reproductions": reproductions.listing()}
+        print_json(everything if topic is None else listed[topic])
         return
     for name in topics:
         say(_table(name, entries(name)))
+    if topic is None:
+        say(reproductions.table())
     say(f"Keys and defaults of one: regrun list {topic or 'WHAT'} NAME")
 
 

@@ -17,6 +17,7 @@ CONTRACT = {
     "compare": ["DIR"],
     "path": ["CONFIG", "KEY=VALUE"],
     "ablate": ["CONFIG", "KEY=VALUE"],
+    "reproduce": ["NAME"],
     "view": ["RUNS"],
     "list": ["WHAT", "NAME"],
     "schema": [],

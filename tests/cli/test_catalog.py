@@ -96,7 +96,7 @@ def test_list_of_one_shows_its_keys(invoke: Any) -> None:
 
 def test_list_as_json(invoke: Any) -> None:
     everything = json.loads(invoke("list", "--json").stdout)
-    assert set(everything) == set(FAMILIES)
+    assert set(everything) == {*FAMILIES, "reproductions"}
     optimizers = json.loads(invoke("list", "optimizers", "--json").stdout)
     assert everything["optimizers"] == optimizers
     sgd = json.loads(invoke("list", "optimizers", "sgd", "--json").stdout)

@@ -1,0 +1,463 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from regrun.analysis.cells import Cell
+from regrun.cli.app import app
+from regrun.config.load import config_from_mapping, load_config
+from regrun.errors import UsageError
+from regrun.studies.reproductions.claims import (
+    AGREES,
+    DIFFERS,
+    UNDECIDED,
+    Bound,
+    Judgement,
+    Numbers,
+    Of,
+    Order,
+    Ranking,
+    Ratio,
+    Reported,
+    Value,
+    judge,
+    methods_of,
+    overall,
+)
+from regrun.studies.reproductions.parts import LassoPath, Method, Reproduction, Shift, Trained
+from regrun.studies.reproductions.run import best_on_validation, path_metrics, reproduce
+from regrun.studies.reproductions.shift import log_minimum, shifts
+from regrun.studies.reproductions.shipped import shipped_config
+from regrun.studies.reproductions.table import REPRODUCTIONS, find
+from regrun.sweeps.run import Options
+
+A, B = Of("a", "x"), Of("b", "x")
+NEAR = [0.99, 1.0, 1.01]
+"""Mean 1; the interval is 1 ± 0.0248."""
+
+
+def measured(**methods: list[float]) -> dict[str, dict[str, dict[int, float]]]:
+    return {name: {"x": dict(enumerate(values))} for name, values in methods.items()}
+
+
+def verdict(claim: Any, **methods: list[float]) -> str | None:
+    return judge([claim], measured(**methods))[0].verdict
+
+
+class TestValue:
+    def test_it_agrees_when_mean_and_interval_fit_the_tolerance(self) -> None:
+        assert verdict(Value("", A, 1.02, 0.1), a=NEAR) == AGREES
+
+    def test_it_differs_when_the_interval_misses_the_tolerance(self) -> None:
+        assert verdict(Value("", A, 1.2, 0.1), a=NEAR) == DIFFERS
+        assert verdict(Value("", A, 0.8, 0.1), a=NEAR) == DIFFERS
+
+    def test_an_interval_wider_than_the_tolerance_proves_nothing(self) -> None:
+        assert verdict(Value("", A, 1.0, 0.01), a=NEAR) == UNDECIDED
+
+    def test_a_mean_outside_whose_interval_reaches_in_is_undecided(self) -> None:
+        assert verdict(Value("", A, 1.11, 0.1), a=NEAR) == UNDECIDED
+
+    def test_one_run_proves_nothing(self) -> None:
+        assert verdict(Value("", A, 1.0, 0.1), a=[1.0]) == UNDECIDED
+        assert verdict(Value("", A, 1.0, 0.1), a=[5.0]) == UNDECIDED
+
+
+class TestBound:
+    def test_all_of_the_interval_must_lie_inside(self) -> None:
+        assert verdict(Bound("", A, below=1.1), a=NEAR) == AGREES
+        assert verdict(Bound("", A, below=1.02), a=NEAR) == UNDECIDED
+        assert verdict(Bound("", A, below=0.9), a=NEAR) == DIFFERS
+        assert verdict(Bound("", A, above=0.9), a=NEAR) == AGREES
+        assert verdict(Bound("", A, above=1.1), a=NEAR) == DIFFERS
+
+    def test_one_run_proves_nothing(self) -> None:
+        assert verdict(Bound("", A, below=2), a=[1.0]) == UNDECIDED
+
+
+class TestRatio:
+    def test_it_is_the_geometric_mean_over_shared_seeds(self) -> None:
+        values = measured(a=[10.0, 40.0, 7.0], b=[1.0, 1.0])
+        ours = Ratio("", A, B, above=2).judge(values).ours
+        assert ours is not None
+        assert not isinstance(ours, str)
+        assert ours.mean == pytest.approx(20)
+        assert ours.n == 2
+
+    def test_it_agrees_when_its_interval_lies_in_the_range(self) -> None:
+        values = {"a": [100.0, 110.0, 105.0], "b": [1.0, 1.0, 1.0]}
+        assert verdict(Ratio("", A, B, above=50), **values) == AGREES
+        assert verdict(Ratio("", A, B, above=200), **values) == DIFFERS
+        assert verdict(Ratio("", A, B, above=104), **values) == UNDECIDED
+
+    def test_equal_values_agree_with_a_ratio_of_one(self) -> None:
+        claim = Ratio("", A, B, above=1 - 1e-5, below=1 + 1e-5)
+        assert verdict(claim, a=NEAR, b=NEAR) == AGREES
+        assert verdict(claim, a=NEAR, b=[x * 1.001 for x in NEAR]) == DIFFERS
+
+    def test_values_that_are_not_above_0_do_not_count(self) -> None:
+        assert verdict(Ratio("", A, B, above=1), a=[0.0, 2.0], b=[1.0, 1.0]) == UNDECIDED
+
+
+class TestOrder:
+    def test_it_is_paired_on_seeds(self) -> None:
+        apart = {"a": [1.0, 5.0, 9.0, 13.0], "b": [1.11, 5.09, 9.1, 13.1]}
+        assert verdict(Order("", A, B), **apart) == AGREES
+        assert verdict(Order("", B, A), **apart) == DIFFERS
+
+    def test_a_difference_within_chance_is_undecided(self) -> None:
+        assert verdict(Order("", A, B), a=[1.0, 2.0, 3.0], b=[2.0, 1.5, 3.1]) == UNDECIDED
+
+    @pytest.mark.parametrize("values", [{"a": [0.0], "b": [1.0]}, {"a": [0.0, 0.0]}, {}])
+    def test_without_two_shared_seeds_nothing_is_decided(self, values: dict[str, Any]) -> None:
+        assert verdict(Order("", A, B), **values) == UNDECIDED
+
+    def test_many_orders_are_corrected_together(self) -> None:
+        # Differences 1, 1, 2, 3: t = 3.656 with 3 degrees of freedom, p = 0.0354.
+        values = {"a": [0.0] * 4, "b": [1.0, 1.0, 2.0, 3.0], "c": [0.1, -0.1, 0.2, -0.15]}
+        alone = judge([Order("", A, B)], measured(**values))
+        both = judge([Order("", A, B), Order("", A, Of("c", "x"))], measured(**values))
+        assert alone[0].verdict == AGREES
+        assert both[0].verdict == UNDECIDED
+
+    @given(st.lists(st.floats(-10, 10), min_size=2, max_size=8), st.data())
+    def test_the_reverse_order_has_the_reverse_verdict(self, a: list[float], data: Any) -> None:
+        b = data.draw(st.lists(st.floats(-10, 10), min_size=len(a), max_size=len(a)))
+        reverse = {AGREES: DIFFERS, DIFFERS: AGREES, UNDECIDED: UNDECIDED}
+        there, back = verdict(Order("", A, B), a=a, b=b), verdict(Order("", B, A), a=a, b=b)
+        assert back == reverse[there]
+
+
+@given(st.floats(-100, 100), st.floats(-100, 100), st.floats(0.01, 50))
+def test_one_seed_agrees_with_nothing_that_has_seeds(x: float, y: float, tolerance: float) -> None:
+    claims = [Value("", A, y, tolerance), Bound("", A, below=y), Order("", A, B), Ratio("", A, B)]
+    judged = judge(claims, measured(a=[x], b=[y]))
+    assert {each.verdict for each in judged} == {UNDECIDED}
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=6), st.floats(-5, 5), st.floats(0.1, 3))
+def test_a_value_never_agrees_and_differs_at_wider_tolerance(
+    values: list[float], published: float, tolerance: float
+) -> None:
+    narrow = verdict(Value("", A, published, tolerance), a=values)
+    wide = verdict(Value("", A, published, 2 * tolerance), a=values)
+    assert not (narrow == AGREES and wide != AGREES)
+    assert not (wide == DIFFERS and narrow != DIFFERS)
+
+
+def places(**where: float) -> Mapping[str, Mapping[str, Mapping[int, float]]]:
+    return {"path": {f"place/{name}": {0: place} for name, place in where.items()}}
+
+
+def test_a_ranking_agrees_only_in_exactly_that_order() -> None:
+    claim = Ranking("", "path", "place", ("a", "b", "c"))
+    assert claim.judge(places(a=1, b=2, c=3)).verdict == AGREES
+    assert claim.judge(places(a=1, b=3, c=2)).verdict == DIFFERS
+    assert claim.judge(places(a=1, b=2, c=2)).verdict == UNDECIDED
+    assert claim.judge(places(a=1, b=2)).verdict == UNDECIDED
+
+
+def test_numbers_agree_within_the_tolerance_of_every_one() -> None:
+    claim = Numbers("", "path", "place", {"a": 1.0, "b": -2.0}, tolerance=0.01)
+    assert claim.judge(places(a=1.009, b=-2.0)).verdict == AGREES
+    assert claim.judge(places(a=1.0, b=-2.02)).verdict == DIFFERS
+    assert claim.judge(places(a=1.0)).verdict == UNDECIDED
+
+
+def test_what_is_only_reported_is_not_judged() -> None:
+    judgement = judge([Reported("", A, 1.62)], measured(a=[5.0, 6.0]))[0]
+    assert judgement.verdict is None
+    assert overall([judgement, Judgement("", "", None, AGREES)]) == AGREES
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([AGREES, AGREES], AGREES),
+        ([AGREES, UNDECIDED], UNDECIDED),
+        ([AGREES, UNDECIDED, DIFFERS], DIFFERS),
+        ([], UNDECIDED),
+    ],
+)
+def test_the_overall_verdict_is_the_least_favourable(verdicts: list[Any], expected: str) -> None:
+    assert overall([Judgement("", "", None, each) for each in verdicts]) == expected
+
+
+class Ended:
+    """A stored run, as far as a cell reads it."""
+
+    def __init__(self, seed: int, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        self.path, self.status = Path(), "completed"
+        self.config = {**params, "seed": seed}
+        self.summary = {"metrics": metrics}
+
+
+def cell(params: Mapping[str, Any], *values: float | None, metric: str = "val/loss") -> Cell:
+    return Cell(
+        params,
+        [
+            Ended(seed, params, {} if value is None else {metric: value})
+            for seed, value in enumerate(values)
+        ],
+    )
+
+
+def test_the_best_on_validation_is_of_lowest_mean_loss_and_highest_mean_accuracy() -> None:
+    losses = [cell({"k": 1}, 1.0, 3.0), cell({"k": 2}, 1.5, 1.6)]
+    assert best_on_validation(losses, "val/loss").params == {"k": 2}
+    accuracies = [
+        cell({"k": key}, *v, metric="val/accuracy") for key, v in ((1, (0.9, 0.8)), (2, (0.7, 0.9)))
+    ]
+    assert best_on_validation(accuracies, "val/accuracy").params == {"k": 1}
+
+
+def test_a_setting_that_diverged_for_a_seed_is_not_chosen() -> None:
+    cells = [cell({"k": 1}, 0.1, None), cell({"k": 2}, 9.0, 9.0)]
+    assert best_on_validation(cells, "val/loss").params == {"k": 2}
+
+
+@pytest.mark.parametrize(("power", "expected"), [(-1, 1.0), (0, 0.0), (0.5, 0.5)])
+def test_the_shift_is_the_slope_between_logarithms(power: float, expected: float) -> None:
+    decays = [10.0 ** (k / 2) for k in range(-8, 9)]
+    cells = [
+        cell({"lr": lr, "decay": decay}, loss, loss + 1)
+        for lr in (0.01, 0.1, 1.0, 10.0)
+        for decay in decays
+        for loss in [(math.log10(decay) - power * math.log10(lr)) ** 2]
+    ]
+    found = shifts(cells, Shift("s", "decay", "lr", "val/loss"))
+    assert found == {0: pytest.approx(expected), 1: pytest.approx(expected)}
+
+
+def test_where_settings_share_the_minimum_its_middle_counts() -> None:
+    assert log_minimum({0.01: 2.0, 0.1: 1.0, 1.0: 1.0, 10.0: 3.0}) == pytest.approx(
+        math.log(0.1**0.5)
+    )
+
+
+def test_a_path_tells_places_and_coefficients_at_shares_of_its_largest_strength() -> None:
+    document = {
+        "feature_names": ["a", "b", "c", "d"],
+        "strengths": [10.0, 5.0, 1.0],
+        "coefficients": [[0, 0, 0, 0], [0, 1.5, 0.5, 0], [2.0, 2.5, 0, 0]],
+    }
+    assert path_metrics(document, (0.1, 0.3)) == {
+        "place/b": 1,
+        "place/c": 1,
+        "place/a": 2,
+        "0.1/a": 2.0,
+        "0.1/b": 2.5,
+        "0.1/c": 0,
+        "0.1/d": 0,
+    }
+
+
+def test_candidates_are_the_product_of_what_is_tuned() -> None:
+    method = Method("m", {"o": 1}, {"a": (1, 2), "b": (3, 4)})
+    assert list(method.candidates()) == [
+        {"o": 1, "a": 1, "b": 3},
+        {"o": 1, "a": 1, "b": 4},
+        {"o": 1, "a": 2, "b": 3},
+        {"o": 1, "a": 2, "b": 4},
+    ]
+    assert list(Method("m").candidates()) == [{}]
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_every_config_of_the_table_loads_with_every_setting(name: str) -> None:
+    for part in REPRODUCTIONS[name].parts:
+        loaded = load_config(shipped_config(part.config))
+        if isinstance(part, Trained):
+            for method in part.methods:
+                for settings in method.candidates():
+                    loaded.with_values(settings)
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_every_claim_speaks_of_a_method_that_is_trained(name: str) -> None:
+    reproduction = REPRODUCTIONS[name]
+    methods = [
+        method
+        for part in reproduction.parts
+        for method in (
+            [part.method] if isinstance(part, LassoPath) else [each.name for each in part.methods]
+        )
+    ]
+    assert len(set(methods)) == len(methods)
+    spoken = {method for claim in reproduction.claims for method in methods_of(claim)}
+    assert spoken <= set(methods)
+    assert any(not isinstance(claim, Reported) for claim in reproduction.claims)
+
+
+@pytest.mark.parametrize("name", REPRODUCTIONS)
+def test_what_is_tuned_is_tuned_by_validation_with_as_many_settings_each(name: str) -> None:
+    for part in REPRODUCTIONS[name].parts:
+        if isinstance(part, Trained) and part.tuning_seeds:
+            config = load_config(shipped_config(part.config)).config
+            assert config.dataset.validation
+            assert part.tuned_by.startswith("val/")
+            assert len({len(list(method.candidates())) for method in part.methods}) == 1
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match='did you mean "weight_decay"'):
+        find("weight_decai")
+    with pytest.raises(UsageError, match="regrun list reproductions"):
+        find("zzz")
+
+
+def test_weight_decay_is_reproduced(tmp_path: Path) -> None:
+    document = reproduce(
+        REPRODUCTIONS["weight_decay"], runs_dir=tmp_path, options=Options(device="cpu", workers=0)
+    )
+    assert document["verdict"] == AGREES
+    assert [claim["verdict"] for claim in document["claims"]] == [AGREES] * 5
+    assert (document["runs"], document["completed"]) == (40, 40)
+    assert Path(document["runs_in"][0]).is_dir()
+
+
+TINY = Reproduction(
+    title="tiny",
+    source="none",
+    parts=(
+        Trained(
+            "reproduce/adamw_digits.yaml",
+            (
+                Method("a", {"model.hidden": [4]}, {"optimizer.lr": (1e-9, 0.03)}),
+                Method("b", {"model.hidden": [5]}, {"optimizer.lr": (0.03, 1e-9)}),
+            ),
+            seeds=3,
+            tuning_seeds=2,
+            tuned_by="val/accuracy",
+        ),
+    ),
+    claims=(Order("", Of("a", "test/error"), Of("b", "test/error")),),
+    budget="",
+    published_budget="",
+    takes="",
+)
+
+
+def test_the_judged_runs_are_the_chosen_settings_with_fresh_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = config_from_mapping(
+        shipped_config("reproduce/adamw_digits.yaml"), {"training.epochs": 1}
+    )
+    monkeypatch.setattr(
+        "regrun.studies.reproductions.run.config_from_mapping",
+        lambda given, *rest: small if isinstance(given, Path) else config_from_mapping(given),
+    )
+    document = reproduce(TINY, runs_dir=tmp_path, options=Options(device="cpu", workers=0))
+    assert [method["tuned"] for method in document["methods"]] == [{"optimizer.lr": 0.03}] * 2
+    tuning, judged = (
+        {json.loads(path.read_text())["run_dir"][-1] for path in Path(place).glob("*/summary.json")}
+        for place in document["runs_in"]
+    )
+    assert (tuning, judged) == ({"0", "1"}, {"2", "3", "4"})
+    assert document["claims"][0]["ours"]["n"] == 3
+
+
+def test_the_verb_prints_the_document_and_ends_with_0_whatever_the_verdict(
+    regrun: Any, tmp_path: Path
+) -> None:
+    ended = regrun("reproduce", "weight_decay", "--seeds", 1, "--json", "--runs-dir", tmp_path)
+    assert ended.returncode == 0
+    document = json.loads(ended.stdout)
+    assert document["verdict"] == UNDECIDED
+    assert document["name"] == "weight_decay"
+    assert "--seeds 1" in document["budget"]
+    assert document["completed"] == 2
+
+
+def ended_with(**changes: Any) -> dict[str, Any]:
+    judgements = judge(
+        [Value("a value", A, 1.0, 0.1), Order("an order", A, B), Reported("a number", A, 7.0)],
+        measured(a=NEAR, b=[1.5, 1.5, 1.6]),
+    )
+    return {
+        "title": "A title",
+        "source": "A source, §1",
+        "budget": "little",
+        "published_budget": "much",
+        "remark": "",
+        "verdict": overall(judgements),
+        "claims": [judgement.document() for judgement in judgements],
+        "methods": [{"name": "a", "tuned": {"optimizer.lr": 0.1}}],
+        "runs_in": ["runs/somewhere"],
+        "seconds": 1.0,
+        "runs": 6,
+        "completed": 6,
+        "diverged": 0,
+        "failed": 0,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(("changes", "code"), [({}, 0), ({"failed": 1}, 3), ({"diverged": 2}, 3)])
+def test_the_verb_shows_every_claim_with_both_numbers_and_the_verdict(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, int], code: int
+) -> None:
+    monkeypatch.setattr(
+        "regrun.studies.reproductions.run.reproduce", lambda *_, **__: ended_with(**changes)
+    )
+    arguments = ["reproduce", "weight_decay", "--quiet", "--runs-dir", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == code
+    lines = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
+    assert "1, within 0.1" in lines["a value"]
+    assert "1.000 ± 0.025 (3 seeds)" in lines["a value"]
+    assert lines["a value"].rstrip().endswith("agrees")
+    assert "-0.53 ± 0.12 (3 seeds)" in lines["an order"]
+    assert lines["a number"].rstrip().endswith("not judged")
+    for text in ("A source, §1", "little", "much", "optimizer.lr=0.1", "runs/somewhere"):
+        assert text in result.stdout
+
+
+def test_list_shows_the_reproductions_and_the_claims_of_one() -> None:
+    everything = CliRunner().invoke(app, ["list", "reproductions"])
+    assert all(name in everything.stdout for name in REPRODUCTIONS)
+    one = CliRunner().invoke(app, ["list", "reproductions", "srivastava_2014_table_9"])
+    assert "L2 + KL-sparsity (1.55) is not offered" in one.stdout
+    assert "dropout + max-norm minus dropout + L2, test error in %  -0.20" in one.stdout
+    listed = json.loads(CliRunner().invoke(app, ["list", "reproductions", "--json"]).stdout)
+    assert [entry["name"] for entry in listed] == list(REPRODUCTIONS)
+    assert CliRunner().invoke(app, ["list", "reproductions", "srivastava"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("weight_decay_from_scratch", AGREES),
+        ("lasso_path_diabetes", AGREES),
+    ],
+)
+@pytest.mark.long
+def test_exact_results_are_reproduced(tmp_path: Path, name: str, expected: str) -> None:
+    document = reproduce(REPRODUCTIONS[name], runs_dir=tmp_path, options=Options(device="cpu"))
+    assert document["verdict"] == expected
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["l1_mnist", "l2_mnist", "elastic_net_mnist"])
+def test_penalties_on_mnist_are_reproduced(tmp_path: Path, real_data: Path, name: str) -> None:
+    document = reproduce(REPRODUCTIONS[name], runs_dir=tmp_path, options=Options())
+    assert document["verdict"] == AGREES
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name", ["dropout_fashion_mnist", "srivastava_2014_table_9", "adamw_digits"]
+)
+def test_comparisons_run_to_their_end(tmp_path: Path, real_data: Path, name: str) -> None:
+    document = reproduce(REPRODUCTIONS[name], runs_dir=tmp_path, options=Options())
+    assert document["diverged"] == document["failed"] == 0
+    assert all(claim["ours"] is not None for claim in document["claims"])
