@@ -27,6 +27,8 @@ SECONDS_TO_END = 5.0
 SPARE_DESCRIPTORS = 128
 """Files that TensorBoard needs beside the event files."""
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @dataclass(frozen=True)
 class Server:
@@ -59,13 +61,19 @@ def serving(runs: Path, host: str, port: int | None) -> Iterator[Server]:
     with tempfile.TemporaryFile() as log, _signals_as_exceptions():
         process = None
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-                [sys.executable, "-m", "tensorboard.main", *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # the terminal's Ctrl-C reaches us alone; we end the child
-            )
+            # A signal in the middle of Popen would leave a child that nobody knows of.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            try:
+                process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+                    [sys.executable, "-m", "tensorboard.main", *options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # the terminal's Ctrl-C reaches us; we end the child
+                    preexec_fn=_release_signals,
+                )
+            finally:
+                _release_signals()
             url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
             server = Server(url, process, log)
             _wait_until_it_answers(server)
@@ -73,6 +81,10 @@ def serving(runs: Path, host: str, port: int | None) -> Iterator[Server]:
         finally:
             if process is not None:
                 _end(process)
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _count_event_files(runs: Path) -> int:
