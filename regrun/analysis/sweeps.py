@@ -13,6 +13,8 @@ from regrun.analysis.statistics import Direction
 from regrun.store.reading import load_summary, read_config
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 
+_KEPT = ("status", "epochs", "metrics", "penalty")
+
 
 @dataclass(frozen=True)
 class SweptRun:
@@ -22,6 +24,7 @@ class SweptRun:
     config: Mapping[str, Any]
     """Its seed and swept keys only."""
     summary: Mapping[str, Any] | None
+    """Its status, epochs and all that can be compared; a sweep has too many runs for the rest."""
 
     @property
     def status(self) -> str:
@@ -43,7 +46,13 @@ def sweep_cells(files: SweepDir) -> list[Cell]:
 
 def _swept(files: SweepDir, run: PlannedRun) -> SweptRun:
     path = files.path / run.directory
-    return SweptRun(path, {**run.params, "seed": run.seed}, load_summary(path))
+    summary = load_summary(path)
+    if summary is not None:
+        kept: dict[str, Any] = {key: summary[key] for key in _KEPT if key in summary}
+        weights = summary.get("weights") or {}
+        kept["weights"] = {key: each for key, each in weights.items() if key != "per_layer"}
+        summary = kept
+    return SweptRun(path, {**run.params, "seed": run.seed}, summary)
 
 
 def sweep_document(

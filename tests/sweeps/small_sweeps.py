@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
+from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps.jobs import Job
 
 DIGITS: dict[str, Any] = {
@@ -92,44 +92,6 @@ def bytes_of(path: Path) -> bytes | None:
 def ended(sweep: Path) -> dict[str, int]:
     """Runs that have their summary → when it was written."""
     return {path.parent.name: path.stat().st_mtime_ns for path in sweep.glob("*/summary.json")}
-
-
-def write_stored_sweep(
-    directory: Path, cells: list[dict[str, Any]], seeds: int, metrics: Any
-) -> SweepDir:
-    """A finished sweep that nobody trained. metrics: (cell, seed) → metrics of the summary."""
-    directory.mkdir(parents=True)
-    files = SweepDir(directory)
-    files.config.write_text("name: stored\n")
-    runs = [
-        PlannedRun(index, params, seed, f"{index:04d}-seed={seed}")
-        for index, params in enumerate(cells)
-        for seed in range(seeds)
-    ]
-    files.write_rounds([Round(runs, [list(range(len(runs)))])])
-    for run in runs:
-        path = directory / run.directory
-        path.mkdir()
-        summary = {
-            "run_dir": str(path),
-            "status": "completed",
-            "epochs": 5,
-            "steps": 20,
-            "device": "cpu",
-            "seed": run.seed,
-            "metrics": metrics(run.cell, run.seed),
-            "best": {"epoch": 5, "metric": "test/loss", "value": 1.0},
-            "weights": {
-                "l1": 30.0,
-                "l2": 13.25,
-                "sparsity": 0.0,
-                "per_layer": {"output.weight": {"l1": 30.0, "l2": 13.25, "sparsity": 0.0}},
-            },
-            "penalty": {},
-            "seconds": {"total": 1.5, "train": 1.0, "data": 0.1},
-        }
-        (path / "summary.json").write_text(json.dumps(summary, indent=2))
-    return files
 
 
 @dataclass(frozen=True)

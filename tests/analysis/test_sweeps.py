@@ -1,0 +1,185 @@
+"""A stored sweep as cells, and what is said of the best of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from stored_sweeps import write_stored_sweep
+
+from regrun.analysis.sweeps import (
+    best_cells,
+    chosen_metric,
+    default_metric,
+    direction_of,
+    sweep_cells,
+    sweep_document,
+)
+from regrun.errors import CorruptInputError
+from regrun.store.sweep_dir import SweepDir
+
+Write = Callable[..., SweepDir]
+CELLS = [{"optimizer.lr": 0.1}, {"optimizer.lr": 0.2}, {"optimizer.lr": 0.3}]
+LOSSES = np.array([[3.0, 3.2, 3.1, 2.9], [1.0, 1.3, 0.9, 1.1], [1.05, 1.2, 1.0, 1.1]])
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> SweepDir:
+    return write_stored_sweep(
+        tmp_path / "sweep",
+        CELLS,
+        4,
+        lambda cell, seed: {"train/loss": 0.5, "test/loss": float(LOSSES[cell, seed])},
+    )
+
+
+def change(files: SweepDir, number: int, seed: int, **changes: Any) -> None:
+    path = files.path / f"{number:04d}-seed={seed}" / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_cells_stand_in_the_order_of_the_plan_with_their_runs_by_seed(stored: SweepDir) -> None:
+    cells = sweep_cells(stored)
+    assert [dict(cell.params) for cell in cells] == CELLS
+    for cell, losses in zip(cells, LOSSES, strict=True):
+        assert cell.values("test/loss") == dict(enumerate(losses))
+        assert [run.config["seed"] for run in cell.runs] == [0, 1, 2, 3]
+
+
+def test_the_document_has_the_contracts_keys_and_students_intervals(stored: SweepDir) -> None:
+    document = sweep_document(stored, "test/loss", "min", {"total": 1.0})
+    keys = {"sweep_dir", "runs", "completed", "diverged", "failed", "pruned", "cells", "best"}
+    assert keys | {"seconds"} <= document.keys()
+    assert document["runs"] == document["completed"] == 12
+    for cell, losses in zip(document["cells"], LOSSES, strict=True):
+        assert cell.keys() == {"params", "seeds", "metrics"}
+        metric = cell["metrics"]["test/loss"]
+        half = stats.t.ppf(0.975, 3) * losses.std(ddof=1) / 2
+        assert metric["values"] == list(losses)
+        assert metric["mean"] == pytest.approx(losses.mean(), rel=1e-12)
+        assert metric["low"] == pytest.approx(losses.mean() - half, rel=1e-12)
+        assert metric["high"] == pytest.approx(losses.mean() + half, rel=1e-12)
+
+
+def test_the_best_cell_is_named_with_those_like_it_and_what_it_was_chosen_on(
+    stored: SweepDir,
+) -> None:
+    best = sweep_document(stored, "test/loss", "min", {})["best"]
+    assert best == {
+        "params": CELLS[1],
+        "metric": "test/loss",
+        "selected_on": "test",
+        "not_distinguishable": [CELLS[2]],
+    }
+
+
+def test_the_highest_can_be_the_best(stored: SweepDir) -> None:
+    best = best_cells(sweep_cells(stored), "test/loss", "max")
+    assert [dict(cell.params) for cell in best] == CELLS[:1]
+
+
+def test_every_way_to_end_is_counted(stored: SweepDir) -> None:
+    change(stored, 0, 0, status="diverged", metrics={})
+    change(stored, 0, 1, status="failed", metrics={})
+    change(stored, 1, 0, status="pruned")
+    (stored.path / "0002-seed=3" / "summary.json").unlink()
+    document = sweep_document(stored, "test/loss", "min", {})
+    counts = {name: document[name] for name in ("completed", "diverged", "failed", "pruned")}
+    assert counts == {"completed": 8, "diverged": 1, "failed": 1, "pruned": 1}
+    assert document["unfinished"] == 1
+    assert document["runs"] == 12
+    assert document["cells"][0]["metrics"]["test/loss"]["values"] == [3.1, 2.9]
+
+
+def test_a_pruned_cell_cannot_be_the_best(stored: SweepDir) -> None:
+    for seed in range(4):
+        change(stored, 1, seed, status="pruned")
+    assert sweep_document(stored, "test/loss", "min", {})["best"]["params"] == CELLS[2]
+
+
+def test_without_any_result_there_is_no_best(stored: SweepDir) -> None:
+    for cell in range(3):
+        for seed in range(4):
+            change(stored, cell, seed, status="failed", metrics={}, weights=None)
+    document = sweep_document(stored, "test/loss", "min", {})
+    assert document["best"] is None
+    assert all(cell["metrics"] == {} for cell in document["cells"])
+
+
+def test_cells_are_ordered_by_validation_where_all_that_ended_have_one(stored: SweepDir) -> None:
+    assert default_metric(sweep_cells(stored)) == "test/loss"
+    for cell in range(3):
+        for seed in range(4):
+            change(stored, cell, seed, metrics={"val/loss": 1.0, "test/loss": 2.0})
+    change(stored, 0, 0, status="failed", metrics={}, weights=None)
+    assert default_metric(sweep_cells(stored)) == "val/loss"
+
+
+def test_the_metric_that_was_chosen_is_remembered(stored: SweepDir) -> None:
+    cells = sweep_cells(stored)
+    assert chosen_metric(stored, cells) == "test/loss"
+    stored.config.write_text("name: stored\nsweep: {metric: train/accuracy}\n")
+    assert chosen_metric(stored, cells) == "train/accuracy"
+
+
+@pytest.mark.parametrize(("metric", "direction"), [("val/loss", "min"), ("test/accuracy", "max")])
+def test_accuracies_rise_and_losses_fall(metric: str, direction: str) -> None:
+    assert direction_of(metric) == direction
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"epochs": 3}', "\0"])
+def test_a_damaged_summary_is_named(stored: SweepDir, damage: str) -> None:
+    path = stored.path / "0001-seed=2" / "summary.json"
+    path.write_text(damage)
+    with pytest.raises(CorruptInputError, match="0001-seed=2"):
+        sweep_cells(stored)
+
+
+def test_a_damaged_plan_is_named_with_its_line(stored: SweepDir) -> None:
+    stored.plan.write_text(stored.plan.read_text() + '{"runs": 3}\n')
+    with pytest.raises(CorruptInputError, match=r"plan\.jsonl:2"):
+        sweep_cells(stored)
+
+
+@pytest.mark.benchmark
+def test_comparing_5000_runs_takes_little_more_than_reading_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from typer.testing import CliRunner
+
+    from regrun.cli.app import app
+
+    rng = np.random.default_rng(0)
+    cells = [{"optimizer.weight_decay": 10 ** (k / 200 - 3)} for k in range(1000)]
+    names = ("train/loss", "test/loss", "train/accuracy", "test/accuracy", "objective")
+    files = write_stored_sweep(
+        tmp_path / "sweep", cells, 5, lambda *_: dict(zip(names, rng.random(5), strict=True))
+    )
+
+    def seconds(act: Callable[[], Any]) -> float:
+        started = time.process_time()
+        act()
+        return time.process_time() - started
+
+    def read() -> None:
+        for path in files.path.glob("*/summary.json"):
+            json.loads(path.read_bytes())
+
+    def compare() -> None:
+        result = CliRunner().invoke(app, ["compare", str(files.path)])
+        assert result.exit_code == 0
+        assert len(result.stdout.splitlines()) > 1000
+
+    compare()  # with its imports
+    reading, comparing = (min(seconds(act) for _ in range(3)) for act in (read, compare))
+    with capsys.disabled():
+        print(
+            f"\ncompare of 5,000 runs: {comparing:.2f} s, "
+            f"{comparing / reading:.1f} times reading their summaries"
+        )
