@@ -75,7 +75,8 @@ def test_rates_differ_between_members_of_a_stack() -> None:
 
 def test_dropout_inside_a_torchvision_network_is_the_members_own() -> None:
     sections = [
-        Torchvision.model_validate({"name": "squeezenet1_1", "dropout": rate}) for rate in (0.0, 0.5)
+        Torchvision.model_validate({"name": "squeezenet1_1", "dropout": rate})
+        for rate in (0.0, 0.5)
     ]
     modules = [build_model(section, (3, 33, 33), 3, seed=1) for section in sections]
     x = torch.rand(1, 3, 3, 33, 33)
