@@ -163,12 +163,11 @@ def _constraint_entry(constraint: ConstraintSection) -> dict[str, str | float]:
 
 
 _STRUCTURED = {
-    "group_lasso": (1.0, "Σ_g √|g| ‖w_g‖₂", "√|g| w_g / ‖w_g‖₂"),
-    "orthogonal": (1.0, "Σ_{i≠j} cos²(w_i, w_j)", None),
-    "spectral": (0.5, "Σ_W σ_max(W)²", "σ_max u vᵀ"),
+    "group_lasso": ("Σ_g √|g| ‖w_g‖₂", "√|g| w_g / ‖w_g‖₂"),
+    "orthogonal": ("Σ_{i≠j} cos²(w_i, w_j)", "by autograd"),
+    "spectral": ("½ Σ_W σ_max(W)²", "σ_max u vᵀ"),
 }
-"""Penalty `type` → its factor, value and gradient at strength 1, in symbols (None: by autograd); a
-plug-in's is its name."""
+"""Penalty `type` → its value and gradient at strength 1, in symbols; plug-ins bring a formula."""
 
 _GROUPS = {
     "in": "the weights into a neuron, or a filter",
@@ -178,16 +177,17 @@ _GROUPS = {
 
 
 def _penalty_line(name: str, penalty: PenaltySection) -> str:
-    kind = penalty_type(penalty)
+    kind, strength = penalty_type(penalty), f"{penalty.strength:g}"
     if kind in ENTRYWISE or kind in ACTIVITY:
         a, q = coefficients(penalty)
         w = "h" if kind in ACTIVITY else "w"
         value = [f"{a:g} Σ|{w}|"] * (a > 0) + [f"{q:g} Σ{w}²"] * (q > 0)
         gradient = [f"{a:g} sign({w})"] * (a > 0) + [f"{2 * q:g} {w}"] * (q > 0)
     else:
-        factor, symbol, slope = _STRUCTURED.get(kind, (1.0, f"{kind}(w)", None))
-        value = [f"{factor * penalty.strength:g} {symbol}"] * (penalty.strength > 0)
-        gradient = [f"{penalty.strength:g} {slope}" if slope else "by autograd"] * bool(value)
+        symbol, slope = _STRUCTURED.get(kind, ("", "by autograd"))
+        shown = f"{strength} {symbol}" if symbol else f"{penalty.formula},  λ = {strength}"
+        value = [shown] * (penalty.strength > 0)
+        gradient = [slope if slope == "by autograd" else f"{strength} {slope}"] * bool(value)
     slopes = " + ".join(gradient) or "0"
     how = "by a proximal step" if is_proximal(penalty) else f"gradient {slopes}"
     return f"{name} = {' + '.join(value) or '0'}   ({kind} on {_place(penalty)}, {how})"

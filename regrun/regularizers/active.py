@@ -29,10 +29,7 @@ class Active:
 
     def weighted(self, measured: Tensor) -> Tensor:
         """(active,) → (K,): times the strength, and exactly 0 for all others."""
-        return self.spread(measured * self._strengths.to(measured.dtype))
-
-    def spread(self, values: Tensor) -> Tensor:
-        """(active, ...) → (K, ...), 0 for all others."""
+        amounts = measured * self._strengths.to(measured.dtype)
         if len(self._rows) == self._size:
-            return values
-        return values.new_zeros(self._size, *values.shape[1:]).index_copy(0, self._rows, values)
+            return amounts
+        return amounts.new_zeros(self._size).index_copy(0, self._rows, amounts)

@@ -13,13 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from regrun.config.penalties import (
-    ElasticNet,
-    GroupLasso,
-    PenaltySection,
-    Spectral,
-    WeightPenalty,
-)
+from regrun.config.penalties import ElasticNet, GroupLasso, PenaltySection, WeightPenalty
 from regrun.errors import ConfigError
 from regrun.models.groups import select
 from regrun.models.roles import Role
@@ -33,7 +27,6 @@ from regrun.regularizers.entrywise import (
     penalty_type,
 )
 from regrun.regularizers.proximal import ProximalTerm
-from regrun.regularizers.spectral import SpectralTerm
 from regrun.regularizers.structured import (
     STRUCTURED,
     Groups,
@@ -105,11 +98,6 @@ class StackedPenalties:
             name: [[penalty for penalty, names in own if name in names] for own in members]
             for name in roles
         }
-        self._spectral = [
-            SpectralTerm(name, strengths, device)
-            for name, own in on_each.items()
-            if any(strengths := [_total_strength(penalties) for penalties in own])
-        ]
         self.entrywise: list[EntrywiseTerm] = list(_entrywise(on_each))
         """Per parameter with such a penalty, what the optimizer adds to its gradient."""
         self.proximal: list[ProximalTerm] = [term.to(device) for term in _proximal(on_each)]
@@ -151,29 +139,12 @@ class StackedPenalties:
         """The penalties that autograd must differentiate together with the loss: (K,).
 
         hidden: the batch's hidden activations, (K, B, ...) each, when there are `activity_types`.
-        None: there are none. Entrywise and proximal penalties are not among them. Moves the
-        spectral penalties' power iteration on.
+        None: there are none. Entrywise and proximal penalties are not among them.
         """
         found = [term.objective(parameters) for term in self._structured]
-        found += [term.objective(parameters[term.parameter]) for term in self._spectral]
         found += [term.objective(hidden) for term in self._activity]
         amounts = [amount for amount in found if amount is not None]
         return torch.stack(amounts).sum(0) if amounts else None
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Parameter → the vectors of its power iteration, (K, columns, 1)."""
-        vectors = {term.parameter: term.vectors for term in self._spectral}
-        return {name: tensor for name, tensor in vectors.items() if tensor is not None}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a `state_dict`."""
-        for term in self._spectral:
-            term.vectors = state.get(term.parameter)
-
-
-def _total_strength(penalties: Sequence[PenaltySection]) -> float:
-    """Of a member's spectral penalties on one parameter."""
-    return math.fsum(each.strength for each in penalties if isinstance(each, Spectral))
 
 
 def _choose(

@@ -136,18 +136,15 @@ class Step:
         index = torch.tensor(list(rows), device=self._device)
         self._noise.keep(rows)
         self._optimizer.keep(index, self._stack.parameters)
-        vectors = self.penalties.state_dict()
         self._build_terms(configs)
-        self.penalties.load_state_dict({name: each[index] for name, each in vectors.items()})
         self.averages.keep(index, configs)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Optimizer, noise, averages and penalties; the stack has its own."""
+        """Optimizer, noise and averages; the stack has its own."""
         return {
             **prefixed("optimizer", self._optimizer.state_dict()),
             **prefixed("noise", self._noise.state_dict()),
             **prefixed("averages", self.averages.state_dict()),
-            **prefixed("penalties", self.penalties.state_dict()),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -157,6 +154,3 @@ class Step:
         )
         self._noise.load_state_dict(below("noise", state))
         self.averages.load_state_dict(below("averages", state))
-        self.penalties.load_state_dict(
-            {name: t.to(self._device) for name, t in below("penalties", state).items()}
-        )

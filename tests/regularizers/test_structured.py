@@ -5,8 +5,7 @@ import torch
 from regrun.config.penalties import GroupLasso, Orthogonal, Spectral
 from regrun.errors import ConfigError
 from regrun.regularizers.penalties import StackedPenalties
-from regrun.regularizers.spectral import SpectralTerm, spectral
-from regrun.regularizers.structured import group_lasso, orthogonal
+from regrun.regularizers.structured import group_lasso, orthogonal, spectral
 
 SECTIONS = {
     "in": GroupLasso(type="group_lasso", strength=0.3, groups="in"),
@@ -67,32 +66,6 @@ def test_the_spectral_penalty_is_that_of_a_singular_value_decomposition(shape):
     torch.testing.assert_close((2 * spectral(weight)).sqrt(), largest, rtol=1e-12, atol=0)
     expected = sigma[:, :1, None] * u[:, :, :1] @ vh[:, :1]
     torch.testing.assert_close(gradient.flatten(2), expected, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("shape", [(20, 12), (12, 20), (6, 3, 3, 3)])
-def test_power_iteration_follows_the_largest_singular_value_while_the_weights_move(shape):
-    """Noisy descent on ½ σ_max² alone, until several are the largest; the SVD beside it."""
-    generator = torch.Generator().manual_seed(0)
-    weight, term = weights(shape, seed=2), SpectralTerm("w", [0.0, 1.0], "cpu")
-    for _ in range(300):
-        weight = weight.detach().requires_grad_()
-        value = term.objective(weight)
-        (gradient,) = torch.autograd.grad(value.sum(), weight)
-        exact = torch.linalg.svdvals(weight.detach()[1].flatten(1))[0] ** 2 / 2
-        assert 0.95 * exact <= value[1] <= exact * (1 + 1e-12)
-        assert not value[0] and not gradient[0].any()
-        noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-        weight = weight - 0.003 * (gradient + 0.1 * noise)
-
-
-def test_penalties_on_one_parameter_share_its_vectors():
-    weight, section = weights((5, 4)), SECTIONS["spectral"]
-    named = section.model_copy(update={"apply_to": ("w",)})
-    both = StackedPenalties([[section, named], [named]], {"w": "weight"})
-    total = both.differentiable({"w": weight})
-    expected = 0.3 * spectral(weight) * torch.tensor([2.0, 1.0])
-    torch.testing.assert_close(total, expected, rtol=1e-12, atol=0)
-    assert list(both.state_dict()) == ["w"] and both.state_dict()["w"].shape == (2, 4, 1)
 
 
 def test_orthogonal_rows_cost_nothing_whatever_their_length():
