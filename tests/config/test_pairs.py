@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from regrun.config.load import config_from_mapping
+from regrun.errors import ConfigError
+
+BASE: dict[str, Any] = {
+    "dataset": {"name": "digits"},
+    "model": {"name": "mlp", "hidden": [8]},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+}
+FULL = {"batch_size": "full"}
+LINEAR = {"name": "linear"}
+FISTA = {"name": "fista"}
+PROXIMAL = {"type": "l1", "strength": 0.1, "method": "proximal"}
+
+
+def problems(**keys: Any) -> list[str]:
+    """Each problem as `path: message`; none for a config that is fine."""
+    try:
+        config_from_mapping({**BASE, **keys})
+    except ConfigError as error:
+        return [f"{'.'.join(map(str, p.path))}: {p.message}" for p in error.problems]
+    return []
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("kind", ["l1", "elastic_net", "group_lasso"])
+def test_a_proximal_step_needs_an_optimizer_that_allows_it(name: str, kind: str) -> None:
+    penalty = {"type": kind, "strength": 0.1, "method": "proximal"}
+    (problem,) = problems(penalty=penalty, optimizer={"name": name, "lr": 0.1})
+    assert problem == (
+        f"penalty.method: proximal needs optimizer sgd or fista; with {name} use gradient"
+    )
+    assert problems(penalty=penalty) == []
+    assert problems(penalty=penalty, optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.9}) == []
+
+
+def test_the_place_is_that_of_the_penalty_in_its_list() -> None:
+    gradient = {"type": "l2", "strength": 0.1}
+    adam = {"name": "adam", "lr": 0.1}
+    (problem,) = problems(penalty=[gradient, PROXIMAL], optimizer=adam)
+    assert problem.startswith("penalty.1.method: proximal needs")
+
+
+@pytest.mark.parametrize("kind", ["l2", "orthogonal", "spectral", "activity_l1", "activity_l2"])
+def test_penalties_without_a_proximal_step_say_so(kind: str) -> None:
+    (problem,) = problems(penalty={"type": kind, "strength": 0.1, "method": "proximal"})
+    assert problem == """penalty.method: 'proximal' is not "gradient\""""
+
+
+@pytest.mark.parametrize(
+    "keys", [{"momentum": 0.9, "nesterov": True}, {"momentum": 0.9, "dampening": 0.5}]
+)
+def test_momentum_that_would_move_the_minimum_is_refused(keys: dict[str, Any]) -> None:
+    (problem,) = problems(penalty=PROXIMAL, optimizer={"name": "sgd", "lr": 0.1, **keys})
+    assert problem.startswith(f"penalty.method: proximal with {list(keys)[1]} would not end at")
+
+
+def test_fista_takes_full_batches_and_no_kinks_in_its_gradient() -> None:
+    fista = {"name": "fista", "lr": 0.1}
+    assert problems(optimizer=fista, training=FULL, penalty=PROXIMAL) == []
+    (problem,) = problems(optimizer=fista)
+    assert problem.startswith("training.batch_size: 32: fista needs full")
+    (problem,) = problems(optimizer=fista, training=FULL, penalty={"type": "l1", "strength": 1})
+    assert problem.startswith("penalty.method: gradient: fista needs one everywhere, and l1 has")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"penalty": [PROXIMAL, {"type": "l2", "strength": 0.1}]},
+        {"augment": {"label_smoothing": 0.1}},
+        {"optimizer": {"name": "fista", "weight_decay": 0.1, "decay": "decoupled"}},
+    ],
+)
+def test_fista_knows_its_step_for_linear_models(keys: dict[str, Any]) -> None:
+    assert problems(**{"model": LINEAR, "optimizer": FISTA, "training": FULL, **keys}) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"model": {"name": "mlp"}}, "for linear models, not for mlp"),
+        ({"model": {"name": "linear", "input_dropout": 0.2}}, "without noise in the inputs"),
+        ({"model": {"name": "linear", "input_noise": 0.2}}, "without noise in the inputs"),
+        ({"augment": {"mixup": 0.2}}, "without noise in the inputs"),
+        ({"training": {**FULL, "clip_norm": 1.0}}, "of the plain gradient"),
+        ({"optimizer": {"name": "fista", "sam": 0.1}}, "of the plain gradient"),
+        ({"penalty": {"type": "spectral", "strength": 1}}, "not of spectral"),
+        (
+            {"optimizer": {"name": "fista", "weight_decay": 1, "decay": "decoupled_schedule"}},
+            "decoupled_schedule",
+        ),
+    ],
+)
+def test_where_fista_cannot_know_its_step_an_lr_is_asked_for(
+    keys: dict[str, Any], why: str
+) -> None:
+    whole = {"model": LINEAR, "optimizer": FISTA, "training": FULL, **keys}
+    (problem,) = problems(**whole)
+    assert problem.startswith("optimizer.lr: missing: fista only knows 1/L") and why in problem
+    assert problem.endswith("give an lr")
+    assert problems(**{**whole, "optimizer": {**whole["optimizer"], "lr": 0.1}}) == []
+
+
+@pytest.mark.parametrize("kind", ["activity_l1", "activity_l2"])
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (LINEAR, "linear has no hidden layer"),
+        ({"name": "mlp", "hidden": []}, "mlp has no hidden layer"),
+        ({"name": "resnet18"}, "resnet18 comes from torchvision and hands over its outputs only"),
+    ],
+)
+def test_activity_penalties_need_hidden_activations(
+    model: dict[str, Any], why: str, kind: str
+) -> None:
+    (problem,) = problems(model=model, penalty={"type": kind, "strength": 0.1})
+    assert problem == f"penalty.type: {kind} needs hidden activations; {why}"
+    for fitting in ({"name": "cnn"}, {"name": "mlp"}):
+        assert problems(model=fitting, penalty={"type": kind, "strength": 0.1}) == []
+
+
+def test_activity_penalties_choose_no_parameters() -> None:
+    penalty = {"type": "activity_l1", "strength": 0.1, "apply_to": "weight"}
+    assert problems(penalty=penalty) == ["penalty.apply_to: activity_l1 has no such key"]
+
+
+def test_outgoing_weights_are_not_told_apart_in_torchvision_networks() -> None:
+    penalty = {"type": "group_lasso", "strength": 0.1, "groups": "out"}
+    (problem,) = problems(model={"name": "resnet18"}, penalty=penalty)
+    assert problem.startswith("penalty.groups: out: where convolutions are grouped")
