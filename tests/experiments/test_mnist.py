@@ -104,6 +104,5 @@ def test_every_sane_strength_beats_no_penalty_on_test_loss(configs: Path) -> Non
 
     assert len(losses("none")) == 5
     for name in SANE:
-        print(name, losses(name).mean(), "none", losses("none").mean())
         assert losses(name).mean() < 0.85 * losses("none").mean()
         assert (losses(name) < losses("none")).all()
