@@ -29,15 +29,15 @@ def _max_norm(*limits: float) -> dict[str, Any]:
 _UNCONSTRAINED: dict[str, Any] = {"constraints": []}
 
 _METHODS = (
-    Method("L2", _NO_DROPOUT | _UNCONSTRAINED, _l2(1e-3, 3e-3, 1e-2)),
+    Method("L2", _NO_DROPOUT | _UNCONSTRAINED, _l2(3e-4, 1e-3, 3e-3)),
     Method(
         "L2 + L1",
         _NO_DROPOUT | _UNCONSTRAINED,
         _l1_and_l2((3e-5, 1e-3), (1e-4, 1e-3), (3e-5, 3e-3)),
     ),
-    Method("max-norm", _NO_DROPOUT, _max_norm(1.0, 1.5, 2.0)),
-    Method("dropout + L2", _UNCONSTRAINED, _l2(3e-5, 1e-4, 3e-4)),
-    Method("dropout + max-norm", {}, _max_norm(1.0, 1.5, 2.0)),
+    Method("max-norm", _NO_DROPOUT, _max_norm(0.7, 1.0, 1.5)),
+    Method("dropout + L2", _UNCONSTRAINED, _l2(1e-4, 3e-4, 1e-3)),
+    Method("dropout + max-norm", {}, _max_norm(0.7, 1.0, 1.5)),
 )
 _PUBLISHED = {
     "L2": 1.62,
