@@ -17,6 +17,7 @@ from regrun.analysis.statistics import Direction
 from regrun.analysis.sweeps import sweep_cells, sweep_document
 from regrun.config.dump import dump_tree
 from regrun.config.load import Loaded, load_config
+from regrun.config.yaml_source import parse_config
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
@@ -63,11 +64,13 @@ def run_sweep(
     """
     sweep = _Sweep(loaded, options, observer or Silent())
     first = sweep.first_round()  # all errors before anything is written
+    # As it was given: with its defaults written out, an axis over optimizers would leave one with
+    # the keys of another.
+    text = dump_tree(loaded.source.tree)
+    parse_config(text.encode(), "the sweep")  # from Python it may be longer than a file can be
     files = SweepDir(claim_run_dir(experiment_dir(runs_dir, loaded.config.name), "sweep"))
     with exclusive(files.path):
-        # As it was given: with its defaults written out, an axis over optimizers would leave one
-        # with the keys of another.
-        write_atomic(files.config, dump_tree(loaded.source.tree))
+        write_atomic(files.config, text)
         files.write_rounds([first])
         return sweep.run(files)
 

@@ -18,7 +18,10 @@ def tiny(runs: int, stack_size: int) -> dict[str, Any]:
         LINEAR,
         training={"epochs": 1, "batch_size": "full"},
         sweep={
-            "grid": {"optimizer.lr": [1e-6 * (k + 1) for k in range(runs)]},
+            "grid": {
+                "optimizer.lr": [1e-6 * (k + 1) for k in range(runs // 20)],
+                "optimizer.weight_decay": list(range(20)),
+            },
             "stack_size": stack_size,
         },
     )

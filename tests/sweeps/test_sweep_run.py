@@ -215,6 +215,12 @@ def test_what_does_not_fit_data_or_network_is_told_before_anything_is_written(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_sweep_too_long_to_be_read_again_is_refused(sweep: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="more than 10,000 values"):
+        sweep(LINEAR, {"optimizer.lr": [1e-6 * (k + 1) for k in range(10_001)]})
+    assert not (tmp_path / "runs").exists()
+
+
 def test_resume_of_a_finished_sweep_changes_nothing(sweep: Any, tmp_path: Path) -> None:
     done = sweep(LINEAR, {"optimizer.lr": [0.01, 0.02]})
     before = {path: path.stat().st_mtime_ns for path in done.directory.rglob("*")}
