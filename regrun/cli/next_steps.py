@@ -29,7 +29,9 @@ def after_training(
     """Commands, the most useful one first."""
     train = f"regrun train {shlex.quote(str(config_path))}"
     if summary.get("status") == "diverged":
-        return [f"{train} optimizer.lr={config['optimizer']['lr'] / 10:g}"]
+        lr = config["optimizer"]["lr"]
+        # FISTA's own step cannot be too long; only rounding is left to blame.
+        return [f"{train} optimizer.lr={lr / 10:g}" if lr else f"{train} training.precision=float64"]
     commands = []
     change = _against_overfitting(summary, config)
     if change is not None:

@@ -69,6 +69,8 @@ def test_a_run_that_does_not_overfit_is_compared() -> None:
 def test_a_diverged_run_is_tried_with_a_tenth_of_the_learning_rate() -> None:
     diverged = {**OVERFIT, "status": "diverged"}
     assert first(diverged, WEIGHT_DECAY) == "regrun train c.yaml optimizer.lr=0.0003"
+    own_step = with_changes(optimizer={"name": "fista", "lr": None})
+    assert first(diverged, own_step) == "regrun train c.yaml training.precision=float64"
 
 
 def test_commands_can_be_pasted_whatever_the_path() -> None:
