@@ -31,7 +31,9 @@ def after_training(
     if summary.get("status") == "diverged":
         lr = config["optimizer"]["lr"]
         # FISTA's own step cannot be too long; only rounding is left to blame.
-        return [f"{train} optimizer.lr={lr / 10:g}" if lr else f"{train} training.precision=float64"]
+        return [
+            f"{train} optimizer.lr={lr / 10:g}" if lr else f"{train} training.precision=float64"
+        ]
     commands = []
     change = _against_overfitting(summary, config)
     if change is not None:
