@@ -82,10 +82,10 @@ def print_json(document: Any) -> None:
 
     from regrun.store import strict_json
 
-    text = strict_json.dumps(document, indent=2)
+    text = strict_json.document(document).decode()
     if not speaks_unicode():
-        text = json.dumps(json.loads(text), indent=2)
-    sys.stdout.write(text + "\n")
+        text = json.dumps(json.loads(text), indent=2) + "\n"
+    sys.stdout.write(text)
 
 
 def _console(*, stderr: bool) -> Console:

@@ -16,7 +16,7 @@ class Observer(Protocol):
         """Training goes on; called a few times a second."""
 
     def on_evaluation(self, row: Mapping[str, float]) -> None:
-        """A line of `metrics.jsonl` (of a stack: the mean over its live members)."""
+        """A line of `metrics.jsonl`, of a run that trains alone."""
 
     def on_end(self, summary: Mapping[str, Any]) -> None:
         """A run is over; its summary is stored."""

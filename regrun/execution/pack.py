@@ -14,7 +14,7 @@ from regrun.config.schema import Config
 from regrun.errors import UsageError
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import Prepared
-from regrun.execution.summary import best_of, summarize
+from regrun.execution.summary import best_of, selection_metric, summarize
 from regrun.store.atomic import remove_stale_temporaries
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.run_dir import RunDir
@@ -64,6 +64,8 @@ class PackRun:
             "input_shape": list(prepared.dataset.input_shape),
             "num_outputs": prepared.dataset.num_outputs,
         }
+        has_validation = prepared.dataset.validation is not None
+        self._metrics = [selection_metric(member.config, has_validation) for member in members]
         self._fingerprint = _fingerprint([member.config for member in members])
         self._last: dict[int, Row] = {}
         self._best: dict[int, dict[str, Any]] = {}
@@ -121,13 +123,14 @@ class PackRun:
         return True
 
     def _take(self, event: Evaluation) -> None:
+        now = time.time()
         for index, row in event.rows.items():
             self._last[index] = row
-            self._best[index] = best_of(self._members[index].config, self._best.get(index), row)
+            self._best[index] = best_of(self._metrics[index], self._best.get(index), row)
             if index in self._writers:
-                self._writers[index].evaluation(row)
-        if event.rows:
-            self._observer.on_evaluation(_mean(list(event.rows.values())))
+                self._writers[index].evaluation(row, now)
+        if event.rows and len(self._members) == 1:
+            self._observer.on_evaluation(event.rows[0])
 
     def _finish(self, end: MemberEnd) -> None:
         writer = self._writers.pop(end.member, None)
@@ -140,6 +143,7 @@ class PackRun:
             member.directory,
             end,
             self._last.pop(end.member, None),
+            self._metrics[end.member],
             self._best.pop(end.member, None),
             self._engine.roles,
             self._device,
@@ -189,10 +193,3 @@ def _fingerprint(configs: Sequence[Config]) -> str:
     for config in configs:
         digest.update(config.model_dump_json(exclude_defaults=True).encode())
     return digest.hexdigest()
-
-
-def _mean(rows: Sequence[Row]) -> Row:
-    if len(rows) == 1:
-        return rows[0]
-    shared = [tag for tag in rows[0] if all(tag in row for row in rows)]
-    return {tag: sum(row[tag] for row in rows) / len(rows) for tag in shared}

@@ -19,19 +19,20 @@ MEASURED = ("train/", "val/", "test/", "ema/", "swa/")
 """What tags of losses and accuracies start with: those of the weights, then those of averages."""
 
 
-def selection_metric(config: Config, row: Mapping[str, float]) -> str:
+def selection_metric(config: Config, has_validation: bool) -> str:
     """What the best epoch is told by: early stopping's metric, else the validation or test loss."""
     if config.training.early_stopping is not None:
         return config.training.early_stopping.metric
-    return "val/loss" if "val/loss" in row else "test/loss"
+    return "val/loss" if has_validation else "test/loss"
 
 
-def best_of(config: Config, best: dict[str, Any] | None, row: Row) -> dict[str, Any]:
+def best_of(metric: str, best: dict[str, Any] | None, row: Row) -> dict[str, Any]:
     """The better of the best evaluation so far and this one."""
-    metric = selection_metric(config, row)
-    value, sign = row[metric], -1 if metric.endswith("accuracy") else 1
-    if best is not None and sign * best["value"] <= sign * value:
-        return best
+    value = row[metric]
+    if best is not None:
+        before = best["value"]
+        if value <= before if metric.endswith("accuracy") else value >= before:
+            return best
     return {"epoch": row["epoch"], "metric": metric, "value": value}
 
 
@@ -40,6 +41,7 @@ def summarize(
     directory: Path,
     end: MemberEnd,
     row: Row | None,
+    metric: str,
     best: dict[str, Any] | None,
     roles: Mapping[str, Role],
     device: torch.device,
@@ -48,12 +50,12 @@ def summarize(
 ) -> dict[str, Any]:
     """The summary of a run that has ended.
 
-    row: its last evaluation, None when there was none. shape: `input_shape` and `num_outputs`,
-    with which the network can be built again.
+    row: its last evaluation, None when there was none. metric: see `selection_metric`. shape:
+    `input_shape` and `num_outputs`, with which the network can be built again.
     """
     if end.best_row is not None:
         # Of the weights that were kept: min_delta may have passed over a slightly better epoch.
-        best = best_of(config, None, end.best_row)
+        best = best_of(metric, None, end.best_row)
     row = end.best_row or row or {}
     summary: dict[str, Any] = {
         "run_dir": str(directory),

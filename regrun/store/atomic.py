@@ -77,6 +77,22 @@ def append(path: Path, data: bytes) -> None:
             os.close(descriptor)
 
 
+def create(path: Path, data: bytes) -> None:
+    """Write a file that must not be there yet; on failure there is none. As safe as `append`.
+
+    Raises `StorageError`.
+    """
+    with storage_errors(path):
+        try:
+            _create(path, data, durable=False)
+        except FileExistsError:
+            raise
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()
+            raise
+
+
 def read_bytes(path: Path) -> bytes:
     """The file's content. Raises `StorageError`, but FileNotFoundError where there is none."""
     try:

@@ -27,17 +27,17 @@ class MetricsWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines: list[str] = []
+        self._rows: list[Mapping[str, Any]] = []
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a row; it is in the file after the next `flush`."""
-        self._lines.append(strict_json.dumps(row))
+        self._rows.append(row)
 
     def flush(self) -> None:
         """Append what was added. Raises `StorageError`; the rows are then kept for another try."""
-        if self._lines:
-            append(self._path, ("\n".join(self._lines) + "\n").encode())
-            self._lines.clear()
+        if self._rows:
+            append(self._path, b"".join(map(strict_json.line, self._rows)))
+            self._rows.clear()
 
 
 def read_metrics(path: Path) -> list[Row]:

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
 from typing import Any
 
-_ONE_LINE = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+import orjson
 
 
-def dumps(value: Any, indent: int | None = None) -> str:
-    """Text of ``value``; NaN and infinities are written as null, which the standard lacks."""
-    encoder = _ONE_LINE
-    if indent is not None:
-        encoder = json.JSONEncoder(allow_nan=False, ensure_ascii=False, indent=indent)
-    try:
-        return encoder.encode(value)
-    except ValueError:
-        return encoder.encode(_finite(value))
+def line(value: Any) -> bytes:
+    """One line, with its end. NaN and infinities are null, which the standard lacks."""
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+def document(value: Any) -> bytes:
+    """The same, indented for people."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

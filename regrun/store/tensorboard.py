@@ -4,31 +4,36 @@
 equal tags of several runs share a chart. All other metrics, and the hyper-parameters, belong to
 the run's own directory.
 
-tensorboardX gives the messages and the checksums; its writers are not used, because they start
-threads that block for ever on a full disk, keep files open, and overwrite a file that was opened
-within the same second. Points are collected here and appended in one write per file and flush.
+tensorboardX gives the messages; its writers are not used, because they start threads that block
+for ever on a full disk, keep files open, and overwrite a file that was opened within the same
+second. Points are collected here and appended in one write per file and flush.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
-import struct
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
-from regrun.store.atomic import append, make_directory, storage_errors
+import numpy as np
+
+from regrun.store.atomic import append, create, make_directory, storage_errors
+from regrun.store.curve_events import curve_records, record
 from regrun.store.metrics import read_metrics
 from regrun.store.run_dir import EVENT_FOLDERS, RunDir
 
 Hparams = Mapping[str, object]
 """Flat: ``{"optimizer.lr": 0.1, …}``. None is left out; what is no scalar is shown as JSON."""
 Outcome = Literal["success", "failure"]
+
+_OWN = ""
+"""The run's own directory, below itself."""
 
 _NOT_CURVES = ("epoch", "step")
 _PATTERN = "events.out.tfevents.*"
@@ -43,47 +48,39 @@ class EventFiles:
 
     def __init__(self, directory: Path, hparams: Hparams, started: float | None = None) -> None:
         """Nothing is written before the first flush. ``started``: seconds since 1970."""
-        self._own = _EventFile(directory)
-        self._sub_runs = {name: _EventFile(directory / name) for name in EVENT_FOLDERS}
-        self._plans: dict[tuple[str, ...], list[_Points]] = {}
-        self._own.take(_session_start(hparams, started or time.time()))
+        self._files = {name: _EventFile(directory / name) for name in (_OWN, *EVENT_FOLDERS)}
+        self._rows: list[Mapping[str, Any]] = []
+        self._times: list[float] = []
+        self._files[_OWN].take(record(_session_start(hparams, started or time.time())))
 
     def add(self, row: Mapping[str, Any], wall_time: float) -> None:
         """Take the points of an evaluation; null is drawn as NaN."""
-        names = tuple(row)
-        plan = self._plans.get(names)
-        if plan is None:
-            plan = self._plans[names] = self._plan(names)
-        step = row["step"]
-        for points in plan:
-            points.event.step = step
-            points.event.wall_time = wall_time
-            for name, slot in points.slots:
-                value = row[name]
-                slot.simple_value = math.nan if value is None else value
-            points.file.take(points.event)
+        self._rows.append(row)
+        self._times.append(wall_time)
 
     def end(self, outcome: Outcome) -> None:
         """Take the end of the run, for the HParams tab."""
-        self._own.take(_session_end(outcome, time.time()))
+        self._take_rows()
+        self._files[_OWN].take(record(_session_end(outcome, time.time())))
 
     def flush(self) -> None:
         """Append what was taken. Raises `StorageError`."""
-        for file in (self._own, *self._sub_runs.values()):
+        self._take_rows()
+        for file in self._files.values():
             file.flush()
 
-    def _plan(self, names: tuple[str, ...]) -> list[_Points]:
-        tags: dict[str, list[tuple[str, str]]] = {}
-        for name in names:
-            folder, _, tag = name.partition("/")
-            if folder in self._sub_runs:
-                tags.setdefault(folder, []).append((name, tag))
-            elif name not in _NOT_CURVES:
-                tags.setdefault("", []).append((name, name))
-        return [
-            _Points.prepare(self._sub_runs.get(folder, self._own), named)
-            for folder, named in tags.items()
-        ]
+    def _take_rows(self) -> None:
+        """Turn the rows into points; those that have the same metrics together."""
+        times = iter(self._times)
+        for names, same in groupby(self._rows, key=tuple):
+            rows = [list(row.values()) for row in same]
+            table = np.array(rows, np.float64)
+            wall_times = np.fromiter(islice(times, len(rows)), np.float64)
+            steps = table[:, names.index("step")].astype(np.int64)
+            for folder, tags, columns in _points(names):
+                values = table[:, columns]
+                self._files[folder].take(curve_records(tags, steps, wall_times, values))
+        self._rows, self._times = [], []
 
 
 def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
@@ -130,42 +127,38 @@ class _EventFile:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._path: Path | None = None
-        self._events: list[bytes] = []
+        self._records: list[bytes] = []
 
-    def take(self, event: Any) -> None:
-        self._events.append(event.SerializeToString())
+    def take(self, records: bytes) -> None:
+        self._records.append(records)
 
     def flush(self) -> None:
-        if not self._events:
+        if not self._records:
             return
         if self._path is None:
-            make_directory(self._directory)
-            self._path = _unused_name(self._directory)
-            self._events[:0] = [event.SerializeToString() for event in _opening_events()]
-        append(self._path, _records(self._events))
-        self._events.clear()
+            if not self._directory.is_dir():
+                make_directory(self._directory)
+            path = _unused_name(self._directory)
+            create(path, b"".join([*map(record, _opening_events()), *self._records]))
+            self._path = path
+        else:
+            append(self._path, b"".join(self._records))
+        self._records.clear()
 
 
-@dataclass(frozen=True)
-class _Points:
-    """The points of one evaluation that share a file.
-
-    The message is filled in again for every evaluation, many times faster than building it.
-    """
-
-    file: _EventFile
-    event: Any
-    slots: list[tuple[str, Any]]
-    """Names in the row, each with its place in the message."""
-
-    @classmethod
-    def prepare(cls, file: _EventFile, named: list[tuple[str, str]]) -> _Points:
-        from tensorboardX.proto import event_pb2, summary_pb2
-
-        values = [summary_pb2.Summary.Value(tag=tag, simple_value=0.0) for _, tag in named]
-        event = event_pb2.Event(summary=summary_pb2.Summary(value=values))
-        names = (name for name, _ in named)
-        return cls(file, event, list(zip(names, event.summary.value, strict=True)))
+@lru_cache(maxsize=256)
+def _points(names: tuple[str, ...]) -> list[tuple[str, list[str], list[int]]]:
+    """(folder, tags, their places among the names of a row) of every file that gets points."""
+    files: dict[str, tuple[list[str], list[int]]] = {}
+    for column, name in enumerate(names):
+        folder, _, tag = name.partition("/")
+        if folder not in EVENT_FOLDERS:
+            folder, tag = _OWN, name
+        if name not in _NOT_CURVES:
+            tags, columns = files.setdefault(folder, ([], []))
+            tags.append(tag)
+            columns.append(column)
+    return [(folder, tags, columns) for folder, (tags, columns) in files.items()]
 
 
 def _opening_events() -> list[Any]:
@@ -221,36 +214,14 @@ def _hparams_event(wall_time: float, kind: str, info: Any) -> Any:
     return event_pb2.Event(wall_time=wall_time, summary=summary_pb2.Summary(value=[value]))
 
 
-def _records(events: list[bytes]) -> bytes:
-    """TFRecords: length, checksum of the length, data, checksum of the data.
-
-    tensorboardX's checksum is many times faster where the package crc32c is installed.
-    """
-    from tensorboardX.record_writer import masked_crc32c
-
-    heads: dict[int, bytes] = {}
-    parts: list[bytes] = []
-    for event in events:
-        head = heads.get(len(event))
-        if head is None:
-            length = struct.pack("<Q", len(event))
-            head = heads[len(event)] = length + struct.pack("<I", masked_crc32c(length))
-        parts += (head, event, struct.pack("<I", masked_crc32c(event)))
-    return b"".join(parts)
-
-
 def _unused_name(directory: Path) -> Path:
-    """A new file, named so that it sorts after every earlier one of this machine."""
+    """A new file's, that sorts after every earlier one of this machine."""
     while True:
         seconds, rest = divmod(time.time_ns(), 10**9)
         name = f"events.out.tfevents.{seconds}.{socket.gethostname()}.{rest:09d}.{os.getpid()}"
         path = directory / name
-        with storage_errors(path):
-            try:
-                path.touch(exist_ok=False)
-            except FileExistsError:
-                continue
-        return path
+        if not path.exists():  # the directory has one writer
+            return path
 
 
 def _retire(path: Path) -> None:

@@ -54,10 +54,13 @@ class RunWriter:
             hparams = flat_hparams(read_config(run.config))
         return cls(run, rebuild(run, hparams))
 
-    def evaluation(self, row: Mapping[str, Any]) -> None:
-        """Take a row of metrics, with its ``step``. Nothing is written before `flush`."""
+    def evaluation(self, row: Mapping[str, Any], wall_time: float | None = None) -> None:
+        """Take a row of metrics, with its ``step``. Nothing is written before `flush`.
+
+        ``wall_time``: when it was measured, in seconds since 1970; default: now.
+        """
         self._metrics.add(row)
-        self._events.add(row, time.time())
+        self._events.add(row, time.time() if wall_time is None else wall_time)
 
     def flush(self) -> None:
         """Append what was taken to the metrics and event files. Raises `StorageError`."""
@@ -83,4 +86,4 @@ class RunWriter:
             save_weights(self.run.weights, weights)
             for label, tensors in (averages or {}).items():
                 save_weights(self.run.average(label), tensors)
-        write_atomic(self.run.summary, strict_json.dumps(summary, indent=2) + "\n", durable=False)
+        write_atomic(self.run.summary, strict_json.document(summary), durable=False)

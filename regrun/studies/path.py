@@ -33,9 +33,9 @@ from regrun.execution.prepare import load_data
 from regrun.models.build import build_model
 from regrun.models.groups import select
 from regrun.models.roles import roles_of
+from regrun.store import strict_json
 from regrun.store.atomic import write_atomic
 from regrun.store.run_dir import claim_run_dir, experiment_dir
-from regrun.store.strict_json import dumps
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 from regrun.training.losses import LOSSES, resolve_loss
@@ -268,7 +268,7 @@ def run_path(
     write_atomic(directory / "path.csv", path_csv(document))
     for kind in ("png", "svg"):
         write_atomic(directory / f"path.{kind}", path_picture(document, kind))
-    write_atomic(directory / "summary.json", dumps(document, indent=2) + "\n")
+    write_atomic(directory / "summary.json", strict_json.document(document))
     return document
 
 

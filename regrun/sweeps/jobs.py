@@ -20,12 +20,12 @@ from regrun.execution.device import resolve_device
 from regrun.execution.observer import Silent
 from regrun.execution.pack import Member, PackPruner, PackRun
 from regrun.execution.prepare import prepare
+from regrun.store import strict_json
 from regrun.store.atomic import make_directory, write_atomic
 from regrun.store.checkpoint import CheckpointStore
 from regrun.store.lock import exclusive
 from regrun.store.metrics import read_metrics
 from regrun.store.run_dir import RunDir
-from regrun.store.strict_json import dumps
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps.pruning import pruner_of
 from regrun.training.events import Evaluation
@@ -117,7 +117,7 @@ def mark_failed(job: Job, error: BaseException) -> int:
             "error": text,
             "metrics": {},
         }
-        write_atomic(paths.summary, dumps(summary, indent=2) + "\n", durable=False)
+        write_atomic(paths.summary, strict_json.document(summary), durable=False)
     return len(unfinished)
 
 

@@ -22,11 +22,11 @@ from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Silent
+from regrun.store import strict_json
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
 from regrun.store.lock import exclusive
 from regrun.store.reading import load_summary
 from regrun.store.run_dir import claim_run_dir, experiment_dir
-from regrun.store.strict_json import dumps
 from regrun.store.sweep_dir import Round, SweepDir
 from regrun.sweeps.jobs import Job
 from regrun.sweeps.local import run_jobs
@@ -182,7 +182,7 @@ class _Sweep:
         document = sweep_document(files, self._metric, self._direction, seconds)
         if going:
             shutil.rmtree(files.packs, ignore_errors=True)
-            write_atomic(files.summary, dumps(document, indent=2) + "\n")
+            write_atomic(files.summary, strict_json.document(document))
         else:
             self._observer.on_message(f"stopped; carry on with the rest: {carry_on}")
         return document

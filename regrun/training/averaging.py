@@ -45,6 +45,8 @@ class Averages:
 
     def labels(self, row: int, epoch: int) -> list[str]:
         """What a member has after this epoch."""
+        if not self._tensors:
+            return []
         has = {EMA: self._has_ema[row], SWA: self._counted(row, epoch) > 0}
         return [label for label, present in has.items() if present]
 

@@ -20,12 +20,16 @@ from regrun.models.build import build_model
 from regrun.models.layers_table import layer_table, widest
 from regrun.models.roles import Role
 from regrun.stack import Stack
+from regrun.training.averaging import EMA, SWA
 from regrun.training.curvature import with_learning_rates
 from regrun.training.early_stopping import Patience
 from regrun.training.events import Evaluation, Event, MemberEnd, Row, Status, Tick
 from regrun.training.measure import Measure
 from regrun.training.state import below, prefixed
 from regrun.training.step import DTYPES, Step
+
+_Extras = tuple[tuple[str, ...], tuple[str, ...]]
+"""What one member is measured by and another may not be: labels of averages, of penalties."""
 
 
 class Engine:
@@ -124,27 +128,26 @@ class Engine:
         penalties = self._step.penalties
         with self._step.precision():
             measured = self._measure(self._stack, penalties)
-            averages = self._measure_averages(epoch)
-        measured |= averages
+            measured |= self._measure_averages(epoch)
         measured["lr"] = self._step.current_lr(self.step - 1)
-        table = torch.stack([self._lasted.double(), *(v.double() for v in measured.values())])
-        lasted, *columns = table.tolist()
+        table = torch.stack([value.double() for value in measured.values()], 1).tolist()
+        lasted: list[int] = self._lasted.tolist()
+        columns: dict[_Extras, list[tuple[int, str]]] = {}
         rows: dict[int, Row] = {}
         for row, member in enumerate(self._members):
             if member in self._ended:
                 continue
-            labels = self._step.averages.labels(row, epoch)
-            values = {
-                tag: column[row]
-                for tag, column in zip(measured, columns, strict=True)
-                if (tag not in averages or tag.partition("/")[0] in labels)
-                and (not tag.startswith("penalty/") or tag[8:] in penalties.labels[row])
-            }
-            if lasted[row] < self.step or not all(map(isfinite, values.values())):
-                bad_step = min(int(lasted[row]) + 1, self.step)
-                self._due.append((member, "diverged", bad_step))
+            extras = (tuple(self._step.averages.labels(row, epoch)), penalties.labels[row])
+            if extras not in columns:
+                columns[extras] = [
+                    (column, tag) for column, tag in enumerate(measured) if _is_of(tag, *extras)
+                ]
+            values = table[row]
+            own: Row = {tag: values[column] for column, tag in columns[extras]}
+            if lasted[row] < self.step or not all(map(isfinite, own.values())):
+                self._due.append((member, "diverged", min(lasted[row] + 1, self.step)))
             else:
-                rows[member] = {"epoch": epoch, "step": self.step, **values}
+                rows[member] = {"epoch": epoch, "step": self.step, **own}
         self._leaving = self._watch(rows)
         self._due += [(member, "stopped", self.step) for member in self._leaving]
         return Evaluation(epoch, self.step, rows)
@@ -255,3 +258,11 @@ class Engine:
         for member, state in numbers["patience"].items():
             section = self._patience[int(member)].section
             self._patience[int(member)] = Patience(section, **state)
+
+
+def _is_of(tag: str, averages: Sequence[str], penalties: Sequence[str]) -> bool:
+    """Whether a tag is measured of a member that has these averages and penalties."""
+    kind, _, label = tag.partition("/")
+    if kind == "penalty":
+        return label in penalties
+    return kind not in (EMA, SWA) or kind in averages

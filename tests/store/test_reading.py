@@ -54,7 +54,7 @@ def test_a_damaged_summary_is_named(finished: Path, content: str) -> None:
 
 
 def test_damaged_metrics_are_named_with_their_line(finished: Path) -> None:
-    text = (finished / "metrics.jsonl").read_text().replace('"step": 2,', '"step": 2', 1)
+    text = (finished / "metrics.jsonl").read_text().replace('"step":2,', '"step":2', 1)
     (finished / "metrics.jsonl").write_text(text)
     run = load_stored_run(finished)
     with pytest.raises(CorruptInputError, match=r"metrics\.jsonl:2: "):
