@@ -19,7 +19,7 @@ from regrun.store.atomic import remove_stale_temporaries
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import flat_hparams
-from regrun.store.writer import RunWriter
+from regrun.store.writer import RunWriter, take_evaluations
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 
@@ -67,6 +67,8 @@ class PackRun:
         has_validation = prepared.dataset.validation is not None
         self._metrics = [selection_metric(member.config, has_validation) for member in members]
         self._fingerprint = _fingerprint([member.config for member in members])
+        self._measured: list[tuple[float, dict[int, Row]]] = []
+        """(seconds since 1970, member → row) of evaluations that the writers have not got yet."""
         self._last: dict[int, Row] = {}
         self._best: dict[int, dict[str, Any]] = {}
         self._seconds = {"data": prepared.seconds, "train": 0.0}
@@ -123,16 +125,28 @@ class PackRun:
         return True
 
     def _take(self, event: Evaluation) -> None:
-        now = time.time()
-        for index, row in event.rows.items():
-            self._last[index] = row
-            self._best[index] = best_of(self._metrics[index], self._best.get(index), row)
-            if index in self._writers:
-                self._writers[index].evaluation(row, now)
+        self._measured.append((time.time(), event.rows))
         if event.rows and len(self._members) == 1:
             self._observer.on_evaluation(event.rows[0])
 
+    def _hand_over(self) -> None:
+        """Give the writers what was measured since the last time, all at once."""
+        if not self._measured:
+            return
+        rows_of: list[list[Row]] = []
+        times_of: list[list[float]] = []
+        for index in self._writers:
+            mine = [(when, rows[index]) for when, rows in self._measured if index in rows]
+            rows_of.append([row for _, row in mine])
+            times_of.append([when for when, _ in mine])
+            for _, row in mine:
+                self._best[index] = best_of(self._metrics[index], self._best.get(index), row)
+                self._last[index] = row
+        take_evaluations(list(self._writers.values()), rows_of, times_of)
+        self._measured.clear()
+
     def _finish(self, end: MemberEnd) -> None:
+        self._hand_over()
         writer = self._writers.pop(end.member, None)
         if writer is None:
             return
@@ -155,6 +169,7 @@ class PackRun:
         self._observer.on_end(summary)
 
     def _flush(self) -> None:
+        self._hand_over()
         for writer in self._writers.values():
             writer.flush()
         self._flushed = time.monotonic()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,9 @@ HEAD_BYTES = 12
 
 TAIL_BYTES = 4
 """After it: the checksum of the data."""
+
+STEP_BYTES = 6
+"""Of every step: more than most need, which readers allow, so that all records are alike."""
 
 _MASK = 0xA282EAD8
 
@@ -31,68 +33,48 @@ def record(event: Any) -> bytes:
 
 
 def curve_records(
-    tags: Sequence[str], steps: np.ndarray, wall_times: np.ndarray, values: np.ndarray
-) -> bytes:
-    """A record a step: every tag's value at that step.
+    tags: tuple[str, ...], steps: np.ndarray, wall_times: np.ndarray, values: np.ndarray
+) -> tuple[bytes, int]:
+    """A record for each step, with every tag's value; all in one, and the size of each.
 
-    steps, wall_times: (N,), steps not negative, wall times in seconds since 1970. values:
+    steps, wall_times: (N,), steps from 0 to 2^42, wall times in seconds since 1970. values:
     (N, len(tags)); what float32 cannot hold becomes infinite.
     """
-    parts, end = [], 0
-    for length, same in groupby(_varint_length(int(step)) for step in steps):
-        start, end = end, end + len(list(same))
-        part = slice(start, end)
-        filled = _equal_records(tuple(tags), length, steps[part], wall_times[part], values[part])
-        parts.append(filled)
-    return b"".join(parts)
-
-
-def _equal_records(
-    tags: tuple[str, ...],
-    step_bytes: int,
-    steps: np.ndarray,
-    wall_times: np.ndarray,
-    values: np.ndarray,
-) -> bytes:
-    """Records whose steps take equally many bytes, so that all have one layout."""
-    template, layout = _layout(tags, step_bytes)
-    size = len(template)
-    raw = np.tile(np.frombuffer(template, np.uint8), len(steps))
-    table = raw.view(layout)
+    template, layout = _layout(tags)
+    table = np.tile(np.frombuffer(template, np.uint8), len(steps)).view(layout)
     table["wall_time"] = wall_times
-    table["step"] = _varints(steps, step_bytes)
+    table["step"] = _varints(steps)
     with np.errstate(over="ignore"):
         for position in range(len(tags)):
             table[str(position)] = values[:, position]
-    data = raw.tobytes()
-    starts = range(HEAD_BYTES, len(data), size)
-    table["checksum"] = _checksums(
-        [data[start : start + size - HEAD_BYTES - TAIL_BYTES] for start in starts]
-    )
-    return raw.tobytes()
+    data, size = table.tobytes(), len(template)
+    starts = range(0, len(data), size)
+    messages = [data[start + HEAD_BYTES : start + size - TAIL_BYTES] for start in starts]
+    table["checksum"] = _checksums(messages)
+    return table.tobytes(), size
 
 
 @lru_cache(maxsize=256)
-def _layout(tags: tuple[str, ...], step_bytes: int) -> tuple[bytes, np.dtype[Any]]:
+def _layout(tags: tuple[str, ...]) -> tuple[bytes, np.dtype[Any]]:
     """A whole record to fill in, and where: `wall_time`, `step`, "0", "1", …, `checksum`."""
     from tensorboardX.proto import event_pb2, summary_pb2
 
     values = [summary_pb2.Summary.Value(tag=tag, simple_value=0.0) for tag in tags]
     summary = summary_pb2.Summary(value=values)
-    event = event_pb2.Event(wall_time=1.0, step=1 << 7 * (step_bytes - 1), summary=summary)
+    event = event_pb2.Event(wall_time=1.0, step=1 << 7 * (STEP_BYTES - 1), summary=summary)
     template = record(event)
     # The wall time stands first and then the step, each after a byte that names it; each value is
     # the end of a message of its own.
     places = {
         "wall_time": ("<f8", HEAD_BYTES + 1),
-        "step": (f"({step_bytes},)u1", HEAD_BYTES + 10),
+        "step": (f"({STEP_BYTES},)u1", HEAD_BYTES + 10),
         "checksum": ("<u4", len(template) - TAIL_BYTES),
     }
     end = len(template) - TAIL_BYTES
     for position, value in reversed(list(enumerate(values))):
         places[str(position)] = ("<f4", end - 4)
         size = value.ByteSize()
-        end -= 1 + _varint_length(size) + size
+        end -= 1 + max(1, -(-size.bit_length() // 7)) + size  # a key, the size as a varint
     formats, offsets = zip(*places.values(), strict=True)
     layout: Any = {
         "names": list(places),
@@ -103,16 +85,11 @@ def _layout(tags: tuple[str, ...], step_bytes: int) -> tuple[bytes, np.dtype[Any
     return template, np.dtype(layout)
 
 
-def _varint_length(number: int) -> int:
-    """Bytes of a number in Protocol Buffers: seven bits each."""
-    return max(1, -(-number.bit_length() // 7))
-
-
-def _varints(numbers: np.ndarray, length: int) -> np.ndarray:
-    """(N,) numbers of that many bytes → (N, length) bytes, the lowest bits first."""
-    place = np.arange(length)
+def _varints(numbers: np.ndarray) -> np.ndarray:
+    """(N,) → (N, STEP_BYTES): seven bits a byte, the lowest first; all but the last say "more"."""
+    place = np.arange(STEP_BYTES)
     bits = (numbers.astype(np.int64)[:, None] >> 7 * place) & 0x7F
-    return bits | np.where(place < length - 1, 0x80, 0)
+    return bits | np.where(place < STEP_BYTES - 1, 0x80, 0)
 
 
 def _checksums(parts: Sequence[bytes]) -> np.ndarray:

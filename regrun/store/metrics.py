@@ -29,9 +29,9 @@ class MetricsWriter:
         self._path = path
         self._rows: list[Mapping[str, Any]] = []
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Take a row; it is in the file after the next `flush`."""
-        self._rows.append(row)
+    def add(self, *rows: Mapping[str, Any]) -> None:
+        """Take rows; they are in the file after the next `flush`."""
+        self._rows += rows
 
     def flush(self) -> None:
         """Append what was added. Raises `StorageError`; the rows are then kept for another try."""

@@ -15,9 +15,11 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +34,7 @@ Hparams = Mapping[str, object]
 """Flat: ``{"optimizer.lr": 0.1, …}``. None is left out; what is no scalar is shown as JSON."""
 Outcome = Literal["success", "failure"]
 
-_OWN = ""
+OWN = ""
 """The run's own directory, below itself."""
 
 _NOT_CURVES = ("epoch", "step")
@@ -48,39 +50,69 @@ class EventFiles:
 
     def __init__(self, directory: Path, hparams: Hparams, started: float | None = None) -> None:
         """Nothing is written before the first flush. ``started``: seconds since 1970."""
-        self._files = {name: _EventFile(directory / name) for name in (_OWN, *EVENT_FOLDERS)}
-        self._rows: list[Mapping[str, Any]] = []
-        self._times: list[float] = []
-        self._files[_OWN].take(record(_session_start(hparams, started or time.time())))
+        self._files = {name: _EventFile(directory / name) for name in (OWN, *EVENT_FOLDERS)}
+        self.take(OWN, record(_session_start(hparams, started or time.time())))
 
     def add(self, row: Mapping[str, Any], wall_time: float) -> None:
         """Take the points of an evaluation; null is drawn as NaN."""
-        self._rows.append(row)
-        self._times.append(wall_time)
+        add_together([self], [[row]], [[wall_time]])
+
+    def take(self, folder: str, records: bytes) -> None:
+        """Take records for the file of a sub-run, or of the run's own directory: `OWN`."""
+        self._files[folder].take(records)
 
     def end(self, outcome: Outcome) -> None:
         """Take the end of the run, for the HParams tab."""
-        self._take_rows()
-        self._files[_OWN].take(record(_session_end(outcome, time.time())))
+        self.take(OWN, record(_session_end(outcome, time.time())))
 
     def flush(self) -> None:
         """Append what was taken. Raises `StorageError`."""
-        self._take_rows()
         for file in self._files.values():
             file.flush()
 
-    def _take_rows(self) -> None:
-        """Turn the rows into points; those that have the same metrics together."""
-        times = iter(self._times)
-        for names, same in groupby(self._rows, key=tuple):
-            rows = [list(row.values()) for row in same]
-            table = np.array(rows, np.float64)
-            wall_times = np.fromiter(islice(times, len(rows)), np.float64)
-            steps = table[:, names.index("step")].astype(np.int64)
-            for folder, tags, columns in _points(names):
-                values = table[:, columns]
-                self._files[folder].take(curve_records(tags, steps, wall_times, values))
-        self._rows, self._times = [], []
+
+def add_together(
+    runs: Sequence[EventFiles],
+    rows: Sequence[Sequence[Mapping[str, Any]]],
+    wall_times: Sequence[Sequence[float]],
+) -> None:
+    """Take the points of many runs, those with the same metrics at once.
+
+    rows, wall_times: for each run, of its evaluations in order. Null is drawn as NaN.
+    """
+    pieces: list[_Piece] = []
+    alike: dict[tuple[str, ...], list[_Piece]] = defaultdict(list)
+    for run, own, times in zip(runs, rows, wall_times, strict=True):
+        start = 0
+        for names, same in groupby(own, key=tuple):
+            values = [[*row.values()] for row in same]
+            piece = _Piece(run, values, times[start : start + len(values)])
+            start += len(values)
+            pieces.append(piece)
+            alike[names].append(piece)
+    for names, equal in alike.items():
+        table = np.array([row for piece in equal for row in piece.values], np.float64)
+        moments = np.array([time for piece in equal for time in piece.times])
+        steps = table[:, names.index("step")].astype(np.int64)
+        for folder, tags, columns in _points(names):
+            records, size = curve_records(tags, steps, moments, table[:, columns])
+            end = 0
+            for piece in equal:
+                start, end = end, end + size * len(piece.values)
+                piece.records[folder] = records[start:end]
+    for piece in pieces:
+        for folder, records in piece.records.items():
+            piece.run.take(folder, records)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Rows of a run, in their order, that have the same metrics."""
+
+    run: EventFiles
+    values: list[list[Any]]
+    times: Sequence[float]
+    records: dict[str, bytes] = field(default_factory=dict)
 
 
 def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
@@ -94,8 +126,7 @@ def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
     old = [path for folder in run.event_folders for path in folder.glob(_PATTERN)]
     times = _spread_times(run, len(rows))
     files = EventFiles(run.path, hparams, started=next(times))
-    for row, wall_time in zip(rows, times, strict=True):
-        files.add(row, wall_time)
+    add_together([files], [rows], [list(times)])
     files.flush()
     for path in old:
         _retire(path)
@@ -147,18 +178,18 @@ class _EventFile:
 
 
 @lru_cache(maxsize=256)
-def _points(names: tuple[str, ...]) -> list[tuple[str, list[str], list[int]]]:
+def _points(names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list[int]]]:
     """(folder, tags, their places among the names of a row) of every file that gets points."""
     files: dict[str, tuple[list[str], list[int]]] = {}
     for column, name in enumerate(names):
         folder, _, tag = name.partition("/")
         if folder not in EVENT_FOLDERS:
-            folder, tag = _OWN, name
+            folder, tag = OWN, name
         if name not in _NOT_CURVES:
             tags, columns = files.setdefault(folder, ([], []))
             tags.append(tag)
             columns.append(column)
-    return [(folder, tags, columns) for folder, (tags, columns) in files.items()]
+    return [(folder, tuple(tags), columns) for folder, (tags, columns) in files.items()]
 
 
 def _opening_events() -> list[Any]:
@@ -179,19 +210,30 @@ def _opening_events() -> list[Any]:
 def _session_start(hparams: Hparams, wall_time: float) -> Any:
     from tensorboardX.proto.plugin_hparams_pb2 import SessionStartInfo
 
+    settings = [_hparam(name, _scalar(value)) for name, value in hparams.items()]
     info = SessionStartInfo(start_time_secs=wall_time)
-    for name, value in hparams.items():
-        if value is None:
-            continue
-        if isinstance(value, bool):
-            info.hparams[name].bool_value = value
-        elif isinstance(value, int | float):
-            info.hparams[name].number_value = value
-        elif isinstance(value, str):
-            info.hparams[name].string_value = value
-        else:
-            info.hparams[name].string_value = json.dumps(value, default=str)
+    info.MergeFromString(b"".join(settings))
     return _hparams_event(wall_time, "session_start_info", info)
+
+
+def _scalar(value: object) -> object:
+    scalar = value is None or isinstance(value, bool | int | float | str)
+    return value if scalar else json.dumps(value, default=str)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _hparam(name: str, value: object) -> bytes:
+    """One setting as a message, none for None; the runs of a sweep share most of them."""
+    from tensorboardX.proto.plugin_hparams_pb2 import SessionStartInfo
+
+    info = SessionStartInfo()
+    if isinstance(value, bool):
+        info.hparams[name].bool_value = value
+    elif isinstance(value, int | float):
+        info.hparams[name].number_value = value
+    elif value is not None:
+        info.hparams[name].string_value = str(value)
+    return info.SerializeToString()  # type: ignore[no-any-return]
 
 
 def _session_end(outcome: Outcome, wall_time: float) -> Any:
