@@ -10,7 +10,7 @@ from torch import Tensor
 from regrun.config.optimizers import OptimizerSection
 from regrun.errors import CorruptInputError
 from regrun.optim.rules import SHARED, rule_of
-from regrun.optim.tiles import Layout, Tile, shared_scratch, tile_entries
+from regrun.optim.tiles import LARGE, Layout, Tile, shared_scratch, tile_entries
 from regrun.regularizers.entrywise import EntrywiseTerm, add_gradient
 from regrun.regularizers.proximal import ProximalTerm
 
@@ -170,7 +170,8 @@ class StackedOptimizer:
                 key = f"{slot}/{name}"
                 self._state[key] = before[key] if key in before else self._fresh(slot, parameter)
         limit = self._tile or tile_entries(like)
-        layouts = {name: Layout.of(p.shape, limit) for name, p in parameters.items()}
+        apart = self._rule.apart
+        layouts = {name: Layout.of(p.shape, limit, apart) for name, p in parameters.items()}
         pieces = [p for name in layouts for p in layouts[name].cut(parameters[name].detach())]
         scratch = iter(shared_scratch(like, pieces))
         self._cuts = [
@@ -196,6 +197,7 @@ class StackedOptimizer:
             [None] * len(layout.sizes) if n is None else layout.numbers(n)
             for n in (sign, linear, shrink)
         ]
+        by_itself = self._rule.apart and weight[0].numel() >= LARGE
         for i, piece in enumerate(layout.cut(weight)):
             total, work = next(scratch)
             yield Tile(
@@ -204,6 +206,7 @@ class StackedOptimizer:
                 scratch=work,
                 state={slot: pieces[i] for slot, pieces in state.items()},
                 numbers={key: views[i] for key, views in numbers.items()},
+                member=layout.members[i].start if by_itself else None,
                 sign=optional[0][i],
                 linear=optional[1][i],
                 shrink=optional[2][i],

@@ -36,6 +36,8 @@ class Rule(ABC, Generic[S]):
 
     follows_step: bool = False
     """Whether `at_step` depends on the step, and not on the learning rate alone."""
+    apart: bool = False
+    """Whether large members get tiles of their own, which then say whose they are."""
     counters: tuple[str, ...] = ()
     """Names of further state, a number per member, 0 at the start."""
 

@@ -74,9 +74,15 @@ class AdamRule(Rule[Adam | AdamW]):
         self.beta2 = self.column([section.betas[1] for section in sections])
         self.eps = self.column([section.eps for section in sections])
         self.numbers = {"gain1": 1 - self.beta1, "gain2": 1 - self.beta2}
+        self.sections = sections
+        # torch's own kernel takes plain numbers, so it serves one member at a time; an accelerator
+        # would have to be waited for to learn them. It reads every tensor once.
+        self.apart = self.device.type == "cpu" and hasattr(torch, "_fused_adam_")
 
     def at_step(self, rate: Tensor, step: Tensor) -> dict[str, Tensor]:
         """The bias corrections, folded."""
+        if self.apart:
+            self.rates, self.steps = rate.tolist(), step.float().unbind()
         correction = (1 - self.beta2**step).sqrt_()
         return {
             "rate": rate * correction / (self.beta1**step - 1),
@@ -87,6 +93,9 @@ class AdamRule(Rule[Adam | AdamW]):
         """Change m and v, then w."""
         mean, square = tile.state["exp_avg"], tile.state["exp_avg_sq"]
         numbers, scratch = tile.numbers, tile.scratch
+        if tile.member is not None:
+            self._update_member(tile.member, tile, g)
+            return
         mean.lerp_(g, numbers["gain1"])
         torch.mul(g, g, out=scratch)
         square.lerp_(scratch, numbers["gain2"])
@@ -97,6 +106,24 @@ class AdamRule(Rule[Adam | AdamW]):
         scratch.add_(numbers["eps"])
         torch.div(mean, scratch, out=scratch)
         tile.weight.addcmul_(scratch, numbers["rate"])
+
+    def _update_member(self, member: int, tile: Tile, g: Tensor) -> None:
+        section = self.sections[member]
+        torch._fused_adam_(
+            [tile.weight],
+            [g.contiguous()],
+            [tile.state["exp_avg"]],
+            [tile.state["exp_avg_sq"]],
+            [tile.state["max_exp_avg_sq"]] if self.amsgrad else [],
+            [self.steps[member]],
+            lr=self.rates[member],
+            beta1=section.betas[0],
+            beta2=section.betas[1],
+            weight_decay=0.0,  # it has been done
+            eps=section.eps,
+            amsgrad=self.amsgrad,
+            maximize=False,
+        )
 
     @staticmethod
     def symbols(section: Adam | AdamW) -> list[str]:

@@ -17,6 +17,12 @@ from torch import Tensor
 TILE_BYTES = 256 * 1024
 """Of one tensor's piece, per thread: the four or five pieces an update touches fit the cache."""
 
+LARGE = 2**14
+"""Entries of a member from which on a kernel may have it by itself."""
+
+PIECE = 2**20
+"""Entries that such a kernel gets at a time."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -31,10 +37,17 @@ class Layout:
     members: tuple[slice, ...]
 
     @classmethod
-    def of(cls, shape: Sequence[int], limit: int) -> Layout:
-        """Cut a tensor of this shape, (K, ...), into pieces of about `limit` entries or fewer."""
+    def of(cls, shape: Sequence[int], limit: int, apart: bool = False) -> Layout:
+        """Cut a tensor of this shape, (K, ...), into pieces of about `limit` entries or fewer.
+
+        apart: members that are large get pieces of their own, however large the limit is.
+        """
         rows = shape[0]
         length = torch.Size(shape[1:]).numel()
+        if apart and length >= LARGE:
+            # Always alike, so that a kernel's results, too, do not depend on the tiles.
+            cuts = [PIECE] * (length // PIECE) + [length % PIECE] * (length % PIECE > 0)
+            return cls._of_one_member_each(rows, cuts)
         if rows * length <= limit:
             return cls(tuple(shape), (rows,), (slice(0, rows),))
         if length <= limit:
@@ -42,9 +55,12 @@ class Layout:
             starts = [sum(cuts[:i]) for i in range(len(cuts))]
             members = [slice(start, start + cut) for start, cut in zip(starts, cuts, strict=True)]
             return cls((rows, length), tuple(cuts), tuple(members))
-        cuts = _even(length, -(-length // limit))
+        return cls._of_one_member_each(rows, _even(length, -(-length // limit)))
+
+    @classmethod
+    def _of_one_member_each(cls, rows: int, cuts: list[int]) -> Layout:
         members = [slice(row, row + 1) for row in range(rows) for _ in cuts]
-        return cls((rows * length,), tuple(cuts * rows), tuple(members))
+        return cls((rows * sum(cuts),), tuple(cuts * rows), tuple(members))
 
     def cut(self, tensor: Tensor) -> Sequence[Tensor]:
         """The pieces: views, unless the tensor is not contiguous and must be copied first."""
@@ -82,6 +98,8 @@ class Tile:
     """Slot → its piece."""
     numbers: Mapping[str, Tensor]
     """Per-member numbers of the update, broadcasting against the piece."""
+    member: int | None = None
+    """The one member that it belongs to, where the rule wants them apart and it is large."""
     sign: Tensor | None = None
     """Coefficient of sign(w) in the gradient."""
     linear: Tensor | None = None

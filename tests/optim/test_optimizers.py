@@ -10,6 +10,8 @@ from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.entrywise import EntrywiseTerm
 
 SHAPES = {"hidden.weight": (4, 7), "hidden.bias": (4,), "output.weight": (1, 4)}
+LARGE_SHAPES = {"hidden.weight": (127, 130), "hidden.bias": (4,), "output.weight": (1, 4)}
+"""One of them so large that a kernel may have each member by itself."""
 CLASSES = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad}
 TORCH = {
     "sgd": torch.optim.SGD,
@@ -114,11 +116,12 @@ def torch_run(name, member, k, start, steps, decayed):
     return own
 
 
+@pytest.mark.parametrize("shapes", [SHAPES, LARGE_SHAPES], ids=["small", "large"])
 @pytest.mark.parametrize("case", CASES)
-def test_each_member_equals_its_own_run_of_torch(case):
+def test_each_member_equals_its_own_run_of_torch(case, shapes):
     name, members = CASES[case]
-    stack = parameters(1)
-    steps = gradients(2, 100, stack)
+    stack = parameters(1, shapes=shapes)
+    steps = gradients(2, 100 if shapes is SHAPES else 20, stack)
     decayed = {"hidden.weight", "output.weight"}
     theirs = [torch_run(name, m, k, stack, steps, decayed) for k, m in enumerate(members)]
     optimizer = StackedOptimizer(sections(name, members), stack, decayed)
@@ -129,19 +132,36 @@ def test_each_member_equals_its_own_run_of_torch(case):
             torch.testing.assert_close(stack[parameter][k], expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "tiles"),
+    [(SHAPES, (1, 2, 3, 5, 8, 20, 10_000)), (LARGE_SHAPES, (5_000, 20_000, 10**6))],
+    ids=["small", "large"],
+)
 @pytest.mark.parametrize("case", CASES)
-def test_every_tile_size_gives_the_same_bits(case):
+def test_every_tile_size_gives_the_same_bits(case, shapes, tiles):
     name, members = CASES[case]
     terms = [EntrywiseTerm("hidden.weight", torch.rand(3).double(), torch.rand(3).double())]
     results = []
-    for tile in (1, 2, 3, 5, 8, 20, 10_000):
-        stack = parameters(3, dtype=torch.float32)
+    for tile in tiles:
+        stack = parameters(3, dtype=torch.float32, shapes=shapes)
         optimizer = StackedOptimizer(sections(name, members), stack, {"hidden.weight"}, terms, tile)
         for step in gradients(4, 20, stack):
             optimizer.step(step, 0.7)
         results.append({**stack, **optimizer.state_dict()})
     for other in results[1:]:
         assert all(torch.equal(tensor, other[name]) for name, tensor in results[0].items())
+
+
+def test_a_gradient_may_lie_in_memory_as_it_likes():
+    """A kernel that takes a member by itself reads memory, and knows of no strides."""
+    stacks = [parameters(1, shapes=LARGE_SHAPES) for _ in range(2)]
+    for stack, lies_otherwise in zip(stacks, (False, True), strict=True):
+        optimizer = StackedOptimizer(sections("adam", [{}, {}, {}]), stack, set())
+        for step in gradients(2, 3, stack):
+            if lies_otherwise:
+                step = [gradient.mT.contiguous().mT for gradient in step]
+            optimizer.step(step)
+    assert all(torch.equal(stacks[0][name], stacks[1][name]) for name in stacks[0])
 
 
 def numpy_decay(w, g, lr, decay, kind, multiplier):

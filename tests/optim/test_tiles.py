@@ -1,8 +1,9 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regrun.optim.tiles import Layout, tile_entries
+from regrun.optim.tiles import LARGE, PIECE, Layout, tile_entries
 
 
 @given(
@@ -24,6 +25,19 @@ def test_pieces_cover_every_entry_once_and_know_their_members(shape, limit):
 def test_a_small_parameter_is_not_cut():
     tensor = torch.randn(3, 4, 5)
     assert Layout.of(tensor.shape, 60).cut(tensor) == (tensor,)
+
+
+@pytest.mark.parametrize("length", [LARGE, PIECE, 2 * PIECE + 5])
+@pytest.mark.parametrize("limit", [100, 10**7])
+def test_large_members_apart_have_the_same_pieces_under_every_limit(length, limit):
+    layout = Layout.of((2, length), limit, apart=True)
+    assert layout.view == (2 * length,)
+    assert [members.start for members in layout.members] == sorted(
+        [0, 1] * (len(layout.sizes) // 2)
+    )
+    assert sum(layout.sizes) == 2 * length
+    assert layout.sizes == Layout.of((2, length), 1, apart=True).sizes
+    assert Layout.of((2, 9), limit, apart=True) == Layout.of((2, 9), limit)
 
 
 def test_a_gradient_that_is_not_contiguous_is_cut_in_the_order_of_the_parameter():
