@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regrun.analysis.path import path_csv, path_picture
+from regrun.analysis.path import path_csv, path_pictures
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded
 from regrun.config.models import Linear
@@ -109,7 +109,8 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     """The smallest λ at which all penalised weights are zero.
 
     The largest entry of the data loss's gradient at zero weights, with the parameters that are not
-    penalised at their optimum, divided by the L1 part of the penalty.
+    penalised at their optimum, divided by the L1 part of the penalty. Raises ConfigError when it
+    is 0.
     """
     penalty = config.penalty[0]
     assert isinstance(penalty, L1 | ElasticNet)  # see `path_config`
@@ -127,6 +128,8 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     penalised = [p for name, p in module.named_parameters() if name in chosen]
     gradients = torch.autograd.grad(losses.mean(), penalised)
     steepest = max(float(gradient.abs().max()) for gradient in gradients)
+    if not steepest:
+        raise ConfigError.at("dataset", "no input goes with the targets: every weight stays zero")
     ratio = penalty.l1_ratio if isinstance(penalty, ElasticNet) else 1.0
     # A hair above, so that rounding leaves no weight at 1e-17.
     return steepest / ratio * (1 + 1e-9)
@@ -291,8 +294,8 @@ def run_path(
     }
     write_atomic(directory / "path.yaml", dump_config(config))
     write_atomic(directory / "path.csv", path_csv(document))
-    for kind in ("png", "svg"):
-        write_atomic(directory / f"path.{kind}", path_picture(document, kind))
+    for kind, picture in path_pictures(document).items():
+        write_atomic(directory / f"path.{kind}", picture)
     write_atomic(directory / "summary.json", strict_json.document(document))
     return document
 

@@ -280,7 +280,7 @@ class Engine:
 
 
 def _is_of(tag: str, averages: Sequence[str], penalties: Sequence[str], holds_out: bool) -> bool:
-    """Whether a tag is measured of a member that has these averages and penalties, or held-out examples."""
+    """Whether a tag is measured of a member with these averages and penalties."""
     kind, _, label = tag.partition("/")
     if kind == "penalty":
         return label in penalties

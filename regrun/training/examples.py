@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from regrun.config.penalties import ActivityPenalty
 from regrun.config.schema import Config
 
 
@@ -61,5 +62,11 @@ def check_examples(kept: Tensor, configs: Sequence[Config], count: int, mixing: 
     first = configs[0].training
     if first.batch_size != "full":
         raise ValueError(f"training.batch_size {first.batch_size}: not the same for every member")
-    if mixing or any(config.augment.mixup or config.augment.cutmix for config in configs):
-        raise ValueError("examples that are held out would be felt by those that are kept")
+    if mixing or any(_mixes(config) for config in configs):
+        raise ValueError("examples that are held out would be felt by a member")
+
+
+def _mixes(config: Config) -> bool:
+    """Whether more than the mean loss depends on a batch's examples, or they on each other."""
+    activity = any(isinstance(penalty, ActivityPenalty) for penalty in config.penalty)
+    return activity or bool(config.augment.mixup or config.augment.cutmix)
