@@ -88,7 +88,11 @@ def _columns(document: Mapping[str, Any]) -> list[str]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    """Cut in the middle, as the end may be the output."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    end = LONGEST_NAME // 3
+    return f"{name[: LONGEST_NAME - end - 1]}…{name[-end:]}"
 
 
 def _draw_coefficients(
@@ -153,7 +157,7 @@ def _draw_losses(axes: Axes, strengths: np.ndarray, metrics: Mapping[str, Any]) 
     axes.plot(strengths, mean, color="0.2", label="cross-validated, ± one standard error")
     axes.fill_between(strengths, mean - error, mean + error, color="0.2", alpha=0.15, linewidth=0)
     axes.set_ylabel("loss")
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(loc="upper right", edgecolor="none", framealpha=0.9)
 
 
 def _mark_chosen(figure: Figure, panels: Sequence[Axes], document: Mapping[str, Any]) -> None:
