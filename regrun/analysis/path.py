@@ -5,12 +5,27 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-MOST_NAMED = 12
-"""Coefficients that the legend names; the others are drawn without a name."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_NAMED = 10
+"""Coefficients with a colour and a name; the others are drawn grey."""
+
+LONGEST_NAME = 20
+"""Characters of a name that a picture shows."""
+
+STYLE = {
+    "font.size": 9,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "regrun",
+}
 
 
 def path_csv(document: Mapping[str, Any]) -> str:
@@ -26,32 +41,40 @@ def path_csv(document: Mapping[str, Any]) -> str:
     return text.getvalue()
 
 
-def path_picture(document: Mapping[str, Any], kind: Literal["png", "svg"]) -> bytes:
-    """Coefficients, non-zeros and losses over the strength, weak on the right."""
+def path_pictures(document: Mapping[str, Any]) -> dict[Literal["png", "svg"], bytes]:
+    """Coefficients, non-zeros and losses over the strength, weak on the right, in both formats.
+
+    Equal documents give equal bytes.
+    """
     from matplotlib import style
     from matplotlib.figure import Figure
 
     strengths = np.asarray(document["strengths"])
     coefficients = np.asarray([np.reshape(each, -1) for each in document["coefficients"]])
-    with style.context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(8, 9), layout="constrained")
+    names = [_short(name) for name in _columns(document)]
+    with style.context(STYLE):
+        figure = Figure(figsize=(9, 9))
         top, middle, bottom = figure.subplots(
-            3, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1, 2]}
+            3, 1, sharex=True, gridspec_kw={"height_ratios": [5, 1.4, 3], "hspace": 0.1}
         )
-        _draw_coefficients(top, strengths, coefficients, _columns(document))
+        # A layout that is worked out would draw everything twice.
+        room = 0.035 + 0.0095 * max(map(len, names))
+        figure.subplots_adjust(left=0.1, right=1 - room, top=0.955, bottom=0.06)
+        _draw_coefficients(top, strengths, coefficients, names)
         middle.step(strengths, document["nonzeros"], where="mid", color="0.3")
+        middle.set_ylim(bottom=0)
         middle.set_ylabel("non-zeros")
         _draw_losses(bottom, strengths, document["metrics"])
-        best = document["best"]
-        for axes in (top, middle, bottom):
-            axes.axvline(best["strength"], color="0.6", linestyle="--", linewidth=1)
-            axes.axvline(best["one_standard_error"], color="0.6", linestyle=":", linewidth=1)
-        top.set_title("dashed: lowest cross-validated loss; dotted: one standard error", fontsize=9)
-        bottom.set_xscale("log")
-        bottom.set_xlim(strengths[0], strengths[-1])
-        bottom.set_xlabel("strength λ")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=150)
+        _mark_chosen(figure, (top, middle, bottom), document)
+        _scale_strengths(bottom, strengths)
+        figure.align_ylabels()
+        return {"png": _saved(figure, "png"), "svg": _saved(figure, "svg")}
+
+
+def _saved(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if kind == "svg" else None
+    figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
     return buffer.getvalue()
 
 
@@ -64,34 +87,107 @@ def _columns(document: Mapping[str, Any]) -> list[str]:
     return [f"{name}[{output}]" for output in range(outputs) for name in names]
 
 
+def _short(name: str) -> str:
+    """Cut in the middle, as the end may be the output."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    end = LONGEST_NAME // 3
+    return f"{name[: LONGEST_NAME - end - 1]}…{name[-end:]}"
+
+
 def _draw_coefficients(
-    axes: Any, strengths: np.ndarray, coefficients: np.ndarray, names: Sequence[str]
+    axes: Axes, strengths: np.ndarray, coefficients: np.ndarray, names: Sequence[str]
 ) -> None:
-    from matplotlib import colormaps
-
-    largest = np.argsort(-np.abs(coefficients[-1]))
-    colours = colormaps["tab20"].colors  # type: ignore[attr-defined]
-    for rank, column in enumerate(largest):
-        named = rank < MOST_NAMED
-        axes.plot(
-            strengths,
-            coefficients[:, column],
-            label=names[column] if named else None,
-            color=colours[rank % len(colours)] if named else "0.8",
-            linewidth=1.5 if named else 0.7,
-            zorder=2 if named else 1,
-        )
+    """A line each; the largest have a colour, and their name where they end."""
+    largest = np.argsort(-np.abs(coefficients).max(0), kind="stable")
     axes.axhline(0, color="0.3", linewidth=0.7)
+    axes.plot(strengths, coefficients[:, largest[MOST_NAMED:]], color="0.8", linewidth=0.7)
+    low, high = coefficients.min(), coefficients.max()
+    margin = 0.05 * (high - low) or 1.0
+    axes.set_ylim(low - margin, high + margin)
+    named = largest[:MOST_NAMED]
+    heights = apart(coefficients[-1, named], 0.037 * (high - low + 2 * margin))
+    for rank, (column, height) in enumerate(zip(named, heights, strict=True)):
+        axes.plot(strengths, _entered(coefficients[:, column]), color=f"C{rank}", linewidth=1.6)
+        axes.annotate(
+            names[column],
+            (1, coefficients[-1, column]),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(1.02, height),
+            textcoords=axes.get_yaxis_transform(),
+            color=f"C{rank}",
+            verticalalignment="center",
+            arrowprops={"arrowstyle": "-", "color": f"C{rank}", "linewidth": 0.6, "shrinkB": 0},
+        )
     axes.set_ylabel("coefficient")
-    axes.legend(fontsize=8, ncols=2, frameon=False)
 
 
-def _draw_losses(axes: Any, strengths: np.ndarray, metrics: Mapping[str, Any]) -> None:
+def _entered(coefficient: np.ndarray) -> np.ndarray:
+    """The coefficient with gaps where it stays zero, so that lines do not hide each other there."""
+    there = np.pad(coefficient != 0, 1)
+    return np.where(there[:-2] | there[1:-1] | there[2:], coefficient, np.nan)
+
+
+def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
+    """Heights at least `gap` apart, in the order of those wanted, and near them: (n,).
+
+    The least squares answer: neighbours that are too near share the mean of their place.
+    """
+    order = np.argsort(wanted, kind="stable")
+    ideal = wanted[order] - gap * np.arange(len(wanted))
+    blocks: list[tuple[float, int]] = []
+    for place in ideal:
+        mean, count = float(place), 1
+        while blocks and blocks[-1][0] >= mean:
+            before, number = blocks.pop()
+            mean = (mean * count + before * number) / (count + number)
+            count += number
+        blocks.append((mean, count))
+    means = np.repeat([mean for mean, _ in blocks], [count for _, count in blocks])
+    heights = np.empty_like(wanted)
+    heights[order] = means + gap * np.arange(len(wanted))
+    return heights
+
+
+def _draw_losses(axes: Axes, strengths: np.ndarray, metrics: Mapping[str, Any]) -> None:
     for tag, colour in (("train/loss", "C0"), ("val/loss", "C2"), ("test/loss", "C1")):
         if tag in metrics:
-            axes.plot(strengths, metrics[tag], color=colour, label=tag.replace("/", " "))
+            axes.plot(strengths, metrics[tag], color=colour, label=tag.partition("/")[0])
     mean, error = np.asarray(metrics["cv/loss"]), np.asarray(metrics["cv/standard_error"])
-    axes.plot(strengths, mean, color="0.2", label="cross-validated loss")
+    axes.plot(strengths, mean, color="0.2", label="cross-validated, ± one standard error")
     axes.fill_between(strengths, mean - error, mean + error, color="0.2", alpha=0.15, linewidth=0)
     axes.set_ylabel("loss")
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(loc="upper right", edgecolor="none", framealpha=0.9)
+
+
+def _mark_chosen(figure: Figure, panels: Sequence[Axes], document: Mapping[str, Any]) -> None:
+    """The two strengths that cross-validation names, through all panels."""
+    strengths, losses = list(document["strengths"]), document["metrics"]["cv/loss"]
+    lines = []
+    for key, words, style in (
+        ("one_standard_error", "largest within one standard error", ":"),
+        ("strength", "lowest cross-validated loss", "--"),
+    ):
+        strength = document["best"][key]
+        index = strengths.index(strength)
+        label = f"{words}: λ = {strength:.3g}, {document['nonzeros'][index]} non-zeros"
+        for axes in panels:
+            line = axes.axvline(
+                strength, color="0.5", linestyle=style, linewidth=1.2, label=f"_{label}", zorder=0
+            )
+        panels[-1].plot([strength], [losses[index]], "o", color="0.2", markersize=5)
+        lines.append((line, label))
+    handles, labels = zip(*reversed(lines), strict=True)
+    figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False)
+
+
+def _scale_strengths(axes: Axes, strengths: np.ndarray) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    decades = np.log10(strengths[0] / strengths[-1])
+    axes.set_xscale("log")
+    axes.set_xlim(strengths[0], strengths[-1])
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 4 else (1,)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("strength λ")

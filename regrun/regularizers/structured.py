@@ -18,7 +18,7 @@ from regrun.config.penalties import GroupLasso, PenaltySection
 from regrun.config.plugins import MeasuresWeights
 from regrun.errors import ConfigError
 from regrun.regularizers.active import Active
-from regrun.regularizers.entrywise import is_proximal, penalty_type
+from regrun.regularizers.entrywise import ACTIVITY, ENTRYWISE, is_proximal, penalty_type
 
 Groups = Literal["in", "out", "filter"]
 
@@ -102,6 +102,8 @@ def structure_of(penalty: PenaltySection) -> str:
     """What must be equal for the members of a stack to be measured together."""
     if isinstance(penalty, GroupLasso):
         return penalty.groups
+    if penalty_type(penalty) in ENTRYWISE or penalty_type(penalty) in ACTIVITY:
+        return ""  # checked first as looking at a protocol takes long
     if isinstance(penalty, MeasuresWeights):
         return penalty.model_dump_json(exclude={"strength", "method", "apply_to"})
     return ""

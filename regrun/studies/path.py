@@ -1,4 +1,4 @@
-"""The regularization path of a linear model: every strength a member of one stack.
+"""The regularization path of a linear model: every strength and fold a member of one stack.
 
 The strengths fall from the smallest at which all penalised weights are zero, which follows from the
 data (Friedman, Hastie & Tibshirani 2010, §2.5), by equal ratios. The strength is then chosen by
@@ -9,7 +9,7 @@ it (Hastie, Tibshirani & Friedman 2009, §7.10).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path as Directory
 from typing import Any
@@ -18,15 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regrun.analysis.path import path_csv, path_picture
+from regrun.analysis.path import path_csv, path_pictures
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded
 from regrun.config.models import Linear
 from regrun.config.penalties import L1, ElasticNet
 from regrun.config.schema import Config
-from regrun.data.dataset import Dataset, Split
+from regrun.data.dataset import Dataset
 from regrun.data.seeding import derive
 from regrun.errors import ConfigError
+from regrun.execution.budget import available_bytes
 from regrun.execution.device import resolve_device
 from regrun.execution.observer import Observer, Silent
 from regrun.execution.prepare import load_data
@@ -43,11 +44,20 @@ from regrun.training.losses import LOSSES, resolve_loss
 MOST_EPOCHS = 20_000
 """Full-batch steps after which the solver gives up waiting for convergence."""
 
-CHECK_EVERY = 100
-"""Steps between looks at the objectives."""
+CHECK_EVERY = 20
+"""Steps between looks at the members."""
 
-TOLERANCE = 1e-13
-"""Relative change of every objective between two looks that counts as converged."""
+TOLERANCE = 1e-11
+"""Relative change between two looks that counts as none."""
+
+WATCHED = ("objective", "weights/l1", "weights/l2")
+"""What has to stand still. The norms move with the weights, the objective with their square."""
+
+LEAVING = 8
+"""Settled members leave when they are one in so many: shrinking the stack costs a few steps."""
+
+NUMBERS_PER_OUTPUT = 8
+"""What a step holds at once for each output of each example and member."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,8 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     """The smallest λ at which all penalised weights are zero.
 
     The largest entry of the data loss's gradient at zero weights, with the parameters that are not
-    penalised at their optimum, divided by the L1 part of the penalty.
+    penalised at their optimum, divided by the L1 part of the penalty. Raises ConfigError when it
+    is 0.
     """
     penalty = config.penalty[0]
     assert isinstance(penalty, L1 | ElasticNet)  # see `path_config`
@@ -117,6 +128,8 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     penalised = [p for name, p in module.named_parameters() if name in chosen]
     gradients = torch.autograd.grad(losses.mean(), penalised)
     steepest = max(float(gradient.abs().max()) for gradient in gradients)
+    if not steepest:
+        raise ConfigError.at("dataset", "no input goes with the targets: every weight stays zero")
     ratio = penalty.l1_ratio if isinstance(penalty, ElasticNet) else 1.0
     # A hair above, so that rounding leaves no weight at 1e-17.
     return steepest / ratio * (1 + 1e-9)
@@ -135,65 +148,79 @@ def falling_strengths(largest: float, number: int, ratio: float) -> np.ndarray:
     return np.geomspace(largest, largest * ratio, number)
 
 
-def solve(config: Config, dataset: Dataset, strengths: np.ndarray, device: torch.device) -> Path:
-    """Train a stack with a member per strength until no objective moves."""
+def solve(
+    config: Config, dataset: Dataset, strengths: np.ndarray, parts: Tensor, device: torch.device
+) -> list[Path]:
+    """A path for each part of the training examples, all strengths of all parts in one stack.
+
+    parts: (P, N) bool, the examples to fit; on the others the rows have `held_out/loss`. There are
+    more stacks only where one would not fit the device's memory.
+    """
     penalty = config.penalty[0]
-    configs = [
+    each = [
         config.model_copy(
             update={"penalty": (penalty.model_copy(update={"strength": float(strength)}),)}
         )
         for strength in strengths
     ]
-    engine = Engine(configs, dataset, device)
+    configs = each * len(parts)
+    kept = parts.repeat_interleave(len(each), dim=0)
+    output_bytes = 8 * NUMBERS_PER_OUTPUT * len(dataset.train) * dataset.num_outputs
+    most = max(1, available_bytes(device) // 2 // output_bytes)
+    solved: list[tuple[MemberEnd, Row]] = []
+    for start in range(0, len(configs), most):
+        chunk = slice(start, start + most)
+        solved += _solve_stack(Engine(configs[chunk], dataset, device, kept[chunk]))
+    return [
+        _path(strengths, solved[start : start + len(each)])
+        for start in range(0, len(solved), len(each))
+    ]
+
+
+def _solve_stack(engine: Engine) -> list[tuple[MemberEnd, Row]]:
+    """Train until every member stands still; each member's end and last measurements."""
     rows: dict[int, Row] = {}
     ends: dict[int, MemberEnd] = {}
-    converged = False
     for event in engine.run():
         if isinstance(event, MemberEnd):
             ends[event.member] = event
         elif isinstance(event, Evaluation):
-            converged = bool(rows) and all(_settled(rows[m], row) for m, row in event.rows.items())
-            rows = dict(event.rows)
-            if converged:
-                break
-    ends |= {end.member: end for end in engine.prune(engine.live)}
-    weights = [ends[m].weights or {} for m in range(len(configs))]
+            still = [m for m, row in event.rows.items() if m in rows and _settled(rows[m], row)]
+            rows |= event.rows
+            if len(still) * LEAVING >= len(engine.live):
+                ends |= {end.member: end for end in engine.prune(still)}
+    if any(end.status == "diverged" for end in ends.values()):
+        raise ConfigError.at("dataset", "a loss overflows: the numbers are too large; scale them")
+    return [(ends[member], rows[member]) for member in sorted(ends)]
+
+
+def _settled(before: Row, now: Row) -> bool:
+    return all(abs(now[tag] - before[tag]) <= TOLERANCE * abs(now[tag]) for tag in WATCHED)
+
+
+def _path(strengths: np.ndarray, solved: Sequence[tuple[MemberEnd, Row]]) -> Path:
+    weights = [end.weights or {} for end, _ in solved]
     return Path(
         strengths,
         [each["output.weight"] for each in weights],
         [each["output.bias"] for each in weights],
-        [rows[m] for m in range(len(configs))],
-        converged,
+        [row for _, row in solved],
+        converged=all(end.status == "pruned" for end, _ in solved),
     )
 
 
-def _settled(before: Row, now: Row) -> bool:
-    return abs(now["objective"] - before["objective"]) <= TOLERANCE * abs(now["objective"])
+def fold_parts(config: Config, count: int, folds: int) -> Tensor:
+    """All training examples, then those outside of each fold: (1 + folds, count), bool.
 
-
-def cross_validate(
-    config: Config, dataset: Dataset, strengths: np.ndarray, folds: int, device: torch.device
-) -> np.ndarray:
-    """Losses on held-out folds of the training examples: (folds, strengths)."""
-    count = len(dataset.train)
+    Raises ConfigError when there are fewer examples than folds.
+    """
     if folds > count:
         raise ConfigError.at("dataset", f"{folds} folds of {count} training examples; use fewer")
     order = np.random.default_rng(derive(config.dataset.seed, "folds")).permutation(count)
-    losses = []
-    for held in np.array_split(order, folds):
-        kept = np.setdiff1d(order, held)
-        fold = replace(
-            dataset,
-            train=_take(dataset.train, kept),
-            validation=None,
-            test=_take(dataset.train, held),
-        )
-        losses.append([row["test/loss"] for row in solve(config, fold, strengths, device).rows])
-    return np.asarray(losses)
-
-
-def _take(split: Split, rows: np.ndarray) -> Split:
-    return split.take(torch.from_numpy(np.sort(rows)).to(split.targets.device))
+    parts = torch.ones(1 + folds, count, dtype=torch.bool)
+    for part, held in zip(parts[1:], np.array_split(order, folds), strict=True):
+        part[torch.from_numpy(held)] = False
+    return parts
 
 
 def choose(strengths: np.ndarray, losses: np.ndarray) -> tuple[float, float]:
@@ -209,7 +236,7 @@ def choose(strengths: np.ndarray, losses: np.ndarray) -> tuple[float, float]:
 
 
 def path_document(path: Path, losses: np.ndarray, feature_names: Sequence[str]) -> dict[str, Any]:
-    """What `path --json` prints, without `path_dir`. losses: of `cross_validate`."""
+    """What `path --json` prints, without `path_dir`. losses: (folds, strengths), held out."""
     best, one_standard_error = choose(path.strengths, losses)
     tags = [tag for tag in path.rows[0] if tag.partition("/")[2] in ("loss", "accuracy")]
     return {
@@ -253,11 +280,12 @@ def run_path(
         config = path_config(loaded)
         dataset = load_data(config, chosen, progress=watcher.on_message)
         strengths = falling_strengths(largest_strength(config, dataset), number, ratio)
-        path = solve(config, dataset, strengths, chosen)
-        losses = cross_validate(config, dataset, strengths, folds, chosen)
+        parts = fold_parts(config, len(dataset.train), folds)
+        path, *on_folds = solve(config, dataset, strengths, parts, chosen)
     except ConfigError as error:
         raise loaded.source.locate(error) from error
-    if not path.converged:
+    losses = np.asarray([[row["held_out/loss"] for row in fold.rows] for fold in on_folds])
+    if not all(each.converged for each in (path, *on_folds)):
         watcher.on_message(f"not every strength converged within {MOST_EPOCHS:,} steps")
     directory = claim_run_dir(experiment_dir(runs_dir, config.name), "path")
     document = {
@@ -266,8 +294,8 @@ def run_path(
     }
     write_atomic(directory / "path.yaml", dump_config(config))
     write_atomic(directory / "path.csv", path_csv(document))
-    for kind in ("png", "svg"):
-        write_atomic(directory / f"path.{kind}", path_picture(document, kind))
+    for kind, picture in path_pictures(document).items():
+        write_atomic(directory / f"path.{kind}", picture)
     write_atomic(directory / "summary.json", strict_json.document(document))
     return document
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -23,35 +22,50 @@ CHUNK = 2**24
 """Entries of the inputs that are looked at together."""
 
 
-def with_learning_rates(configs: Sequence[Config], dataset: Dataset) -> list[Config]:
+def with_learning_rates(
+    configs: Sequence[Config], dataset: Dataset, kept: Tensor | None = None
+) -> list[Config]:
     """The configs, with the learning rate of each `fista` that has none.
 
-    configs: valid (see `undefined_pairs`), of one stack. L is the loss's curvature times the
-    largest eigenvalue of X̃ᵀX̃/n, X̃ the inputs with a column of ones for the intercept, plus those
-    of l2 penalties and weight decay.
+    configs: valid (see `undefined_pairs`), of one stack. kept: see `Engine`. L is the loss's
+    curvature times the largest eigenvalue of X̃ᵀX̃/n, X̃ the member's inputs with a column of ones
+    for the intercept, plus those of l2 penalties and weight decay.
     """
-
-    @cache
-    def data_curvature() -> float:
-        config = configs[0]
-        loss = resolve_loss(config, dataset)
-        shared = 1 if loss == "cross_entropy" else dataset.num_outputs
-        return LOSS_CURVATURE[loss] / shared * largest_eigenvalue(dataset)
-
-    def resolved(config: Config) -> Config:
-        optimizer = config.optimizer
-        if not isinstance(optimizer, Fista) or optimizer.lr is not None:
-            return config
+    needing = [
+        member
+        for member, config in enumerate(configs)
+        if isinstance(config.optimizer, Fista) and config.optimizer.lr is None
+    ]
+    resolved = list(configs)
+    if not needing:
+        return resolved
+    loss = resolve_loss(configs[0], dataset)
+    per_output = LOSS_CURVATURE[loss] / (1 if loss == "cross_entropy" else dataset.num_outputs)
+    for member, eigenvalue in zip(needing, _eigenvalues(dataset, needing, kept), strict=True):
+        config = configs[member]
         added = sum(2 * coefficients(p).square for p in config.penalty if isinstance(p, L2))
-        rate = 1 / (data_curvature() + added + optimizer.weight_decay)
-        return config.model_copy(update={"optimizer": optimizer.model_copy(update={"lr": rate})})
+        rate = 1 / (per_output * eigenvalue + added + config.optimizer.weight_decay)
+        optimizer = config.optimizer.model_copy(update={"lr": rate})
+        resolved[member] = config.model_copy(update={"optimizer": optimizer})
+    return resolved
 
-    return [resolved(config) for config in configs]
+
+def _eigenvalues(dataset: Dataset, members: Sequence[int], kept: Tensor | None) -> list[float]:
+    """Of each member's own examples; worked out once for those who have the same."""
+    if kept is None:
+        return [largest_eigenvalue(dataset)] * len(members)
+    parts, which = torch.unique(kept[list(members)], dim=0, return_inverse=True)
+    found = [largest_eigenvalue(dataset, part.nonzero().flatten()) for part in parts]
+    return [found[index] for index in which.tolist()]
 
 
-def largest_eigenvalue(dataset: Dataset) -> float:
-    """Of X̃ᵀX̃/n, X̃ the n training inputs, flat, with a column of ones; in float64."""
-    inputs = dataset.train.inputs
+def largest_eigenvalue(dataset: Dataset, chosen: Tensor | None = None) -> float:
+    """Of X̃ᵀX̃/n, X̃ the n training inputs, flat, with a column of ones; in float64.
+
+    chosen: indices of the inputs, ascending; None: all.
+    """
+    train = dataset.train if chosen is None else dataset.train.take(chosen)
+    inputs = train.inputs
     count, width = len(inputs), inputs[0].numel() + 1
     if count < width:
         rows = _with_ones(dataset, inputs)

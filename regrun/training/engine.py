@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
@@ -24,12 +24,14 @@ from regrun.training.averaging import EMA, SWA
 from regrun.training.curvature import with_learning_rates
 from regrun.training.early_stopping import Patience
 from regrun.training.events import Evaluation, Event, MemberEnd, Row, Status, Tick
+from regrun.training.examples import Examples, check_examples
 from regrun.training.measure import Measure
 from regrun.training.state import below, prefixed
 from regrun.training.step import DTYPES, Step
 
-_Extras = tuple[tuple[str, ...], tuple[str, ...]]
-"""What one member is measured by and another may not be: labels of averages, of penalties."""
+_Extras = tuple[tuple[str, ...], tuple[str, ...], bool]
+"""What one member is measured by and another may not be: labels of averages, of penalties, and
+whether it holds examples out."""
 
 
 class Engine:
@@ -37,12 +39,20 @@ class Engine:
 
     configs: agree in everything that shapes tensors or control flow (see `PerMember`). dataset: on
     `device`, in the dtype of the configs' precision. Members are known by their index in configs.
+    kept: (members, N) bool, the training examples that each trains on, the others being measured as
+    `held_out`; for full batches, and where no example feels another.
 
     Raises ConfigError when model, loss or selectors do not fit the dataset.
     """
 
-    def __init__(self, configs: Sequence[Config], dataset: Dataset, device: torch.device) -> None:
-        configs = with_learning_rates(configs, dataset)
+    def __init__(
+        self,
+        configs: Sequence[Config],
+        dataset: Dataset,
+        device: torch.device,
+        kept: Tensor | None = None,
+    ) -> None:
+        configs = with_learning_rates(configs, dataset, kept)
         self._configs, self._device = tuple(configs), device
         first = configs[0]
         self._evaluate_every = first.training.evaluate_every
@@ -51,17 +61,21 @@ class Engine:
         # Members with the same seed stand together, so that the feed can gather once for them.
         self._members = sorted(range(len(configs)), key=lambda member: configs[member].seed)
         rows = [configs[member] for member in self._members]
-        modules = [
-            build_model(
-                config.model, dataset.input_shape, dataset.num_outputs, derive(config.seed, "init")
-            )
-            for config in rows
-        ]
+        modules = _modules(rows, dataset)
         self._stack = Stack(modules, device, DTYPES[first.training.precision])
-        self._step = Step(rows, self._stack, dataset, device)
+        if kept is not None:
+            check_examples(kept, configs, len(dataset.train), mixing=bool(self._stack.momenta))
+            kept = kept[self._members].to(device)
+        self._examples = Examples(kept)
+        self._step = Step(rows, self._stack, dataset, self._examples, device)
         width = widest(layer_table(modules[0], dataset.input_shape), dataset.input_shape)
         self._measure = Measure(
-            dataset, first.training, first.dataset.seed, self._step.per_example, width
+            dataset,
+            first.training,
+            first.dataset.seed,
+            self._step.per_example,
+            width,
+            self._examples,
         )
 
         self.step = 0
@@ -137,7 +151,11 @@ class Engine:
         for row, member in enumerate(self._members):
             if member in self._ended:
                 continue
-            extras = (tuple(self._step.averages.labels(row, epoch)), penalties.labels[row])
+            extras = (
+                tuple(self._step.averages.labels(row, epoch)),
+                penalties.labels[row],
+                self._examples.holds_out(row),
+            )
             if extras not in columns:
                 columns[extras] = [
                     (column, tag) for column, tag in enumerate(measured) if _is_of(tag, *extras)
@@ -220,6 +238,7 @@ class Engine:
         self._alive, self._lasted = self._alive[index], self._lasted[index]
         self._best = {name: tensor[index] for name, tensor in self._best.items()}
         self._stack.keep(rows)
+        self._examples.keep(index)
         self._step.keep(rows, [self._configs[member] for member in self._members])
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -260,9 +279,25 @@ class Engine:
             self._patience[int(member)] = Patience(section, **state)
 
 
-def _is_of(tag: str, averages: Sequence[str], penalties: Sequence[str]) -> bool:
-    """Whether a tag is measured of a member that has these averages and penalties."""
+def _is_of(tag: str, averages: Sequence[str], penalties: Sequence[str], holds_out: bool) -> bool:
+    """Whether a tag is measured of a member with these averages and penalties."""
     kind, _, label = tag.partition("/")
     if kind == "penalty":
         return label in penalties
-    return kind not in (EMA, SWA) or kind in averages
+    if kind in (EMA, SWA) and kind not in averages:
+        return False
+    return holds_out or "held_out/" not in tag
+
+
+def _modules(configs: Sequence[Config], dataset: Dataset) -> list[nn.Module]:
+    """Each member's network as it starts; one module for members that start alike."""
+    built: dict[tuple[str, int], nn.Module] = {}
+
+    def module_of(config: Config) -> nn.Module:
+        key = (config.model.model_dump_json(), config.seed)
+        if key not in built:
+            seed = derive(config.seed, "init")
+            built[key] = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed)
+        return built[key]
+
+    return [module_of(config) for config in configs]

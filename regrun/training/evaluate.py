@@ -34,10 +34,14 @@ class Evaluator:
         self._per_example, self._dtype, self._widest = per_example, dtype, widest
 
     @torch.no_grad()
-    def __call__(self, stack: Stack, activity_types: Sequence[str] = ()) -> dict[str, Tensor]:
+    def __call__(
+        self, stack: Stack, activity_types: Sequence[str] = (), chosen: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """``{"loss": (K,)}``, and for classification ``{"accuracy": (K,)}`` beside it.
 
         activity_types: of penalties whose mean over the examples is wanted too, under their type.
+        chosen: (K, N) bool, the examples that count for each member; None: all. NaN for a member
+        with none.
         """
         count = len(self._split)
         chunk = max(1, min(count, EVALUATION_ELEMENTS // (stack.size * self._widest)))
@@ -48,10 +52,15 @@ class Evaluator:
             hidden: list[Tensor] | None = [] if activity_types else None
             features = self._dataset.features(inputs, self._dtype)
             outputs = stack(features, hidden=hidden).to(self._dtype)
-            sums = {"loss": self._per_example(outputs, targets).double().sum(1)}
+            scores = {"loss": self._per_example(outputs, targets).double()}
             if self._dataset.task == "classification":
-                sums["accuracy"] = (outputs.argmax(-1) == targets).double().sum(1)
+                scores["accuracy"] = (outputs.argmax(-1) == targets).double()
+            if chosen is not None:
+                part = chosen[:, start : start + chunk]
+                scores = {name: score * part for name, score in scores.items()}
+            sums = {name: score.sum(1) for name, score in scores.items()}
             for kind in activity_types:
                 sums[kind] = activity_sum(kind, hidden or ()).double()
             totals = {name: totals.get(name, 0) + value for name, value in sums.items()}
-        return {name: total / count for name, total in totals.items()}
+        counts = count if chosen is None else chosen.sum(1)
+        return {name: total / counts for name, total in totals.items()}

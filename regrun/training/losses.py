@@ -18,7 +18,7 @@ LossName = Literal["mse", "half_mse", "cross_entropy"]
 
 def mse(outputs: Tensor, targets: Tensor) -> Tensor:
     """(o − t)², mean over the T outputs. outputs (K, B, T), targets (S, B, T) → (K, B)."""
-    squares = (outputs - spread(targets, outputs.shape[0])).square()
+    squares = F.mse_loss(outputs, spread(targets, outputs.shape[0]), reduction="none")
     return squares.squeeze(-1) if squares.shape[-1] == 1 else squares.mean(-1)
 
 

@@ -15,6 +15,7 @@ from regrun.data.seeding import derive
 from regrun.regularizers.penalties import StackedPenalties
 from regrun.stack import Stack
 from regrun.training.evaluate import Evaluator
+from regrun.training.examples import Examples
 
 TRAIN_SUBSET = 10_000
 """Training examples that `evaluate_train: auto` measures on when there are more."""
@@ -30,7 +31,8 @@ def train_subset_size(setting: int | Literal["auto", "all"], count: int) -> int:
 class Measure:
     """Losses and accuracies by split, objective, penalties, weights; all (K,) tensors by tag.
 
-    seed: draws the fixed training subset when the set is large (see `train_subset_size`).
+    seed: draws the fixed training subset when the set is large (see `train_subset_size`). examples:
+    where members hold some out, `train` is all that each trains on, and `held_out` all others.
     """
 
     def __init__(
@@ -40,9 +42,14 @@ class Measure:
         seed: int,
         per_example: Callable[[Tensor, Tensor], Tensor],
         widest: int,
+        examples: Examples,
     ) -> None:
+        self._examples = examples
         size = train_subset_size(training.evaluate_train, len(dataset.train))
-        splits = {"train": _subset(dataset.train, size, seed)}
+        if examples.kept is None:
+            splits = {"train": _subset(dataset.train, size, seed)}
+        else:
+            splits = {"train": dataset.train, "held_out": dataset.train}
         if dataset.validation is not None:
             splits["val"] = dataset.validation
         splits["test"] = dataset.test
@@ -69,10 +76,13 @@ class Measure:
 
     def losses(self, stack: Stack, activity_types: Sequence[str] = ()) -> dict[str, Tensor]:
         """Losses and accuracies alone, and what activity penalties measure on the train split."""
+        chosen = {"train": self._examples.kept, "held_out": self._examples.held_out}
         return {
             f"{name}/{metric}": value
             for name, evaluator in self._evaluators.items()
-            for metric, value in evaluator(stack, activity_types if name == "train" else ()).items()
+            for metric, value in evaluator(
+                stack, activity_types if name == "train" else (), chosen.get(name)
+            ).items()
         }
 
 

@@ -20,6 +20,7 @@ from regrun.stack import Noise, Stack
 from regrun.training.augment import Augmenter, check_augment
 from regrun.training.averaging import Averages, refresh_statistics
 from regrun.training.clipping import Clipping
+from regrun.training.examples import Examples
 from regrun.training.feed import Feed
 from regrun.training.losses import LOSSES, resolve_loss
 from regrun.training.multipliers import Multipliers
@@ -35,14 +36,19 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 class Step:
     """Draws a batch, computes losses and gradients, updates the stack's parameters.
 
-    configs: one per row of the stack; see `Engine` for what they agree in. Raises ConfigError when
-    loss or selectors do not fit.
+    configs: one per row of the stack; see `Engine` for what they agree in. examples: what each row
+    trains on; shrinks with the stack. Raises ConfigError when loss or selectors do not fit.
     """
 
     def __init__(
-        self, configs: Sequence[Config], stack: Stack, dataset: Dataset, device: torch.device
+        self,
+        configs: Sequence[Config],
+        stack: Stack,
+        dataset: Dataset,
+        examples: Examples,
+        device: torch.device,
     ) -> None:
-        self._stack, self._device = stack, device
+        self._stack, self._examples, self._device = stack, examples, device
         first = configs[0]
         self._epochs = first.training.epochs
         self._dtype = DTYPES[first.training.precision]
@@ -103,7 +109,7 @@ class Step:
         hidden: list[Tensor] | None = [] if self.penalties.activity_types else None
         with self.precision():
             outputs = self._stack(inputs, self._noise, hidden)
-        losses = targets.losses(self.per_example, outputs.to(self._dtype)).mean(1)
+        losses = self._examples.mean(targets.losses(self.per_example, outputs.to(self._dtype)))
         objective = losses.sum()
         extra = self.penalties.differentiable(self._stack.parameters, hidden or ())
         if extra is not None:
