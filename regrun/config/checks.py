@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from regrun.config.datasets import NPZ
 from regrun.config.outline import (
     Anything,
     Items,
@@ -21,6 +22,7 @@ from regrun.config.outline import (
     root,
 )
 from regrun.config.pairs import undefined_pairs
+from regrun.config.plugins import GivesArrays
 from regrun.config.report import SHOWN
 from regrun.config.schema import Config
 from regrun.config.suggest import nearest
@@ -71,7 +73,9 @@ def _averaging(config: Config) -> Iterator[Problem]:
 
 
 def _metric(config: Config, where: Path, metric: str) -> Iterator[Problem]:
-    if metric.startswith("val/") and not config.dataset.validation:
+    """What is sure without the data; `regrun.training.fit` looks again when it is there."""
+    validated = config.dataset.validation or isinstance(config.dataset, NPZ | GivesArrays)
+    if metric.startswith("val/") and not validated:
         yield Problem(where, f"{metric} needs dataset.validation")
     elif metric.endswith("/accuracy") and _is_regression(config):
         yield Problem(where, f"{metric} needs classes; {config.dataset.name} is regression")
@@ -91,8 +95,9 @@ def _sweep(config: Config) -> Iterator[Problem]:
     )
     yield from islice(wrong, SHOWN)
     yield from _values(sweep)
-    validated = "dataset.validation" in axes.values()
-    if sweep.metric and not (validated and sweep.metric.startswith("val/")):
+    # Where the axes choose the data, the cells are looked at, with their data.
+    chosen = {"dataset", "dataset.name", "dataset.validation"} & set(axes.values())
+    if sweep.metric and not (chosen and sweep.metric.startswith("val/")):
         yield from _metric(config, ("sweep", "metric"), sweep.metric)
 
 

@@ -21,7 +21,7 @@ from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.packing import Structure, pack, stack_size, structure
 from regrun.sweeps.processes import cores
 from regrun.sweeps.space import Cell, cell_label, seeds_of, validate_cells
-from regrun.training.fit import check_fit
+from regrun.training.fit import check_fit, check_metric
 
 WORTH_WORKERS = 8.0
 """Estimated seconds below which worker processes cost more than they bring."""
@@ -30,12 +30,17 @@ WORTH_WORKERS = 8.0
 class Planner:
     """Turns cells into rounds. Budgets are worked out once per kind of run.
 
+    metric: what cells are ordered by.
+
     Raises ConfigError, located, for cells that the schema, the data or the machine refuse.
     """
 
-    def __init__(self, loaded: Loaded, device: torch.device, *, allow_large: bool) -> None:
+    def __init__(
+        self, loaded: Loaded, device: torch.device, *, metric: str, allow_large: bool
+    ) -> None:
         self._loaded, self._device = loaded, device
         self._sweep = loaded.config.sweep or Sweep()
+        self._metric = metric
         self._allow_large = allow_large
         self._budgets: dict[Structure, Budget] = {}
         self._last: tuple[object, Dataset] | None = None
@@ -69,6 +74,10 @@ class Planner:
             first = self._loaded.member(cells[indices[0]].params)
             self._budget(first)
             dataset = self._dataset(first)
+            try:
+                check_metric(self._metric, "sweep.metric", dataset)
+            except ConfigError as error:
+                raise self._loaded.source.locate(error) from error
             model = build_model(first.config.model, dataset.input_shape, dataset.num_outputs)
             roles = roles_of(model)
             shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}

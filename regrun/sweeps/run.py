@@ -134,13 +134,15 @@ class _Sweep:
     def __init__(self, loaded: Loaded, options: Options, observer: Observer) -> None:
         self._loaded, self._options, self._observer = loaded, options, observer
         self._device = resolve_device(options.device)
-        self.planner = Planner(loaded, self._device, allow_large=options.allow_large)
         try:
             check_selection(loaded.config)
             self.proposer = Proposer(loaded.config)
+            self._metric, direction = metric_of(loaded.config)
         except ConfigError as error:
             raise loaded.source.locate(error) from error
-        self._metric, direction = metric_of(loaded.config)
+        self.planner = Planner(
+            loaded, self._device, metric=self._metric, allow_large=options.allow_large
+        )
         self._direction: Direction = "min" if direction == "minimize" else "max"
 
     def first_round(self) -> Round:

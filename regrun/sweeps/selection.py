@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from regrun.config.schema import Config
 from regrun.config.suggest import did_you_mean
+from regrun.config.sweeps import Sweep
+from regrun.data.load import has_own_validation
 from regrun.errors import ConfigError
 
 METRICS = (
@@ -60,12 +62,20 @@ def check_selection(config: Config) -> None:
 
 
 def _has_validation(config: Config) -> bool:
-    """Whether every cell holds out a validation set."""
+    """Whether every cell has a validation set, held out or of its dataset's own."""
     sweep, key = config.sweep, "dataset.validation"
+    held: Any = [config.dataset.validation]
     if sweep is not None and key in sweep.grid:
-        return all(sweep.grid[key])
+        held = sweep.grid[key]
     if sweep is not None and key in sweep.space:
         axis = sweep.space[key]
-        values: Any = axis.uniform or axis.log_uniform or axis.int or axis.choice
-        return all(values)
-    return bool(config.dataset.validation)
+        held = axis.uniform or axis.log_uniform or axis.int or axis.choice
+    return all(held) or (not _chooses_data(sweep) and has_own_validation(config.dataset))
+
+
+def _chooses_data(sweep: Sweep | None) -> bool:
+    """Whether cells may have other files than the config itself."""
+    if sweep is None:
+        return False
+    keys = {*sweep.grid, *sweep.space, *(key for cell in sweep.cells for key in cell)}
+    return bool(keys & {"dataset", "dataset.name", "dataset.path"})
