@@ -13,7 +13,7 @@ from regrun.config.sweeps import Sweep
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import Budget, available_bytes, estimate
-from regrun.execution.prepare import load_data
+from regrun.execution.prepare import check_unchanged, load_data
 from regrun.models.build import build_model
 from regrun.models.roles import roles_of
 from regrun.store.run_dir import safe_label
@@ -43,7 +43,8 @@ class Planner:
         self._metric = metric
         self._allow_large = allow_large
         self._budgets: dict[Structure, Budget] = {}
-        self._last: tuple[object, Dataset] | None = None
+        self._last: tuple[str, Dataset] | None = None
+        self._fingerprints: dict[str, str] = {}
 
     def round(self, cells: Sequence[Cell]) -> Round:
         """Runs of the cells and their packs. The same cells give the same round on one machine."""
@@ -59,7 +60,14 @@ class Planner:
                 directory = f"{label}-seed={config.seed}"
                 runs.append(PlannedRun(cell.index, dict(cell.params), config.seed, directory))
         packs = pack(configs, self._limit, self._least_packs(configs))
-        return Round(runs, [[position[run] for run in members] for members in packs])
+        data = [self._fingerprints[_data_key(configs[members[0][0]][0])] for members in packs]
+        return Round(runs, [[position[run] for run in members] for members in packs], data)
+
+    def expect(self, planned: Round) -> None:
+        """From now on raise CorruptInputError for data that are not those of this round."""
+        for members, fingerprint in zip(planned.packs, planned.data, strict=True):
+            config = self._loaded.with_values(planned.runs[members[0]].params)
+            self._fingerprints[_data_key(config)] = fingerprint
 
     def budget_of(self, run: PlannedRun) -> Budget:
         """What a planned run needs."""
@@ -123,12 +131,14 @@ class Planner:
 
     def _dataset(self, member: Loaded) -> Dataset:
         """The last one is kept: a sweep over data sets must not hold them all."""
-        key = member.config.dataset, member.config.training.precision
+        key = _data_key(member.config)
         if self._last is None or self._last[0] != key:
             try:
                 data = load_data(member.config, self._device, allow_large=self._allow_large)
             except ConfigError as error:
                 raise member.source.locate(error) from error
+            found = data.fingerprint()
+            check_unchanged(member.config.dataset, self._fingerprints.setdefault(key, found), found)
             self._last = key, data
         return self._last[1]
 
@@ -142,3 +152,8 @@ class Planner:
             available_bytes(self._device),
             self._device.type == "cpu",
         )
+
+
+def _data_key(config: Config) -> str:
+    """Equal for runs that are given the same tensors."""
+    return f"{config.training.precision} {config.dataset.model_dump_json()}"

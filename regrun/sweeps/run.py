@@ -164,6 +164,8 @@ class _Sweep:
         """Everything that is left of the sweep; returns its document."""
         started = time.monotonic()
         rounds = files.read_rounds()
+        for each in rounds:
+            self.planner.expect(each)
         going, position = True, 0
         carry_on = f"regrun resume {shlex.quote(str(files.path))}"
         with catching_signals() as interrupt:
@@ -196,8 +198,10 @@ class _Sweep:
         before = sum(len(each.packs) for each in rounds[:position])
         this = rounds[position]
         jobs = [
-            Job(files.path, number, tuple(this.runs[i] for i in members))
-            for number, members in enumerate(this.packs, start=before)
+            Job(files.path, number, tuple(this.runs[i] for i in members), data)
+            for number, (members, data) in enumerate(
+                zip(this.packs, this.data, strict=True), start=before
+            )
         ]
         jobs = [job for job in jobs if job.unfinished()]
         if not jobs:
