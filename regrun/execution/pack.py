@@ -141,7 +141,9 @@ class PackRun:
             rows_of.append([row for _, row in mine])
             times_of.append([when for when, _ in mine])
             for _, row in mine:
-                self._best[index] = best_of(self._metrics[index], self._best.get(index), row)
+                best = best_of(self._metrics[index], self._best.get(index), row)
+                if best is not None:
+                    self._best[index] = best
                 self._last[index] = row
         take_evaluations(list(self._writers.values()), rows_of, times_of)
         self._measured.clear()

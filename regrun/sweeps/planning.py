@@ -89,12 +89,22 @@ class Planner:
             model = build_model(first.config.model, dataset.input_shape, dataset.num_outputs)
             roles = roles_of(model)
             shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+            for index in indices:
+                self._check_average(cells[index], configs[index])
             for index in indices[1:]:
                 try:
                     check_fit(configs[index], dataset, roles, shapes, ())
                 except ConfigError as error:
                     member = self._loaded.member(cells[index].params)
                     raise member.source.locate(error) from error
+
+    def _check_average(self, cell: Cell, config: Config) -> None:
+        key = config.training.missing_average(self._metric)
+        if key is not None:
+            message = f"{self._metric} needs {key}, and there is a cell without it"
+            named = f": {cell_label(cell.params)}" if cell.params else ""
+            error = ConfigError.at("sweep.metric", f"{message}{named}")
+            raise self._loaded.source.locate(error)
 
     def _least_packs(self, configs: Sequence[Sequence[Config]]) -> int:
         """A pack for every core, when the work is worth it.

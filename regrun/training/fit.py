@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+from regrun.config.metrics import split_of
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
@@ -41,7 +42,7 @@ def check_fit(
 
 def check_metric(metric: str, where: str, dataset: Dataset) -> None:
     """Raise ConfigError at the dotted path where, when this dataset has no such metric."""
-    if metric.startswith("val/") and dataset.validation is None:
+    if split_of(metric) == "val" and dataset.validation is None:
         own = ": no x_val and y_val beside x_train" if dataset.name == "npz" else ""
         raise ConfigError.at(
             where,
