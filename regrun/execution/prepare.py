@@ -85,5 +85,5 @@ def prepare(
     """Load the data and check the model. Raises ConfigError when either does not fit the device."""
     started = time.monotonic()
     dataset = load_data(config, device, allow_large=allow_large, progress=progress)
-    budget = estimate(config, dataset, device, allow_large=allow_large)
+    budget = estimate([config], dataset, device, allow_large=allow_large)
     return Prepared(dataset, device, budget, time.monotonic() - started)

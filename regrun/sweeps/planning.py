@@ -71,7 +71,8 @@ class Planner:
 
     def budget_of(self, run: PlannedRun) -> Budget:
         """What a planned run needs."""
-        return self._budget(self._loaded.member(run.params))
+        member = self._loaded.member(run.params)
+        return self._budget(member, [member.config])
 
     def _check(self, cells: Sequence[Cell], configs: Sequence[Config]) -> None:
         """Budgets of all kinds of runs, and whether each cell goes with its data and network."""
@@ -80,7 +81,7 @@ class Planner:
             kinds.setdefault(structure(config), []).append(index)
         for indices in kinds.values():
             first = self._loaded.member(cells[indices[0]].params)
-            self._budget(first)
+            self._budget(first, [configs[index] for index in indices])
             dataset = self._dataset(first)
             try:
                 check_metric(self._metric, "sweep.metric", dataset)
@@ -126,14 +127,14 @@ class Planner:
         for seed in seeds_of(config, self._sweep.seeds):
             yield config.model_copy(update={"seed": seed})
 
-    def _budget(self, member: Loaded) -> Budget:
-        """What one run like this needs."""
+    def _budget(self, member: Loaded, alike: Sequence[Config]) -> Budget:
+        """What one run like this needs. alike: those that may share its stack, itself first."""
         key = structure(member.config)
         if key not in self._budgets:
             dataset = self._dataset(member)
             try:
                 self._budgets[key] = estimate(
-                    member.config, dataset, self._device, allow_large=self._allow_large
+                    alike, dataset, self._device, allow_large=self._allow_large
                 )
             except ConfigError as error:
                 raise member.source.locate(error) from error

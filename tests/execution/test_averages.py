@@ -131,7 +131,7 @@ def test_the_memory_of_copies_is_counted() -> None:
     def copies(optimizer: dict[str, Any], **training: Any) -> int:
         optimizer = {"name": "sgd", "lr": 0.1, **optimizer}
         section = {**LINEAR, "optimizer": optimizer, "training": training}
-        return tensor_copies(Config.model_validate(section))
+        return tensor_copies([Config.model_validate(section)])
 
     plain = copies({})
     assert copies({}, ema=0.9) == copies({}, swa={}) == copies({}, clip_norm=1.0) == plain + 1
