@@ -218,7 +218,7 @@ class _Sweep:
                 "members": sum(len(job.runs) for job in jobs),
                 "packs": len(jobs),
                 "workers": workers,
-                "notes": [],
+                "notes": self._notes(jobs),
             }
         )
         return run_jobs(
@@ -230,6 +230,17 @@ class _Sweep:
             total_steps=steps,
             fail_fast=self._options.fail_fast,
         )
+
+    def _notes(self, jobs: Sequence[Job]) -> list[str]:
+        """What a user should know of a round."""
+        pruner = self._loaded.config.sweep and self._loaded.config.sweep.pruner
+        single = sum(len({run.cell for run in job.runs}) == 1 for job in jobs)
+        if not pruner or not single:
+            return []
+        return [
+            f"{pruner} compares the cells of a pack; {single:,} of {len(jobs):,} packs hold one "
+            "cell, which cannot be pruned"
+        ]
 
     def _devices(self) -> list[str]:
         """All GPUs, unless the user named one."""
