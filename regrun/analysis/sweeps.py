@@ -10,6 +10,7 @@ from typing import Any
 
 from regrun.analysis.cells import Cell, not_distinguishable_from_best
 from regrun.analysis.statistics import Direction
+from regrun.config.metrics import split_of
 from regrun.store.reading import load_summary, read_config
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 
@@ -60,8 +61,8 @@ def sweep_document(
 ) -> dict[str, Any]:
     """What `sweep --json` prints, and `summary.json` holds.
 
-    metric: what the best cell is chosen by; the part before the slash is `selected_on`. Cells that
-    were pruned cannot be the best.
+    metric: what the best cell is chosen by; its split is `selected_on`. Cells that were pruned
+    cannot be the best.
     """
     cells = sweep_cells(files)
     counts = Counter(run.status for cell in cells for run in cell.runs)
@@ -75,7 +76,7 @@ def sweep_document(
         "best": {
             "params": dict(alike[0].params),
             "metric": metric,
-            "selected_on": metric.split("/")[0],
+            "selected_on": split_of(metric),
             "not_distinguishable": [dict(cell.params) for cell in alike[1:]],
         }
         if alike

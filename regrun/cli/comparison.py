@@ -9,6 +9,7 @@ from regrun.analysis.cells import Cell
 from regrun.analysis.statistics import Direction
 from regrun.analysis.sweeps import best_cells
 from regrun.cli.numbers import plus_minus, value
+from regrun.config.metrics import split_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,14 +31,20 @@ _COLUMNS = {
 _MOST_NAMED = 5
 
 
-def comparison_table(cells: Sequence[Cell]) -> RenderableType:
-    """A row per cell: what differs, the metrics, how the runs ended."""
+def comparison_table(cells: Sequence[Cell], metric: str | None = None) -> RenderableType:
+    """A row per cell: what differs, the metrics, how the runs ended.
+
+    metric: what they are chosen by, shown whatever it is.
+    """
+    known = dict(_COLUMNS)
+    if metric is not None and metric not in known:
+        known = {metric: metric, **known}
     repeated = any(cell.seeds > 1 for cell in cells)
     params = _params(cells)
     present = {name for cell in cells for name in cell.metrics}
-    metrics = [name for name in _COLUMNS if name in present]
+    metrics = [name for name in known if name in present]
     left = [*([] if repeated else ["run"]), *params]
-    right = [*(["seeds"] if repeated else []), *(_COLUMNS[name] for name in metrics)]
+    right = [*(["seeds"] if repeated else []), *(known[name] for name in metrics)]
     rows = []
     for cell in cells:
         row = [] if repeated else [_run_name(cell)]
@@ -106,7 +113,7 @@ def conclusions(cells: Sequence[Cell], metric: str, direction: Direction = "min"
     compared = [cell for cell in cells if cell.values(metric) and not cell.count("pruned")]
     if len(compared) < 2:
         return []
-    flatters = " (chosen by the test set, which flatters it)" if metric[:4] == "test" else ""
+    flatters = " (chosen by the test set, which flatters it)" if split_of(metric) == "test" else ""
     word = "lowest" if direction == "min" else "highest"
     sentences = [f"{word} {metric}: {_name(best[0])}{flatters}"]
     seeds = len(best[0].values(metric))

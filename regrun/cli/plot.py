@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from regrun.config.metrics import split_of
+
 SMALLEST_WIDTH = 40
 """Columns below which a plot shows nothing."""
 LARGEST_WIDTH = 90
@@ -80,7 +82,7 @@ def _draw(
     plotext.theme("clear")
     for name, (xs, values) in curves.items():
         shown = [math.log10(value) for value in values] if log else values
-        split = name.partition("/")[0]
+        split = split_of(name)
         marker = "braille" if colour else _PLAIN[split]
         plotext.plot(xs, shown, marker=marker, color=_COLOURS[split])
     plotext.yticks(*(_log_ticks(curves) if log else _linear_ticks(curves)))
@@ -89,8 +91,8 @@ def _draw(
     # The library's own legend lies on the canvas, over the curves.
     legend = "   ".join(
         plotext.colorize("━━" if colour else _PLAIN[split] * 2, _COLOURS[split])
-        + f" {split} {quantity}"
-        for split, _, quantity in (name.partition("/") for name in curves)
+        + f" {name.replace('/', ' ')}"
+        for name, split in ((name, split_of(name)) for name in curves)
     )
     text = f"{legend}\n{plotext.build()}"
     plotext.clear_figure()

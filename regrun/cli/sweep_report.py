@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from regrun.analysis.cells import Cell
 from regrun.analysis.statistics import Direction
 from regrun.analysis.sweeps import default_metric, direction_of, sweep_cells
+from regrun.config.metrics import split_of
 from regrun.store.sweep_dir import SweepDir
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def answers(
     shown = cells
     if most_rows is not None and len(cells) > most_rows:
         shown = _best(cells, metric, direction)[:most_rows]
-    parts: list[RenderableType] = [comparison_table(shown)]
+    parts: list[RenderableType] = [comparison_table(shown, metric)]
     if len(shown) < len(cells):
         parts.append(Text(f"the best {len(shown)} of {len(cells):,} cells by {metric}"))
     plot = _plot(cells, metric)
@@ -90,9 +91,10 @@ def _plot(cells: Sequence[Cell], metric: str) -> str | None:
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         return None
     rising = sorted(cells, key=lambda cell: float(cell.params[axis]))
+    average, quantity = metric[: metric.index(split_of(metric))], metric.split("/")[-1]
     curves = {}
     for split in SPLITS:
-        name = f"{split}/{metric.split('/')[1]}"
+        name = f"{average}{split}/{quantity}"
         points = [
             (float(cell.params[axis]), interval.mean)
             for cell in rising

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -29,12 +30,22 @@ def view(
             "--port", min=1, max=65535, help="Default: 6006, or a free one.", show_default=False
         ),
     ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON document to stdout as soon as it answers."),
+    ] = False,
 ) -> None:
     """Start TensorBoard on the runs and print its address; Ctrl-C ends it."""
-    from regrun.cli.console import notify, say
+    from regrun.cli.console import notify, print_json, say
     from regrun.cli.tensorboard_server import serving
+    from regrun.store.reading import find_runs
 
     with serving(runs, host, port) as server:
-        say(server.url)
+        if as_json:
+            count = len(find_runs([runs]))
+            print_json({"url": server.url, "runs_dir": str(runs), "runs": count})
+            sys.stdout.flush()  # its reader is not to wait for the end
+        else:
+            say(server.url)
         notify("Ctrl-C ends it")
         server.wait()

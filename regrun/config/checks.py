@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from regrun.config.datasets import NPZ
+from regrun.config.metrics import Metric, split_of
 from regrun.config.outline import (
     Anything,
     Items,
@@ -21,6 +23,7 @@ from regrun.config.outline import (
     root,
 )
 from regrun.config.pairs import undefined_pairs
+from regrun.config.plugins import GivesArrays
 from regrun.config.report import SHOWN
 from regrun.config.schema import Config
 from regrun.config.suggest import nearest
@@ -71,7 +74,12 @@ def _averaging(config: Config) -> Iterator[Problem]:
 
 
 def _metric(config: Config, where: Path, metric: str) -> Iterator[Problem]:
-    if metric.startswith("val/") and not config.dataset.validation:
+    """What is sure without the data; `regrun.training.fit` looks again when it is there."""
+    validated = config.dataset.validation or isinstance(config.dataset, NPZ | GivesArrays)
+    average = config.training.missing_average(metric)
+    if average is not None:
+        yield Problem(where, f"{metric} needs {average}")
+    if split_of(metric) == "val" and not validated:
         yield Problem(where, f"{metric} needs dataset.validation")
     elif metric.endswith("/accuracy") and _is_regression(config):
         yield Problem(where, f"{metric} needs classes; {config.dataset.name} is regression")
@@ -91,9 +99,19 @@ def _sweep(config: Config) -> Iterator[Problem]:
     )
     yield from islice(wrong, SHOWN)
     yield from _values(sweep)
-    validated = "dataset.validation" in axes.values()
-    if sweep.metric and not (validated and sweep.metric.startswith("val/")):
+    if sweep.metric is None or sweep.metric not in get_args(Metric):
+        return  # a sweep says what is wrong with the name
+    if not _is_chosen_by_cell(sweep.metric, axes.values()):
         yield from _metric(config, ("sweep", "metric"), sweep.metric)
+
+
+def _is_chosen_by_cell(metric: str, axes: Collection[str]) -> bool:
+    """Whether the axes decide who has a metric; each cell is then looked at, with its data."""
+    keys = {"dataset", "dataset.name", "dataset.validation"} if split_of(metric) == "val" else set()
+    average = metric.partition("/")[0]
+    if average in ("ema", "swa"):
+        keys |= {"training", f"training.{average}"}
+    return not keys.isdisjoint(axes)
 
 
 def _axis_problem(key: str, config: Config, moving: set[str]) -> str | None:

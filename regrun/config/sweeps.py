@@ -57,7 +57,8 @@ class Sweep(Section):
     metric: str | None = None
     """What a search minimises (accuracies: maximises) and the best cell is chosen by. Default:
     `val/loss` with a validation split; a plain grid without one is ordered by `test/loss`, and says
-    so."""
+    so. `ema/val/loss` and the like are of the averages that `training.ema` and `training.swa`
+    keep."""
     select_on_test: bool = False
     """Allow a search or a pruner to choose by the test set."""
     pruner: Literal["median", "asha", "hyperband"] | None = None

@@ -8,20 +8,23 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from regrun.config.base import PER_MEMBER, Count, Fraction, NonNegative, Positive, Section
+from regrun.config.metrics import Metric
 
 
 class EarlyStopping(Section):
     """Stop when the metric has not improved for a while."""
 
-    metric: Literal["val/loss", "val/accuracy", "test/loss", "test/accuracy", "train/loss"] = (
-        "val/loss"
-    )
+    metric: Metric = "val/loss"
+    """Watched at every evaluation. `ema/…` and `swa/…` are of the averages that `ema` and `swa`
+    keep; before `swa` has begun, nothing is waited for."""
     patience: Annotated[Count, PER_MEMBER] = 10
     """Evaluations without an improvement before stopping."""
     min_delta: NonNegative = 0.0
     """An improvement is a change by more than this."""
     restore_best: bool = True
-    """Keep the weights of the best evaluation rather than the last."""
+    """Keep the network of the best evaluation rather than the last: `weights.safetensors` holds the
+    weights themselves as they were then, also when the metric is of an average, which lies beside
+    them in `weights_ema.safetensors` or `weights_swa.safetensors`."""
 
 
 class WeightAveraging(Section):
@@ -71,3 +74,11 @@ class Training(Section):
     early_stopping: Annotated[EarlyStopping | None, PER_MEMBER] = None
     checkpoint_every: Annotated[float, Field(ge=0)] = 30.0
     """Seconds between checkpoints; 0 writes one at every evaluation."""
+
+    def missing_average(self, metric: str) -> str | None:
+        """The key of the average that a metric is of, when it is not kept."""
+        if metric.startswith("ema/") and not self.ema:
+            return "training.ema"
+        if metric.startswith("swa/") and self.swa is None:
+            return "training.swa"
+        return None

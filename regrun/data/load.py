@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from regrun.config.datasets import DatasetSection, SyntheticLinear
+from regrun.config.datasets import NPZ, DatasetSection, SyntheticLinear
 from regrun.config.plugins import GivesArrays, faults_of
 from regrun.data.bundled import (
     load_breast_cancer,
@@ -19,8 +20,9 @@ from regrun.data.bundled import (
 )
 from regrun.data.csv_table import load_csv
 from regrun.data.dataset import Dataset
+from regrun.data.files import find_file
 from regrun.data.image_folder import load_image_folder
-from regrun.data.npz import from_arrays, load_npz
+from regrun.data.npz import from_arrays, holds_validation, load_npz, names_in
 from regrun.data.synthetic import load_synthetic_linear
 from regrun.data.vision import Progress, load_cifar10, load_mnist_like
 
@@ -73,10 +75,23 @@ def load_dataset(
     download cannot be written.
     """
     if isinstance(section, GivesArrays):
-        with faults_of(section, "arrays", "dataset.name"):
-            arrays = {name: np.asarray(array) for name, array in section.arrays().items()}
-        return from_arrays(section, arrays, f"dataset {section.name}", "name")
+        return from_arrays(section, _given(section), f"dataset {section.name}", "name")
     return LOADERS[section.name](section, base, progress)
+
+
+def has_own_validation(section: DatasetSection, base: Path | None = None) -> bool:
+    """Whether the examples come with a validation set, whatever `validation` holds out.
+
+    Of an archive only the list of its arrays is read. Raises what `load_dataset` raises.
+    """
+    if isinstance(section, NPZ):
+        return holds_validation(names_in(find_file(section.path, "path", base)))
+    return isinstance(section, GivesArrays) and holds_validation(_given(section))
+
+
+def _given(section: GivesArrays) -> dict[str, NDArray[Any]]:
+    with faults_of(section, "arrays", "dataset.name"):
+        return {name: np.asarray(array) for name, array in section.arrays().items()}
 
 
 def estimate_bytes(section: DatasetSection) -> int | None:

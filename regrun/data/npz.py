@@ -60,7 +60,7 @@ def from_arrays(
         train, others = ("x", "y"), []
     elif names >= PARTS:
         train = ("x_train", "y_train")
-        others = [("x_test", "y_test")] + ([("x_val", "y_val")] if names >= VALIDATION else [])
+        others = [("x_test", "y_test")] + ([("x_val", "y_val")] if holds_validation(names) else [])
     else:
         raise ConfigError.at(
             f"dataset.{key}",
@@ -96,6 +96,20 @@ def from_arrays(
         feature_names=[f"x{i}" for i in range(inputs[0].shape[1])] if table else (),
         class_names=class_names,
     )
+
+
+def names_in(path: Path) -> list[str]:
+    """The names of an archive's arrays, without reading them. Raises CorruptInputError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except _DAMAGE as error:
+        raise CorruptInputError(f"{path}: is no archive (np.savez) of arrays: {error}") from error
+
+
+def holds_validation(names: Collection[str]) -> bool:
+    """Whether arrays of these names come with a validation set (see `from_arrays`)."""
+    return not WHOLE.issubset(names) and (PARTS | VALIDATION).issubset(names)
 
 
 def read_arrays(path: Path, wanted: Collection[str]) -> dict[str, Array]:

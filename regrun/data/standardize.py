@@ -14,6 +14,11 @@ def moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
     here, so that it becomes 0 and not NaN (as scikit-learn's StandardScaler).
     """
     over = (0, 2, 3) if inputs.ndim == 4 else (0,)
+    if inputs[0].numel() == 1 or (inputs.ndim == 4 and inputs.shape[1] == 1):
+        # A reduction to one number is shared out to torch's threads, and its last bits then depend
+        # on how many there are; one to two numbers is not.
+        mean, std = moments(inputs.expand(-1, 2, *inputs.shape[2:]))
+        return mean[:1], std[:1]
     mean = inputs.mean(over, keepdim=True)[0]
     std = inputs.std(over, correction=0, keepdim=True)[0]
     constant = (inputs.amax(over, keepdim=True) == inputs.amin(over, keepdim=True))[0]

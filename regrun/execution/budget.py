@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import psutil
 import torch
@@ -15,6 +17,7 @@ from regrun.errors import ConfigError
 from regrun.models.build import build_model
 from regrun.models.layers_table import activations, layer_table, widest
 from regrun.models.roles import roles_of
+from regrun.training.augment import augmenting_bytes
 from regrun.training.evaluate import EVALUATION_ELEMENTS
 from regrun.training.feed import steps_per_epoch
 from regrun.training.fit import check_fit
@@ -34,13 +37,17 @@ MOST_STEPS = 10**9
 
 @dataclass(frozen=True)
 class Budget:
-    """For one member. bytes: parameters, gradients, optimizer state and a batch's activations."""
+    """For one member. bytes: parameters, gradients, optimizer state, a batch and its activations.
+
+    passes: forward and back through the network, in one step.
+    """
 
     parameters: int
     steps: int
     evaluations: int
     member_bytes: int
     shared_bytes: int
+    passes: int = 1
 
     def total_bytes(self, members: int) -> int:
         """For a stack of this many members, with what they share."""
@@ -48,27 +55,33 @@ class Budget:
 
     def seconds(self, members: int) -> float:
         """A rough guess for a CPU core, from operations launched and memory walked through."""
-        training = self.steps * (STEP_SECONDS + members * self.member_bytes * BYTE_SECONDS)
+        one_pass = STEP_SECONDS + members * self.member_bytes * BYTE_SECONDS
+        training = self.steps * self.passes * one_pass
         return training + members * (RUN_SECONDS + self.evaluations * EVALUATION_SECONDS)
 
 
 def estimate(
-    config: Config, dataset: Dataset, device: torch.device, *, allow_large: bool
+    configs: Sequence[Config], dataset: Dataset, device: torch.device, *, allow_large: bool
 ) -> Budget:
     """What one member needs.
+
+    configs: of one stack, whose first is checked against the data. What one of them does, such as
+    averaging its weights, is done for all.
 
     Parameters are counted on the meta device, without memory, and checked first; then one example
     goes through a real network to see its activations. Raises ConfigError for what the device
     cannot hold, or nobody could wait for, unless allow_large; and for what does not go together.
     """
+    config = configs[0]
     template = build_model(config.model, dataset.input_shape, dataset.num_outputs)
     count = sum(p.numel() for p in template.parameters())
     training = config.training
     size = 8 if training.precision == "float64" else 4
-    copies = tensor_copies(config)
+    copies = tensor_copies(configs)
+    passes = 1 + any(each.optimizer.sam for each in configs)
     steps = training.epochs * steps_per_epoch(len(dataset.train), training.batch_size)
     evaluations = training.epochs // training.evaluate_every
-    least = Budget(count, steps, evaluations, size * copies * count, 0)
+    least = Budget(count, steps, evaluations, size * copies * count, 0, passes)
     if not allow_large:
         check(least, device)
     module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
@@ -77,9 +90,12 @@ def estimate(
     check_fit(config, dataset, roles_of(module), shapes, rows)
     batch = len(dataset.train) if training.batch_size == "full" else training.batch_size
     batch = min(batch, len(dataset.train))
+    numbers = prod(dataset.input_shape) + 2 * activations(rows)  # values, and their gradients
+    sections = [each.augment for each in configs]
+    example = max(size * numbers, augmenting_bytes(sections, dataset.input_shape, size))
     budget = replace(
         least,
-        member_bytes=least.member_bytes + size * 2 * batch * activations(rows),
+        member_bytes=least.member_bytes + batch * example,
         shared_bytes=size * 2 * max(EVALUATION_ELEMENTS, widest(rows, dataset.input_shape)),
     )
     if not allow_large:
@@ -87,17 +103,18 @@ def estimate(
     return budget
 
 
-def tensor_copies(config: Config) -> int:
-    """Tensors per parameter while training, at most."""
-    training, optimizer = config.training, config.optimizer
-    averages = (training.ema > 0) + (training.swa is not None)
+def tensor_copies(configs: Sequence[Config]) -> int:
+    """Tensors per parameter while training, at most. configs: of one stack."""
+    sections = [config.training for config in configs]
+    averages = any(each.ema for each in sections) + any(each.swa for each in sections)
     return (
         2  # weights and gradients
-        + STATE_COPIES[optimizer.name]
+        + STATE_COPIES[configs[0].optimizer.name]
         + averages
-        + (1 + averages) * (training.early_stopping is not None)
-        + 2 * (optimizer.sam > 0)  # the weights to return to, and the way uphill
-        + bool(training.clip_norm or training.clip_value)  # the clipped gradients
+        + (1 + averages) * any(each.early_stopping for each in sections)
+        # the weights to return to, and the way uphill
+        + 2 * any(config.optimizer.sam for config in configs)
+        + any(each.clip_norm or each.clip_value for each in sections)  # the clipped gradients
     )
 
 

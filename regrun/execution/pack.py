@@ -13,7 +13,7 @@ from regrun.config.dump import dump_config
 from regrun.config.schema import Config
 from regrun.errors import UsageError
 from regrun.execution.observer import Observer
-from regrun.execution.prepare import Prepared
+from regrun.execution.prepare import Prepared, check_unchanged
 from regrun.execution.summary import best_of, selection_metric, summarize
 from regrun.store.atomic import remove_stale_temporaries
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
@@ -56,6 +56,7 @@ class PackRun:
         observer: Observer,
     ) -> None:
         self._members, self._device, self._observer = members, prepared.device, observer
+        self._prepared = prepared
         self._checkpoints = checkpoints
         self._engine = Engine(
             [member.config for member in members], prepared.dataset, prepared.device
@@ -140,7 +141,9 @@ class PackRun:
             rows_of.append([row for _, row in mine])
             times_of.append([when for when, _ in mine])
             for _, row in mine:
-                self._best[index] = best_of(self._metrics[index], self._best.get(index), row)
+                best = best_of(self._metrics[index], self._best.get(index), row)
+                if best is not None:
+                    self._best[index] = best
                 self._last[index] = row
         take_evaluations(list(self._writers.values()), rows_of, times_of)
         self._measured.clear()
@@ -179,6 +182,7 @@ class PackRun:
         tensors, numbers = self._engine.state()
         records = {
             "configs": self._fingerprint,
+            "data": self._prepared.fingerprint,
             "engine": numbers,
             "last": {str(index): row for index, row in self._last.items()},
             "best": {str(index): best for index, best in self._best.items()},
@@ -197,6 +201,8 @@ class PackRun:
                 "the config was changed after the checkpoint was written; "
                 "change it back, or start a new run from it with: regrun train"
             )
+        section = self._members[0].config.dataset
+        check_unchanged(section, records["data"], self._prepared.fingerprint)
         self._engine.load_state(checkpoint.tensors, records["engine"])
         self._last = {int(index): row for index, row in records["last"].items()}
         self._best = {int(index): best for index, best in records["best"].items()}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
+from regrun.config.datasets import DatasetSection
 from regrun.config.models import Torchvision
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
+from regrun.errors import CorruptInputError
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.models.torchvision import adaptations
 from regrun.training.measure import train_subset_size
@@ -27,6 +30,11 @@ class Prepared:
     budget: Budget
     seconds: float
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `Dataset.fingerprint`; worked out once."""
+        return self.dataset.fingerprint()
+
     def notes(self, config: Config) -> list[str]:
         """What a user should know about how this config is trained and measured."""
         notes = list(self.dataset.notes)
@@ -39,6 +47,18 @@ class Prepared:
         if isinstance(config.model, Torchvision):
             notes += adaptations(config.model, self.dataset.input_shape)
         return notes
+
+
+def check_unchanged(section: DatasetSection, before: str, now: str) -> None:
+    """Compare fingerprints. Raises CorruptInputError, naming the files, when they differ."""
+    if before == now:
+        return
+    keys = ("path", "test_path", "root")
+    files = [path for key in keys if (path := getattr(section, key, None)) is not None]
+    raise CorruptInputError(
+        f"{' or '.join(files) or f'dataset {section.name}'}: the examples are not those that "
+        "training began with; put them back as they were, or start a new run on these"
+    )
 
 
 def load_data(
@@ -65,5 +85,5 @@ def prepare(
     """Load the data and check the model. Raises ConfigError when either does not fit the device."""
     started = time.monotonic()
     dataset = load_data(config, device, allow_large=allow_large, progress=progress)
-    budget = estimate(config, dataset, device, allow_large=allow_large)
+    budget = estimate([config], dataset, device, allow_large=allow_large)
     return Prepared(dataset, device, budget, time.monotonic() - started)

@@ -26,9 +26,14 @@ def selection_metric(config: Config, has_validation: bool) -> str:
     return "val/loss" if has_validation else "test/loss"
 
 
-def best_of(metric: str, best: dict[str, Any] | None, row: Row) -> dict[str, Any]:
-    """The better of the best evaluation so far and this one."""
-    value = row[metric]
+def best_of(metric: str, best: dict[str, Any] | None, row: Row) -> dict[str, Any] | None:
+    """The better of the best evaluation so far and this one; None before there is any.
+
+    An average that has not begun has no metric yet.
+    """
+    value = row.get(metric)
+    if value is None:
+        return best
     if best is not None:
         before = best["value"]
         if value <= before if metric.endswith("accuracy") else value >= before:

@@ -68,5 +68,5 @@ def widest(rows: list[LayerRow], input_shape: tuple[int, ...]) -> int:
 
 
 def activations(rows: list[LayerRow]) -> int:
-    """Numbers that all layers together give for one example."""
-    return sum(prod(row.output_shape) for row in rows)
+    """Numbers that all layers together give for one example; flattening only gives a view."""
+    return sum(prod(row.output_shape) for row in rows if row.kind != "Flatten")

@@ -36,11 +36,13 @@ class PlannedRun:
 class Round:
     """Runs that were decided on together.
 
-    packs: indices into runs; all of a pack share a stack. device: what they were planned for.
+    packs: indices into runs; all of a pack share a stack. data: of each pack, the fingerprint of
+    its examples. device: what they were planned for.
     """
 
     runs: Sequence[PlannedRun]
     packs: Sequence[Sequence[int]]
+    data: Sequence[str]
     device: str = "auto"
 
 
@@ -90,7 +92,7 @@ class SweepDir:
             try:
                 data = json.loads(line)
                 runs = [PlannedRun(**run) for run in data["runs"]]
-                rounds.append(Round(runs, data["packs"], data["device"]))
+                rounds.append(Round(runs, data["packs"], data["data"], data["device"]))
             except (ValueError, KeyError, TypeError) as error:
                 raise CorruptInputError(f"{self.plan}:{number}: not a round: {error}") from error
         return rounds

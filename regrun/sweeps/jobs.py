@@ -19,7 +19,7 @@ from regrun.errors import RegrunError, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.observer import Silent
 from regrun.execution.pack import Member, PackPruner, PackRun
-from regrun.execution.prepare import prepare
+from regrun.execution.prepare import check_unchanged, prepare
 from regrun.store import strict_json
 from regrun.store.atomic import make_directory, write_atomic
 from regrun.store.checkpoint import CheckpointStore
@@ -39,11 +39,15 @@ MOST_MESSAGES = 10
 
 @dataclass(frozen=True)
 class Job:
-    """A pack of a sweep. Small and picklable: the rest is read from the sweep directory."""
+    """A pack of a sweep. Small and picklable: the rest is read from the sweep directory.
+
+    data: the fingerprint of the examples that it was planned for.
+    """
 
     sweep: Path
     number: int
     runs: tuple[PlannedRun, ...]
+    data: str
 
     def unfinished(self) -> list[PlannedRun]:
         """The runs that have not come to their end."""
@@ -85,6 +89,7 @@ def run_job(
         for member in members:
             make_directory(member.directory)
         prepared = prepare(members[0].config, resolve_device(device), allow_large=True)
+        check_unchanged(members[0].config.dataset, job.data, prepared.fingerprint)
         checkpoint = store.load()
         done_steps = checkpoint.state["engine"]["step"] if checkpoint else 0
         watcher = _Steps(on_steps)

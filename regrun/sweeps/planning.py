@@ -13,7 +13,7 @@ from regrun.config.sweeps import Sweep
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import Budget, available_bytes, estimate
-from regrun.execution.prepare import load_data
+from regrun.execution.prepare import check_unchanged, load_data
 from regrun.models.build import build_model
 from regrun.models.roles import roles_of
 from regrun.store.run_dir import safe_label
@@ -21,7 +21,7 @@ from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.packing import Structure, pack, stack_size, structure
 from regrun.sweeps.processes import cores
 from regrun.sweeps.space import Cell, cell_label, seeds_of, validate_cells
-from regrun.training.fit import check_fit
+from regrun.training.fit import check_fit, check_metric
 
 WORTH_WORKERS = 8.0
 """Estimated seconds below which worker processes cost more than they bring."""
@@ -30,15 +30,21 @@ WORTH_WORKERS = 8.0
 class Planner:
     """Turns cells into rounds. Budgets are worked out once per kind of run.
 
+    metric: what cells are ordered by.
+
     Raises ConfigError, located, for cells that the schema, the data or the machine refuse.
     """
 
-    def __init__(self, loaded: Loaded, device: torch.device, *, allow_large: bool) -> None:
+    def __init__(
+        self, loaded: Loaded, device: torch.device, *, metric: str, allow_large: bool
+    ) -> None:
         self._loaded, self._device = loaded, device
         self._sweep = loaded.config.sweep or Sweep()
+        self._metric = metric
         self._allow_large = allow_large
         self._budgets: dict[Structure, Budget] = {}
-        self._last: tuple[object, Dataset] | None = None
+        self._last: tuple[str, Dataset] | None = None
+        self._fingerprints: dict[str, str] = {}
 
     def round(self, cells: Sequence[Cell]) -> Round:
         """Runs of the cells and their packs. The same cells give the same round on one machine."""
@@ -54,11 +60,19 @@ class Planner:
                 directory = f"{label}-seed={config.seed}"
                 runs.append(PlannedRun(cell.index, dict(cell.params), config.seed, directory))
         packs = pack(configs, self._limit, self._least_packs(configs))
-        return Round(runs, [[position[run] for run in members] for members in packs])
+        data = [self._fingerprints[_data_key(configs[members[0][0]][0])] for members in packs]
+        return Round(runs, [[position[run] for run in members] for members in packs], data)
+
+    def expect(self, planned: Round) -> None:
+        """From now on raise CorruptInputError for data that are not those of this round."""
+        for members, fingerprint in zip(planned.packs, planned.data, strict=True):
+            config = self._loaded.with_values(planned.runs[members[0]].params)
+            self._fingerprints[_data_key(config)] = fingerprint
 
     def budget_of(self, run: PlannedRun) -> Budget:
         """What a planned run needs."""
-        return self._budget(self._loaded.member(run.params))
+        member = self._loaded.member(run.params)
+        return self._budget(member, [member.config])
 
     def _check(self, cells: Sequence[Cell], configs: Sequence[Config]) -> None:
         """Budgets of all kinds of runs, and whether each cell goes with its data and network."""
@@ -67,17 +81,31 @@ class Planner:
             kinds.setdefault(structure(config), []).append(index)
         for indices in kinds.values():
             first = self._loaded.member(cells[indices[0]].params)
-            self._budget(first)
+            self._budget(first, [configs[index] for index in indices])
             dataset = self._dataset(first)
+            try:
+                check_metric(self._metric, "sweep.metric", dataset)
+            except ConfigError as error:
+                raise self._loaded.source.locate(error) from error
             model = build_model(first.config.model, dataset.input_shape, dataset.num_outputs)
             roles = roles_of(model)
             shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+            for index in indices:
+                self._check_average(cells[index], configs[index])
             for index in indices[1:]:
                 try:
                     check_fit(configs[index], dataset, roles, shapes, ())
                 except ConfigError as error:
                     member = self._loaded.member(cells[index].params)
                     raise member.source.locate(error) from error
+
+    def _check_average(self, cell: Cell, config: Config) -> None:
+        key = config.training.missing_average(self._metric)
+        if key is not None:
+            message = f"{self._metric} needs {key}, and there is a cell without it"
+            named = f": {cell_label(cell.params)}" if cell.params else ""
+            error = ConfigError.at("sweep.metric", f"{message}{named}")
+            raise self._loaded.source.locate(error)
 
     def _least_packs(self, configs: Sequence[Sequence[Config]]) -> int:
         """A pack for every core, when the work is worth it.
@@ -99,14 +127,14 @@ class Planner:
         for seed in seeds_of(config, self._sweep.seeds):
             yield config.model_copy(update={"seed": seed})
 
-    def _budget(self, member: Loaded) -> Budget:
-        """What one run like this needs."""
+    def _budget(self, member: Loaded, alike: Sequence[Config]) -> Budget:
+        """What one run like this needs. alike: those that may share its stack, itself first."""
         key = structure(member.config)
         if key not in self._budgets:
             dataset = self._dataset(member)
             try:
                 self._budgets[key] = estimate(
-                    member.config, dataset, self._device, allow_large=self._allow_large
+                    alike, dataset, self._device, allow_large=self._allow_large
                 )
             except ConfigError as error:
                 raise member.source.locate(error) from error
@@ -114,12 +142,14 @@ class Planner:
 
     def _dataset(self, member: Loaded) -> Dataset:
         """The last one is kept: a sweep over data sets must not hold them all."""
-        key = member.config.dataset, member.config.training.precision
+        key = _data_key(member.config)
         if self._last is None or self._last[0] != key:
             try:
                 data = load_data(member.config, self._device, allow_large=self._allow_large)
             except ConfigError as error:
                 raise member.source.locate(error) from error
+            found = data.fingerprint()
+            check_unchanged(member.config.dataset, self._fingerprints.setdefault(key, found), found)
             self._last = key, data
         return self._last[1]
 
@@ -133,3 +163,8 @@ class Planner:
             available_bytes(self._device),
             self._device.type == "cpu",
         )
+
+
+def _data_key(config: Config) -> str:
+    """Equal for runs that are given the same tensors."""
+    return f"{config.training.precision} {config.dataset.model_dump_json()}"

@@ -134,13 +134,15 @@ class _Sweep:
     def __init__(self, loaded: Loaded, options: Options, observer: Observer) -> None:
         self._loaded, self._options, self._observer = loaded, options, observer
         self._device = resolve_device(options.device)
-        self.planner = Planner(loaded, self._device, allow_large=options.allow_large)
         try:
             check_selection(loaded.config)
             self.proposer = Proposer(loaded.config)
+            self._metric, direction = metric_of(loaded.config)
         except ConfigError as error:
             raise loaded.source.locate(error) from error
-        self._metric, direction = metric_of(loaded.config)
+        self.planner = Planner(
+            loaded, self._device, metric=self._metric, allow_large=options.allow_large
+        )
         self._direction: Direction = "min" if direction == "minimize" else "max"
 
     def first_round(self) -> Round:
@@ -162,6 +164,8 @@ class _Sweep:
         """Everything that is left of the sweep; returns its document."""
         started = time.monotonic()
         rounds = files.read_rounds()
+        for each in rounds:
+            self.planner.expect(each)
         going, position = True, 0
         carry_on = f"regrun resume {shlex.quote(str(files.path))}"
         with catching_signals() as interrupt:
@@ -194,8 +198,10 @@ class _Sweep:
         before = sum(len(each.packs) for each in rounds[:position])
         this = rounds[position]
         jobs = [
-            Job(files.path, number, tuple(this.runs[i] for i in members))
-            for number, members in enumerate(this.packs, start=before)
+            Job(files.path, number, tuple(this.runs[i] for i in members), data)
+            for number, (members, data) in enumerate(
+                zip(this.packs, this.data, strict=True), start=before
+            )
         ]
         jobs = [job for job in jobs if job.unfinished()]
         if not jobs:
@@ -212,7 +218,7 @@ class _Sweep:
                 "members": sum(len(job.runs) for job in jobs),
                 "packs": len(jobs),
                 "workers": workers,
-                "notes": [],
+                "notes": self._notes(jobs),
             }
         )
         return run_jobs(
@@ -224,6 +230,17 @@ class _Sweep:
             total_steps=steps,
             fail_fast=self._options.fail_fast,
         )
+
+    def _notes(self, jobs: Sequence[Job]) -> list[str]:
+        """What a user should know of a round."""
+        pruner = self._loaded.config.sweep and self._loaded.config.sweep.pruner
+        single = sum(len({run.cell for run in job.runs}) == 1 for job in jobs)
+        if not pruner or not single:
+            return []
+        return [
+            f"{pruner} compares the cells of a pack; {single:,} of {len(jobs):,} packs hold one "
+            "cell, which cannot be pruned"
+        ]
 
     def _devices(self) -> list[str]:
         """All GPUs, unless the user named one."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from regrun.config.metrics import Metric, split_of
 from regrun.config.schema import Config
 from regrun.config.suggest import did_you_mean
+from regrun.config.sweeps import Sweep
+from regrun.data.load import has_own_validation
 from regrun.errors import ConfigError
 
-METRICS = (
-    "val/loss",
-    "val/accuracy",
-    "test/loss",
-    "test/accuracy",
-    "train/loss",
-    "train/accuracy",
-)
+METRICS: tuple[str, ...] = get_args(Metric)
 
 Direction = Literal["minimize", "maximize"]
 
@@ -44,10 +40,17 @@ def check_selection(config: Config) -> None:
     metric, _ = metric_of(config)
     if metric not in METRICS:
         hint = did_you_mean(metric, METRICS)
-        known = ", ".join(METRICS)
-        raise ConfigError.at("sweep.metric", f"{metric} is not one of {known}{hint}")
+        known = ", ".join(name for name in METRICS if name.count("/") == 1)
+        averages = "or one of these of an average, such as ema/val/loss"
+        raise ConfigError.at("sweep.metric", f"{metric} is not one of {known}, {averages}{hint}")
+    if sweep.pruner is not None and metric.startswith("swa/"):
+        raise ConfigError.at(
+            "sweep.metric",
+            f"{metric}: {sweep.pruner} decides from the first epochs on, when no average of swa "
+            f"has begun; use {metric.replace('swa/', 'ema/')} or {metric.removeprefix('swa/')}",
+        )
     chooser = sweep.search or sweep.pruner
-    if chooser is None or sweep.select_on_test or not metric.startswith("test/"):
+    if chooser is None or sweep.select_on_test or split_of(metric) != "test":
         return
     if sweep.metric is None:
         reason = f"{chooser} chooses by the validation set and there is none"
@@ -60,12 +63,20 @@ def check_selection(config: Config) -> None:
 
 
 def _has_validation(config: Config) -> bool:
-    """Whether every cell holds out a validation set."""
+    """Whether every cell has a validation set, held out or of its dataset's own."""
     sweep, key = config.sweep, "dataset.validation"
+    held: Any = [config.dataset.validation]
     if sweep is not None and key in sweep.grid:
-        return all(sweep.grid[key])
+        held = sweep.grid[key]
     if sweep is not None and key in sweep.space:
         axis = sweep.space[key]
-        values: Any = axis.uniform or axis.log_uniform or axis.int or axis.choice
-        return all(values)
-    return bool(config.dataset.validation)
+        held = axis.uniform or axis.log_uniform or axis.int or axis.choice
+    return all(held) or (not _chooses_data(sweep) and has_own_validation(config.dataset))
+
+
+def _chooses_data(sweep: Sweep | None) -> bool:
+    """Whether cells may have other files than the config itself."""
+    if sweep is None:
+        return False
+    keys = {*sweep.grid, *sweep.space, *(key for cell in sweep.cells for key in cell)}
+    return bool(keys & {"dataset", "dataset.name", "dataset.path"})

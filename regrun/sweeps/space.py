@@ -165,11 +165,13 @@ def _parsed(text: str) -> Any:
 def _merged(errors: Sequence[ConfigError], label: str) -> ConfigError:
     """Every problem once: cells with few problems first, since others often only repeat them."""
     seen: set[Problem] = set()
-    told = []
+    blocks: dict[str, None] = {}  # a message each, perhaps with an excerpt below it
     for error in sorted(errors, key=lambda error: len(error.problems)):
         if not seen.issuperset(error.problems):
-            told.append(str(error).rpartition("\n")[0] or str(error))  # without its count
+            text = str(error).rpartition("\n")[0] or str(error)  # without its count
+            blocks |= dict.fromkeys(re.split(r"\n(?=\S)", text))
         seen.update(error.problems)
+    told = list(blocks)
     lines = told[:SHOWN]
     if len(told) > SHOWN:
         lines.append(f"… and {len(told) - SHOWN} more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -40,6 +41,25 @@ def check_augment(section: Augment, dataset: Dataset) -> None:
                 f"{value} leaves nothing of some images of {height}×{width} pixels; "
                 f"use less than {min(height, width)}",
             )
+
+
+def augmenting_bytes(
+    sections: Sequence[Augment], input_shape: Sequence[int], number_bytes: int
+) -> int:
+    """What an example of a member's batch takes at most while `Augmenter` is at it.
+
+    sections: of one stack. number_bytes: of one floating-point number.
+    """
+    one = number_bytes * prod(input_shape)
+    pixels = prod(input_shape[-2:])
+    needs = [one]
+    if any(section.cutout for section in sections):
+        needs.append(2 * one + pixels)  # and the holes
+    if any(section.mixup or section.cutmix for section in sections):
+        needs.append(3 * one)  # the other example, and the mixture
+    if any(section.flip or section.crop for section in sections):
+        needs.append(2 * one + 12 * pixels)  # where each pixel comes from, int64, and masks
+    return max(needs)
 
 
 class Augmenter:

@@ -20,7 +20,9 @@ class Patience:
 
     def improved(self, row: Row) -> bool:
         """Take in one evaluation; True when it is a new best by more than min_delta."""
-        value = row[self.section.metric]
+        value = row.get(self.section.metric)
+        if value is None:  # of an average that has not begun
+            return False
         score = -value if self.section.metric.endswith("accuracy") else value
         if self.best is None or score < self.best - self.section.min_delta:
             self.best, self.best_row, self.waited = score, row, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
+from regrun.config.metrics import split_of
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
@@ -33,19 +34,23 @@ def check_fit(
     decayed_parameters(config.optimizer, roles)
     StackedPenalties([config.penalty], roles, shapes)
     StackedConstraints([config.constraints], roles)
-    _check_early_stopping(config, dataset)
+    if config.training.early_stopping is not None:
+        metric = config.training.early_stopping.metric
+        check_metric(metric, "training.early_stopping.metric", dataset)
     _check_smallest_batch(config, dataset, rows)
 
 
-def _check_early_stopping(config: Config, dataset: Dataset) -> None:
-    section = config.training.early_stopping
-    if section is None:
-        return
-    if section.metric.endswith("/accuracy") and dataset.task == "regression":
+def check_metric(metric: str, where: str, dataset: Dataset) -> None:
+    """Raise ConfigError at the dotted path where, when this dataset has no such metric."""
+    if split_of(metric) == "val" and dataset.validation is None:
+        own = ": no x_val and y_val beside x_train" if dataset.name == "npz" else ""
         raise ConfigError.at(
-            "training.early_stopping.metric",
-            f"{section.metric} needs classes, and {dataset.name} has numbers here",
+            where,
+            f"{metric} needs a validation set, and {dataset.name} has none here{own}; "
+            "give dataset.validation, e.g. 0.2",
         )
+    if metric.endswith("/accuracy") and dataset.task == "regression":
+        raise ConfigError.at(where, f"{metric} needs classes, and {dataset.name} has numbers here")
 
 
 def _check_smallest_batch(config: Config, dataset: Dataset, rows: Sequence[LayerRow]) -> None:

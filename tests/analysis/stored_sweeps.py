@@ -25,7 +25,7 @@ def write_stored_sweep(
         for index, params in enumerate(cells)
         for seed in range(seeds)
     ]
-    files.write_rounds([Round(runs, [list(range(len(runs)))])])
+    files.write_rounds([Round(runs, [list(range(len(runs)))], [""])])
     norms = {"l1": 30.0, "l2": 13.25, "sparsity": 0.0}
     for run in runs:
         path = directory / run.directory

@@ -52,3 +52,8 @@ def test_every_parameter_and_every_verb_has_help(verb: str) -> None:
     line = inspect.getdoc(VERBS[verb])
     assert line
     assert line.splitlines()[0].endswith(".")
+
+
+@pytest.mark.parametrize("verb", sorted(CONTRACT.keys() - {"schema"}))  # which prints nothing else
+def test_every_verb_that_reports_can_do_so_in_json(verb: str) -> None:
+    assert "--json" in {option for item in parameters(verb) for option in item.opts}  # type: ignore[attr-defined]

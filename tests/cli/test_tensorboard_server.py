@@ -110,6 +110,25 @@ def test_tensorboard_serves_both_curves_and_ends_with_control_c(
     assert alive == []
 
 
+def test_as_json_it_prints_one_document_as_soon_as_it_answers(runs: Path) -> None:
+    process = start(runs, "--json")
+    assert process.stdout is not None
+    try:
+        text = ""
+        while not text.endswith("}\n") and (line := process.stdout.readline()):
+            text += line
+        document = json.loads(text)
+        assert document == {"url": document["url"], "runs_dir": str(runs), "runs": 2}
+        assert "toy/run 0 ä/train" in ask(f"{document['url']}data/runs")
+        process.send_signal(signal.SIGTERM)
+        rest, err = process.communicate(timeout=30)
+        assert (rest, process.returncode) == ("", 143)
+        assert err.startswith("Ctrl-C ends it\n")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_sigterm_ends_it_with_143_even_while_starting(runs: Path) -> None:
     process = start(runs)
     deadline = time.monotonic() + 30

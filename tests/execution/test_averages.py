@@ -131,7 +131,7 @@ def test_the_memory_of_copies_is_counted() -> None:
     def copies(optimizer: dict[str, Any], **training: Any) -> int:
         optimizer = {"name": "sgd", "lr": 0.1, **optimizer}
         section = {**LINEAR, "optimizer": optimizer, "training": training}
-        return tensor_copies(Config.model_validate(section))
+        return tensor_copies([Config.model_validate(section)])
 
     plain = copies({})
     assert copies({}, ema=0.9) == copies({}, swa={}) == copies({}, clip_norm=1.0) == plain + 1
@@ -158,3 +158,68 @@ def test_the_memory_of_copies_is_counted() -> None:
 def test_what_cannot_be_is_refused(key: str, value: Any, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         config_from_mapping(LINEAR, {key: value})
+
+
+def test_the_best_of_an_average_is_reported_and_the_raw_weights_of_that_epoch_are_stored(
+    train: Any,
+) -> None:
+    stopping = {"metric": "ema/val/accuracy", "patience": 3}
+    run = train(DIGITS, {"training.ema": 0.8, "training.early_stopping": stopping,
+                         "training.epochs": 30, "optimizer.lr": 0.03})  # fmt: skip
+    rows, best = rows_in(run.directory), run.summary["best"]
+    assert best["metric"] == "ema/val/accuracy"
+    assert best["value"] == max(row["ema/val/accuracy"] for row in rows)
+    (there,) = [row for row in rows if row["epoch"] == best["epoch"]]
+    assert there != rows[-1], "the best was the last"
+    assert loss_of(run, None) == pytest.approx(there["test/loss"], rel=1e-5)
+    assert loss_of(run, "ema") == pytest.approx(there["ema/test/loss"], rel=1e-5)
+
+
+def test_an_average_that_begins_late_has_a_best_only_from_then_on(train: Any) -> None:
+    stopping = {"metric": "swa/test/loss", "patience": 1}
+    run = train(LINEAR, {"training.swa": {"start": 3}, "training.early_stopping": stopping})
+    assert run.summary["best"]["epoch"] >= 3
+    assert len(rows_in(run.directory)) == 4
+
+
+NO_AVERAGE = [
+    ({"training.early_stopping": {"metric": "ema/test/loss"}}, "ema/test/loss needs training.ema"),
+    ({"training.early_stopping": {"metric": "swa/test/loss"}}, "swa/test/loss needs training.swa"),
+    ({"sweep": {"seeds": 2, "metric": "ema/test/loss"}}, "ema/test/loss needs training.ema"),
+    (
+        {"training.ema": 0.5, "sweep": {"seeds": 2, "metric": "ema/val/loss"}},
+        "ema/val/loss needs dataset.validation",
+    ),
+]
+
+
+@pytest.mark.parametrize(("overrides", "told"), NO_AVERAGE)
+def test_the_metric_of_an_average_that_is_not_kept_is_refused(
+    overrides: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told) as error:
+        config_from_mapping(LINEAR, overrides)
+    assert error.value.problems[0].path[-1] == "metric"
+
+
+def test_a_sweep_can_be_led_by_an_average_that_every_cell_keeps(
+    invoke: Any, tmp_path: Path
+) -> None:
+    section = {"grid": {"training.ema": [0.5, 0.9]}, "seeds": 2, "metric": "ema/val/loss"}
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps({**DIGITS, "sweep": {**section, "pruner": "asha"}}))
+    shown = invoke("sweep", path, "--runs-dir", tmp_path / "runs", "--json")
+    best = json.loads(shown.stdout)["best"]
+    assert (best["metric"], best["selected_on"]) == ("ema/val/loss", "val")
+    path.write_text(json.dumps({**DIGITS, "sweep": section}))
+    text = invoke("sweep", path, "--runs-dir", tmp_path / "runs").stdout
+    assert "lowest ema/val/loss: training.ema=" in text
+    assert "ema/val/loss" in text.splitlines()[0], "no column of what they are chosen by"
+
+    section["grid"]["training.ema"] = [0.0, 0.9]
+    path.write_text(json.dumps({**DIGITS, "sweep": section}))
+    refused = invoke("sweep", path, "--runs-dir", tmp_path / "none")
+    assert refused.exit_code == 2
+    told = "sweep.metric: ema/val/loss needs training.ema, and there is a cell without it: ema=0"
+    assert told in refused.stderr
+    assert not list((tmp_path / "none").glob("*/*"))

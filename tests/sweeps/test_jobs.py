@@ -32,7 +32,7 @@ def unstarted(tmp_path: Path, config: dict[str, Any], monkeypatch: Any) -> list[
     ((directory,),) = [list(each.iterdir()) for each in tmp_path.iterdir() if each.is_dir()]
     (each,) = SweepDir(directory).read_rounds()
     return [
-        Job(directory, number, tuple(each.runs[i] for i in members))
+        Job(directory, number, tuple(each.runs[i] for i in members), each.data[number])
         for number, members in enumerate(each.packs)
     ]
 

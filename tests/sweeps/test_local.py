@@ -43,7 +43,7 @@ class Work:
 
     def jobs(self, count: int) -> list[Job]:
         runs = [PlannedRun(i, {}, 0, f"{i:04d}") for i in range(count)]
-        return [Job(self.sweep, number, (run,)) for number, run in enumerate(runs)]
+        return [Job(self.sweep, number, (run,), "") for number, run in enumerate(runs)]
 
     def run_job(self, job: Job, device: str, should_stop: Any, on_steps: Any) -> Outcome:
         if job.number in self.does:
@@ -127,7 +127,7 @@ def test_a_worker_that_keeps_dying_takes_nobody_with_it(work: Work) -> None:
         (work.sweep / job.runs[0].directory).mkdir()
         (work.sweep / job.runs[0].directory / "summary.json").write_text('{"status": "completed"}')
     jobs = work.jobs(5)
-    jobs[1] = Deadly(work.sweep, 1, jobs[1].runs, main=os.getpid())
+    jobs[1] = Deadly(work.sweep, 1, jobs[1].runs, "", main=os.getpid())
     assert work.run(jobs, in_process=False, devices=["cpu", "cpu"])
     assert [work.status(number) for number in range(5)] == [
         "completed", "failed", "completed", "completed", "completed",

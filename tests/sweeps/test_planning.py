@@ -22,7 +22,8 @@ CPU = torch.device("cpu")
 
 def planner_of(config: dict[str, Any], **options: Any) -> tuple[Planner, Loaded]:
     loaded = config_from_mapping(config)
-    return Planner(loaded, CPU, **{"allow_large": False, **options}), loaded
+    keys = {"metric": "test/loss", "allow_large": False, **options}
+    return Planner(loaded, CPU, **keys), loaded
 
 
 def planned(config: dict[str, Any]) -> Round:

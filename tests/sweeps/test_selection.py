@@ -96,3 +96,24 @@ def test_what_does_not_choose_by_the_test_set_or_says_so_is_let_pass(
     sweep: dict[str, Any] | None, validation: float
 ) -> None:
     check_selection(config(sweep, validation))
+
+
+def averaged(sweep: dict[str, Any]) -> Config:
+    tree = config(None, 0.2).model_dump()
+    tree["training"] |= {"ema": 0.9, "swa": {"start": 2}}
+    return config_from_mapping({**tree, "sweep": sweep}).config
+
+
+def test_the_test_set_does_not_choose_through_an_average_either() -> None:
+    with pytest.raises(ConfigError, match=r"use ema/val/loss with dataset\.validation"):
+        check_selection(averaged({"search": "tpe", "space": SPACE, "metric": "ema/test/loss"}))
+    check_selection(averaged({"search": "tpe", "space": SPACE, "metric": "swa/val/loss"}))
+    assert metric_of(averaged({"metric": "ema/val/accuracy"})) == ("ema/val/accuracy", "maximize")
+
+
+def test_no_pruner_waits_for_an_average_that_begins_late() -> None:
+    grid = {"optimizer.lr": [1, 2]}
+    with pytest.raises(ConfigError, match="use ema/val/loss or val/loss") as caught:
+        check_selection(averaged({"grid": grid, "pruner": "median", "metric": "swa/val/loss"}))
+    assert caught.value.problems[0].path == ("sweep", "metric")
+    check_selection(averaged({"grid": grid, "pruner": "median", "metric": "ema/val/loss"}))

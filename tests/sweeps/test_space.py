@@ -239,3 +239,14 @@ def test_values_are_identical_when_their_json_is(left: Any, right: Any) -> None:
 def test_seeds_count_up_from_the_configs_own() -> None:
     config = loaded().config.model_copy(update={"seed": 7})
     assert seeds_of(config, 3) == [7, 8, 9]
+
+
+def test_what_two_cells_have_in_common_is_told_once_beside_what_is_wrong_with_one_alone() -> None:
+    grid = {"optimizer.name": ["sgd", "foo"], "penalty.strength": [1.0, 2.0]}
+    base = loaded({"grid": {"optimizer.name": ["sgd"]}})
+    with pytest.raises(ConfigError) as caught:
+        validate_cells(base, grid_cells(grid))
+    lines = str(caught.value).splitlines()
+    assert [line.count('missing key "type"') for line in lines] == [1, 0, 0]
+    assert lines[1].startswith("optimizer.name=foo: ")
+    assert lines[2] == "2 errors in the cells of the config"

@@ -22,7 +22,7 @@ from small_sweeps import (
 
 import regrun
 from regrun.analysis.sweeps import best_cells, sweep_cells
-from regrun.config.load import load_config
+from regrun.config.load import config_from_mapping, load_config
 from regrun.errors import ConfigError, UsageError
 from regrun.execution.observer import Silent
 from regrun.store.sweep_dir import SweepDir
@@ -365,3 +365,26 @@ def test_tpe_with_60_trials_beats_the_median_random_trial(sweep: Any) -> None:
 def test_a_search_led_by_the_test_set_is_refused(sweep: Any) -> None:
     with pytest.raises(ConfigError, match="validation"):
         sweep(with_keys(SEARCH, dataset={"validation": 0}))
+
+
+@pytest.mark.parametrize(("pruner", "noted"), [("asha", True), (None, False)])
+def test_cells_without_others_to_compare_with_are_told_not_to_be_pruned(
+    tmp_path: Path, pruner: str | None, noted: bool
+) -> None:
+    class Notes(Silent):
+        def __init__(self) -> None:
+            self.kept: list[str] = []
+
+        def on_start(self, info: Mapping[str, Any]) -> None:
+            self.kept += info["notes"]
+
+    grid = {"model.hidden": [[8], [6]]}
+    config = with_keys(DIGITS, sweep={"grid": grid, "pruner": pruner, "seeds": 2})
+    watcher = Notes()
+    options = Options("cpu", workers=0)
+    document = run_sweep(
+        config_from_mapping(config), runs_dir=tmp_path, options=options, observer=watcher
+    )
+    assert document["pruned"] == 0
+    assert len(watcher.kept) == noted
+    assert all("asha compares the cells of a pack; 2 of 2 packs" in note for note in watcher.kept)

@@ -96,3 +96,44 @@ def test_without_restore_best_the_last_weights_stay() -> None:
     assert end.best_row is None and end.weights is not None and until.weights is not None
     for name, tensor in until.weights.items():
         assert torch.equal(end.weights[name], tensor)
+
+
+def test_before_an_average_has_begun_nothing_is_waited_for() -> None:
+    patience = Patience(EarlyStopping(metric="swa/val/loss", patience=1))
+    for _ in range(5):
+        assert not patience.improved({"val/loss": 1.0})
+    assert patience.waited == 0 and not patience.exhausted
+    assert patience.improved({"swa/val/loss": 1.0})
+    assert not patience.improved({"swa/val/loss": 1.0}) and patience.exhausted
+
+
+AVERAGES = {"ema": {"ema": 0.9}, "swa": {"swa": {"start": 4, "every": 2}}}
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize("quantity", ["loss", "accuracy"])
+def test_an_average_can_lead_and_weights_and_averages_of_its_best_epoch_are_kept(
+    average: str, quantity: str
+) -> None:
+    metric = f"{average}/val/{quantity}"
+    stopping = {"metric": metric, "patience": 5}
+    rows, end = train(config(epochs=40, early_stopping=stopping, **AVERAGES[average]))
+    assert end.best_row is not None and end.weights is not None and end.averages is not None
+    sign = -1 if quantity == "accuracy" else 1
+    scores = {row["epoch"]: sign * row[metric] for row in rows if metric in row}
+    best = min(scores, key=lambda epoch: scores[epoch])
+    assert end.best_row["epoch"] == best
+    assert end.status == "stopped" and len(rows) == best + 5
+    same, until = train(config(epochs=best, **_as_of(average, best)))
+    assert same[-1] == end.best_row
+    assert until.weights is not None and until.averages is not None
+    for name, tensor in until.weights.items():
+        assert torch.equal(end.weights[name], tensor)
+    for name, tensor in until.averages[average].items():
+        assert torch.equal(end.averages[average][name], tensor)
+    assert any(not torch.equal(t, end.averages[average][n]) for n, t in end.weights.items())
+
+
+def _as_of(average: str, epochs: int) -> dict[str, Any]:
+    """The section for a run of so many epochs."""
+    return AVERAGES[average] if average == "ema" or epochs >= 4 else {}

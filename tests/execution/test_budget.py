@@ -1,0 +1,168 @@
+"""The budget against what training really allocates, and how often it goes through the network."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_runs import LINEAR
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from regrun.config.load import config_from_mapping
+from regrun.config.schema import Config
+from regrun.data.load import load_dataset
+from regrun.execution.budget import Budget, estimate
+from regrun.stack import Stack
+from regrun.sweeps.run import plan_sweep
+from regrun.training.step import Step
+
+CPU = torch.device("cpu")
+
+
+class Allocations(TorchDispatchMode):
+    """Bytes of all tensors that operations gave and that are still alive, and their peak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = self._now = 0
+        self._living: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(given):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return given
+
+    def _count(self, storage: Any) -> None:
+        key = storage._cdata
+        if key not in self._living:
+            self._living[key] = storage.nbytes()
+            self._now += storage.nbytes()
+            self.peak = max(self.peak, self._now)
+            weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self._now -= self._living.pop(key)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Large ones, and few: what a batch of them takes is most of the memory."""
+    path = tmp_path_factory.mktemp("pictures") / "pictures.npz"
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (40, 32, 32), dtype=np.uint8)
+    np.savez(path, x=x, y=np.arange(40) % 2)
+    return {"name": "npz", "path": str(path), "test": 8}
+
+
+def peak_and_budget(*overrides: dict[str, Any], **sections: Any) -> tuple[int, Budget]:
+    """Bytes a member at the peak of a step, and the budget; a member for each of the overrides."""
+    tree = {"optimizer": {"name": "sgd", "lr": 0.01}, "training": {"batch_size": 16}, **sections}
+    configs = [
+        config_from_mapping({**tree, "seed": seed}, each).config
+        for seed, each in enumerate(overrides)
+    ]
+    dataset = load_dataset(configs[0].dataset).to(CPU, torch.float32)
+    budget = estimate(configs, dataset, CPU, allow_large=True)
+    gc.collect()
+    with Allocations() as allocations:
+        step = step_of(configs, dataset)
+        for number in range(3):
+            step(number)
+    return allocations.peak // len(configs), budget
+
+
+def step_of(configs: list[Config], dataset: Any) -> Step:
+    from regrun.models.build import build_model
+
+    modules = [
+        build_model(config.model, dataset.input_shape, dataset.num_outputs, config.seed)
+        for config in configs
+    ]
+    return Step(configs, Stack(modules, CPU, torch.float32), dataset, CPU)
+
+
+AUGMENTED: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "flip": {"augment.flip": 0.5},
+    "crop": {"augment.crop": 3},
+    "cutout": {"augment.cutout": 5},
+    "mixup": {"augment.mixup": 0.4},
+    "cutmix": {"augment.cutmix": 1.0},
+    "all": {"augment.flip": 0.5, "augment.crop": 3, "augment.cutout": 5, "augment.mixup": 0.4},
+}
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("case", AUGMENTED)
+def test_what_a_batch_takes_is_counted_whatever_is_done_to_it(
+    case: str, members: int, pictures: dict[str, Any]
+) -> None:
+    peak, budget = peak_and_budget(
+        *[AUGMENTED[case]] * members, dataset=pictures, model={"name": "linear"}
+    )
+    assert peak <= budget.member_bytes <= 4 * peak  # idle layers of noise are counted too
+
+
+@pytest.mark.parametrize("key", ["optimizer.sam", "training.ema", "training.clip_norm"])
+def test_what_one_member_of_a_stack_keeps_all_of_them_keep(
+    key: str, pictures: dict[str, Any]
+) -> None:
+    model = {"name": "mlp", "hidden": [64]}
+    sections: dict[str, Any] = {"dataset": pictures, "model": model}
+    plain, least = peak_and_budget({}, {}, {}, **sections)
+    peak, budget = peak_and_budget({}, {key: 0.5}, {}, **sections)
+    weights = 4 * budget.parameters
+    assert peak - plain > 0.9 * weights, "it keeps nothing"
+    counted = budget.member_bytes - least.member_bytes
+    assert peak - plain <= 1.001 * counted  # and a few numbers a member
+    assert counted <= 2 * weights
+    assert peak <= budget.member_bytes
+
+
+@pytest.mark.parametrize(("radii", "passes"), [([0.0], 1), ([0.1], 2), ([0.0, 0.1], 2)])
+def test_a_step_is_as_long_as_it_has_passes_forward_and_back(
+    radii: list[float], passes: int, monkeypatch: Any
+) -> None:
+    counted: dict[str, int] = {"forward": 0, "back": 0}
+
+    def counting(name: str, real: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            counted[name] += 1
+            return real(*arguments, **options)
+
+        return call
+
+    configs = [config_from_mapping(LINEAR, {"optimizer.sam": radius}).config for radius in radii]
+    dataset = load_dataset(configs[0].dataset).to(CPU, torch.float32)
+    step = step_of(configs, dataset)
+    monkeypatch.setattr(Stack, "__call__", counting("forward", Stack.__call__))
+    monkeypatch.setattr(torch.autograd, "grad", counting("back", torch.autograd.grad))
+    for number in range(4):
+        step(number)
+    assert counted == {"forward": 4 * passes, "back": 4 * passes}
+
+    budget = estimate(configs, dataset, CPU, allow_large=True)
+    assert budget.passes == passes
+    storing = Budget(0, 0, budget.evaluations, 0, 0).seconds(3)
+    one = Budget(0, budget.steps, 0, budget.member_bytes, 0)
+    training = one.seconds(3) - Budget(0, 0, 0, 0, 0).seconds(3)
+    assert budget.seconds(3) == pytest.approx(storing + passes * training)
+
+
+def test_a_dry_run_tells_a_sweep_over_sam_to_take_longer() -> None:
+    def seconds(*radii: float) -> float:
+        sweep = {"grid": {"optimizer.sam": list(radii)}}
+        plan = plan_sweep(config_from_mapping({**LINEAR, "sweep": sweep}))
+        assert len(plan["packs"]) == 1
+        found: float = plan["packs"][0]["seconds"]
+        return found
+
+    assert seconds(0.0, 0.1) == pytest.approx(seconds(0.2, 0.1))
+    assert seconds(0.1) > 1.3 * seconds(0.0)
