@@ -212,7 +212,7 @@ def test_a_sweep_can_be_led_by_an_average_that_every_cell_keeps(
     best = json.loads(shown.stdout)["best"]
     assert (best["metric"], best["selected_on"]) == ("ema/val/loss", "val")
     path.write_text(json.dumps({**DIGITS, "sweep": section}))
-    text = invoke("sweep", path, "--runs-dir", tmp_path / "runs").stdout
+    text = invoke("sweep", path, "--runs-dir", tmp_path / "runs", env={"COLUMNS": "200"}).stdout
     assert "lowest ema/val/loss: training.ema=" in text
     assert "ema/val/loss" in text.splitlines()[0], "no column of what they are chosen by"
 

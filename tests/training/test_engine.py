@@ -145,15 +145,16 @@ def test_seven_together_are_seven_alone(case: str) -> None:
             torch.testing.assert_close(ends[member].weights[name], weight, rtol=1e-9, atol=1e-11)
 
 
-def test_a_torchvision_network_is_the_same_alone_and_together() -> None:
+def test_seven_torchvision_networks_together_are_seven_alone() -> None:
     configs = [
         config(
             dataset={"num_train": 12, "num_test": 10},
-            model={"name": "squeezenet1_1", "dropout": 0.3 * k},
+            model={"name": "shufflenet_v2_x0_5"},
             training={"epochs": 1, "batch_size": 6},
+            optimizer={"name": "sgd", "lr": 0.01 * (k + 1)},
             seed=k,
         )
-        for k in range(2)
+        for k in range(7)
     ]
     rows, _ = train(configs)
     for member, one in enumerate(configs):
