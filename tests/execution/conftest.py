@@ -21,8 +21,8 @@ Train = Callable[..., Run]
 def invoke() -> Invoke:
     """Call regrun in this process; a bug (any exception) fails the test with its traceback."""
 
-    def call(*arguments: object) -> Result:
-        result = CliRunner().invoke(app, [str(item) for item in arguments])
+    def call(*arguments: object, env: dict[str, str] | None = None) -> Result:
+        result = CliRunner().invoke(app, [str(item) for item in arguments], env=env)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result
