@@ -8,7 +8,6 @@ from regrun.config.metrics import Metric, split_of
 from regrun.config.schema import Config
 from regrun.config.suggest import did_you_mean
 from regrun.config.sweeps import Sweep
-from regrun.data.load import has_own_validation
 from regrun.errors import ConfigError
 
 METRICS: tuple[str, ...] = get_args(Metric)
@@ -64,6 +63,8 @@ def check_selection(config: Config) -> None:
 
 def _has_validation(config: Config) -> bool:
     """Whether every cell has a validation set, held out or of its dataset's own."""
+    from regrun.data.load import has_own_validation
+
     sweep, key = config.sweep, "dataset.validation"
     held: Any = [config.dataset.validation]
     if sweep is not None and key in sweep.grid:

@@ -98,8 +98,8 @@ DROPOUT_FASHION_MNIST = Reproduction(
     budget="10 seeds, full length",
     published_budget="one run",
     takes="2 minutes",
-    remark="Here the train loss and accuracy are measured with dropout off, there with it on; and the "
-    "learning rate falls by a cosine: constant, single epochs are far below their neighbours.",
+    remark="Here the train loss and accuracy are measured with dropout off, there with it on. The "
+    "learning rate falls by a cosine here; held constant, accuracy is far lower at some epochs.",
 )
 
 
