@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -104,6 +105,8 @@ def main() -> None:
             typer.main.get_command(app)(prog_name="regrun")
         finally:
             sys.stdout.flush()
+            # All ends now: a last search for garbage among torch's objects takes half a second.
+            gc.freeze()
     except SystemExit as end:
         # rich and typer turn a broken pipe into code 1, which would claim a bug.
         if not isinstance(end.__context__, BrokenPipeError):
