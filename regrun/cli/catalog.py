@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
+from regrun.cli.keys import Key, as_key, walk
 from regrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,25 +22,18 @@ FAMILIES: Mapping[str, tuple[str, str]] = {
     "optimizers": ("optimizers", "Optimizer"),
     "schedules": ("optimizers", "Schedule"),
 }
-"""Topic of `regrun list` → module of `regrun.config` and the union in it."""
+"""Topics whose names choose a section → module of `regrun.config` and the union in it."""
 
+SWITCHES = ("noise", "norms", "augmentation", "decay", "training")
+"""Topics whose names are keys, or values of keys: the families of `regrun.config.base.Facts`."""
 
-@dataclass(frozen=True)
-class Key:
-    """One key of a section."""
-
-    name: str
-    values: str
-    """What it may hold, in words: ``number ≥ 0``."""
-    default: str
-    """As YAML would have it; ``required`` without one."""
-    help: str
-    choices: tuple[str, ...] = ()
+TOPICS = (*list(FAMILIES)[:4], *SWITCHES, *list(FAMILIES)[4:])
+"""What `regrun list` lists, from data to schedule."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One name that a config may use."""
+    """One name that a config may use: here, of a section."""
 
     name: str
     line: str
@@ -63,18 +58,50 @@ class Entry:
     def keys(self) -> list[Key]:
         """Its keys with their defaults, those without a default first."""
         schema = self.section.model_json_schema()
-        keys = [_key(name, info, schema) for name, info in schema["properties"].items()]
+        keys = [as_key(name, info, schema) for name, info in schema["properties"].items()]
         chosen = [key for key in keys if key.name not in ("name", "type")]
         return sorted(chosen, key=lambda key: key.default != "required")
 
 
+@dataclass(frozen=True)
+class Switch(Entry):
+    """One key, or one value of a key, that switches something on."""
+
+    where: str
+    """The dotted key that a config has it under."""
+    needs: str = ""
+    sections: tuple[str, ...] = ()
+    """Which of the sections that could be there have it; all, if empty."""
+
+    @property
+    def capabilities(self) -> dict[str, str]:
+        """How a config has it, what it needs, and with which models it is to be had."""
+        key = self.where.rpartition(".")[2]
+        found = {"written": self.where if key == self.name else f"{self.where}: {self.name}"}
+        if self.needs:
+            found["needs"] = self.needs
+        if self.sections:
+            found[f"{self.where.partition('.')[0]}s"] = ", ".join(self.sections)
+        return found
+
+    @property
+    def keys(self) -> list[Key]:
+        """The key itself, and those within it."""
+        schema = self.section.model_json_schema()
+        info = schema["properties"][self.where.rpartition(".")[2]]
+        own = replace(as_key(self.where, info, schema), help="")
+        return [own, *walk(info, schema, f"{self.where}.")]
+
+
 def entries(topic: str | None) -> list[Entry]:
     """The entries of one topic, in the order of the table; none for an unknown topic."""
+    if topic in SWITCHES:
+        return list(_switches()[topic])
     if topic is None or topic not in FAMILIES:
         return []
     module, union = FAMILIES[topic]
     return [
-        Entry(name, _paragraph(section), _facts(section), section)
+        Entry(name, _paragraph(section.__doc__), _facts(section), section)
         for section in _sections(_union(module, union))
         for name in _names(section)
     ]
@@ -92,95 +119,43 @@ def find(topic: str, name: str) -> Entry:
     raise UsageError(f"{name}: not one of the {topic}{hint}")
 
 
-def override_keys() -> dict[str, Key]:
-    """Every dotted key that an override may set, over all names of every section."""
+@functools.cache
+def _switches() -> dict[str, list[Switch]]:
+    """Every marked key of the config, by family; what several sections have is one entry."""
     from regrun.config.schema import Config
 
-    schema = Config.model_json_schema()
-    return {key.name: key for key in _walk(schema, schema, "")}
+    found: dict[str, dict[str, Switch]] = {family: {} for family in SWITCHES}
+    for part, field in Config.model_fields.items():
+        choices = list(_sections(field.annotation))
+        having: dict[tuple[str, str], list[type[Section]]] = {}
+        for section in choices:
+            for family, switch in _marked(section, part):
+                found[family].setdefault(switch.name, switch)
+                having.setdefault((family, switch.name), []).append(section)
+        for (family, name), sections in having.items():
+            if len(sections) < len(choices):
+                labels = tuple(_label(section) for section in sections)
+                found[family][name] = replace(found[family][name], sections=labels)
+    return {family: list(named.values()) for family, named in found.items()}
 
 
-def _walk(node: Mapping[str, Any], root: Mapping[str, Any], prefix: str) -> Iterator[Key]:
-    found: dict[str, list[Key]] = {}
-    for option in _options(node, root):
-        for name, info in option.get("properties", {}).items():
-            path = f"{prefix}{name}"
-            inner = list(_walk(info, root, f"{path}."))
-            yield from inner
-            if not inner:
-                found.setdefault(path, []).append(_key(path, info, root))
-    for path, same in found.items():
-        choices = tuple(dict.fromkeys(choice for key in same for choice in key.choices))
-        yield Key(path, same[0].values, same[0].default, same[0].help, choices)
+def _marked(section: type[Section], part: str) -> Iterator[tuple[str, Switch]]:
+    """Of one section its keys with `Facts`, and the values of those with `Kinds`."""
+    from regrun.config.base import Facts, Kinds, values_of
 
+    def switch(name: str, line: str, facts: Facts) -> tuple[str, Switch]:
+        shown = {"formula": facts.formula, "source": facts.source}
+        where = f"{part}.{key}"
+        return facts.family, Switch(name, line, shown, section, where, facts.needs)
 
-def _options(node: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The object schemas that a node can be: through references, unions and lists."""
-    if "$ref" in node:
-        yield from _options(root["$defs"][node["$ref"].rpartition("/")[2]], root)
-    elif "properties" in node:
-        yield node
-    for inner in (*node.get("oneOf", ()), *node.get("anyOf", ())):
-        yield from _options(inner, root)
-    if isinstance(node.get("items"), Mapping):
-        yield from _options(node["items"], root)
-
-
-def _key(name: str, info: Mapping[str, Any], root: Mapping[str, Any]) -> Key:
-    default = _as_yaml(info["default"]) if "default" in info else "required"
-    help_text = " ".join(info.get("description", "").split())
-    return Key(name, _in_words(info, root), default, help_text, tuple(_choices(info)))
-
-
-def _choices(info: Mapping[str, Any]) -> Iterator[str]:
-    if info.get("type") == "boolean":
-        yield from ("true", "false")
-    if "const" in info:
-        yield str(info["const"])
-    yield from (str(value) for value in info.get("enum", ()))
-    for inner in info.get("anyOf", ()):
-        yield from _choices(inner)
-
-
-def _in_words(info: Mapping[str, Any], root: Mapping[str, Any]) -> str:
-    """A JSON schema as people say it."""
-    if "const" in info:
-        return str(info["const"])
-    if "enum" in info:
-        return ", ".join(str(value) for value in info["enum"])
-    if "anyOf" in info:
-        return " | ".join(_in_words(inner, root) for inner in info["anyOf"])
-    if info.get("type") == "array":
-        items = info.get("prefixItems") or [info.get("items", {})]
-        inner = ", ".join(dict.fromkeys(_in_words(item, root) for item in items))
-        return f"list of {inner}" if inner else "list"
-    kind = {"integer": "whole number", "string": "text", "boolean": "true, false"}
-    named = str(info.get("type", "section"))
-    return kind.get(named, named) + _bounds(info)
-
-
-def _bounds(info: Mapping[str, Any]) -> str:
-    """`` ≥ 1``, or `` in [0, 1)``."""
-    low = info.get("minimum", info.get("exclusiveMinimum"))
-    high = info.get("maximum", info.get("exclusiveMaximum"))
-    if high is not None and high >= 2**31 - 1:
-        high = None  # a bound of the machine's integers explains nothing to a reader
-    if low is not None and high is not None:
-        left, right = "[" if "minimum" in info else "(", "]" if "maximum" in info else ")"
-        return f" in {left}{low}, {high}{right}"
-    if low is not None:
-        return f" {'≥' if 'minimum' in info else '>'} {low}"
-    return "" if high is None else f" {'≤' if 'maximum' in info else '<'} {high}"
-
-
-def _as_yaml(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "[" + ", ".join(_as_yaml(item) for item in value) + "]"
-    return str(value)
+    for key, field in section.model_fields.items():
+        for mark in field.metadata:
+            if isinstance(mark, Facts):
+                yield switch(key, _paragraph(field.description), mark)
+            elif isinstance(mark, Kinds):
+                for value in values_of(field.annotation):
+                    if value in mark:
+                        yield switch(value, mark[value].line, mark[value])
 
 
 def _union(module: str, name: str) -> Any:
@@ -205,8 +180,14 @@ def _names(section: type[Section]) -> tuple[str, ...]:
     return tuple(str(name) for name in get_args(field.annotation))
 
 
-def _paragraph(section: type[Section]) -> str:
-    return " ".join(inspect.getdoc(section).split()) if section.__doc__ else ""  # type: ignore[union-attr]
+def _label(section: type[Section]) -> str:
+    """Its name; of a section with many names, that of their library."""
+    names = _names(section)
+    return names[0] if len(names) == 1 else section.__name__.lower()
+
+
+def _paragraph(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def _facts(section: type[Section]) -> dict[str, str]:

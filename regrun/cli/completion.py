@@ -24,7 +24,7 @@ def complete_run_directory(incomplete: str) -> list[str]:
 
 def complete_override(incomplete: str) -> list[tuple[str, str]]:
     """``optim`` → ``optimizer.lr=`` with its help; ``optimizer.name=a`` → the names with an a."""
-    from regrun.cli.catalog import override_keys
+    from regrun.cli.keys import override_keys
 
     try:
         keys = override_keys()
@@ -42,9 +42,9 @@ def complete_override(incomplete: str) -> list[tuple[str, str]]:
 
 def complete_topic(incomplete: str) -> list[str]:
     """What `regrun list` can list."""
-    from regrun.cli.catalog import FAMILIES
+    from regrun.cli.catalog import TOPICS
 
-    return [topic for topic in (*FAMILIES, "reproductions", "runs") if topic.startswith(incomplete)]
+    return [topic for topic in (*TOPICS, "reproductions", "runs") if topic.startswith(incomplete)]
 
 
 def complete_name(ctx: object, incomplete: str) -> list[str]:

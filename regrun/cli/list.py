@@ -18,9 +18,8 @@ What = Annotated[
     str | None,
     typer.Argument(
         metavar="WHAT",
-        help="datasets, models, penalties, constraints, optimizers, schedules, reproductions or "
-        "runs; "
-        "default: everything but the runs.",
+        help="datasets, models, penalties, constraints, noise, norms, augmentation, decay, "
+        "training, optimizers, schedules, reproductions or runs; default: everything but the runs.",
         autocompletion=complete_topic,
         show_default=False,
     ),
@@ -40,7 +39,7 @@ def list_(
     what: What = None, name: Name = None, runs_dir: RunsDir = RUNS, as_json: Json = False
 ) -> None:
     """List what there is: names for a config, published results to reproduce, or the runs."""
-    from regrun.cli.catalog import FAMILIES
+    from regrun.cli.catalog import TOPICS
     from regrun.errors import UsageError
 
     if what == "runs":
@@ -49,8 +48,8 @@ def list_(
         _list_runs(runs_dir, as_json)
     elif what == "reproductions":
         _list_reproductions(name, as_json)
-    elif what is not None and what not in FAMILIES:
-        raise UsageError(f"{what}: not one of {', '.join((*FAMILIES, 'reproductions', 'runs'))}")
+    elif what is not None and what not in TOPICS:
+        raise UsageError(f"{what}: not one of {', '.join((*TOPICS, 'reproductions', 'runs'))}")
     elif what is not None and name is not None:
         _show_one(what, name, as_json)
     else:
@@ -83,10 +82,10 @@ def _show_one(topic: str, name: str, as_json: bool) -> None:
 
 def _list_names(topic: str | None, as_json: bool) -> None:
     from regrun.cli import reproductions
-    from regrun.cli.catalog import FAMILIES, entries
+    from regrun.cli.catalog import TOPICS, entries
     from regrun.cli.console import print_json, say
 
-    topics = list(FAMILIES) if topic is None else [topic]
+    topics = TOPICS if topic is None else [topic]
     if as_json:
         listed = {name: [_document(entry) for entry in entries(name)] for name in topics}
         everything = {**listed, "reproductions": reproductions.listing()}
@@ -100,14 +99,15 @@ def _list_names(topic: str | None, as_json: bool) -> None:
 
 
 def _document(entry: Entry, *, keys: bool = False) -> dict[str, Any]:
-    document = {"name": entry.name, "description": entry.line, **entry.facts}
+    facts = {**entry.facts, **entry.capabilities}
+    document: dict[str, Any] = {"name": entry.name, "description": entry.line, **facts}
     if not keys:
         return document
     described = [
         {"name": key.name, "values": key.values, "default": key.default, "description": key.help}
         for key in entry.keys
     ]
-    return {**document, **entry.capabilities, "keys": described}
+    return {**document, "keys": described}
 
 
 def _table(topic: str, listed: list[Entry]) -> Any:
@@ -118,7 +118,7 @@ def _table(topic: str, listed: list[Entry]) -> Any:
     table.add_column("name", style="bold", max_width=60)
     for column in ("description", *facts):
         table.add_column(column)
-    for _, group in groupby(listed, key=lambda entry: entry.section):
+    for _, group in groupby(listed, key=lambda entry: (entry.section, entry.line)):
         same = list(group)
         names = ", ".join(entry.name for entry in same)
         table.add_row(names, same[0].line, *(same[0].facts.get(fact, "") for fact in facts))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from regrun.config.base import PER_MEMBER, NonNegative, Rate, Section
+from regrun.config.base import PER_MEMBER, Facts, NonNegative, Rate, Section
 
 Pixels = Annotated[int, Field(ge=0, le=2**15), PER_MEMBER]
 
@@ -18,21 +18,66 @@ class Augment(Section):
     the network sees it: the mean where images are standardised, else black.
     """
 
-    flip: Rate = 0.0
+    flip: Annotated[
+        Rate,
+        Facts(
+            "augmentation",
+            formula="x ← x mirrored left to right, with probability p",
+            source="Krizhevsky et al. 2012, §4.1",
+            needs="images",
+        ),
+    ] = 0.0
     """Images only: probability of mirroring an example left to right."""
-    crop: Pixels = 0
-    """Images only: each example is moved by up to this many pixels along each axis, as a random
-    crop of the image padded by so many (He et al. 2016, §4.2)."""
-    cutout: Pixels = 0
-    """Images only: side of a square of zeros, its centre anywhere in the image, so that it may
-    stick out of it (DeVries & Taylor 2017)."""
-    mixup: NonNegative = 0.0
-    """α: the batch becomes λ x + (1−λ) x′ with x′ the batch in random order and one
-    λ ~ Beta(α, α) per batch, and the loss λ ℓ(y) + (1−λ) ℓ(y′) (Zhang et al. 2018); 0 is off."""
-    cutmix: NonNegative = 0.0
-    """Images only. α: a box of the share 1−λ of the image is taken from x′, λ ~ Beta(α, α); the
-    loss is mixed by the areas left in the image (Yun et al. 2019). Beside mixup, each batch gets
-    one of the two with equal chances; 0 is off."""
-    label_smoothing: Rate = 0.0
-    """Classification only. ε: the loss is (1−ε) ℓ(y) + ε times its mean over all classes, as
-    torch's `label_smoothing` (Szegedy et al. 2016, §7)."""
+    crop: Annotated[
+        Pixels,
+        Facts(
+            "augmentation",
+            formula="x ← x moved by (i, j), 0 outside;  i, j uniform on −n … n",
+            source="He et al. 2016, §4.2",
+            needs="images",
+        ),
+    ] = 0
+    """Images only: n, each example is moved by up to this many pixels along each axis, as a random
+    crop of the image padded by so many."""
+    cutout: Annotated[
+        Pixels,
+        Facts(
+            "augmentation",
+            formula="x ← 0 in a square of n × n pixels",
+            source="DeVries & Taylor 2017",
+            needs="images",
+        ),
+    ] = 0
+    """Images only: n, side of a square of zeros, its centre anywhere in the image, so that it may
+    stick out of it."""
+    mixup: Annotated[
+        NonNegative,
+        Facts(
+            "augmentation",
+            formula="x ← λ x + (1−λ) x′,  L ← λ L(y) + (1−λ) L(y′),  λ ~ Beta(α, α)",
+            source="Zhang et al. 2018",
+        ),
+    ] = 0.0
+    """α: examples are mixed with x′, the batch in random order, by one λ per batch; 0 is off."""
+    cutmix: Annotated[
+        NonNegative,
+        Facts(
+            "augmentation",
+            formula="x ← x′ in a box of the share 1−λ,  L ← λ L(y) + (1−λ) L(y′),  λ ~ Beta(α, α)",
+            source="Yun et al. 2019",
+            needs="images",
+        ),
+    ] = 0.0
+    """Images only. α: a box is taken from x′, the batch in random order; the loss is mixed by the
+    areas left in the image. Beside mixup, each batch gets one of the two with equal chances; 0 is
+    off."""
+    label_smoothing: Annotated[
+        Rate,
+        Facts(
+            "augmentation",
+            formula="L ← (1−ε) L(y) + ε mean over classes of L",
+            source="Szegedy et al. 2016, §7; torch's label_smoothing",
+            needs="classification",
+        ),
+    ] = 0.0
+    """Classification only. ε, the share of the loss that belongs to all classes alike."""

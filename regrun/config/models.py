@@ -6,13 +6,68 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from regrun.config.base import PER_MEMBER, Count, NonNegative, Positive, Rate, Section
+from regrun.config.base import (
+    PER_MEMBER,
+    Count,
+    Facts,
+    Kinds,
+    NonNegative,
+    Positive,
+    Rate,
+    Section,
+)
 
 Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid"]
 DropoutType = Literal["standard", "spatial", "gaussian", "alpha"]
 Init = Annotated[Literal["default", "normal", "zeros", "xavier", "kaiming"], PER_MEMBER]
 Rates = Annotated[Rate | Annotated[tuple[Rate, ...], Strict(False)], PER_MEMBER]
 Widths = Annotated[tuple[Count, ...], Strict(False)]
+
+_INVERTED = "h ← h m / (1−p),  m ~ Bernoulli(1−p)"
+_SRIVASTAVA = "Hinton et al. 2012; Srivastava et al. 2014"
+DROPOUT = Facts("noise", formula=_INVERTED, source=_SRIVASTAVA)
+DROPOUT_TYPES = Kinds(
+    standard=Facts(
+        "noise",
+        "Units, or entries of a channel, become 0 at rate p, and are else divided by 1−p.",
+        formula=_INVERTED,
+        source=_SRIVASTAVA,
+    ),
+    spatial=Facts(
+        "noise",
+        "Whole channels become 0 at once; a dense unit is a channel.",
+        formula=f"{_INVERTED} per channel",
+        source="Tompson et al. 2015",
+    ),
+    gaussian=Facts(
+        "noise",
+        "Multiplied by noise of the mean and variance that standard dropout has.",
+        formula="h ← h z,  z ~ N(1, p/(1−p))",
+        source="Srivastava et al. 2014, §10",
+    ),
+    alpha=Facts(
+        "noise",
+        "Units go to SELU's lower limit, so that mean 0 and variance 1 stay.",
+        formula="h ← a (h m − α′ (1−m)) + b,  m ~ Bernoulli(1−p),  "
+        "a = ((1−p)(1 + p α′²))^−½,  b = a p α′",
+        source="Klambauer et al. 2017, §3",
+        needs="activation: selu",
+    ),
+)
+NORMS = Kinds(
+    batch=Facts(
+        "norms",
+        "Mean and variance of each unit or channel over the batch; running ones in evaluation.",
+        formula="h ← γ (h − mean) / √(var + ε) + β",
+        source="Ioffe & Szegedy 2015",
+    ),
+    layer=Facts(
+        "norms",
+        "Mean and variance of each example over its units, or over all channels and pixels.",
+        formula="h ← γ (h − mean) / √(var + ε) + β",
+        source="Ba et al. 2016; of images Wu & He 2018, one group",
+    ),
+)
 
 
 class ModelSection(Section):
@@ -28,10 +83,20 @@ class ModelSection(Section):
 class BuiltinModel(ModelSection):
     """Keys of the models built here."""
 
-    input_dropout: Rate = 0.0
+    input_dropout: Annotated[
+        Rate,
+        Facts(
+            "noise",
+            formula="x ← x m / (1−p),  m ~ Bernoulli(1−p)",
+            source="Srivastava et al. 2014, §4; Vincent et al. 2008",
+        ),
+    ] = 0.0
     """Rate of standard dropout on the inputs."""
-    input_noise: NonNegative = 0.0
-    """Standard deviation of Gaussian noise added to the inputs in training (Bishop 1995)."""
+    input_noise: Annotated[
+        NonNegative,
+        Facts("noise", formula="x ← x + σ z,  z ~ N(0, 1)", source="Bishop 1995"),
+    ] = 0.0
+    """σ, standard deviation of Gaussian noise added to the inputs in training."""
 
 
 class Linear(BuiltinModel):
@@ -44,13 +109,20 @@ class HiddenLayers(BuiltinModel):
     """Keys of models with dense hidden layers."""
 
     activation: Activation = "relu"
-    dropout: Rates = 0.0
+    dropout: Annotated[Rates, DROPOUT] = 0.0
     """Dropout after the activation of the hidden layers: one rate, or one per hidden layer."""
-    dropout_type: DropoutType = "standard"
-    drop_connect: Rate = 0.0
-    """DropConnect: weights of the dense hidden layers become 0 at this rate, else are divided by
-    1−p; no biases; one mask per step, shared by its batch (Wan et al. 2013 draw one per
-    example)."""
+    dropout_type: Annotated[DropoutType, DROPOUT_TYPES] = "standard"
+    """Of `dropout`; input dropout is always standard."""
+    drop_connect: Annotated[
+        Rate,
+        Facts(
+            "noise",
+            formula="w ← w m / (1−p),  m ~ Bernoulli(1−p)",
+            source="Wan et al. 2013, who draw a mask per example",
+        ),
+    ] = 0.0
+    """DropConnect: rate of zeros among the weights of the dense hidden layers, not the biases; one
+    mask per step, shared by its batch."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -79,19 +151,22 @@ class MLP(HiddenLayers):
     name: Literal["mlp"]
     hidden: Widths = (256, 256)
     """Units of each hidden layer."""
-    dropout_type: Literal["standard", "gaussian", "alpha"] = "standard"
-    """standard: units become 0 at rate p, else are divided by 1−p. gaussian: units times
-    N(1, p/(1−p)) (Srivastava et al. 2014, §10). alpha: keeps mean 0 and variance 1 behind SELU
-    (Klambauer et al. 2017, §3). Input dropout is always standard."""
-    norm: Literal["none", "batch", "layer"] = "none"
-    """Between each hidden linear map and its activation: over the batch (Ioffe & Szegedy 2015), or
-    over the units (Ba et al. 2016)."""
+    dropout_type: Annotated[Literal["standard", "gaussian", "alpha"], DROPOUT_TYPES] = "standard"
+    """Of `dropout`; input dropout is always standard."""
+    norm: Annotated[Literal["none", "batch", "layer"], NORMS] = "none"
+    """Between each hidden linear map and its activation."""
     residual: bool = False
     """Hidden layers after the first compute x + layer(x) (He et al. 2016); all equally wide."""
-    stochastic_depth: Rate = 0.0
-    """Rate p at which the last residual layer is left out, per example; layer l of L has p l/L.
-    Layers that stay are divided by 1 − p l/L, so that evaluation changes nothing (Huang et al.
-    2016, who draw per batch and scale in evaluation)."""
+    stochastic_depth: Annotated[
+        Rate,
+        Facts(
+            "noise",
+            formula="h ← h + f(h) m / (1 − p l/L),  m ~ Bernoulli(1 − p l/L),  layer l of L",
+            source="Huang et al. 2016, who draw per batch and scale in evaluation",
+            needs="residual: true",
+        ),
+    ] = 0.0
+    """Rate p at which the last residual layer is left out, per example, and earlier ones less."""
 
     @model_validator(mode="after")
     def _residual_fits(self) -> MLP:
@@ -114,17 +189,11 @@ class CNN(HiddenLayers):
     channels: Annotated[Widths, Field(min_length=1)] = (32, 64)
     """Filters of each convolution block."""
     kernel_size: Annotated[Count, Field(le=31)] = 3
-    norm: Literal["none", "batch", "layer"] = "none"
-    """Between convolution and activation: over the batch (Ioffe & Szegedy 2015), or over all
-    channels and pixels (group norm with one group, Wu & He 2018)."""
+    norm: Annotated[Literal["none", "batch", "layer"], NORMS] = "none"
+    """Between convolution and activation."""
     pool: Literal["max", "avg", "none"] = "max"
     """2×2 pooling at the end of each block."""
-    dropout_type: DropoutType = "standard"
-    """standard: entries become 0 at rate p, else are divided by 1−p. spatial: whole channels at
-    once (Tompson et al. 2015); a dense unit is a channel. gaussian: entries times N(1, p/(1−p))
-    (Srivastava et al. 2014, §10). alpha: keeps mean 0 and variance 1 behind SELU (Klambauer et al.
-    2017, §3). Input dropout is always standard."""
-    conv_dropout: Rates = 0.0
+    conv_dropout: Annotated[Rates, DROPOUT] = 0.0
     """Dropout at the end of the convolution blocks: one rate, or one per block."""
     hidden: Widths = (128,)
     """Units of each dense hidden layer after the blocks."""
@@ -188,7 +257,7 @@ class Torchvision(ModelSection):
     """A torchvision classifier by name, trained from scratch (no weights are downloaded)."""
 
     name: TorchvisionName
-    dropout: Annotated[Rate | None, PER_MEMBER] = None
+    dropout: Annotated[Rate | None, PER_MEMBER, DROPOUT] = None
     """Rate of all the network's own dropout layers; default: the rates it was published with."""
     small_images: Literal["adapt", "keep"] = "adapt"
     """On images below 64 pixels: adapt replaces a ResNet's stem by a 3×3 convolution of stride 1

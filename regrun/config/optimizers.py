@@ -11,7 +11,9 @@ from regrun.config.base import (
     PER_MEMBER,
     WEIGHT_ONLY,
     Count,
+    Facts,
     Fraction,
+    Kinds,
     NonNegative,
     Positive,
     Rate,
@@ -20,11 +22,33 @@ from regrun.config.base import (
 )
 
 Decay = Literal["coupled", "decoupled", "decoupled_schedule"]
+DECAYS = Kinds(
+    coupled=Facts(
+        "decay",
+        "Added to the gradient before the moments: under plain SGD the L2 penalty.",
+        formula="g ← g + λ w",
+        source="Krogh & Hertz 1991; torch's SGD and Adam",
+    ),
+    decoupled=Facts(
+        "decay",
+        "Apart from the gradient, with the learning rate η.",
+        formula="w ← w − η λ w",
+        source="Loshchilov & Hutter 2019, as torch's AdamW has it",
+    ),
+    decoupled_schedule=Facts(
+        "decay",
+        "Apart from gradient and learning rate, with the schedule's multiplier s only.",
+        formula="w ← w − s λ w",
+        source="Loshchilov & Hutter 2019, algorithm 2",
+    ),
+)
 
 
 class OptimizerSection(Section):
     """Keys that every optimizer has."""
 
+    formula: ClassVar[str]
+    source: ClassVar[str]
     own_decay: ClassVar[Decay] = "coupled"
     """What `decay: auto` means: this optimizer's own meaning in torch."""
     proximal: ClassVar[bool] = False
@@ -32,16 +56,25 @@ class OptimizerSection(Section):
 
     lr: Annotated[Positive | None, PER_MEMBER]
     """Learning rate, before the schedule."""
-    weight_decay: NonNegative = 0.0
+    weight_decay: Annotated[
+        NonNegative,
+        Facts(
+            "decay",
+            formula="g ← g + λ w, or w ← w − η λ w, or w ← w − s λ w: see `decay`",
+            source="Krogh & Hertz 1991",
+        ),
+    ] = 0.0
     """λ. The default is 0 for every optimizer (torch's AdamW has 0.01)."""
-    decay: Literal["auto"] | Decay = "auto"
-    """coupled: g ← g + λw before the moments. decoupled: w ← w − ηλw, with the learning rate η.
-    decoupled_schedule: w ← w − s·λw, with the schedule's multiplier s only. auto: as in torch."""
+    decay: Annotated[Literal["auto"] | Decay, DECAYS] = "auto"
+    """How `weight_decay` acts. auto: as in torch, decoupled with adamw, else coupled."""
     decay_on: Selector = WEIGHT_ONLY
     """Roles or name patterns that decay; `all` is torch's own default of everything."""
-    sam: NonNegative = 0.0
-    """ρ of sharpness-aware minimisation (Foret et al. 2021): the gradient at w + ρ g / ‖g‖ in place
-    of g. Two passes a step; 0 is none."""
+    sam: Annotated[
+        NonNegative,
+        Facts("training", formula="g ← ∇L(w + ρ g / ‖g‖₂)", source="Foret et al. 2021"),
+    ] = 0.0
+    """ρ of sharpness-aware minimisation: the gradient at the worst point nearby. Two passes a step;
+    0 is none."""
 
     @property
     def resolved_decay(self) -> Decay:
@@ -59,6 +92,8 @@ class GivenRate(OptimizerSection):
 class SGD(GivenRate):
     """Stochastic gradient descent, with momentum or Nesterov's."""
 
+    formula: ClassVar[str] = "b ← μ b + (1−τ) g;  w ← w − η b  (nesterov: w ← w − η (g + μ b))"
+    source: ClassVar[str] = "Robbins & Monro 1951; Sutskever et al. 2013, as torch has it"
     proximal: ClassVar[bool] = True
     name: Literal["sgd"]
     momentum: Fraction = 0.0
@@ -80,8 +115,13 @@ Betas = Annotated[tuple[Fraction, Fraction], Strict(False), PER_MEMBER]
 
 
 class Adam(GivenRate):
-    """Adam (Kingma & Ba 2015); its weight decay enters the gradient before the moments."""
+    """Moments per entry; weight decay enters the gradient before them."""
 
+    formula: ClassVar[str] = (
+        "m ← β₁ m + (1−β₁) g;  v ← β₂ v + (1−β₂) g²;  "
+        "w ← w − η · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε)"
+    )
+    source: ClassVar[str] = "Kingma & Ba 2015; amsgrad: Reddi et al. 2018"
     name: Literal["adam"]
     betas: Betas = (0.9, 0.999)
     eps: NonNegative = 1e-8
@@ -89,8 +129,10 @@ class Adam(GivenRate):
 
 
 class AdamW(GivenRate):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+    """Adam with decoupled weight decay."""
 
+    formula: ClassVar[str] = "w ← w − η λ w;  then as adam"
+    source: ClassVar[str] = "Loshchilov & Hutter 2019"
     own_decay: ClassVar[Decay] = "decoupled"
     name: Literal["adamw"]
     betas: Betas = (0.9, 0.999)
@@ -99,8 +141,10 @@ class AdamW(GivenRate):
 
 
 class RMSprop(GivenRate):
-    """RMSprop (Tieleman & Hinton 2012), as torch has it."""
+    """Steps divided by the root of a moving average of squares."""
 
+    formula: ClassVar[str] = "v ← α v + (1−α) g²;  w ← w − η g / (√v + ε)"
+    source: ClassVar[str] = "Tieleman & Hinton 2012; centered: Graves 2013"
     name: Literal["rmsprop"]
     alpha: Rate = 0.99
     eps: NonNegative = 1e-8
@@ -109,8 +153,10 @@ class RMSprop(GivenRate):
 
 
 class Adagrad(GivenRate):
-    """Adagrad (Duchi, Hazan & Singer 2011)."""
+    """Steps divided by the root of the sum of squares."""
 
+    formula: ClassVar[str] = "v ← v + g²;  w ← w − η g / (√v + ε)"
+    source: ClassVar[str] = "Duchi, Hazan & Singer 2011"
     name: Literal["adagrad"]
     lr_decay: NonNegative = 0.0
     eps: NonNegative = 1e-10
@@ -118,8 +164,12 @@ class Adagrad(GivenRate):
 
 
 class Fista(OptimizerSection):
-    """Accelerated proximal gradient descent over full batches (Beck & Teboulle 2009)."""
+    """Accelerated proximal gradient descent over full batches."""
 
+    formula: ClassVar[str] = (
+        "w_k = prox(y_k − η ∇f(y_k));  y_k+1 = w_k + (t_k − 1) / t_k+1 · (w_k − w_k−1)"
+    )
+    source: ClassVar[str] = "Beck & Teboulle 2009, §4"
     proximal: ClassVar[bool] = True
     name: Literal["fista"]
     lr: Annotated[Positive | None, PER_MEMBER] = None
@@ -134,6 +184,9 @@ Optimizer = Annotated[SGD | Adam | AdamW | RMSprop | Adagrad | Fista, Field(disc
 class ScheduleSection(Section):
     """Keys that every schedule has. A schedule multiplies the learning rate, step by step."""
 
+    formula: ClassVar[str]
+    source: ClassVar[str]
+
     warmup_epochs: NonNegative = 0.0
     """Linear warm-up: over these epochs the multiplier rises from `warmup_start` to 1, and the
     schedule proper starts after them."""
@@ -143,12 +196,16 @@ class ScheduleSection(Section):
 class Constant(ScheduleSection):
     """The multiplier stays 1."""
 
+    formula: ClassVar[str] = "s = 1"
+    source: ClassVar[str] = "torch.optim without a scheduler"
     type: Literal["constant"]
 
 
 class StepDecay(ScheduleSection):
-    """Multiplied by `gamma` every `step_size` epochs (torch's StepLR)."""
+    """Multiplied by `gamma` every `step_size` epochs."""
 
+    formula: ClassVar[str] = "s = γ^⌊epoch / step_size⌋"
+    source: ClassVar[str] = "torch, StepLR"
     type: Literal["step"]
     step_size: Count
     """In epochs."""
@@ -156,8 +213,10 @@ class StepDecay(ScheduleSection):
 
 
 class Cosine(ScheduleSection):
-    """Half a cosine from 1 to `min_factor`, updated every step (Loshchilov & Hutter 2017)."""
+    """Half a cosine from 1 to `min_factor`, updated every step."""
 
+    formula: ClassVar[str] = "s = f + (1−f) ½ (1 + cos(π t / T)),  f: min_factor"
+    source: ClassVar[str] = "Loshchilov & Hutter 2017, without restarts; torch, CosineAnnealingLR"
     type: Literal["cosine"]
     min_factor: Rate = 0.0
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from regrun.config.base import PER_MEMBER, Count, Fraction, NonNegative, Positive, Section
+from regrun.config.base import PER_MEMBER, Count, Facts, Fraction, NonNegative, Positive, Section
 from regrun.config.metrics import Metric
 
 
@@ -28,7 +28,7 @@ class EarlyStopping(Section):
 
 
 class WeightAveraging(Section):
-    """SWA: the plain mean of weights along the way (Izmailov et al. 2018)."""
+    """SWA: the plain mean of weights along the way."""
 
     start: Annotated[Count | Annotated[float, Field(gt=0, lt=1)], PER_MEMBER] = 0.75
     """The first weights averaged are those after this epoch: a number of epochs, or a fraction of
@@ -61,17 +61,57 @@ class Training(Section):
     auto: all up to 10,000, else a subset of 10,000."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """bfloat16 is autocast over float32 parameters."""
-    clip_value: Annotated[Positive | None, PER_MEMBER] = None
-    """Each entry of the objective's gradient is cut to [-clip_value, clip_value]."""
-    clip_norm: Annotated[Positive | None, PER_MEMBER] = None
-    """The objective's gradient over all parameters is scaled down to this norm (after clip_value);
-    weight decay is not part of it."""
-    ema: Fraction = 0.0
-    """β of an exponential moving average of the weights: m ← β m + (1−β) w after every step, and
-    m / (1 − βᵗ) is evaluated and stored beside the weights (Kingma & Ba 2015, §7.2). 0 is none."""
-    swa: Annotated[WeightAveraging | None, PER_MEMBER] = None
+    clip_value: Annotated[
+        Positive | None,
+        PER_MEMBER,
+        Facts(
+            "training",
+            formula="g ← min(max(g, −c), c), entry by entry",
+            source="Mikolov 2012; torch's clip_grad_value_",
+        ),
+    ] = None
+    """c: each entry of the objective's gradient is cut to this range."""
+    clip_norm: Annotated[
+        Positive | None,
+        PER_MEMBER,
+        Facts(
+            "training",
+            formula="g ← g · min(1, c / ‖g‖₂)",
+            source="Pascanu et al. 2013; torch's clip_grad_norm_",
+        ),
+    ] = None
+    """c: the objective's gradient over all parameters is scaled down to this norm (after
+    clip_value); weight decay is not part of it."""
+    ema: Annotated[
+        Fraction,
+        Facts(
+            "training",
+            formula="m ← β m + (1−β) w after every step;  m / (1 − βᵗ)",
+            source="Kingma & Ba 2015, §7.2",
+        ),
+    ] = 0.0
+    """β of an exponential moving average of the weights, which is evaluated and stored beside
+    them; 0 is none."""
+    swa: Annotated[
+        WeightAveraging | None,
+        PER_MEMBER,
+        Facts(
+            "training",
+            formula="mean of w after epochs start, start + every, …",
+            source="Izmailov et al. 2018",
+        ),
+    ] = None
     """Stochastic weight averaging; evaluated and stored beside the weights."""
-    early_stopping: Annotated[EarlyStopping | None, PER_MEMBER] = None
+    early_stopping: Annotated[
+        EarlyStopping | None,
+        PER_MEMBER,
+        Facts(
+            "training",
+            formula="end at epoch t when no later metric beats that of t − patience by min_delta",
+            source="Prechelt 1998",
+        ),
+    ] = None
+    """Stop when the metric has not improved for a while, and keep the best weights."""
     checkpoint_every: Annotated[float, Field(ge=0)] = 30.0
     """Seconds between checkpoints; 0 writes one at every evaluation."""
 

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from regrun.cli.catalog import FAMILIES, entries, find, override_keys
+from regrun.cli.catalog import FAMILIES, SWITCHES, TOPICS, entries, find
+from regrun.cli.keys import override_keys
 from regrun.config.schema import Config
 from regrun.errors import UsageError
 
 
 def test_every_name_of_the_schema_is_listed() -> None:
     schema = json.dumps(Config.model_json_schema())
-    for topic in FAMILIES:
+    for topic in TOPICS:
         names = [entry.name for entry in entries(topic)]
         assert len(names) == len(set(names)) > 1
         assert all(f'"{name}"' in schema for name in names)
@@ -29,6 +30,38 @@ def test_every_entry_has_a_line_and_every_key_a_default_that_the_schema_accepts(
         for key in entry.keys:
             required = fields[key.name].is_required()
             assert (key.default == "required") == required
+
+
+@pytest.mark.parametrize("topic", SWITCHES)
+def test_every_switch_says_where_it_is_written_and_is_off_by_default(topic: str) -> None:
+    config = json.dumps(Config.model_json_schema())
+    for entry in entries(topic):
+        own, *inner = entry.keys
+        written = entry.capabilities["written"]
+        assert written in (own.name, f"{own.name}: {entry.name}")
+        assert f'"{own.name.rpartition(".")[2]}"' in config
+        assert all(key.name.startswith(f"{own.name}.") for key in inner)
+        off = ("0", "0.0", "null") if written == own.name else ("none", "auto", "standard")
+        assert own.default in off
+
+
+def test_a_switch_that_only_some_models_have_says_which() -> None:
+    assert find("noise", "spatial").capabilities["models"] == "cnn"
+    assert find("noise", "gaussian").capabilities["models"] == "mlp, cnn"
+    assert find("noise", "input_noise").capabilities["models"] == "linear, mlp, cnn"
+    assert find("noise", "dropout").capabilities["models"] == "mlp, cnn, torchvision"
+    assert "models" not in find("training", "sam").capabilities
+
+
+def test_a_switch_with_keys_of_its_own_shows_them(invoke: Any) -> None:
+    shown = json.loads(invoke("list", "training", "swa", "--json").stdout)
+    assert [key["name"] for key in shown["keys"]] == [
+        "training.swa", "training.swa.start", "training.swa.every", "training.swa.lr",
+    ]  # fmt: skip
+    assert shown["source"] == "Izmailov et al. 2018"
+    text = invoke("list", "noise", "alpha").stdout
+    assert "written: model.dropout_type: alpha" in text
+    assert "needs: activation: selu" in text
 
 
 def test_penalties_have_formula_and_source() -> None:
@@ -83,7 +116,10 @@ def test_override_keys_reach_every_leaf_of_the_config() -> None:
 def test_list_shows_everything_in_short(invoke: Any) -> None:
     result = invoke("list")
     assert result.exit_code == 0
-    for text in ("datasets", "fashion_mnist", "λ Σ|w|", "adamw", "cosine", "max_norm", "vgg16"):
+    for text in (
+        "datasets", "fashion_mnist", "λ Σ|w|", "adamw", "cosine", "max_norm", "vgg16",
+        "drop_connect", "label_smoothing", "early_stopping", "decoupled_schedule",
+    ):  # fmt: skip
         assert text in result.stdout
     assert result.stderr == ""
 
@@ -96,7 +132,7 @@ def test_list_of_one_shows_its_keys(invoke: Any) -> None:
 
 def test_list_as_json(invoke: Any) -> None:
     everything = json.loads(invoke("list", "--json").stdout)
-    assert set(everything) == {*FAMILIES, "reproductions"}
+    assert set(everything) == {*TOPICS, "reproductions"}
     optimizers = json.loads(invoke("list", "optimizers", "--json").stdout)
     assert everything["optimizers"] == optimizers
     sgd = json.loads(invoke("list", "optimizers", "sgd", "--json").stdout)

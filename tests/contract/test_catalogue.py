@@ -12,13 +12,16 @@ import torch
 from typer.testing import CliRunner
 
 from regrun.cli.app import app
-from regrun.cli.catalog import FAMILIES, Entry, entries
+from regrun.cli.catalog import TOPICS, Entry, entries
 from regrun.config import config_from_mapping
 from regrun.config.augment import Augment
+from regrun.config.base import Facts, Kinds, Section, values_of
 from regrun.config.constraints import Constraint
+from regrun.config.optimizers import OptimizerSection
 from regrun.config.penalties import WeightPenalty
 from regrun.config.schema import Config
-from regrun.config.unions import Penalty
+from regrun.config.training import Training
+from regrun.config.unions import Model, Penalty
 from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
 from regrun.errors import ConfigError
@@ -27,13 +30,13 @@ from regrun.training.engine import Engine
 from regrun.training.events import MemberEnd
 
 CPU = torch.device("cpu")
-TOPICS = tuple(FAMILIES)
 REGULARIZERS = ("penalties", "constraints")
 
 
 def one_per_section(topic: str) -> list[Entry]:
     """Entries of one class are the same but for their name."""
-    return list({entry.section: entry for entry in reversed(entries(topic))}.values())[::-1]
+    found = {(entry.section, entry.line): entry for entry in reversed(entries(topic))}
+    return list(found.values())[::-1]
 
 
 def listed(*words: str) -> Any:
@@ -62,6 +65,57 @@ def test_every_regularizer_is_listed_with_its_formula_and_source(topic: str) -> 
             assert "λ" in shown["formula"]
             assert shown["needs"]
             assert set(shown["methods"].split(", ")) <= {"gradient", "proximal"}
+
+
+@pytest.mark.parametrize("topic", [each for each in TOPICS if each not in ("datasets", "models")])
+def test_everything_computed_has_a_formula_and_a_source_in_list_and_schema(topic: str) -> None:
+    schema = json.dumps(Config.model_json_schema(), ensure_ascii=False)
+    for entry in listed(topic):
+        assert entry["formula"].strip()
+        assert any(digit in entry["source"] for digit in "0123456789") or (
+            "torch" in entry["source"] or "Keras" in entry["source"]
+        )
+        assert f"{entry['formula']} ({entry['source']})" in schema
+
+
+def test_the_catalogue_is_complete() -> None:
+    names = {topic: {entry.name for entry in entries(topic)} for topic in TOPICS}
+    assert names["noise"] == {
+        "dropout", "conv_dropout", "input_dropout", "standard", "spatial", "gaussian", "alpha",
+        "drop_connect", "input_noise", "stochastic_depth",
+    }  # fmt: skip
+    assert names["norms"] == {"batch", "layer"}
+    assert names["augmentation"] == set(Augment.model_fields)
+    assert names["training"] == {
+        "clip_value", "clip_norm", "ema", "swa", "sam", "early_stopping"
+    }  # fmt: skip
+    assert names["decay"] == {"weight_decay", "coupled", "decoupled", "decoupled_schedule"}
+
+
+SHAPE = {
+    "name", "init", "init_std", "activation", "hidden", "channels", "kernel_size", "pool",
+    "residual", "small_images",
+    "epochs", "batch_size", "evaluate_every", "evaluate_train", "precision", "checkpoint_every",
+    "lr", "decay_on",
+}  # fmt: skip
+"""Keys that say what is trained and how long, and regularize nothing."""
+
+
+@pytest.mark.parametrize(
+    "section",
+    [*get_args(get_args(Model)[0]), Augment, Training, OptimizerSection],
+    ids=lambda section: section.__name__,
+)
+def test_every_other_key_says_what_it_computes_and_who_published_it(section: type[Section]) -> None:
+    for name, field in section.model_fields.items():
+        marks = [mark for mark in field.metadata if isinstance(mark, Facts | Kinds)]
+        assert len(marks) == (name not in SHAPE), name
+        assert field.description or name in SHAPE, name
+        for kinds in marks:
+            if isinstance(kinds, Kinds):
+                values = set(values_of(field.annotation)) - {"none", "auto"}
+                assert values <= set(kinds), name
+                assert all(kinds[value].line for value in values), name
 
 
 def test_every_dataset_says_where_it_comes_from() -> None:

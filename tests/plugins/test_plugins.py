@@ -51,6 +51,11 @@ def install(folder: Path, name: str, modules: dict[str, str], points: dict[str, 
         (folder / f"{module}.py").write_text(text, encoding="utf-8")
 
 
+def first(folder: Path) -> str:
+    """A search path with that folder before all that there are."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example, installed."""
@@ -91,7 +96,7 @@ def run_all(site: Path, folder: Path, *commands: list[str]) -> list[tuple[int, s
     ended = subprocess.run(
         [sys.executable, "-c", RUN_ALL, json.dumps(commands)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": first(site), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -170,7 +175,7 @@ def test_a_broken_plugin_is_named_with_its_package(regrun, tmp_path):
     points = {"regrun.models": {"old": "broken_example:Old"}}
     install(tmp_path, "broken-example", {"broken_example": "import no_such_module\n"}, points)
     for words in (["list", "penalties"], ["schema"], ["train", "no-such.yaml"]):
-        ended = regrun(*words, env={"PYTHONPATH": str(tmp_path)})
+        ended = regrun(*words, env={"PYTHONPATH": first(tmp_path)})
         assert ended.returncode == 2
         assert "Traceback" not in ended.stderr
         assert "broken_example:Old: ModuleNotFoundError: No module named 'no_such_module'" in (
@@ -183,7 +188,7 @@ def test_a_plugin_may_be_imported_before_the_schema(site):
     program = "import regrun_example, regrun.config; print(regrun.config.Config.__name__)"
     ended = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(site)},
+        env={**os.environ, "PYTHONPATH": first(site)},
         capture_output=True,
         text=True,
         check=False,
@@ -195,7 +200,7 @@ def test_listing_plugins_loads_no_torch(site):
     program = "import sys, regrun.config.schema; print('torch' in sys.modules)"
     ended = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(site)},
+        env={**os.environ, "PYTHONPATH": first(site)},
         capture_output=True,
         text=True,
         check=True,
@@ -361,11 +366,34 @@ def test_a_build_that_gives_no_module_is_refused():
         build_model(Alien(name="alien"), (2,), 1, seed=0)
 
 
-def test_the_readme_shows_the_example_itself():
+def readme_block(language: str) -> str:
+    """What stands in the code block of that language under Plug-ins."""
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert f"```python\n{MODULE.read_text(encoding='utf-8')}```" in readme
-    points = (EXAMPLE / "pyproject.toml").read_text(encoding="utf-8")
-    assert points[points.index("[project.entry-points") :].strip() in readme
+    section = readme[readme.index("\n## Plug-ins\n") :]
+    return section.split(f"```{language}\n")[1].split("```")[0]
+
+
+def test_the_plugin_of_the_readme_has_twenty_lines_and_works_as_it_stands(tmp_path):
+    module, packaging = readme_block("python"), readme_block("toml")
+    assert len((module + packaging).splitlines()) <= 20
+    project = tomllib.loads(packaging)["project"]
+    site = tmp_path / "site"
+    install(site, project["name"], {"regrun_log": module}, project["entry-points"])
+    config = ["dataset={name: wine}", "model={name: linear}"]
+    strong, none, listed = run_all(
+        site,
+        tmp_path,
+        *(
+            ["train", "plugged.yaml", *config, f"penalty.strength={strength}",
+             "--json", "--quiet", "--runs-dir", f"runs{strength}"]
+            for strength in (1, 0)
+        ),
+        ["list", "penalties", "log"],
+    )  # fmt: skip
+    assert [strong[0], none[0], listed[0]] == [0, 0, 0], (strong, none, listed)
+    penalised, free = (json.loads(each[1])["weights"]["l1"] for each in (strong, none))
+    assert penalised < 0.7 * free
+    assert "λ Σ log(1 + |w|)" in listed[1]
 
 
 @pytest.mark.long
@@ -380,5 +408,5 @@ def test_the_example_installs_with_pip_and_trains(regrun, tmp_path):
     )  # fmt: skip
     (tmp_path / "plugged.yaml").write_text(CONFIG)
     ended = regrun("train", tmp_path / "plugged.yaml", "--runs-dir", tmp_path / "runs",
-                   env={"PYTHONPATH": str(target)})  # fmt: skip
+                   env={"PYTHONPATH": first(target)})  # fmt: skip
     assert ended.returncode == 0, ended.stderr
