@@ -118,6 +118,8 @@ class PackRun:
             # An interval of 0 means evaluations, not steps.
             if now - self._saved >= interval and (interval or isinstance(event, Evaluation)):
                 self._save()
+            elif engine.step == engine.total_steps:
+                pass  # everything is about to be written, run by run
             elif now - self._flushed > max(FLUSH_SECONDS, 20 * flush_cost):
                 self._flush()
                 flush_cost = self._flushed - now

@@ -312,10 +312,11 @@ def test_without_a_checkpoint_the_run_starts_over(place: Place, half: Path, whol
 
 def test_of_three_resumers_one_goes_on(place: Place, half: Path, whole: Path) -> None:
     lives = [place.resume(half) for _ in range(3)]
-    assert sorted(life.end() for life in lives) == [0, 2, 2]
-    winner = next(life for life in lives if life.end() == 0)
     for life in lives:
-        if life is not winner:
+        life.end()
+    (winner,) = (life for life in lives if life.end() == 0 and "nothing to do" not in life.stderr)
+    for life in lives:
+        if life.end() == 2:  # one that the machine starts very late finds the run finished
             assert f"{half} is in use by process {winner.process.pid} on " in life.stderr
     assert_same(half, whole)
 
