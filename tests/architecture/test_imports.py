@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -82,6 +85,20 @@ def test_imports_go_one_way(path: Path) -> None:
     part = part_of(path)
     imported = imported_parts(path.read_text(encoding="utf-8")) - {part}
     assert imported <= MAY_IMPORT[part]
+
+
+def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    declared = {re.split("[><=]", each)[0].lower() for each in project["dependencies"]}
+    imported = {
+        name.split(".")[0]
+        for path in FILES
+        for name in imported_modules(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    outside = imported - sys.stdlib_module_names - {"regrun", "pydantic_core"}  # pydantic's own
+    given_by = packages_distributions()
+    missing = {name for name in outside if not declared & {d.lower() for d in given_by[name]}}
+    assert missing == set()
 
 
 def test_no_modules_import_in_a_circle() -> None:
