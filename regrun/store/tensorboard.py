@@ -50,7 +50,10 @@ class EventFiles:
 
     def __init__(self, directory: Path, hparams: Hparams, started: float | None = None) -> None:
         """Nothing is written before the first flush. ``started``: seconds since 1970."""
-        self._files = {name: _EventFile(directory / name) for name in (OWN, *EVENT_FOLDERS)}
+        opening = _opening()
+        self._files = {
+            name: _EventFile(directory / name, opening) for name in (OWN, *EVENT_FOLDERS)
+        }
         self.take(OWN, record(_session_start(hparams, started or time.time())))
 
     def add(self, row: Mapping[str, Any], wall_time: float) -> None:
@@ -155,8 +158,8 @@ def flat_hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, objec
 class _EventFile:
     """One event file; it comes into being with the first flush that has something to write."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, opening: bytes) -> None:
+        self._directory, self._opening = directory, opening
         self._path: Path | None = None
         self._records: list[bytes] = []
 
@@ -170,7 +173,7 @@ class _EventFile:
             if not self._directory.is_dir():
                 make_directory(self._directory)
             path = _unused_name(self._directory)
-            create(path, b"".join([*map(record, _opening_events()), *self._records]))
+            create(path, b"".join([self._opening, *self._records]))
             self._path = path
         else:
             append(self._path, b"".join(self._records))
@@ -192,7 +195,7 @@ def _points(names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list[int
     return [(folder, tuple(tags), columns) for folder, (tags, columns) in files.items()]
 
 
-def _opening_events() -> list[Any]:
+def _opening() -> bytes:
     """What every file starts with: the version, and the start of a session at step 0.
 
     The latter makes a TensorBoard that has read an earlier file of the run forget its points.
@@ -201,10 +204,8 @@ def _opening_events() -> list[Any]:
 
     now = time.time()
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    return [
-        event_pb2.Event(wall_time=now, file_version="brain.Event:2"),
-        event_pb2.Event(wall_time=now, step=0, session_log=start),
-    ]
+    version = event_pb2.Event(wall_time=now, file_version="brain.Event:2")
+    return record(version) + record(event_pb2.Event(wall_time=now, step=0, session_log=start))
 
 
 def _session_start(hparams: Hparams, wall_time: float) -> Any:
