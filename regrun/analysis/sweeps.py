@@ -10,7 +10,7 @@ from typing import Any
 
 from regrun.analysis.cells import Cell, not_distinguishable_from_best
 from regrun.analysis.statistics import Direction
-from regrun.config.metrics import split_of
+from regrun.config.metrics import sign_of, split_of
 from regrun.store.reading import load_summary, read_config
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 
@@ -87,7 +87,7 @@ def sweep_document(
 
 def direction_of(metric: str) -> Direction:
     """Accuracies are maximised, all else is minimised."""
-    return "max" if metric.endswith("/accuracy") else "min"
+    return "max" if sign_of(metric) < 0 else "min"
 
 
 def default_metric(cells: Sequence[Cell]) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from regrun.analysis.cells import Cell
 from regrun.analysis.statistics import Direction
 from regrun.analysis.sweeps import default_metric, direction_of, sweep_cells
-from regrun.config.metrics import split_of
 from regrun.store.sweep_dir import SweepDir
 
 if TYPE_CHECKING:
@@ -91,10 +90,10 @@ def _plot(cells: Sequence[Cell], metric: str) -> str | None:
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         return None
     rising = sorted(cells, key=lambda cell: float(cell.params[axis]))
-    average, quantity = metric[: metric.index(split_of(metric))], metric.split("/")[-1]
+    *average, _, quantity = metric.split("/")
     curves = {}
     for split in SPLITS:
-        name = f"{average}{split}/{quantity}"
+        name = "/".join((*average, split, quantity))
         points = [
             (float(cell.params[axis]), interval.mean)
             for cell in rising

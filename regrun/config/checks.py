@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from regrun.config.datasets import NPZ
-from regrun.config.metrics import Metric, split_of
+from regrun.config.metrics import Metric, average_of, split_of
 from regrun.config.outline import (
     Anything,
     Items,
@@ -108,8 +108,8 @@ def _sweep(config: Config) -> Iterator[Problem]:
 def _is_chosen_by_cell(metric: str, axes: Collection[str]) -> bool:
     """Whether the axes decide who has a metric; each cell is then looked at, with its data."""
     keys = {"dataset", "dataset.name", "dataset.validation"} if split_of(metric) == "val" else set()
-    average = metric.partition("/")[0]
-    if average in ("ema", "swa"):
+    average = average_of(metric)
+    if average is not None:
         keys |= {"training", f"training.{average}"}
     return not keys.isdisjoint(axes)
 

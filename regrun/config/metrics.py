@@ -21,3 +21,16 @@ Metric = Literal[
 def split_of(metric: str) -> str:
     """`val` of `ema/val/loss`."""
     return metric.split("/")[-2]
+
+
+def average_of(metric: str) -> Literal["ema", "swa"] | None:
+    """`ema` of `ema/val/loss`; None for a metric of the weights themselves."""
+    match metric.partition("/")[0]:
+        case "ema" | "swa" as average:
+            return average
+    return None
+
+
+def sign_of(metric: str) -> Literal[1, -1]:
+    """What makes less of a metric better: -1 for accuracies, 1 for all else."""
+    return -1 if metric.endswith("/accuracy") else 1

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from regrun.config.base import PER_MEMBER, Count, Facts, Fraction, NonNegative, Positive, Section
-from regrun.config.metrics import Metric
+from regrun.config.metrics import Metric, average_of
 
 
 class EarlyStopping(Section):
@@ -117,8 +117,6 @@ class Training(Section):
 
     def missing_average(self, metric: str) -> str | None:
         """The key of the average that a metric is of, when it is not kept."""
-        if metric.startswith("ema/") and not self.ema:
-            return "training.ema"
-        if metric.startswith("swa/") and self.swa is None:
-            return "training.swa"
-        return None
+        average = average_of(metric)
+        kept = average is None or getattr(self, average)
+        return None if kept else f"training.{average}"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import regrun
+from regrun.config.metrics import sign_of
 from regrun.config.schema import Config
 from regrun.models.roles import Role
 from regrun.training.events import MemberEnd, Row
@@ -34,10 +35,8 @@ def best_of(metric: str, best: dict[str, Any] | None, row: Row) -> dict[str, Any
     value = row.get(metric)
     if value is None:
         return best
-    if best is not None:
-        before = best["value"]
-        if value <= before if metric.endswith("accuracy") else value >= before:
-            return best
+    if best is not None and sign_of(metric) * best["value"] <= sign_of(metric) * value:
+        return best
     return {"epoch": row["epoch"], "metric": metric, "value": value}
 
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from regrun.analysis.statistics import Direction
-from regrun.analysis.sweeps import sweep_cells, sweep_document
+from regrun.analysis.sweeps import direction_of, sweep_cells, sweep_document
 from regrun.config.dump import dump_tree
 from regrun.config.load import Loaded, load_config
 from regrun.config.yaml_source import parse_config
@@ -33,7 +32,7 @@ from regrun.sweeps.local import run_jobs
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
 from regrun.sweeps.processes import cores
 from regrun.sweeps.proposing import Proposer
-from regrun.sweeps.selection import check_selection, metric_of
+from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import Cell, corner_cells, validate_cells
 
 
@@ -135,15 +134,14 @@ class _Sweep:
         self._loaded, self._options, self._observer = loaded, options, observer
         self._device = resolve_device(options.device)
         try:
-            check_selection(loaded.config)
+            self._metric = check_selection(loaded.config)
             self.proposer = Proposer(loaded.config)
-            self._metric, direction = metric_of(loaded.config)
         except ConfigError as error:
             raise loaded.source.locate(error) from error
         self.planner = Planner(
             loaded, self._device, metric=self._metric, allow_large=options.allow_large
         )
-        self._direction: Direction = "min" if direction == "minimize" else "max"
+        self._direction = direction_of(self._metric)
 
     def first_round(self) -> Round:
         """The first cells, planned. Raises ConfigError for all that is wrong with any cell."""

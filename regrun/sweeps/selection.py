@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from regrun.config.metrics import Metric, split_of
+from regrun.config.metrics import Metric, average_of, sign_of, split_of
 from regrun.config.schema import Config
 from regrun.config.suggest import did_you_mean
 from regrun.config.sweeps import Sweep
@@ -17,7 +17,7 @@ Direction = Literal["minimize", "maximize"]
 
 def direction_of(metric: str) -> Direction:
     """Accuracies are maximised, all else is minimised."""
-    return "maximize" if metric.endswith("/accuracy") else "minimize"
+    return "maximize" if sign_of(metric) < 0 else "minimize"
 
 
 def metric_of(config: Config) -> tuple[str, Direction]:
@@ -31,18 +31,21 @@ def metric_of(config: Config) -> tuple[str, Direction]:
     return metric, direction_of(metric)
 
 
-def check_selection(config: Config) -> None:
-    """Raise ConfigError for an unknown metric, and for a search or pruner led by the test set."""
+def check_selection(config: Config) -> str:
+    """The metric of `metric_of`.
+
+    Raises ConfigError for an unknown one, and for a search or pruner led by the test set.
+    """
     sweep = config.sweep
-    if sweep is None:
-        return
     metric, _ = metric_of(config)
+    if sweep is None:
+        return metric
     if metric not in METRICS:
         hint = did_you_mean(metric, METRICS)
-        known = ", ".join(name for name in METRICS if name.count("/") == 1)
+        known = ", ".join(name for name in METRICS if average_of(name) is None)
         averages = "or one of these of an average, such as ema/val/loss"
         raise ConfigError.at("sweep.metric", f"{metric} is not one of {known}, {averages}{hint}")
-    if sweep.pruner is not None and metric.startswith("swa/"):
+    if sweep.pruner is not None and average_of(metric) == "swa":
         raise ConfigError.at(
             "sweep.metric",
             f"{metric}: {sweep.pruner} decides from the first epochs on, when no average of swa "
@@ -50,7 +53,7 @@ def check_selection(config: Config) -> None:
         )
     chooser = sweep.search or sweep.pruner
     if chooser is None or sweep.select_on_test or split_of(metric) != "test":
-        return
+        return metric
     if sweep.metric is None:
         reason = f"{chooser} chooses by the validation set and there is none"
         remedy = "give dataset.validation, e.g. 0.2"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from regrun.config.metrics import sign_of
 from regrun.config.training import EarlyStopping
 from regrun.training.events import Row
 
@@ -23,7 +24,7 @@ class Patience:
         value = row.get(self.section.metric)
         if value is None:  # of an average that has not begun
             return False
-        score = -value if self.section.metric.endswith("accuracy") else value
+        score = sign_of(self.section.metric) * value
         if self.best is None or score < self.best - self.section.min_delta:
             self.best, self.best_row, self.waited = score, row, 0
             return True

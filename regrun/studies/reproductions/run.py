@@ -10,6 +10,7 @@ from typing import Any
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import sweep_cells
 from regrun.config.load import Loaded, config_from_mapping
+from regrun.config.metrics import sign_of
 from regrun.execution.observer import Observer, Silent
 from regrun.store.sweep_dir import SweepDir
 from regrun.studies.path import run_path
@@ -18,7 +19,6 @@ from regrun.studies.reproductions.parts import LassoPath, Method, Reproduction, 
 from regrun.studies.reproductions.shift import shifts
 from regrun.studies.reproductions.shipped import shipped_config
 from regrun.sweeps.run import Options, run_sweep
-from regrun.sweeps.selection import direction_of
 
 Results = dict[str, dict[str, dict[int, float]]]
 """Method → metric → seed → value."""
@@ -153,12 +153,11 @@ class _Work:
 
 def best_on_validation(cells: Sequence[Cell], metric: str) -> Cell:
     """The cell of best mean; one with a run that has no value comes after all that have them."""
-    sign = 1 if direction_of(metric) == "minimize" else -1
 
     def rank(cell: Cell) -> tuple[int, float]:
         values = list(cell.values(metric).values())
         mean = sum(values) / len(values) if values else 0.0
-        return cell.seeds - len(values), sign * mean
+        return cell.seeds - len(values), sign_of(metric) * mean
 
     return min(cells, key=rank)
 

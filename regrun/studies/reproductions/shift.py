@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from regrun.analysis.cells import Cell
+from regrun.config.metrics import sign_of
 from regrun.studies.reproductions.parts import Shift
-from regrun.sweeps.selection import direction_of
 
 
 def shifts(cells: Sequence[Cell], shift: Shift) -> dict[int, float]:
@@ -16,7 +16,7 @@ def shifts(cells: Sequence[Cell], shift: Shift) -> dict[int, float]:
     0: the best response is the same whatever `against` is; 1 with opposite signs: their product is
     what matters. A seed counts when every cell has its value.
     """
-    sign = 1 if direction_of(shift.metric) == "minimize" else -1
+    sign = sign_of(shift.metric)
     per_cell = [cell.values(shift.metric) for cell in cells]
     seeds = set.intersection(*(set(values) for values in per_cell)) if per_cell else set()
     found = {}
