@@ -23,7 +23,7 @@ def ablate(
     quiet: Quiet = False,
 ) -> None:
     """Train all ingredients, each left out, each alone and none; show each one's effect."""
-    from regrun.cli.console import print_json, say
+    from regrun.cli.console import show
     from regrun.cli.progress import watching
     from regrun.config.load import load_config
     from regrun.store.atomic import probe_writable
@@ -41,11 +41,7 @@ def ablate(
             options=Options(device=device),
             observer=observer,
         )
-    if as_json:
-        print_json(document)
-    else:
-        for part in _report(document):
-            say(part)
+    show(document, _report, as_json=as_json)
     if document["diverged"] or document["failed"]:
         raise typer.Exit(3)
 

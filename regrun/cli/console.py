@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,17 @@ def print_json(document: Any) -> None:
     if not speaks_unicode():
         text = json.dumps(json.loads(text), indent=2) + "\n"
     sys.stdout.write(text)
+
+
+def show(
+    document: Any, report: Callable[[Any], Iterable[RenderableType]], *, as_json: bool
+) -> None:
+    """Print a result to stdout: as one JSON document, or part by part as its report has it."""
+    if as_json:
+        print_json(document)
+    else:
+        for part in report(document):
+            say(part)
 
 
 def _console(*, stderr: bool) -> Console:

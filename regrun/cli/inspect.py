@@ -20,18 +20,14 @@ def inspect(
     allow_large: AllowLarge = False,
 ) -> None:
     """Show the resolved config, the model, every parameter's group, and the update rule."""
-    from regrun.cli.console import print_json, say
+    from regrun.cli.console import show
     from regrun.config.load import load_config
 
     loaded = load_config(config, overrides or [])
     from regrun.execution.describe import describe
 
     document = describe(loaded, device, allow_large=allow_large)
-    if as_json:
-        print_json(document)
-    else:
-        for part in _parts(document):
-            say(part)
+    show(document, _parts, as_json=as_json)
 
 
 def _parts(document: Mapping[str, Any]) -> list[RenderableType]:

@@ -25,7 +25,7 @@ def path(
     quiet: Quiet = False,
 ) -> None:
     """Every strength from "all weights zero" down, with the best by cross-validation."""
-    from regrun.cli.console import print_json, say
+    from regrun.cli.console import show
     from regrun.cli.progress import watching
     from regrun.config.load import load_config
     from regrun.store.atomic import probe_writable
@@ -44,11 +44,7 @@ def path(
             device=device,
             observer=observer,
         )
-    if as_json:
-        print_json(document)
-    else:
-        for part in _report(document):
-            say(part)
+    show(document, _report, as_json=as_json)
 
 
 SHOWN = 12

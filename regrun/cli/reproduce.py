@@ -32,7 +32,7 @@ def reproduce(
     quiet: Quiet = False,
 ) -> None:
     """Train a published experiment again: published values, ours, and whether they agree."""
-    from regrun.cli.console import print_json, say
+    from regrun.cli.console import show
     from regrun.cli.progress import watching
     from regrun.store.atomic import probe_writable
     from regrun.studies.reproductions.table import find
@@ -53,11 +53,7 @@ def reproduce(
                 observer=observer,
             ),
         }
-    if as_json:
-        print_json(document)
-    else:
-        for part in _report(document):
-            say(part)
+    show(document, _report, as_json=as_json)
     if document["diverged"] or document["failed"]:
         raise typer.Exit(3)
 
