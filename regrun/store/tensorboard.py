@@ -56,10 +56,6 @@ class EventFiles:
         }
         self.take(OWN, record(_session_start(hparams, started or time.time())))
 
-    def add(self, row: Mapping[str, Any], wall_time: float) -> None:
-        """Take the points of an evaluation; null is drawn as NaN."""
-        add_together([self], [[row]], [[wall_time]])
-
     def take(self, folder: str, records: bytes) -> None:
         """Take records for the file of a sub-run, or of the run's own directory: `OWN`."""
         self._files[folder].take(records)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,10 +53,6 @@ class RunWriter:
             hparams = flat_hparams(read_config(run.config))
         return cls(run, rebuild(run, hparams))
 
-    def evaluation(self, row: Mapping[str, Any]) -> None:
-        """Take a row of metrics, with its ``step``. Nothing is written before `flush`."""
-        take_evaluations([self], [[row]], [[time.time()]])
-
     def flush(self) -> None:
         """Append what was taken to the metrics and event files. Raises `StorageError`."""
         self.metrics.flush()
@@ -90,9 +85,10 @@ def take_evaluations(
     rows: Sequence[Sequence[Mapping[str, Any]]],
     wall_times: Sequence[Sequence[float]],
 ) -> None:
-    """Take rows for many runs at once, at a fraction of the cost. See `RunWriter.evaluation`.
+    """Take rows of metrics; nothing is written before `RunWriter.flush`.
 
-    rows, wall_times: for each run, of its evaluations in order; seconds since 1970.
+    rows, wall_times: for each run, of its evaluations in order; each row has its ``step``, times
+    are seconds since 1970. Of many runs at once it costs a fraction.
     """
     for writer, own in zip(writers, rows, strict=True):
         writer.metrics.add(*own)

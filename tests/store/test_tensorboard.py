@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_life import evaluate
 from store_faults import failing
 
 from regrun.errors import StorageError
 from regrun.store.metrics import MetricsWriter, read_metrics
 from regrun.store.run_dir import RunDir
-from regrun.store.tensorboard import EventFiles, flat_hparams, rebuild
+from regrun.store.tensorboard import EventFiles, add_together, flat_hparams, rebuild
 from regrun.store.writer import RunWriter
 
 HPARAMS = {"optimizer.lr": 0.1, "model.hidden": [256, 256], "optimizer.nesterov": True, "x": None}
@@ -31,6 +32,10 @@ ROWS = [
     }
     for n in range(1, 13)
 ]
+
+
+def add(events: EventFiles, row: dict[str, Any], wall_time: float) -> None:
+    add_together([events], [[row]], [[wall_time]])
 
 
 def accumulated(directory: Path) -> Any:
@@ -71,7 +76,7 @@ def hparams_of(directory: Path) -> dict[str, Any]:
 def run(tmp_path: Path) -> RunDir:
     writer = RunWriter.create(tmp_path, "name: small\n", HPARAMS)
     for number, row in enumerate(ROWS):
-        writer.evaluation(row)
+        evaluate(writer, row)
         if number % 5 == 0:
             writer.flush()
     writer.flush()
@@ -98,7 +103,7 @@ def test_tensorboard_reads_every_point_that_metrics_jsonl_has(run: RunDir) -> No
 def test_points_carry_the_time_they_were_taken_at(tmp_path: Path) -> None:
     before = time.time()
     writer = RunWriter.create(tmp_path, "", {})
-    writer.evaluation({"step": 1, "val/loss": 0.5})
+    evaluate(writer, {"step": 1, "val/loss": 0.5})
     taken = time.time()
     time.sleep(0.01)
     writer.flush()
@@ -108,9 +113,9 @@ def test_points_carry_the_time_they_were_taken_at(tmp_path: Path) -> None:
 
 def test_rows_may_differ_in_their_metrics_and_null_is_nan(tmp_path: Path) -> None:
     events = EventFiles(tmp_path, {})
-    events.add({"step": 1, "train/loss": None, "lr": 1}, 1e9)
-    events.add({"step": 2, "train/loss": math.inf}, 1e9 + 1)
-    events.add({"step": 3, "train/loss": 1e300, "train/accuracy": 0.5}, 1e9 + 2)
+    add(events, {"step": 1, "train/loss": None, "lr": 1}, 1e9)
+    add(events, {"step": 2, "train/loss": math.inf}, 1e9 + 1)
+    add(events, {"step": 3, "train/loss": 1e300, "train/accuracy": 0.5}, 1e9 + 2)
     events.flush()
     (_, first), (_, second), (_, third) = curve(tmp_path / "train", "loss")
     assert math.isnan(first)
@@ -152,7 +157,7 @@ def test_the_hparams_tab_shows_runs_with_different_columns(tmp_path: Path) -> No
 
     for name, hparams in {"a": {"lr": 0.1}, "b": {"lr": 0.2, "penalty.0.strength": 3.0}}.items():
         writer = RunWriter.create(_made(tmp_path / name), "", hparams)
-        writer.evaluation({"step": 1, "train/loss": 0.5, "test/loss": 0.75, "objective": 1.0})
+        evaluate(writer, {"step": 1, "train/loss": 0.5, "test/loss": 0.75, "objective": 1.0})
         writer.finish({"status": "completed"})
     multiplexer = plugin_event_multiplexer.EventMultiplexer()
     multiplexer.AddRunsFromDirectory(str(tmp_path))
@@ -215,7 +220,7 @@ def test_two_resumes_within_a_second_overwrite_nothing(run: RunDir) -> None:
     for _ in range(2):
         writer = RunWriter.resume(run.path, cut, HPARAMS)
         for row in ROWS[6:]:
-            writer.evaluation(row)
+            evaluate(writer, row)
         writer.flush()
         assert read_metrics(run.metrics) == ROWS
         assert curve(run.path / "train", "loss") == expect("train/loss")
@@ -231,7 +236,7 @@ def test_two_writers_of_one_directory_never_share_a_file(
     monkeypatch.setattr(time, "time_ns", lambda: next(frozen))
     for value in (1.0, 2.0):
         events = EventFiles(tmp_path, {})
-        events.add({"step": 1, "lr": value}, 1e9)
+        add(events, {"step": 1, "lr": value}, 1e9)
         events.flush()
     assert len(event_paths(tmp_path)) == 2
 
@@ -252,7 +257,7 @@ def test_a_running_tensorboard_forgets_the_points_that_a_resume_takes_back(run: 
     for value in (8.0, 9.0):
         writer = RunWriter.resume(run.path, ROWS[3]["step"], HPARAMS)
         for row in ROWS[4:7]:
-            writer.evaluation({**row, "train/loss": value})
+            evaluate(writer, {**row, "train/loss": value})
         writer.flush()
         now = expected + [(row["step"], value) for row in ROWS[4:7]]
         assert shown() == now
@@ -279,7 +284,7 @@ def test_a_failing_flush_is_a_storage_error_and_later_points_are_still_readable(
         number += 1
         directory = _made(tmp_path / str(number))
         events = EventFiles(directory, HPARAMS)
-        events.add(ROWS[0], 1e9)
+        add(events, ROWS[0], 1e9)
         with failing(number, error, for_ever=for_ever) as faults:
             try:
                 events.flush()
@@ -288,7 +293,7 @@ def test_a_failing_flush_is_a_storage_error_and_later_points_are_still_readable(
             else:  # that the directory is there already is found out by failing to create it
                 if not faults.reached:
                     break
-        events.add(ROWS[1], 1e9 + 1)
+        add(events, ROWS[1], 1e9 + 1)
         events.flush()
         assert curve(directory / "train", "loss")[-1:] == expect("train/loss", ROWS[1:2])
         assert curve(directory, "lr")[-1:] == expect("lr", ROWS[1:2])

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_life import CONFIG, EVALUATIONS, HPARAMS, SUMMARY, live, results, row, weights
+from small_life import (
+    CONFIG,
+    EVALUATIONS,
+    HPARAMS,
+    SUMMARY,
+    evaluate,
+    live,
+    results,
+    row,
+    weights,
+)
 from store_faults import dying, failing, in_child, recorded
 
 from regrun.errors import CorruptInputError, StorageError, UsageError
@@ -86,7 +96,7 @@ def test_the_summary_is_written_last_and_is_strict_json(
 
     monkeypatch.setattr(os, "replace", note)
     writer = RunWriter.create(tmp_path, CONFIG, HPARAMS)
-    writer.evaluation(row(1))
+    evaluate(writer, row(1))
     writer.finish({"status": "diverged", "metrics": {"train/loss": float("nan")}}, weights(1))
     assert replaced == ["config.yaml", "weights.safetensors", "summary.json"]
     text = (tmp_path / "summary.json").read_text()
