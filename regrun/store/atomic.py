@@ -46,13 +46,9 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
     payload = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     with storage_errors(path):
-        try:
-            _create(temporary, payload, durable=durable)
+        _create(temporary, payload, durable=durable)
+        with _or_removed(temporary):
             temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
         if durable:
             _sync_directory(path.parent)
 
@@ -83,14 +79,7 @@ def create(path: Path, data: bytes) -> None:
     Raises `StorageError`.
     """
     with storage_errors(path):
-        try:
-            _create(path, data, durable=False)
-        except FileExistsError:
-            raise
-        except BaseException:
-            with suppress(OSError):
-                path.unlink()
-            raise
+        _create(path, data, durable=False)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -149,13 +138,26 @@ def _storage_error(path: Path, verb: str, error: OSError) -> StorageError:
 
 
 def _create(path: Path, data: bytes, *, durable: bool) -> None:
+    """The whole file, or none; never in the place of another."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    with _or_removed(path):
+        try:
+            _write_all(descriptor, data)
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _or_removed(path: Path) -> Iterator[None]:
+    """Remove the file when the block fails."""
     try:
-        _write_all(descriptor, data)
-        if durable:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
