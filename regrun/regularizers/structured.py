@@ -80,8 +80,10 @@ STRUCTURED: Mapping[str, Callable[[Any], Callable[[Tensor], Tensor]]] = {
 
 def measure_of(penalty: PenaltySection) -> Callable[[Tensor], Tensor]:
     """What a section, built-in or plugged in, measures of a parameter: (K, ...) → (K,)."""
-    if not isinstance(penalty, MeasuresWeights):
-        return STRUCTURED[penalty_type(penalty)](penalty)
+    built_in = STRUCTURED.get(penalty_type(penalty))
+    if built_in is not None:
+        return built_in(penalty)
+    assert isinstance(penalty, MeasuresWeights)  # else the schema has no such penalty
 
     def value(weight: Tensor) -> Tensor:
         measured = penalty.value(weight)
@@ -102,11 +104,9 @@ def structure_of(penalty: PenaltySection) -> str:
     """What must be equal for the members of a stack to be measured together."""
     if isinstance(penalty, GroupLasso):
         return penalty.groups
-    if penalty_type(penalty) in ENTRYWISE or penalty_type(penalty) in ACTIVITY:
-        return ""  # checked first as looking at a protocol takes long
-    if isinstance(penalty, MeasuresWeights):
-        return penalty.model_dump_json(exclude={"strength", "method", "apply_to"})
-    return ""
+    if penalty_type(penalty) in (*ENTRYWISE, *STRUCTURED, *ACTIVITY):
+        return ""
+    return penalty.model_dump_json(exclude={"strength", "method", "apply_to"})
 
 
 class StructuredTerm:
