@@ -184,20 +184,8 @@ def test_a_broken_plugin_is_named_with_its_package(regrun, tmp_path):
         assert "broken-example 1.0; fix that package or uninstall it" in ended.stderr
 
 
-def test_a_plugin_may_be_imported_before_the_schema(site):
-    program = "import regrun_example, regrun.config; print(regrun.config.Config.__name__)"
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": first(site)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ended.stdout, ended.stderr) == ("Config\n", "")
-
-
-def test_listing_plugins_loads_no_torch(site):
-    program = "import sys, regrun.config.schema; print('torch' in sys.modules)"
+def printed(program, site):
+    """What a program of its own prints where the plug-ins of site are installed."""
     ended = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": first(site)},
@@ -205,7 +193,18 @@ def test_listing_plugins_loads_no_torch(site):
         text=True,
         check=True,
     )
-    assert ended.stdout == "False\n"
+    assert ended.stderr == ""
+    return ended.stdout
+
+
+def test_a_plugin_may_be_imported_before_the_schema(site):
+    program = "import regrun_example, regrun.config; print(regrun.config.Config.__name__)"
+    assert printed(program, site) == "Config\n"
+
+
+def test_listing_plugins_loads_no_torch(site):
+    program = "import sys, regrun.config.schema; print('torch' in sys.modules)"
+    assert printed(program, site) == "False\n"
 
 
 class Cube(WeightPenalty):

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+from engine_lives import CPU, collect, config_of, dataset_of, train
 
 from regrun.config.schema import Config
-from regrun.data.dataset import Dataset
-from regrun.data.load import load_dataset
 from regrun.training.engine import Engine
-from regrun.training.events import Evaluation, MemberEnd, Row
-from regrun.training.step import DTYPES
-
-CPU = torch.device("cpu")
+from regrun.training.events import Evaluation, Row
 
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits", "num_train": 60, "num_test": 40},
@@ -27,31 +22,7 @@ BASE: dict[str, Any] = {
 
 
 def config(**changes: Any) -> Config:
-    data = {**BASE, **changes}
-    for key in ("dataset", "training"):
-        data[key] = {**BASE[key], **changes.get(key, {})}
-    return Config.model_validate(data)
-
-
-def dataset_of(one: Config) -> Dataset:
-    return load_dataset(one.dataset).to(CPU, DTYPES[one.training.precision])
-
-
-def train(configs: Sequence[Config]) -> tuple[dict[int, list[Row]], dict[int, MemberEnd]]:
-    engine = Engine(configs, dataset_of(configs[0]), CPU)
-    return collect(engine, len(configs))
-
-
-def collect(engine: Engine, size: int) -> tuple[dict[int, list[Row]], dict[int, MemberEnd]]:
-    rows: dict[int, list[Row]] = {member: [] for member in range(size)}
-    ends: dict[int, MemberEnd] = {}
-    for event in engine.run():
-        if isinstance(event, Evaluation):
-            for member, row in event.rows.items():
-                rows[member].append(row)
-        elif isinstance(event, MemberEnd):
-            ends[event.member] = event
-    return rows, ends
+    return config_of(BASE, changes, "dataset", "training")
 
 
 def assert_close(mine: list[Row], alone: list[Row]) -> None:
@@ -191,7 +162,7 @@ def test_pruned_members_leave_and_the_others_go_on_as_they_would_have() -> None:
 def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int) -> None:
     configs = [config(**change) for change in SEVEN[case]]
     dataset = dataset_of(configs[0])
-    whole, whole_ends = collect(Engine(configs, dataset, CPU), 7)
+    whole, whole_ends = collect(Engine(configs, dataset, CPU))
     first = Engine(configs, dataset, CPU)
     events = first.run()
     while first.step < stop_at:
@@ -199,7 +170,7 @@ def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int
     tensors, numbers = first.state()
     second = Engine(configs, dataset, CPU)
     second.load_state(tensors, numbers)
-    rest, rest_ends = collect(second, 7)
+    rest, rest_ends = collect(second)
     for member in range(7):
         assert rest[member] == whole[member][len(whole[member]) - len(rest[member]) :]
         weights, expected = rest_ends[member].weights, whole_ends[member].weights
@@ -251,7 +222,7 @@ def test_without_noise_the_train_loss_and_objective_are_what_the_step_minimises(
         training={"epochs": 1, "batch_size": "full"},
     )
     engine = Engine([one], dataset_of(one), CPU)
-    (row,) = collect(engine, 1)[0][0]
+    (row,) = collect(engine)[0][0]
     assert row["objective"] == pytest.approx(row["train/loss"] + row["penalty/l2"], rel=1e-12)
     assert row["penalty/l2"] == pytest.approx(0.05 * row["weights/l2"] ** 2, rel=1e-12)
     assert math.isfinite(row["objective"])

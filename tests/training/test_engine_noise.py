@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from engine_lives import CPU, Life, collect, config_of, train
 
 from regrun.api import load_model
 from regrun.api import train as train_stored
@@ -22,8 +22,6 @@ from regrun.sweeps.packing import structure
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 
-CPU = torch.device("cpu")
-
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits", "num_train": 60, "num_test": 40},
     "model": {"name": "mlp", "hidden": [8, 6]},
@@ -33,12 +31,9 @@ BASE: dict[str, Any] = {
 MLP = {"name": "mlp", "hidden": [8, 8, 8]}
 CNN = {"name": "cnn", "channels": [3, 4], "hidden": [5]}
 
-Life = tuple[dict[int, list[Row]], dict[int, MemberEnd]]
-
 
 def config(**changes: Any) -> Config:
-    data = {**BASE, **changes, "training": {**BASE["training"], **changes.get("training", {})}}
-    return Config.model_validate(data)
+    return config_of(BASE, changes, "training")
 
 
 def small_images() -> Dataset:
@@ -60,22 +55,6 @@ def dataset_of(one: Config) -> Dataset:
     if one.model.name == "cnn" or any(wants) or one.name == "images":
         return small_images()
     return load_dataset(one.dataset).to(CPU, torch.float64)
-
-
-def collect(engine: Engine, size: int) -> Life:
-    rows: dict[int, list[Row]] = {member: [] for member in range(size)}
-    ends: dict[int, MemberEnd] = {}
-    for event in engine.run():
-        if isinstance(event, Evaluation):
-            for member, row in event.rows.items():
-                rows[member].append(row)
-        elif isinstance(event, MemberEnd):
-            ends[event.member] = event
-    return rows, ends
-
-
-def train(configs: Sequence[Config], dataset: Dataset) -> Life:
-    return collect(Engine(configs, dataset, CPU), len(configs))
 
 
 def assert_close(mine: Life, member: int, alone: Life) -> None:
@@ -186,7 +165,7 @@ def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int
         next(events)
     second = Engine(configs, dataset, CPU)
     second.load_state(*first.state())
-    rest, rest_ends = collect(second, 5)
+    rest, rest_ends = collect(second)
     for member in range(5):
         assert rest[member] == whole[member][len(whole[member]) - len(rest[member]) :]
         weights, expected = rest_ends[member].weights, whole_ends[member].weights

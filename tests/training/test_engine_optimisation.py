@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from engine_lives import CPU, collect, config_of, dataset_of, train
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from regrun.config.schema import Config
-from regrun.data.dataset import Dataset
-from regrun.data.load import load_dataset
 from regrun.data.seeding import derive
 from regrun.models.build import build_model
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 from regrun.training.feed import Feed
-
-CPU = torch.device("cpu")
 
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits", "num_train": 60, "num_test": 40},
@@ -31,33 +27,7 @@ BASE: dict[str, Any] = {
 
 
 def config(**changes: Any) -> Config:
-    data = {**BASE, **changes}
-    for key in ("dataset", "optimizer", "training"):
-        data[key] = {**BASE[key], **changes.get(key, {})}
-    return Config.model_validate(data)
-
-
-def dataset_of(one: Config) -> Dataset:
-    return load_dataset(one.dataset).to(CPU, torch.float64)
-
-
-Life = tuple[dict[int, list[Row]], dict[int, MemberEnd]]
-
-
-def collect(engine: Engine, size: int) -> Life:
-    rows: dict[int, list[Row]] = {member: [] for member in range(size)}
-    ends: dict[int, MemberEnd] = {}
-    for event in engine.run():
-        if isinstance(event, Evaluation):
-            for member, row in event.rows.items():
-                rows[member].append(row)
-        elif isinstance(event, MemberEnd):
-            ends[event.member] = event
-    return rows, ends
-
-
-def train(configs: Sequence[Config]) -> Life:
-    return collect(Engine(configs, dataset_of(configs[0]), CPU), len(configs))
+    return config_of(BASE, changes, "dataset", "optimizer", "training")
 
 
 def networks(end: MemberEnd) -> dict[str, dict[str, Tensor]]:
@@ -353,7 +323,7 @@ def test_seven_together_are_seven_alone(case: str) -> None:
 def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int) -> None:
     configs = seven(case)
     dataset = dataset_of(configs[0])
-    whole, whole_ends = collect(Engine(configs, dataset, CPU), 7)
+    whole, whole_ends = collect(Engine(configs, dataset, CPU))
     first = Engine(configs, dataset, CPU)
     events, ended = first.run(), set[int]()
     while first.step < stop_at:
@@ -363,7 +333,7 @@ def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int
     tensors, numbers = first.state()
     second = Engine(configs, dataset, CPU)
     second.load_state(tensors, numbers)
-    rest, rest_ends = collect(second, 7)
+    rest, rest_ends = collect(second)
     assert set(rest_ends) == set(range(7)) - ended
     for member in rest_ends:
         assert rest[member] == whole[member][len(whole[member]) - len(rest[member]) :]

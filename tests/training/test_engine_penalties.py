@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+from engine_lives import CPU, collect, config_of, dataset_of, train
 from torch import Tensor, nn
 
 from regrun.config.schema import Config
-from regrun.data.dataset import Dataset
-from regrun.data.load import load_dataset
 from regrun.models.build import build_model
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
-from regrun.training.step import DTYPES
-
-CPU = torch.device("cpu")
 
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits", "num_train": 60, "num_test": 40},
@@ -28,30 +23,7 @@ BASE: dict[str, Any] = {
 
 
 def config(**changes: Any) -> Config:
-    data = {**BASE, **changes}
-    for key in ("dataset", "training"):
-        data[key] = {**BASE[key], **changes.get(key, {})}
-    return Config.model_validate(data)
-
-
-def dataset_of(one: Config) -> Dataset:
-    return load_dataset(one.dataset).to(CPU, DTYPES[one.training.precision])
-
-
-def collect(engine: Engine) -> tuple[dict[int, list[Row]], dict[int, MemberEnd]]:
-    rows: dict[int, list[Row]] = {}
-    ends: dict[int, MemberEnd] = {}
-    for event in engine.run():
-        if isinstance(event, Evaluation):
-            for member, row in event.rows.items():
-                rows.setdefault(member, []).append(row)
-        elif isinstance(event, MemberEnd):
-            ends[event.member] = event
-    return rows, ends
-
-
-def train(configs: Sequence[Config]) -> tuple[dict[int, list[Row]], dict[int, MemberEnd]]:
-    return collect(Engine(configs, dataset_of(configs[0]), CPU))
+    return config_of(BASE, changes, "dataset", "training")
 
 
 def weights_of(end: MemberEnd) -> dict[str, Tensor]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import engine_lives
 import numpy as np
 import pytest
 import torch
+from engine_lives import CPU
 from sklearn.linear_model import ElasticNet, Lasso
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
 from regrun.training.curvature import largest_eigenvalue, with_learning_rates
 from regrun.training.engine import Engine
-from regrun.training.events import Evaluation, MemberEnd, Row
+from regrun.training.events import Evaluation, Row
 
-CPU = torch.device("cpu")
 COUNT = 40
 
 
@@ -59,16 +60,9 @@ Trained = tuple[dict[int, list[Row]], dict[int, Mapping[str, torch.Tensor]]]
 
 
 def collect(engine: Engine) -> Trained:
-    rows: dict[int, list[Row]] = {}
-    weights: dict[int, Mapping[str, torch.Tensor]] = {}
-    for event in engine.run():
-        if isinstance(event, Evaluation):
-            for member, row in event.rows.items():
-                rows.setdefault(member, []).append(row)
-        elif isinstance(event, MemberEnd):
-            assert event.weights is not None
-            weights[event.member] = event.weights
-    return rows, weights
+    rows, ends = engine_lives.collect(engine)
+    assert all(end.weights is not None for end in ends.values())
+    return rows, {member: end.weights or {} for member, end in ends.items()}
 
 
 def cut(dataset: Dataset, kept: torch.Tensor) -> Dataset:
