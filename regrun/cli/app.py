@@ -99,6 +99,9 @@ def regrun(
 def main() -> None:
     """The console script; ends with the exit codes of `regrun.errors`."""
     sys.excepthook = _report_bug
+    # A quarter of the time of `import torch` would go into searches for garbage, of which there is
+    # little here.
+    gc.set_threshold(50_000)
     prepare_streams()
     try:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,6 @@ import yaml
 from pydantic import BaseModel
 
 from regrun.config.schema import Config
-from regrun.config.sweeps import Sweep
 from regrun.config.yaml_compose import resolve
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -37,18 +37,13 @@ _ConfigDumper.add_representer(list, _ConfigDumper.represent_items)
 
 def dump_config(config: Config) -> str:
     """Every key with its value, defaults too; `name` or `type` leads each section."""
-    return "".join(
-        _dump_free(key, value) if isinstance(value, Sweep) else _dump_entry(key, value)
-        for key, value in config
-    )
+    return "".join(_dump_entry(key, json.dumps(_plain(value))) for key, value in config)
 
 
-def _dump_free(key: str, value: Any) -> str:
-    return dump_tree({key: _plain(value)})
-
-
-_dump_entry = functools.lru_cache(maxsize=4096)(_dump_free)
-"""The runs of a sweep share most of their sections; all but `sweep` can be told apart by hash."""
+@functools.lru_cache(maxsize=4096)
+def _dump_entry(key: str, value: str) -> str:
+    """value: as JSON, by which the sections that runs of a sweep share are found again."""
+    return dump_tree({key: json.loads(value)})
 
 
 def _plain(value: Any) -> Any:

@@ -142,11 +142,11 @@ class PackRun:
             mine = [(when, rows[index]) for when, rows in self._measured if index in rows]
             rows_of.append([row for _, row in mine])
             times_of.append([when for when, _ in mine])
-            for _, row in mine:
-                best = best_of(self._metrics[index], self._best.get(index), row)
-                if best is not None:
-                    self._best[index] = best
-                self._last[index] = row
+            best = best_of(self._metrics[index], self._best.get(index), rows_of[-1])
+            if best is not None:
+                self._best[index] = best
+            if mine:
+                self._last[index] = rows_of[-1][-1]
         take_evaluations(list(self._writers.values()), rows_of, times_of)
         self._measured.clear()
 

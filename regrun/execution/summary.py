@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +27,17 @@ def selection_metric(config: Config, has_validation: bool) -> str:
     return "val/loss" if has_validation else "test/loss"
 
 
-def best_of(metric: str, best: dict[str, Any] | None, row: Row) -> dict[str, Any] | None:
-    """The better of the best evaluation so far and this one; None before there is any.
+def best_of(metric: str, best: dict[str, Any] | None, rows: Sequence[Row]) -> dict[str, Any] | None:
+    """The best evaluation of these and the best before them, the first of equals; None of none.
 
     An average that has not begun has no metric yet.
     """
-    value = row.get(metric)
-    if value is None:
+    sign = sign_of(metric)
+    measured = (row for row in rows if metric in row)
+    row = min(measured, key=lambda row: sign * row[metric], default=None)
+    if row is None or (best is not None and sign * best["value"] <= sign * row[metric]):
         return best
-    if best is not None and sign_of(metric) * best["value"] <= sign_of(metric) * value:
-        return best
-    return {"epoch": row["epoch"], "metric": metric, "value": value}
+    return {"epoch": row["epoch"], "metric": metric, "value": row[metric]}
 
 
 def summarize(
@@ -59,7 +59,7 @@ def summarize(
     """
     if end.best_row is not None:
         # Of the weights that were kept: min_delta may have passed over a slightly better epoch.
-        best = best_of(metric, None, end.best_row)
+        best = best_of(metric, None, [end.best_row])
     row = end.best_row or row or {}
     summary: dict[str, Any] = {
         "run_dir": str(directory),

@@ -7,11 +7,11 @@ tensorboardX's message is made once for a set of tags, and NumPy fills in all po
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from crc32c import crc32c
 
 HEAD_BYTES = 12
 """Before the data of a record: its length and the checksum of the length."""
@@ -22,14 +22,12 @@ TAIL_BYTES = 4
 STEP_BYTES = 6
 """Of every step: more than most need, which readers allow, so that all records are alike."""
 
-_MASK = 0xA282EAD8
-
 
 def record(event: Any) -> bytes:
     """A TFRecord of one message: length, checksum of the length, data, checksum of the data."""
     data: bytes = event.SerializeToString()
     head = struct.pack("<Q", len(data))
-    return head + _checksums([head]).tobytes() + data + _checksums([data]).tobytes()
+    return b"".join([head, _checksum(head), data, _checksum(data)])
 
 
 def curve_records(
@@ -49,8 +47,8 @@ def curve_records(
             table[str(position)] = values[:, position]
     data, size = table.tobytes(), len(template)
     starts = range(0, len(data), size)
-    messages = [data[start + HEAD_BYTES : start + size - TAIL_BYTES] for start in starts]
-    table["checksum"] = _checksums(messages)
+    checksums = [crc32c(data[start + HEAD_BYTES : start + size - TAIL_BYTES]) for start in starts]
+    table["checksum"] = _masked(np.array(checksums, np.uint64))
     return table.tobytes(), size
 
 
@@ -92,9 +90,11 @@ def _varints(numbers: np.ndarray) -> np.ndarray:
     return bits | np.where(place < STEP_BYTES - 1, 0x80, 0)
 
 
-def _checksums(parts: Sequence[bytes]) -> np.ndarray:
-    """TFRecord's masked CRC-32C of each part."""
-    from crc32c import crc32c
+def _checksum(part: bytes) -> bytes:
+    return int(_masked(crc32c(part))).to_bytes(TAIL_BYTES, "little")
 
-    checksums = np.array([crc32c(part) for part in parts], np.uint32)
-    return ((checksums >> 15) | (checksums << 17)) + np.uint32(_MASK)
+
+def _masked(checksum: Any) -> Any:
+    """A CRC-32C as TFRecord stores it, against checksums of data that hold checksums."""
+    rotated = (checksum >> 15) | (checksum << 17)
+    return (rotated + 0xA282EAD8) & 0xFFFFFFFF

@@ -38,6 +38,7 @@ OWN = ""
 """The run's own directory, below itself."""
 
 _NOT_CURVES = ("epoch", "step")
+_SCALARS = (bool, int, float, str, type(None))
 _PATTERN = "events.out.tfevents.*"
 
 
@@ -50,7 +51,7 @@ class EventFiles:
 
     def __init__(self, directory: Path, hparams: Hparams, started: float | None = None) -> None:
         """Nothing is written before the first flush. ``started``: seconds since 1970."""
-        opening = _opening()
+        opening = _opening(int(time.time()))
         self._files = {
             name: _EventFile(directory / name, opening) for name in (OWN, *EVENT_FOLDERS)
         }
@@ -142,9 +143,9 @@ def flat_hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, objec
         path = f"{prefix}{key}"
         if path in ("name", "sweep"):
             continue
-        if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+        if isinstance(value, list) and value and isinstance(value[0], dict):
             value = {str(index): section for index, section in enumerate(value)}
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             flat.update(flat_hparams(value, f"{path}."))
         else:
             flat[path] = value
@@ -166,9 +167,8 @@ class _EventFile:
         if not self._records:
             return
         if self._path is None:
-            if not self._directory.is_dir():
-                make_directory(self._directory)
-            path = _unused_name(self._directory)
+            make_directory(self._directory)
+            path = self._directory / _new_name()
             create(path, b"".join([self._opening, *self._records]))
             self._path = path
         else:
@@ -191,31 +191,30 @@ def _points(names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list[int
     return [(folder, tuple(tags), columns) for folder, (tags, columns) in files.items()]
 
 
-def _opening() -> bytes:
+@lru_cache(maxsize=1)
+def _opening(seconds: int) -> bytes:
     """What every file starts with: the version, and the start of a session at step 0.
 
+    seconds: since 1970, whole ones, for the runs of a pack to share it.
     The latter makes a TensorBoard that has read an earlier file of the run forget its points.
     """
     from tensorboardX.proto import event_pb2
 
-    now = time.time()
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    version = event_pb2.Event(wall_time=now, file_version="brain.Event:2")
-    return record(version) + record(event_pb2.Event(wall_time=now, step=0, session_log=start))
+    version = event_pb2.Event(wall_time=seconds, file_version="brain.Event:2")
+    return record(version) + record(event_pb2.Event(wall_time=seconds, step=0, session_log=start))
 
 
 def _session_start(hparams: Hparams, wall_time: float) -> Any:
     from tensorboardX.proto.plugin_hparams_pb2 import SessionStartInfo
 
-    settings = [_hparam(name, _scalar(value)) for name, value in hparams.items()]
+    settings = [
+        _hparam(name, value if isinstance(value, _SCALARS) else json.dumps(value, default=str))
+        for name, value in hparams.items()
+    ]
     info = SessionStartInfo(start_time_secs=wall_time)
     info.MergeFromString(b"".join(settings))
     return _hparams_event(wall_time, "session_start_info", info)
-
-
-def _scalar(value: object) -> object:
-    scalar = value is None or isinstance(value, bool | int | float | str)
-    return value if scalar else json.dumps(value, default=str)
 
 
 @lru_cache(maxsize=4096, typed=True)
@@ -253,14 +252,11 @@ def _hparams_event(wall_time: float, kind: str, info: Any) -> Any:
     return event_pb2.Event(wall_time=wall_time, summary=summary_pb2.Summary(value=[value]))
 
 
-def _unused_name(directory: Path) -> Path:
+def _new_name() -> str:
     """A new file's, that sorts after every earlier one of this machine."""
-    while True:
-        seconds, rest = divmod(time.time_ns(), 10**9)
-        name = f"events.out.tfevents.{seconds}.{socket.gethostname()}.{rest:09d}.{os.getpid()}"
-        path = directory / name
-        if not path.exists():  # the directory has one writer
-            return path
+    seconds, rest = divmod(time.time_ns(), 10**9)
+    unique = f"{rest:09d}.{os.urandom(4).hex()}"
+    return f"events.out.tfevents.{seconds}.{socket.gethostname()}.{unique}"
 
 
 def _retire(path: Path) -> None:

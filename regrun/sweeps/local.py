@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -120,7 +119,6 @@ def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
-    gc.freeze()  # what has been imported is no garbage, and there is much of it to look through
     for number in (signal.SIGINT, signal.SIGTERM):  # the main process tells when to stop
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -7,11 +7,11 @@ import os
 import sys
 from multiprocessing.context import BaseContext
 
-JOBS_MODULE = "regrun.sweeps.jobs"
-"""What a worker runs, and all that it imports."""
+HELPER_MODULE = "regrun.sweeps.helper"
+"""What the helper executes when it starts: it imports all that a worker runs."""
 
-SLOW_IMPORTS = ("sklearn.datasets", "torchvision")
-"""What a job imports when it needs it, and this process may have needed before."""
+SLOW_IMPORTS = ("typer", "sklearn.datasets", "torchvision")
+"""What a worker imports when it needs it, and this process may have needed before."""
 
 MANY_RUNS = 200
 """Runs of a sweep for which workers are sure to pay off."""
@@ -26,7 +26,7 @@ def worker_context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     used = [name for name in SLOW_IMPORTS if name in sys.modules]
-    context.set_forkserver_preload([JOBS_MODULE, *used])
+    context.set_forkserver_preload([HELPER_MODULE, *used])
     return context
 
 

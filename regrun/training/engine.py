@@ -6,10 +6,11 @@ can be taken, given to a new engine, and the two go on alike to the last bit.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -139,36 +140,38 @@ class Engine:
         self.step += 1
 
     def _evaluate(self, epoch: int) -> Evaluation:
-        penalties = self._step.penalties
         with self._step.precision():
-            measured = self._measure(self._stack, penalties)
+            measured = self._measure(self._stack, self._step.penalties)
             measured |= self._measure_averages(epoch)
         measured["lr"] = self._step.current_lr(self.step - 1)
-        table = torch.stack([value.double() for value in measured.values()], 1).tolist()
+        table = torch.stack([value.double() for value in measured.values()], 1).cpu().numpy()
         lasted: list[int] = self._lasted.tolist()
-        columns: dict[_Extras, list[tuple[int, str]]] = {}
+        column = {tag: number for number, tag in enumerate(measured)}
         rows: dict[int, Row] = {}
-        for row, member in enumerate(self._members):
-            if member in self._ended:
-                continue
-            extras = (
-                tuple(self._step.averages.labels(row, epoch)),
-                penalties.labels[row],
-                self._examples.holds_out(row),
-            )
-            if extras not in columns:
-                columns[extras] = [
-                    (column, tag) for column, tag in enumerate(measured) if _is_of(tag, *extras)
-                ]
-            values = table[row]
-            own: Row = {tag: values[column] for column, tag in columns[extras]}
-            if lasted[row] < self.step or not all(map(isfinite, own.values())):
-                self._due.append((member, "diverged", min(lasted[row] + 1, self.step)))
-            else:
-                rows[member] = {"epoch": epoch, "step": self.step, **own}
+        for extras, places in self._measured_alike(epoch).items():
+            tags = [tag for tag in measured if _is_of(tag, *extras)]
+            values = table[np.ix_(places, [column[tag] for tag in tags])]
+            finite = np.isfinite(values).all(1).tolist()
+            names = ("epoch", "step", *tags)
+            for row, own, is_finite in zip(places, values.tolist(), finite, strict=True):
+                member = self._members[row]
+                if lasted[row] < self.step or not is_finite:
+                    self._due.append((member, "diverged", min(lasted[row] + 1, self.step)))
+                else:
+                    rows[member] = dict(zip(names, (epoch, self.step, *own), strict=True))
         self._leaving = self._watch(rows)
         self._due += [(member, "stopped", self.step) for member in self._leaving]
         return Evaluation(epoch, self.step, rows)
+
+    def _measured_alike(self, epoch: int) -> dict[_Extras, list[int]]:
+        """Rows of the members that go on, by what they are measured by."""
+        alike: dict[_Extras, list[int]] = defaultdict(list)
+        for row, member in enumerate(self._members):
+            if member not in self._ended:
+                labels = tuple(self._step.averages.labels(row, epoch))
+                penalties = self._step.penalties.labels[row]
+                alike[labels, penalties, self._examples.holds_out(row)].append(row)
+        return alike
 
     def _measure_averages(self, epoch: int) -> dict[str, Tensor]:
         """`ema/test/loss` and the like → (K,), of every average that some member has."""

@@ -14,45 +14,16 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
+from timed_engine import time_engines
 
 from regrun.config.load import load_config
 from regrun.execution import pack
 from regrun.execution.observer import Silent
 from regrun.execution.prepare import prepare
 from regrun.store.checkpoint import CheckpointStore
-from regrun.training.engine import Engine
-from regrun.training.events import Event, Tick
-
-
-class TimedEngine(Engine):
-    """An engine that knows how long it was at work."""
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        started = time.perf_counter()
-        super().__init__(*arguments, **settings)
-        self.built = time.perf_counter() - started
-        self.ticks, self.stepping, self.evaluating = 0, 0.0, 0.0
-
-    def run(self) -> Iterator[Event]:
-        """The same events."""
-        events = super().run()
-        while True:
-            started = time.perf_counter()
-            event = next(events, None)
-            seconds = time.perf_counter() - started
-            if isinstance(event, Tick):
-                self.ticks += 1
-                self.stepping += seconds
-            else:
-                self.evaluating += seconds
-            if event is None:
-                return
-            yield event
 
 
 def main() -> None:
@@ -74,13 +45,7 @@ def main() -> None:
         for k in range(options.members)
     ]
     prepared = prepare(loaded.config, torch.device("cpu"))
-    engines: list[TimedEngine] = []
-
-    def timed(*arguments: Any, **settings: Any) -> TimedEngine:
-        engines.append(TimedEngine(*arguments, **settings))
-        return engines[0]
-
-    pack.Engine = timed  # type: ignore[misc, assignment]
+    engines = time_engines()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         members = []
@@ -93,7 +58,7 @@ def main() -> None:
         run.run(lambda: False)
         total = time.perf_counter() - started
     engine = engines[0]
-    training = engine.built + engine.stepping + engine.evaluating
+    training = engine.training
     around = total - training
     if options.steps is not None:
         training += engine.stepping / engine.ticks * (options.steps - engine.ticks)

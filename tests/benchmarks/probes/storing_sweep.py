@@ -1,0 +1,50 @@
+"""How much of a whole `regrun sweep` goes into the runs' files and events.
+
+    python storing_sweep.py CONFIG [KEY=VALUE ...]
+
+Runs the program in this process, which trains by itself. Around: the time of its packs that their
+engines were not at work.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from timed_engine import time_engines
+
+from regrun.cli import app
+from regrun.sweeps import local
+from regrun.sweeps.jobs import Outcome, run_job
+
+
+def main() -> None:
+    """Sweep, and say where the time went."""
+    engines, jobs = time_engines(), list[float]()
+
+    def timed(*arguments: Any) -> Outcome:
+        started = time.perf_counter()
+        outcome = run_job(*arguments)
+        jobs.append(time.perf_counter() - started)
+        return outcome
+
+    local.run_job = timed
+    code = _regrun(["sweep", *sys.argv[1:], "--workers", "0", "--quiet"])
+    training = sum(engine.training for engine in engines)
+    print(json.dumps({"training": training, "around": sum(jobs) - training}))
+    sys.exit(code)
+
+
+def _regrun(arguments: Sequence[str]) -> Any:
+    sys.argv[1:] = arguments
+    try:
+        app.main()
+    except SystemExit as end:
+        return end.code
+
+
+if __name__ == "__main__":
+    main()
