@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from regrun.config.dump import dump_config
 from regrun.config.schema import Config
@@ -17,6 +20,7 @@ from regrun.execution.prepare import Prepared, check_unchanged
 from regrun.execution.summary import best_of, selection_metric, summarize
 from regrun.store.atomic import remove_stale_temporaries
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
+from regrun.store.curves import Curves
 from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import flat_hparams
 from regrun.store.writer import RunWriter, take_evaluations
@@ -68,8 +72,8 @@ class PackRun:
         has_validation = prepared.dataset.validation is not None
         self._metrics = [selection_metric(member.config, has_validation) for member in members]
         self._fingerprint = _fingerprint([member.config for member in members])
-        self._measured: list[tuple[float, dict[int, Row]]] = []
-        """(seconds since 1970, member → row) of evaluations that the writers have not got yet."""
+        self._measured: list[tuple[float, Evaluation]] = []
+        """(seconds since 1970, evaluation) of those that the writers have not got yet."""
         self._last: dict[int, Row] = {}
         self._best: dict[int, dict[str, Any]] = {}
         self._seconds = {"data": prepared.seconds, "train": 0.0}
@@ -128,27 +132,34 @@ class PackRun:
         return True
 
     def _take(self, event: Evaluation) -> None:
-        self._measured.append((time.time(), event.rows))
-        if event.rows and len(self._members) == 1:
+        self._measured.append((time.time(), event))
+        if len(self._members) == 1 and event.rows:
             self._observer.on_evaluation(event.rows[0])
 
     def _hand_over(self) -> None:
-        """Give the writers what was measured since the last time, all at once."""
-        if not self._measured:
-            return
-        rows_of: list[list[Row]] = []
-        times_of: list[list[float]] = []
-        for index in self._writers:
-            mine = [(when, rows[index]) for when, rows in self._measured if index in rows]
-            rows_of.append([row for _, row in mine])
-            times_of.append([when for when, _ in mine])
-            best = best_of(self._metrics[index], self._best.get(index), rows_of[-1])
-            if best is not None:
-                self._best[index] = best
-            if mine:
-                self._last[index] = rows_of[-1][-1]
-        take_evaluations(list(self._writers.values()), rows_of, times_of)
+        """Give the writers what was measured since the last time, all that is alike at once."""
+        for layout, alike in groupby(self._measured, key=lambda measured: measured[1].layout):
+            times, evaluations = zip(*alike, strict=True)
+            epochs = [evaluation.epoch for evaluation in evaluations]
+            steps = [evaluation.step for evaluation in evaluations]
+            for number, (measured, tags) in enumerate(layout):
+                rows = [row for row, member in enumerate(measured) if member in self._writers]
+                if not rows:
+                    continue
+                values = np.stack([each.tables[number].values[rows] for each in evaluations], 1)
+                members = [measured[row] for row in rows]
+                curves = Curves(tags, epochs, steps, times, values)
+                self._note(members, curves)
+                take_evaluations([self._writers[member] for member in members], curves)
         self._measured.clear()
+
+    def _note(self, members: Sequence[int], curves: Curves) -> None:
+        """Keep what summaries tell of the evaluations."""
+        for run, member in enumerate(members):
+            best = best_of(self._metrics[member], self._best.get(member), curves, run)
+            if best is not None:
+                self._best[member] = best
+            self._last[member] = curves.last_row(run)
 
     def _finish(self, end: MemberEnd) -> None:
         self._hand_over()

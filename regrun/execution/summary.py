@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import regrun
 from regrun.config.metrics import sign_of
 from regrun.config.schema import Config
 from regrun.models.roles import Role
+from regrun.store.curves import Curves
 from regrun.training.events import MemberEnd, Row
 
 MEASURED = ("train/", "val/", "test/", "ema/", "swa/")
@@ -27,17 +28,21 @@ def selection_metric(config: Config, has_validation: bool) -> str:
     return "val/loss" if has_validation else "test/loss"
 
 
-def best_of(metric: str, best: dict[str, Any] | None, rows: Sequence[Row]) -> dict[str, Any] | None:
-    """The best evaluation of these and the best before them, the first of equals; None of none.
+def best_of(
+    metric: str, best: dict[str, Any] | None, curves: Curves, run: int
+) -> dict[str, Any] | None:
+    """The best evaluation of a run's and the best before them, the first of equals; None of none.
 
     An average that has not begun has no metric yet.
     """
-    sign = sign_of(metric)
-    measured = (row for row in rows if metric in row)
-    row = min(measured, key=lambda row: sign * row[metric], default=None)
-    if row is None or (best is not None and sign * best["value"] <= sign * row[metric]):
+    if metric not in curves.names:
         return best
-    return {"epoch": row["epoch"], "metric": metric, "value": row[metric]}
+    sign, values = sign_of(metric), curves.values[run, :, curves.names.index(metric)]
+    at = int((sign * values).argmin())
+    value = float(values[at])
+    if best is not None and sign * best["value"] <= sign * value:
+        return best
+    return {"epoch": curves.epochs[at], "metric": metric, "value": value}
 
 
 def summarize(
@@ -59,7 +64,7 @@ def summarize(
     """
     if end.best_row is not None:
         # Of the weights that were kept: min_delta may have passed over a slightly better epoch.
-        best = best_of(metric, None, [end.best_row])
+        best = {"epoch": end.best_row["epoch"], "metric": metric, "value": end.best_row[metric]}
     row = end.best_row or row or {}
     summary: dict[str, Any] = {
         "run_dir": str(directory),
@@ -99,12 +104,14 @@ def summarize(
 
 
 def _per_layer(weights: Mapping[str, Tensor], roles: Mapping[str, Role]) -> dict[str, Any]:
+    values = {
+        name: weight.double() for name, weight in weights.items() if roles.get(name) == "weight"
+    }
     return {
         name: {
-            "l1": weight.double().abs().sum().item(),
-            "l2": weight.double().norm().item(),
+            "l1": weight.abs().sum().item(),
+            "l2": weight.norm().item(),
             "sparsity": 1 - weight.count_nonzero().item() / weight.numel(),
         }
-        for name, weight in weights.items()
-        if roles.get(name) == "weight"
+        for name, weight in values.items()
     }

@@ -15,11 +15,8 @@ import json
 import os
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +24,7 @@ import numpy as np
 
 from regrun.store.atomic import append, create, make_directory, storage_errors
 from regrun.store.curve_events import curve_records, record
+from regrun.store.curves import Curves, curves_of
 from regrun.store.metrics import read_metrics
 from regrun.store.run_dir import EVENT_FOLDERS, RunDir
 
@@ -37,7 +35,6 @@ Outcome = Literal["success", "failure"]
 OWN = ""
 """The run's own directory, below itself."""
 
-_NOT_CURVES = ("epoch", "step")
 _SCALARS = (bool, int, float, str, type(None))
 _PATTERN = "events.out.tfevents.*"
 
@@ -71,48 +68,15 @@ class EventFiles:
             file.flush()
 
 
-def add_together(
-    runs: Sequence[EventFiles],
-    rows: Sequence[Sequence[Mapping[str, Any]]],
-    wall_times: Sequence[Sequence[float]],
-) -> None:
-    """Take the points of many runs, those with the same metrics at once.
-
-    rows, wall_times: for each run, of its evaluations in order. Null is drawn as NaN.
-    """
-    pieces: list[_Piece] = []
-    alike: dict[tuple[str, ...], list[_Piece]] = defaultdict(list)
-    for run, own, times in zip(runs, rows, wall_times, strict=True):
-        start = 0
-        for names, same in groupby(own, key=tuple):
-            values = [[*row.values()] for row in same]
-            piece = _Piece(run, values, times[start : start + len(values)])
-            start += len(values)
-            pieces.append(piece)
-            alike[names].append(piece)
-    for names, equal in alike.items():
-        table = np.array([row for piece in equal for row in piece.values], np.float64)
-        moments = np.array([time for piece in equal for time in piece.times])
-        steps = table[:, names.index("step")].astype(np.int64)
-        for folder, tags, columns in _points(names):
-            records, size = curve_records(tags, steps, moments, table[:, columns])
-            end = 0
-            for piece in equal:
-                start, end = end, end + size * len(piece.values)
-                piece.records[folder] = records[start:end]
-    for piece in pieces:
-        for folder, records in piece.records.items():
-            piece.run.take(folder, records)
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Rows of a run, in their order, that have the same metrics."""
-
-    run: EventFiles
-    values: list[list[Any]]
-    times: Sequence[float]
-    records: dict[str, bytes] = field(default_factory=dict)
+def add_curves(runs: Sequence[EventFiles], curves: Curves) -> None:
+    """Take the points of runs, in the order of the curves."""
+    steps, times = np.tile(curves.steps, len(runs)), np.tile(curves.wall_times, len(runs))
+    for folder, tags, columns in _points(curves.names):
+        values = curves.values[:, :, columns].reshape(-1, len(columns))
+        records, size = curve_records(tags, steps, times, values)
+        size *= len(curves.steps)
+        for number, run in enumerate(runs):
+            run.take(folder, records[number * size : (number + 1) * size])
 
 
 def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
@@ -126,7 +90,8 @@ def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
     old = [path for folder in run.event_folders for path in folder.glob(_PATTERN)]
     times = _spread_times(run, len(rows))
     files = EventFiles(run.path, hparams, started=next(times))
-    add_together([files], [rows], [list(times)])
+    for curves in curves_of(rows, list(times)):
+        add_curves([files], curves)
     files.flush()
     for path in old:
         _retire(path)
@@ -178,16 +143,15 @@ class _EventFile:
 
 @lru_cache(maxsize=256)
 def _points(names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list[int]]]:
-    """(folder, tags, their places among the names of a row) of every file that gets points."""
+    """(folder, tags, their places among the names) of every file that gets points."""
     files: dict[str, tuple[list[str], list[int]]] = {}
     for column, name in enumerate(names):
         folder, _, tag = name.partition("/")
         if folder not in EVENT_FOLDERS:
             folder, tag = OWN, name
-        if name not in _NOT_CURVES:
-            tags, columns = files.setdefault(folder, ([], []))
-            tags.append(tag)
-            columns.append(column)
+        tags, columns = files.setdefault(folder, ([], []))
+        tags.append(tag)
+        columns.append(column)
     return [(folder, tuple(tags), columns) for folder, (tags, columns) in files.items()]
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from regrun.errors import UsageError
 from regrun.store import strict_json
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
+from regrun.store.curves import Curves
 from regrun.store.metrics import MetricsWriter, truncate_after
 from regrun.store.reading import read_config
 from regrun.store.run_dir import RunDir
-from regrun.store.tensorboard import EventFiles, Hparams, add_together, flat_hparams, rebuild
+from regrun.store.tensorboard import EventFiles, Hparams, add_curves, flat_hparams, rebuild
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,16 +81,11 @@ class RunWriter:
         write_atomic(self.run.summary, strict_json.document(summary), durable=False)
 
 
-def take_evaluations(
-    writers: Sequence[RunWriter],
-    rows: Sequence[Sequence[Mapping[str, Any]]],
-    wall_times: Sequence[Sequence[float]],
-) -> None:
-    """Take rows of metrics; nothing is written before `RunWriter.flush`.
+def take_evaluations(writers: Sequence[RunWriter], curves: Curves) -> None:
+    """Take the evaluations of runs, in the order of the curves.
 
-    rows, wall_times: for each run, of its evaluations in order; each row has its ``step``, times
-    are seconds since 1970. Of many runs at once it costs a fraction.
+    Nothing is written before `RunWriter.flush`. Of many runs at once it costs a fraction.
     """
-    for writer, own in zip(writers, rows, strict=True):
-        writer.metrics.add(*own)
-    add_together([writer.events for writer in writers], rows, wall_times)
+    for number, writer in enumerate(writers):
+        writer.metrics.add(*curves.rows(number))
+    add_curves([writer.events for writer in writers], curves)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from regrun.stack import Stack
 from regrun.training.averaging import EMA, SWA
 from regrun.training.curvature import with_learning_rates
 from regrun.training.early_stopping import Patience
-from regrun.training.events import Evaluation, Event, MemberEnd, Row, Status, Tick
+from regrun.training.events import Evaluation, Event, MemberEnd, Row, Status, Table, Tick
 from regrun.training.examples import Examples, check_examples
 from regrun.training.measure import Measure
 from regrun.training.state import below, prefixed
@@ -144,24 +145,24 @@ class Engine:
             measured = self._measure(self._stack, self._step.penalties)
             measured |= self._measure_averages(epoch)
         measured["lr"] = self._step.current_lr(self.step - 1)
-        table = torch.stack([value.double() for value in measured.values()], 1).cpu().numpy()
-        lasted: list[int] = self._lasted.tolist()
+        values = torch.stack([value.double() for value in measured.values()], 1).cpu().numpy()
         column = {tag: number for number, tag in enumerate(measured)}
-        rows: dict[int, Row] = {}
-        for extras, places in self._measured_alike(epoch).items():
-            tags = [tag for tag in measured if _is_of(tag, *extras)]
-            values = table[np.ix_(places, [column[tag] for tag in tags])]
-            finite = np.isfinite(values).all(1).tolist()
-            names = ("epoch", "step", *tags)
-            for row, own, is_finite in zip(places, values.tolist(), finite, strict=True):
-                member = self._members[row]
-                if lasted[row] < self.step or not is_finite:
-                    self._due.append((member, "diverged", min(lasted[row] + 1, self.step)))
-                else:
-                    rows[member] = dict(zip(names, (epoch, self.step, *own), strict=True))
-        self._leaving = self._watch(rows)
-        self._due += [(member, "stopped", self.step) for member in self._leaving]
-        return Evaluation(epoch, self.step, rows)
+        lasted = self._lasted.cpu().numpy()
+        tables: list[Table] = []
+        for extras, rows in self._measured_alike(epoch).items():
+            tags = tuple(tag for tag in measured if _is_of(tag, *extras))
+            own = values[np.ix_(rows, [column[tag] for tag in tags])]
+            sound = (lasted[rows] == self.step) & np.isfinite(own).all(1)
+            members = tuple(self._members[row] for row in compress(rows, sound))
+            tables.append(Table(members, tags, own[sound]))
+            for row in compress(rows, ~sound):
+                step = min(int(lasted[row]) + 1, self.step)
+                self._due.append((self._members[row], "diverged", step))
+        evaluation = Evaluation(epoch, self.step, tuple(tables))
+        if self._patience:
+            self._leaving = self._watch(evaluation.rows)
+            self._due += [(member, "stopped", self.step) for member in self._leaving]
+        return evaluation
 
     def _measured_alike(self, epoch: int) -> dict[_Extras, list[int]]:
         """Rows of the members that go on, by what they are measured by."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
+import numpy as np
 from torch import Tensor
 
 Row = dict[str, float | int]
@@ -14,12 +16,42 @@ Status = Literal["completed", "stopped", "diverged", "pruned"]
 
 
 @dataclass(frozen=True)
+class Table:
+    """Members that were measured by the same metrics.
+
+    tags: (M,), the metrics' names. values: (members, M) float64.
+    """
+
+    members: tuple[int, ...]
+    tags: tuple[str, ...]
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """All members were measured after `epoch` epochs. rows: member → its measurements."""
+    """All members were measured after `epoch` epochs; those that diverged are left out."""
 
     epoch: int
     step: int
-    rows: dict[int, Row]
+    tables: tuple[Table, ...]
+
+    @cached_property
+    def rows(self) -> dict[int, Row]:
+        """Member → its measurements."""
+        return {
+            member: {
+                "epoch": self.epoch,
+                "step": self.step,
+                **dict(zip(table.tags, own, strict=True)),
+            }
+            for table in self.tables
+            for member, own in zip(table.members, table.values.tolist(), strict=True)
+        }
+
+    @property
+    def layout(self) -> list[tuple[tuple[int, ...], tuple[str, ...]]]:
+        """What two evaluations with the same members and metrics have in common."""
+        return [(table.members, table.tags) for table in self.tables]
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
-    """threads: cores that every contender may use. repeats: rounds. quick: tiny; full: unscaled."""
+    """folder: where the commands run, each in a new folder of its own. threads: cores that every
+    contender may use. repeats: rounds. quick: tiny; full: unscaled.
+    """
 
+    folder: Path
     threads: int = 1
     repeats: int = 3
     quick: bool = False
@@ -107,21 +110,24 @@ def alternate(contenders: Sequence[Contender], settings: Settings) -> dict[str, 
     for turn in range(settings.repeats):
         for contender in contenders:
             if turn == 0 or not contender.once:
-                finished = execute(contender.command, settings.threads)
+                finished = execute(contender.command, settings)
                 figures[contender.name].append(contender.figure(finished))
     return figures
 
 
-def execute(command: Sequence[str], threads: int) -> Finished:
-    """Run a command in an empty folder of its own and time it. Raises BenchmarkError."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "COLUMNS": "100"}
+def execute(command: Sequence[str], settings: Settings) -> Finished:
+    """Run a command in an empty folder of its own and time it. Raises BenchmarkError.
+
+    The folder is left: ext4 takes ten times as long to create files where many were just deleted.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": str(settings.threads), "COLUMNS": "100"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # start-up is with compiled files, as usual
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        started = time.perf_counter()
-        process = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-        seconds = time.perf_counter() - started
+    folder = tempfile.mkdtemp(dir=settings.folder)
+    started = time.perf_counter()
+    process = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - started
     if process.returncode != 0:
         tail = "\n".join((process.stderr or process.stdout).strip().splitlines()[-5:])
         shown = " ".join(word if len(word) < 80 else f"{word[:60]}…" for word in command)

@@ -16,7 +16,10 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from figures import FIGURES, Table
@@ -27,18 +30,23 @@ from rich.table import Table as RichTable
 
 
 def main() -> int:
-    """Measure the figures that are asked for; 1 when one of them could not be."""
+    """Measure the figures that are asked for, and remove what that left."""
     options = _parser().parse_args()
-    settings = Settings(
-        options.threads, 1 if options.quick else options.repeats, options.quick, options.full
-    )
     _pin(options.threads)
-    console = Console(stderr=options.json, width=None if sys.stdout.isatty() else 130)
-    execute(IMPORT_TORCH, options.threads)  # brings files into memory
+    with TemporaryDirectory(prefix="benchmark-", dir=options.folder) as folder:
+        repeats = 1 if options.quick else options.repeats
+        settings = Settings(Path(folder), options.threads, repeats, options.quick, options.full)
+        return measure(options.figures or FIGURES, settings, as_json=options.json)
+
+
+def measure(figures: Iterable[str], settings: Settings, *, as_json: bool) -> int:
+    """Print the figures; 1 when one of them could not be measured."""
+    console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 130)
+    execute(IMPORT_TORCH, settings)  # brings files into memory
     _say_where(console, settings)
     measured: dict[str, Any] = {}
     failures = 0
-    for name in options.figures or FIGURES:
+    for name in figures:
         try:
             table = FIGURES[name](settings)
         except BenchmarkError as error:
@@ -47,7 +55,7 @@ def main() -> int:
             continue
         console.print(_rich(table))
         measured[name] = asdict(table)
-    if options.json:
+    if as_json:
         print(json.dumps(measured, indent=2))
     return 1 if failures else 0
 
@@ -59,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help=", ".join(FIGURES))
     parser.add_argument("--threads", type=int, default=1, help="cores for each (default: 1)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default: 3)")
+    parser.add_argument("--folder", help="where the commands run (default: a temporary folder)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does everything work?")
     parser.add_argument("--full", action="store_true", help="nothing scaled: takes long")
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
@@ -88,8 +97,7 @@ def _rich(table: Table) -> RichTable:
         shown.add_column(heading, justify="right", no_wrap=True)
     for row in table.rows:
         spread = f"{_number(min(row.values))} – {_number(max(row.values))}"
-        share = row.must.endswith("%")
-        ratio = "" if row.ratio is None else _ratio(row.ratio, share)
+        ratio = "" if row.ratio is None else _ratio(row.ratio, table.is_share)
         shown.add_row(row.name, _number(row.value), spread, ratio, row.must, row.aim)
     return shown
 

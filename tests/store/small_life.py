@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from regrun.store.checkpoint import CheckpointStore
+from regrun.store.curves import curves_of
 from regrun.store.lock import exclusive
 from regrun.store.run_dir import RunDir
 from regrun.store.writer import RunWriter, take_evaluations
@@ -30,7 +31,8 @@ def weights(step: int) -> dict[str, torch.Tensor]:
 
 def evaluate(writer: RunWriter, row: Mapping[str, Any]) -> None:
     """Hand over one row, measured now."""
-    take_evaluations([writer], [[row]], [[time.time()]])
+    (curves,) = curves_of([row], [time.time()])
+    take_evaluations([writer], curves)
 
 
 def live(directory: Path) -> None:

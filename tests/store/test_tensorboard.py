@@ -12,9 +12,10 @@ from small_life import evaluate
 from store_faults import failing
 
 from regrun.errors import StorageError
+from regrun.store.curves import curves_of
 from regrun.store.metrics import MetricsWriter, read_metrics
 from regrun.store.run_dir import RunDir
-from regrun.store.tensorboard import EventFiles, add_together, flat_hparams, rebuild
+from regrun.store.tensorboard import EventFiles, add_curves, flat_hparams, rebuild
 from regrun.store.writer import RunWriter
 
 HPARAMS = {"optimizer.lr": 0.1, "model.hidden": [256, 256], "optimizer.nesterov": True, "x": None}
@@ -35,7 +36,8 @@ ROWS = [
 
 
 def add(events: EventFiles, row: dict[str, Any], wall_time: float) -> None:
-    add_together([events], [[row]], [[wall_time]])
+    (curves,) = curves_of([row], [wall_time])
+    add_curves([events], curves)
 
 
 def accumulated(directory: Path) -> Any:
