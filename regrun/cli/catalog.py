@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from regrun.cli.keys import Key, as_key, walk
+from regrun.config.suggest import did_you_mean
 from regrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,13 +110,10 @@ def entries(topic: str | None) -> list[Entry]:
 
 def find(topic: str, name: str) -> Entry:
     """The entry of that name; UsageError with a suggestion when there is none."""
-    import difflib
-
     known = {entry.name: entry for entry in entries(topic)}
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f', did you mean "{close[0]}"?' if close else f"; see `regrun list {topic}`"
+    hint = did_you_mean(name, known) or f"; see `regrun list {topic}`"
     raise UsageError(f"{name}: not one of the {topic}{hint}")
 
 

@@ -59,7 +59,7 @@ def sweep(
     if not dry_run:
         probe_writable(runs_dir)
         if workers != 0:
-            start_early(loaded.config.sweep.runs if loaded.config.sweep is not None else 1)
+            start_early(loaded.config.runs)
     with watching(quiet=quiet) as observer:
         from regrun.sweeps.run import Options, plan_sweep, run_sweep
 

@@ -53,3 +53,8 @@ class Config(Section):
     augment: Augment = Augment()
     training: Training = Training()
     sweep: Sweep | None = None
+
+    @property
+    def runs(self) -> int:
+        """Runs in all: one, or those of the sweep (of a search, at most)."""
+        return 1 if self.sweep is None else self.sweep.runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regrun.config.datasets import CSV, Task
+from regrun.config.suggest import did_you_mean
 from regrun.data.assemble import assemble
 from regrun.data.csv_encode import encode
 from regrun.data.csv_text import Table, read_table
@@ -91,8 +91,7 @@ def _check_columns(section: CSV, table: Table) -> None:
 
 
 def _no_column(name: str, columns: list[str], separator: str) -> str:
-    close = difflib.get_close_matches(name, columns, n=1)
-    hint = f', did you mean "{close[0]}"?' if close else ""
+    hint = did_you_mean(name, columns)
     shown = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
     alone = f"; one column: is {separator!r} the separator?" if len(columns) == 1 else ""
     return f'no column "{name}"{hint}; columns: {shown}{alone}'

@@ -37,10 +37,9 @@ def _describe(config: Config, device: str, allow_large: bool) -> dict[str, Any]:
     shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
     explicit = config.model_copy(update={"loss": resolve_loss(config, dataset)})
     (explicit,) = with_learning_rates([explicit], dataset)
-    runs = config.sweep.runs if config.sweep is not None else 1
     return {
         "config": config.model_dump(mode="json"),
-        "runs": runs,
+        "runs": config.runs,
         "model": {
             "layers": [asdict(row) for row in layer_table(module, dataset.input_shape, idle=False)],
             "parameters": prepared.budget.parameters,
@@ -50,6 +49,6 @@ def _describe(config: Config, device: str, allow_large: bool) -> dict[str, Any]:
             for plan in plan_parameters(config, roles_of(module), shapes)
         ],
         "update_rule": "\n".join(update_rule(explicit)),
-        "memory_bytes": prepared.budget.total_bytes(runs),
+        "memory_bytes": prepared.budget.total_bytes(config.runs),
         "notes": prepared.notes(config),
     }

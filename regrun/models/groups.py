@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import get_args
 
 from regrun.config.base import WEIGHT_ONLY
 from regrun.config.optimizers import OptimizerSection
+from regrun.config.suggest import did_you_mean
 from regrun.errors import ConfigError
 from regrun.models.roles import Role
 
@@ -53,11 +53,10 @@ def _nothing_chosen(entry: str, roles: Mapping[str, Role]) -> str:
         return f"{entry!r}: this model has no parameter of role {entry}; its roles: " + ", ".join(
             present
         )
-    close = difflib.get_close_matches(entry, [*present, "all", *roles], n=1)
-    hint = f", did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(entry, [*present, "all", *roles])
     names = list(roles)
     shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
     return (
-        f"{entry!r} is no role and matches no parameter{hint} "
+        f"{entry!r} is no role and matches no parameter{hint or '.'} "
         f"Roles: {', '.join(present)}; parameters: {shown}"
     )

@@ -37,10 +37,10 @@ def test_the_name_of_a_role_is_the_role_even_where_a_parameter_is_called_so():
     ("entry", "said"),
     [
         ("hiden.*", "'hiden.*' is no role and matches no parameter"),
-        ("wieght", "did you mean 'weight'?"),
-        ("output.wieght", "did you mean 'output.weight'?"),
+        ("wieght", 'did you mean "weight"?'),
+        ("output.wieght", 'did you mean "output.weight"?'),
         ("norm", "this model has no parameter of role norm; its roles: weight, bias"),
-        ("Weight", "did you mean 'weight'?"),
+        ("Weight", 'did you mean "weight"?'),
     ],
 )
 def test_an_entry_that_chooses_nothing_is_an_error_at_its_place(entry, said):

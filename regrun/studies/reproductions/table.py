@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
+from regrun.config.suggest import did_you_mean
 from regrun.errors import UsageError
 from regrun.studies.reproductions import source_experiments as source
 from regrun.studies.reproductions.adamw import ADAMW_DIGITS
@@ -29,6 +29,5 @@ def find(name: str) -> Reproduction:
     """The reproduction of that name; UsageError with a suggestion when there is none."""
     if name in REPRODUCTIONS:
         return REPRODUCTIONS[name]
-    close = difflib.get_close_matches(name, REPRODUCTIONS, n=1)
-    hint = f', did you mean "{close[0]}"?' if close else "; see `regrun list reproductions`"
+    hint = did_you_mean(name, REPRODUCTIONS) or "; see `regrun list reproductions`"
     raise UsageError(f"{name}: not one of the reproductions{hint}")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from timed_engine import time_engines
 
 from regrun.cli import app
@@ -23,6 +24,7 @@ from regrun.sweeps.jobs import Outcome, run_job
 
 def main() -> None:
     """Sweep, and say where the time went."""
+    torch.set_num_threads(1)  # as a worker does
     engines, jobs = time_engines(), list[float]()
 
     def timed(*arguments: Any) -> Outcome:
