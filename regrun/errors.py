@@ -13,8 +13,9 @@ Anything else that escapes is a bug in regrun and ends with 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Path = tuple[str | int, ...]
 """Where in a config: ``("model", "dropout", 1)``."""
@@ -85,11 +86,14 @@ class CorruptInputError(RegrunError):
 
 
 class Interrupted(RegrunError):  # noqa: N818 - it is not an error of anyone's
-    """A signal stopped the run after it was saved."""
+    """A signal stopped the run after it was saved. document: what `--json` prints of it."""
 
-    def __init__(self, message: str, signal_number: int) -> None:
+    def __init__(
+        self, message: str, signal_number: int, document: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+        self.document = document
 
 
 def dotted(path: Path) -> str:

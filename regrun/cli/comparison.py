@@ -28,6 +28,9 @@ _COLUMNS = {
     "weights/l2": "‖w‖₂",
     "weights/sparsity": "sparsity",
 }
+_LOSSES_APART = ("loss", "dataset.name")
+"""Where cells differ in these, their losses are of different things."""
+
 _MOST_NAMED = 5
 
 
@@ -110,11 +113,14 @@ def csv_rows(cells: Sequence[Cell]) -> Iterator[list[Any]]:
 def conclusions(cells: Sequence[Cell], metric: str, direction: Direction = "min") -> list[str]:
     """What may be said about which cell is best, and no more."""
     best = best_cells(cells, metric, direction)
+    word = "lowest" if direction == "min" else "highest"
     compared = [cell for cell in cells if cell.values(metric) and not cell.count("pruned")]
     if len(compared) < 2:
         return []
+    apart = [key for key in _LOSSES_APART if len({cell.params.get(key) for cell in compared}) > 1]
+    if apart and metric.endswith("/loss"):
+        return [f"{metric} means something else for each {' and '.join(apart)}: none is the {word}"]
     flatters = " (chosen by the test set, which flatters it)" if split_of(metric) == "test" else ""
-    word = "lowest" if direction == "min" else "highest"
     sentences = [f"{word} {metric}: {_name(best[0])}{flatters}"]
     seeds = len(best[0].values(metric))
     if seeds < 2:

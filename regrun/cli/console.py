@@ -5,9 +5,12 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from regrun.errors import Interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,8 +34,15 @@ _WIDE = 10_000
 
 
 def prepare_streams() -> None:
-    """Let stdout and stderr print anything in any encoding: λ becomes lambda, not an error."""
+    """Let stdout and stderr print anything in any encoding: λ becomes lambda, not an error.
+
+    What a closed one is given goes nowhere.
+    """
     codecs.register_error("regrun.ascii", _spell_out)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and not _is_unicode(stream):
@@ -88,6 +98,17 @@ def print_json(document: Any) -> None:
     if not speaks_unicode():
         text = json.dumps(json.loads(text), indent=2) + "\n"
     sys.stdout.write(text)
+
+
+@contextmanager
+def documenting(*, as_json: bool) -> Iterator[None]:
+    """Print as JSON, where that is wanted, also what was interrupted."""
+    try:
+        yield
+    except Interrupted as stop:
+        if as_json:
+            print_json(stop.document)
+        raise
 
 
 def show(

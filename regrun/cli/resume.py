@@ -15,6 +15,7 @@ def resume(
     quiet: Quiet = False,
 ) -> None:
     """Carry on an interrupted run or sweep from its directory alone."""
+    from regrun.cli.console import documenting
     from regrun.cli.progress import watching
     from regrun.store.run_dir import RunDir
     from regrun.store.sweep_dir import SweepDir
@@ -22,7 +23,7 @@ def resume(
     if SweepDir(directory).config.is_file():
         from regrun.cli.sweep import show_sweep
 
-        with watching(quiet=quiet) as observer:
+        with documenting(as_json=as_json), watching(quiet=quiet) as observer:
             from regrun.sweeps.run import Options, resume_sweep
 
             options = Options(device=device or "auto")
@@ -32,7 +33,7 @@ def resume(
     from regrun.cli.train import show_run
 
     runs_dir = Path(os.path.relpath(directory.resolve().parent.parent))
-    with watching(quiet=quiet) as observer:
+    with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.execution.train import resume_run
 
         summary = resume_run(directory, device=device, observer=observer)

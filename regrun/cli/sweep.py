@@ -47,7 +47,7 @@ def sweep(
     ] = False,
 ) -> None:
     """Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own."""
-    from regrun.cli.console import print_json
+    from regrun.cli.console import documenting, print_json
     from regrun.cli.progress import watching
     from regrun.errors import UsageError
     from regrun.store.atomic import probe_writable
@@ -60,7 +60,7 @@ def sweep(
         probe_writable(runs_dir)
         if workers != 0:
             start_early(loaded.config.runs)
-    with watching(quiet=quiet) as observer:
+    with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.sweeps.run import Options, plan_sweep, run_sweep
 
         options = Options(device, workers, fail_fast, allow_large)

@@ -29,13 +29,14 @@ def train(
     allow_large: AllowLarge = False,
 ) -> None:
     """Train one run."""
+    from regrun.cli.console import documenting
     from regrun.cli.progress import watching
     from regrun.config.load import load_config
     from regrun.store.atomic import probe_writable
 
     loaded = load_config(config, overrides or [])
     probe_writable(runs_dir)
-    with watching(quiet=quiet) as observer:
+    with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         # Only now: a wrong config or a full disk is told without waiting for torch.
         from regrun.execution.train import train_run
 

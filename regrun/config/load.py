@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regrun.config.checks import contradictions
+from regrun.config.optimizers import SGD
 from regrun.config.overrides import Assignment, AssignmentProblem, parse_override
 from regrun.config.report import Finding
 from regrun.config.schema import RESERVED_NAME, Config
@@ -142,6 +143,9 @@ def _load(source: Source, assignments: list[Assignment], findings: list[Finding]
     source, impossible = source.assigning(assignments)
     tree = _with_absolute_paths(source)
     tree.setdefault("name", safe_name(Path(source.label).stem) if source.label else "run")
+    optimizer = tree.get("optimizer")
+    if isinstance(optimizer, Mapping):
+        tree["optimizer"] = {"name": SGD.model_fields["name"].default, **optimizer}
     source = replace(source, tree=tree)
     findings = [*findings, *impossible]
     if findings:

@@ -95,7 +95,7 @@ class SGD(GivenRate):
     formula: ClassVar[str] = "b ← μ b + (1−τ) g;  w ← w − η b  (nesterov: w ← w − η (g + μ b))"
     source: ClassVar[str] = "Robbins & Monro 1951; Sutskever et al. 2013, as torch has it"
     proximal: ClassVar[bool] = True
-    name: Literal["sgd"]
+    name: Literal["sgd"] = "sgd"
     momentum: Fraction = 0.0
     dampening: Rate = 0.0
     nesterov: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -41,7 +41,36 @@ def validate(tree: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
     try:
         return Config.model_validate(tree), []
     except ValidationError as error:
-        return None, _problems(error, tree)
+        problems = _problems(error, tree)
+    meant = _as_meant(tree, problems)
+    if meant is not None:  # what else is wrong with sections whose kind is misspelt
+        told = {problem.path for problem in problems}
+        _, more = validate(meant)
+        problems += [problem for problem in more if problem.path not in told]
+    return None, problems
+
+
+def _as_meant(tree: Mapping[str, Any], problems: Iterable[Problem]) -> Mapping[str, Any] | None:
+    """The tree with misspelt kinds of sections as they were probably meant; None without any."""
+    corrected: Any = tree
+    for problem in problems:
+        *above, spot = trace(problem.path, tree)
+        sections = above[-1].shape if above else None
+        if not isinstance(sections, Sections) or spot.path[-1] != sections.tag:
+            continue
+        kind = nearest(str(spot.raw), sections.tags())
+        if kind is not None and spot.raw != kind:
+            corrected = _replaced(corrected, spot.path, kind)
+    return None if corrected is tree else corrected
+
+
+def _replaced(tree: Any, path: Path, value: Any) -> Any:
+    """A copy with another value at a path that is there."""
+    if not path:
+        return value
+    copy: Any = dict(tree) if isinstance(tree, Mapping) else list(tree)
+    copy[path[0]] = _replaced(copy[path[0]], path[1:], value)
+    return copy
 
 
 def _problems(error: ValidationError, tree: Any) -> list[Problem]:

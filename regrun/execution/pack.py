@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -74,6 +75,8 @@ class PackRun:
         self._fingerprint = _fingerprint([member.config for member in members])
         self._measured: list[tuple[float, Evaluation]] = []
         """(seconds since 1970, evaluation) of those that the writers have not got yet."""
+        self._evaluations = Counter[int]()
+        """Member → how many the writers have got."""
         self._last: dict[int, Row] = {}
         self._best: dict[int, dict[str, Any]] = {}
         self._seconds = {"data": prepared.seconds, "train": 0.0}
@@ -81,14 +84,15 @@ class PackRun:
         if checkpoint is not None:
             self._restore(checkpoint)
         self._writers = {
-            index: self._open_writer(member)
+            index: self._open_writer(index, member)
             for index, member in enumerate(members)
             if not RunDir(member.directory).finished
         }
 
-    def _open_writer(self, member: Member) -> RunWriter:
-        if RunDir(member.directory).metrics.exists():
-            return RunWriter.resume(member.directory, self._engine.step)
+    def _open_writer(self, index: int, member: Member) -> RunWriter:
+        evaluations = self._evaluations[index]
+        if evaluations or RunDir(member.directory).metrics.exists():
+            return RunWriter.resume(member.directory, self._engine.step, evaluations)
         remove_stale_temporaries(member.directory)
         settings = flat_hparams(member.config.model_dump(mode="json"))
         return RunWriter.create(member.directory, dump_config(member.config), settings)
@@ -160,29 +164,40 @@ class PackRun:
             if best is not None:
                 self._best[member] = best
             self._last[member] = curves.last_row(run)
+            self._evaluations[member] += len(curves.steps)
 
     def _finish(self, end: MemberEnd) -> None:
         self._hand_over()
         writer = self._writers.pop(end.member, None)
         if writer is None:
             return
+        summary = self._summary(end)
+        writer.finish(summary, end.weights, end.averages)
+        self.summaries[end.member] = summary
+        self._last.pop(end.member, None)
+        self._best.pop(end.member, None)
+        self._observer.on_end(summary)
+
+    def interrupted(self, index: int) -> dict[str, Any]:
+        """What there is to say of a member that was told to stop: no file has it."""
+        engine = self._engine
+        end = MemberEnd(index, "completed", engine.epoch, engine.step, None)
+        return {**self._summary(end), "status": "interrupted"}
+
+    def _summary(self, end: MemberEnd) -> dict[str, Any]:
         member = self._members[end.member]
-        seconds = {**self._seconds, "total": sum(self._seconds.values())}
-        summary = summarize(
+        return summarize(
             member.config,
             member.directory,
             end,
-            self._last.pop(end.member, None),
+            self._last.get(end.member),
             self._metrics[end.member],
-            self._best.pop(end.member, None),
+            self._best.get(end.member),
             self._engine.roles,
             self._device,
-            seconds,
+            {**self._seconds, "total": sum(self._seconds.values())},
             self._shape,
         )
-        writer.finish(summary, end.weights, end.averages)
-        self.summaries[end.member] = summary
-        self._observer.on_end(summary)
 
     def _flush(self) -> None:
         self._hand_over()
@@ -197,6 +212,7 @@ class PackRun:
             "configs": self._fingerprint,
             "data": self._prepared.fingerprint,
             "engine": numbers,
+            "evaluations": {str(index): count for index, count in self._evaluations.items()},
             "last": {str(index): row for index, row in self._last.items()},
             "best": {str(index): best for index, best in self._best.items()},
             "train_seconds": self._seconds["train"],
@@ -217,6 +233,7 @@ class PackRun:
         section = self._members[0].config.dataset
         check_unchanged(section, records["data"], self._prepared.fingerprint)
         self._engine.load_state(checkpoint.tensors, records["engine"])
+        self._evaluations.update({int(i): count for i, count in records["evaluations"].items()})
         self._last = {int(index): row for index, row in records["last"].items()}
         self._best = {int(index): best for index, best in records["best"].items()}
         self._seconds["train"] = records["train_seconds"]

@@ -11,7 +11,7 @@ from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
-from regrun.execution.interrupt import catching_signals
+from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Silent
 from regrun.execution.pack import Member, PackRun
 from regrun.execution.prepare import Prepared, prepare
@@ -39,10 +39,11 @@ def train_run(
     config = loaded.config
     prepared = _prepare(loaded, device, watcher, allow_large)
     parent = experiment_dir(runs_dir, config.name)
-    directory = claim_run_dir(parent, label or f"seed={config.seed}")
-    write_atomic(RunDir(directory).config, dump_config(config))
-    with exclusive(directory):
-        return _run(loaded, prepared, directory, None, watcher)
+    with catching_signals() as interrupt:
+        directory = claim_run_dir(parent, label or f"seed={config.seed}")
+        write_atomic(RunDir(directory).config, dump_config(config))
+        with exclusive(directory):
+            return _run(loaded, prepared, directory, None, watcher, interrupt)
 
 
 def resume_run(
@@ -57,7 +58,7 @@ def resume_run(
     files = RunDir(directory)
     if not files.config.is_file():
         raise UsageError(f"{directory}: no run here (it has no {files.config.name})")
-    with exclusive(directory):
+    with catching_signals() as interrupt, exclusive(directory):
         if files.finished:
             CheckpointStore(files.checkpoints).clear()  # a kill may have come between the two
             watcher.on_message(f"{directory} had finished before; nothing to do")
@@ -66,10 +67,10 @@ def resume_run(
         loaded = load_config(files.config)
         checkpoint = CheckpointStore(files.checkpoints).load()
         if checkpoint is None:
-            watcher.on_message("no checkpoint was written yet: starting from the beginning")
+            watcher.on_message("there is no checkpoint: starting from the beginning")
         used = checkpoint.state["device"] if checkpoint else "auto"
         prepared = _prepare(loaded, device or used, watcher, True)
-        return _run(loaded, prepared, directory, checkpoint, watcher)
+        return _run(loaded, prepared, directory, checkpoint, watcher, interrupt)
 
 
 def _prepare(loaded: Loaded, device: str, observer: Observer, allow_large: bool) -> Prepared:
@@ -90,6 +91,7 @@ def _run(
     directory: Path,
     checkpoint: Checkpoint | None,
     observer: Observer,
+    interrupt: Interrupt,
 ) -> dict[str, Any]:
     config = loaded.config
     store = CheckpointStore(RunDir(directory).checkpoints)
@@ -107,10 +109,10 @@ def _run(
             "notes": prepared.notes(config),
         }
     )
-    with catching_signals() as interrupt:
-        if not run.run(lambda: interrupt.signal_number is not None):
-            raise Interrupted(
-                f"saved; carry on with: regrun resume {shlex.quote(str(directory))}",
-                interrupt.signal_number or 0,
-            )
+    if not run.run(lambda: interrupt.signal_number is not None):
+        raise Interrupted(
+            f"saved; carry on with: regrun resume {shlex.quote(str(directory))}",
+            interrupt.signal_number or 0,
+            run.interrupted(0),
+        )
     return run.summaries[0]

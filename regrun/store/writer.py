@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regrun.errors import UsageError
+from regrun.errors import CorruptInputError, UsageError
 from regrun.store import strict_json
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
 from regrun.store.curves import Curves
@@ -39,17 +39,25 @@ class RunWriter:
         return cls(run, EventFiles(directory, hparams))
 
     @classmethod
-    def resume(cls, directory: Path, step: int, hparams: Hparams | None = None) -> RunWriter:
+    def resume(
+        cls, directory: Path, step: int, evaluations: int, hparams: Hparams | None = None
+    ) -> RunWriter:
         """Carry on after the checkpoint of ``step``: later rows are dropped, events written anew.
 
-        ``hparams``: default: every setting of the stored config. Raises `UsageError` when the run
-        has ended, `CorruptInputError`, `StorageError`.
+        ``evaluations``: rows up to there. ``hparams``: default: every setting of the stored config.
+        Raises `UsageError` when the run has ended, `CorruptInputError` also when rows are missing,
+        `StorageError`.
         """
         run = RunDir(directory)
         if run.finished:
             raise UsageError(f"{directory} has ended; there is nothing to resume")
         remove_stale_temporaries(directory)
-        truncate_after(run.metrics, step)
+        kept = len(truncate_after(run.metrics, step))
+        if kept != evaluations:
+            raise CorruptInputError(
+                f"{run.metrics}: damaged: {kept:,} of the {evaluations:,} evaluations up to step "
+                f"{step:,} are there; the run can only be started again"
+            )
         if hparams is None:
             hparams = flat_hparams(read_config(run.config))
         return cls(run, rebuild(run, hparams))

@@ -179,15 +179,19 @@ class _Sweep:
                 position += 1
                 if interrupt.signal_number is not None:
                     message = f"saved; carry on with: {carry_on}"
-                    raise Interrupted(message, interrupt.signal_number)
-        seconds = {"total": time.monotonic() - started}
-        document = sweep_document(files, self._metric, self._direction, seconds)
+                    document = self._document(files, started)
+                    raise Interrupted(message, interrupt.signal_number, document)
+        document = self._document(files, started)
         if going:
             shutil.rmtree(files.packs, ignore_errors=True)
             write_atomic(files.summary, strict_json.document(document))
         else:
             self._observer.on_message(f"stopped; carry on with the rest: {carry_on}")
         return document
+
+    def _document(self, files: SweepDir, started: float) -> dict[str, Any]:
+        seconds = {"total": time.monotonic() - started}
+        return sweep_document(files, self._metric, self._direction, seconds)
 
     def _run_round(
         self, files: SweepDir, rounds: Sequence[Round], position: int, interrupt: Interrupt

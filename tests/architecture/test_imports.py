@@ -142,10 +142,10 @@ def modules_after(code: str) -> set[str]:
 
 HELP = """
 import sys
-from regrun.cli.app import main
+from regrun.cli.app import run
 sys.argv = ["regrun", *{arguments}]
 try:
-    main()
+    run()
 except SystemExit:
     pass
 """

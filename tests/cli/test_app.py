@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -51,6 +52,21 @@ def test_python_m_regrun_is_regrun() -> None:
             as_program.returncode, as_program.stdout, as_program.stderr
         )  # fmt: skip
     assert as_module.returncode == 2
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_bug(closed: str, tmp_path: Path) -> None:
+    command = f"{shlex.join([*PROGRAM, 'list', 'norms'])} {closed}"
+    done = run(["sh", "-c", command], cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_quiet_is_quiet_to_the_end_also_with_torchvision(real_data: Path, tmp_path: Path) -> None:
+    small = ["training.epochs=1", "dataset.num_train=20", "dataset.num_test=10"]
+    config = Path(__file__).parents[2] / "configs" / "l1_mnist.yaml"
+    done = run([*PROGRAM, "train", str(config), *small, "--quiet"], cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_help_names_every_verb_in_the_order_of_a_days_work(invoke: Any) -> None:

@@ -80,6 +80,15 @@ def test_a_difference_that_holds_is_said_too(invoke: Any, make_run: Any, tmp_pat
     assert "different from every other row" in text
 
 
+def test_losses_of_different_things_have_no_lowest(invoke: Any, make_run: Any) -> None:
+    first, second = make_run("a"), make_run("b")
+    config = second / "config.yaml"
+    config.write_text(config.read_text() + "loss: half_mse\n")
+    told = invoke("compare", first, second).stdout
+    assert "test/loss means something else for each loss: none is the lowest" in told
+    assert "lowest test/loss" not in told
+
+
 def test_a_best_row_with_lost_runs_says_so(invoke: Any, make_run: Any, tmp_path: Any) -> None:
     for seed in range(3):
         make_run(f"a{seed}", seed=seed, decay=0.0, test=9.0)

@@ -122,10 +122,11 @@ def test_a_diverged_run_still_shows_its_report(invoke: Any, calls: Calls, tmp_pa
 
 
 def test_an_interrupted_run_tells_how_to_go_on(invoke: Any, calls: Calls, tmp_path: Path) -> None:
-    calls.raises = errors.Interrupted("saved; regrun resume runs/toy/x", 15)
+    stopped = {"run_dir": "runs/toy/x", "status": "interrupted"}
+    calls.raises = errors.Interrupted("saved; regrun resume runs/toy/x", 15, stopped)
     result = invoke("train", "c.yaml", "--runs-dir", tmp_path / "runs", "--json")
     assert result.exit_code == 143
-    assert result.stdout == ""
+    assert json.loads(result.stdout) == stopped
     assert result.stderr.endswith("regrun resume runs/toy/x\n")
 
 

@@ -53,6 +53,12 @@ def test_the_default_name_is_the_stem_made_safe(stem: str, name: str) -> None:
     )
 
 
+def test_an_optimizer_without_a_name_is_sgd() -> None:
+    tree = {"dataset": {"name": "digits"}, "model": {"name": "linear"}, "optimizer": {"lr": 0.1}}
+    loaded = config_from_mapping(tree, {"optimizer.momentum": 0.9})
+    assert (loaded.config.optimizer.name, loaded.config.optimizer.momentum) == ("sgd", 0.9)
+
+
 def test_a_name_that_is_given_wins(tmp_path: Path) -> None:
     assert _load(tmp_path, TEXT, name="my_config.yaml").config.name == "my_config"
     assert _load(tmp_path, "name: other\n" + TEXT).config.name == "other"

@@ -135,6 +135,36 @@ def test_a_signal_saves_the_run_and_the_command_it_prints_finishes_it(
     assert_same(place.run, whole)
 
 
+def test_with_json_a_signal_leaves_one_document(start: Any, place: Place) -> None:
+    process = start(
+        "train", place.config, NEVER, "--runs-dir", place.runs, "--device", "cpu", "--json"
+    )
+    assert "steps on cpu" in process.stderr.readline()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=60)
+    told = json.loads(stdout)
+    last = json.loads((place.run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert process.returncode == 130
+    assert (told["status"], told["run_dir"]) == ("interrupted", str(place.run))
+    assert told["epochs"] >= last["epoch"]
+    assert told["metrics"]["train/loss"] == last["train/loss"]
+
+
+@pytest.mark.parametrize("damage", ["a row", "the file"])
+def test_evaluations_that_are_lost_are_noticed(damage: str, half: Path) -> None:
+    metrics = half / "metrics.jsonl"
+    lines = metrics.read_bytes().splitlines(keepends=True)
+    if damage == "a row":
+        metrics.write_bytes(b"".join([lines[0], *lines[2:]]))
+    else:
+        metrics.unlink()
+    life = Life(half.parent / "output", "resume", half)
+    assert life.end() == 5
+    assert f"{metrics}: damaged" in life.stderr
+    assert not (half / "summary.json").exists()
+
+
 def test_a_signal_in_python_stops_like_one_in_the_terminal(tmp_path: Path) -> None:
     with catching_signals() as interrupt:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -306,7 +336,7 @@ def test_without_a_checkpoint_the_run_starts_over(place: Place, half: Path, whol
     shutil.rmtree(half / "checkpoints")
     life = place.resume(half)
     assert life.end() == 0
-    assert "no checkpoint was written yet" in life.stderr
+    assert "there is no checkpoint" in life.stderr
     assert_same(half, whole)
 
 

@@ -69,7 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 RUN_ALL = """
 import json, sys, tempfile
 from contextlib import redirect_stderr, redirect_stdout
-from regrun.cli.app import main
+from regrun.cli.app import run
 
 for words in json.loads(sys.argv[1]):
     sys.argv = ["regrun", *words]
@@ -77,7 +77,7 @@ for words in json.loads(sys.argv[1]):
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         with redirect_stdout(out), redirect_stderr(err):
             try:
-                main()
+                run()
             except SystemExit as end:
                 code = end.code or 0
         texts = []

@@ -48,7 +48,7 @@ def live(directory: Path) -> None:
         if checkpoint:
             torch.testing.assert_close(checkpoint.tensors, weights(done), rtol=0, atol=0)
         if run.metrics.exists():
-            writer = RunWriter.resume(directory, done)
+            writer = RunWriter.resume(directory, done, done)
         else:
             writer = RunWriter.create(directory, CONFIG, HPARAMS)
         for step in range(done + 1, EVALUATIONS + 1):

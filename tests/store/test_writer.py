@@ -107,19 +107,30 @@ def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
     live(tmp_path)
     before = results(tmp_path)
     with pytest.raises(UsageError, match="has ended"):
-        RunWriter.resume(tmp_path, 2)
+        RunWriter.resume(tmp_path, 2, 2)
     assert results(tmp_path) == before
+
+
+def test_rows_that_are_lost_are_noticed(tmp_path: Path) -> None:
+    writer = RunWriter.create(tmp_path, CONFIG, HPARAMS)
+    for step in (1, 2, 3):
+        evaluate(writer, row(step))
+    writer.flush()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_text(lines[0] + lines[2])
+    with pytest.raises(CorruptInputError, match=r"metrics\.jsonl: damaged: 2 of the 3 evaluations"):
+        RunWriter.resume(tmp_path, 3, 3)
 
 
 def test_a_resume_takes_the_hyper_parameters_from_the_stored_config(tmp_path: Path) -> None:
     RunWriter.create(tmp_path, CONFIG, HPARAMS).flush()
-    RunWriter.resume(tmp_path, 0)
+    RunWriter.resume(tmp_path, 0, 0)
     emptied, new = sorted(tmp_path.glob("events.out.tfevents.*"))
     assert emptied.stat().st_size == 0
     assert b"optimizer.lr" in new.read_bytes()
     (tmp_path / "config.yaml").write_text("[")
     with pytest.raises(CorruptInputError, match=r"config\.yaml"):
-        RunWriter.resume(tmp_path, 0)
+        RunWriter.resume(tmp_path, 0, 0)
 
 
 def test_killed_before_any_file_operation_or_within_any_write_it_resumes_to_the_same_files(
