@@ -43,7 +43,7 @@ def main() -> None:
 def _regrun(arguments: Sequence[str]) -> Any:
     sys.argv[1:] = arguments
     try:
-        app.main()
+        app.run()
     except SystemExit as end:
         return end.code
 
