@@ -67,11 +67,13 @@ def run_sweep(
     # the keys of another.
     text = dump_tree(loaded.source.tree)
     parse_config(text.encode(), "the sweep")  # from Python it may be longer than a file can be
-    files = SweepDir(claim_run_dir(experiment_dir(runs_dir, loaded.config.name), "sweep"))
-    with exclusive(files.path):
-        write_atomic(files.config, text)
-        files.write_rounds([first])
-        return sweep.run(files)
+    parent = experiment_dir(runs_dir, loaded.config.name)
+    with catching_signals() as interrupt:
+        files = SweepDir(claim_run_dir(parent, "sweep"))
+        with exclusive(files.path):
+            write_atomic(files.config, text)
+            files.write_rounds([first])
+            return sweep.run(files, interrupt)
 
 
 def resume_sweep(
@@ -86,7 +88,7 @@ def resume_sweep(
     if not files.config.is_file():
         raise UsageError(f"{directory}: no sweep here (it has no {files.config.name})")
     watcher = observer or Silent()
-    with exclusive(directory):
+    with catching_signals() as interrupt, exclusive(directory):
         done = load_summary(directory)
         if done is not None:
             watcher.on_message(f"{directory} had finished before; nothing to do")
@@ -96,7 +98,7 @@ def resume_sweep(
         if options.device == "auto" and rounds:
             options = replace(options, device=rounds[0].device)
         options = replace(options, allow_large=True)  # it was allowed, or fits
-        return _Sweep(load_config(files.config), options, watcher).run(files)
+        return _Sweep(load_config(files.config), options, watcher).run(files, interrupt)
 
 
 def plan_sweep(loaded: Loaded, options: Options = Options()) -> dict[str, Any]:
@@ -158,7 +160,7 @@ class _Sweep:
         device = self._options.device
         return replace(planned, device=self._device.type if device == "auto" else device)
 
-    def run(self, files: SweepDir) -> dict[str, Any]:
+    def run(self, files: SweepDir, interrupt: Interrupt) -> dict[str, Any]:
         """Everything that is left of the sweep; returns its document."""
         started = time.monotonic()
         rounds = files.read_rounds()
@@ -166,21 +168,20 @@ class _Sweep:
             self.planner.expect(each)
         going, position = True, 0
         carry_on = f"regrun resume {shlex.quote(str(files.path))}"
-        with catching_signals() as interrupt:
-            while going:
-                if position == len(rounds):
-                    self.proposer.take(sweep_cells(files), self._metric)
-                    cells = self.proposer.propose()
-                    if not cells:
-                        break
-                    rounds.append(self._planned(cells))
-                    files.write_rounds(rounds)
-                going = self._run_round(files, rounds, position, interrupt)
-                position += 1
-                if interrupt.signal_number is not None:
-                    message = f"saved; carry on with: {carry_on}"
-                    document = self._document(files, started)
-                    raise Interrupted(message, interrupt.signal_number, document)
+        while going:
+            if position == len(rounds):
+                self.proposer.take(sweep_cells(files), self._metric)
+                cells = self.proposer.propose()
+                if not cells:
+                    break
+                rounds.append(self._planned(cells))
+                files.write_rounds(rounds)
+            going = self._run_round(files, rounds, position, interrupt)
+            position += 1
+            if interrupt.signal_number is not None:
+                message = f"saved; carry on with: {carry_on}"
+                document = self._document(files, started)
+                raise Interrupted(message, interrupt.signal_number, document)
         document = self._document(files, started)
         if going:
             shutil.rmtree(files.packs, ignore_errors=True)
