@@ -108,7 +108,8 @@ def main() -> None:
 def _leave(end: SystemExit) -> NoReturn:
     """End at once: to take torch apart object by object takes a quarter of a second.
 
-    All files are closed by now, and no process or thread is left.
+    Nor do native libraries then look for leaks, which torchvision's report to stderr. All files are
+    closed by now, and no process or thread is left.
     """
     if isinstance(end.code, str):
         raise end

@@ -112,14 +112,14 @@ def csv_rows(cells: Sequence[Cell]) -> Iterator[list[Any]]:
 
 def conclusions(cells: Sequence[Cell], metric: str, direction: Direction = "min") -> list[str]:
     """What may be said about which cell is best, and no more."""
-    best = best_cells(cells, metric, direction)
-    word = "lowest" if direction == "min" else "highest"
     compared = [cell for cell in cells if cell.values(metric) and not cell.count("pruned")]
     if len(compared) < 2:
         return []
+    word = "lowest" if direction == "min" else "highest"
     apart = [key for key in _LOSSES_APART if len({cell.params.get(key) for cell in compared}) > 1]
     if apart and metric.endswith("/loss"):
         return [f"{metric} means something else for each {' and '.join(apart)}: none is the {word}"]
+    best = best_cells(cells, metric, direction)
     flatters = " (chosen by the test set, which flatters it)" if split_of(metric) == "test" else ""
     sentences = [f"{word} {metric}: {_name(best[0])}{flatters}"]
     seeds = len(best[0].values(metric))

@@ -159,8 +159,8 @@ def _points(names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list[int
 def _opening(seconds: int) -> bytes:
     """What every file starts with: the version, and the start of a session at step 0.
 
-    seconds: since 1970, whole ones, for the runs of a pack to share it.
     The latter makes a TensorBoard that has read an earlier file of the run forget its points.
+    seconds: since 1970; whole ones, for the runs of a pack to share it.
     """
     from tensorboardX.proto import event_pb2
 
