@@ -10,7 +10,7 @@ from typing import Any
 
 from regrun.analysis.cells import Cell, not_distinguishable_from_best
 from regrun.analysis.statistics import Direction
-from regrun.config.metrics import sign_of, split_of
+from regrun.metrics import sign_of, split_of
 from regrun.store.reading import load_summary, read_config
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 

@@ -13,22 +13,15 @@ from regrun.config.suggest import did_you_mean
 from regrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from regrun.config.base import Section
+    from regrun.kinds.base import Section
 
-FAMILIES: Mapping[str, tuple[str, str]] = {
-    "datasets": ("unions", "Dataset"),
-    "models": ("unions", "Model"),
-    "penalties": ("unions", "Penalty"),
-    "constraints": ("constraints", "Constraint"),
-    "optimizers": ("optimizers", "Optimizer"),
-    "schedules": ("optimizers", "Schedule"),
-}
-"""Topics whose names choose a section → module of `regrun.config` and the union in it."""
+FAMILIES = ("datasets", "models", "penalties", "constraints", "optimizers", "schedules")
+"""Topics whose names choose a section: the families of `regrun.kinds.registry`."""
 
 SWITCHES = ("noise", "norms", "augmentation", "decay", "training")
-"""Topics whose names are keys, or values of keys: the families of `regrun.config.base.Facts`."""
+"""Topics whose names are keys, or values of keys: the families of `regrun.kinds.base.Facts`."""
 
-TOPICS = (*list(FAMILIES)[:4], *SWITCHES, *list(FAMILIES)[4:])
+TOPICS = (*FAMILIES[:4], *SWITCHES, *FAMILIES[4:])
 """What `regrun list` lists, from data to schedule."""
 
 
@@ -100,10 +93,11 @@ def entries(topic: str | None) -> list[Entry]:
         return list(_switches()[topic])
     if topic is None or topic not in FAMILIES:
         return []
-    module, union = FAMILIES[topic]
+    from regrun.kinds.registry import KINDS
+
     return [
         Entry(name, _paragraph(section.__doc__), _facts(section), section)
-        for section in _sections(_union(module, union))
+        for section in KINDS[topic]
         for name in _names(section)
     ]
 
@@ -139,7 +133,7 @@ def _switches() -> dict[str, list[Switch]]:
 
 def _marked(section: type[Section], part: str) -> Iterator[tuple[str, Switch]]:
     """Of one section its keys with `Facts`, and the values of those with `Kinds`."""
-    from regrun.config.base import Facts, Kinds, values_of
+    from regrun.kinds.base import Facts, Kinds, values_of
 
     def switch(name: str, line: str, facts: Facts) -> tuple[str, Switch]:
         shown = {"formula": facts.formula, "source": facts.source}
@@ -156,15 +150,9 @@ def _marked(section: type[Section], part: str) -> Iterator[tuple[str, Switch]]:
                         yield switch(value, mark[value].line, mark[value])
 
 
-def _union(module: str, name: str) -> Any:
-    import importlib
-
-    return getattr(importlib.import_module(f"regrun.config.{module}"), name)
-
-
 def _sections(annotation: Any) -> Iterator[type[Section]]:
     """The classes of a union, through Annotated."""
-    from regrun.config.base import Section
+    from regrun.kinds.base import Section
 
     if inspect.isclass(annotation) and issubclass(annotation, Section):
         yield annotation

@@ -9,7 +9,7 @@ from regrun.analysis.cells import Cell
 from regrun.analysis.statistics import Direction
 from regrun.analysis.sweeps import best_cells
 from regrun.cli.numbers import plus_minus, value
-from regrun.config.metrics import split_of
+from regrun.metrics import split_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

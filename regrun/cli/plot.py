@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from regrun.config.metrics import split_of
+from regrun.metrics import split_of
 
 SMALLEST_WIDTH = 40
 """Columns below which a plot shows nothing."""

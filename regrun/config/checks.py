@@ -9,8 +9,6 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from regrun.config.datasets import NPZ
-from regrun.config.metrics import Metric, average_of, split_of
 from regrun.config.outline import (
     Anything,
     Items,
@@ -23,7 +21,6 @@ from regrun.config.outline import (
     root,
 )
 from regrun.config.pairs import undefined_pairs
-from regrun.config.plugins import GivesArrays
 from regrun.config.report import SHOWN
 from regrun.config.schema import Config
 from regrun.config.suggest import nearest
@@ -31,6 +28,9 @@ from regrun.config.sweeps import Sweep
 from regrun.config.validate import KeyProblem
 from regrun.config.wording import elsewhere, no_such_key, show
 from regrun.errors import Path, Problem
+from regrun.kinds.datasets import NPZ
+from regrun.kinds.plugins import GivesArrays
+from regrun.metrics import Metric, average_of, split_of
 
 REGRESSION = ("synthetic_linear", "diabetes", "california_housing")
 """Datasets that can only be fitted as numbers."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from regrun.config.checks import contradictions
-from regrun.config.optimizers import SGD
 from regrun.config.overrides import Assignment, AssignmentProblem, parse_override
 from regrun.config.report import Finding
 from regrun.config.schema import RESERVED_NAME, Config
@@ -19,6 +18,7 @@ from regrun.config.wording import show
 from regrun.config.yaml_compose import MAX_DEPTH, YAMLProblem, check_text
 from regrun.config.yaml_source import read_config
 from regrun.errors import ConfigError, UsageError
+from regrun.kinds.optimizers import SGD
 
 _PATHS = ("path", "test_path", "root")
 """Keys of `dataset` that name files."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
-from regrun.config.augment import Augment
-from regrun.config.models import MLP, Linear, Torchvision
-from regrun.config.optimizers import SGD, Fista, Optimizer, OptimizerSection
-from regrun.config.penalties import L2, ActivityPenalty, GroupLasso, PenaltySection
-from regrun.config.plugins import BuildsModel
 from regrun.config.schema import Config
 from regrun.errors import Path, Problem
+from regrun.kinds.augmentation import Augment
+from regrun.kinds.base import Section
+from regrun.kinds.models import MLP, Linear, Torchvision
+from regrun.kinds.optimizers import SGD, Fista, Optimizer
+from regrun.kinds.penalties import L2, ActivityPenalty, GroupLasso, Penalty
+from regrun.kinds.plugins import BuildsModel
+from regrun.kinds.registry import KINDS
 
 
 def undefined_pairs(config: Config) -> Iterator[Problem]:
@@ -23,19 +25,19 @@ def undefined_pairs(config: Config) -> Iterator[Problem]:
         yield from _fista(config, config.optimizer)
 
 
-def kind_of(section: PenaltySection | OptimizerSection) -> str:
+def kind_of(section: Penalty | Optimizer) -> str:
     """The section's `type` or `name`, which every subclass declares as a literal of its own."""
-    key = "type" if isinstance(section, PenaltySection) else "name"
+    key = "type" if isinstance(section, Penalty) else "name"
     return str(getattr(section, key))
 
 
-def _method(optimizer: OptimizerSection, penalty: PenaltySection, where: Path) -> Iterator[Problem]:
+def _method(optimizer: Optimizer, penalty: Penalty, where: Path) -> Iterator[Problem]:
     proximal = penalty.method == "proximal"
     if proximal and "proximal" not in penalty.methods:
         yield Problem(where, f"proximal: {kind_of(penalty)} has no proximal step; use gradient")
         return
     if proximal and not optimizer.proximal:
-        able = [_name(kind) for kind in get_args(get_args(Optimizer)[0]) if kind.proximal]
+        able = [_name(kind) for kind in KINDS["optimizers"] if getattr(kind, "proximal", False)]
         yield Problem(
             where,
             f"proximal needs optimizer {' or '.join(able)}; with {kind_of(optimizer)} use gradient",
@@ -56,11 +58,11 @@ def _method(optimizer: OptimizerSection, penalty: PenaltySection, where: Path) -
         )
 
 
-def _name(kind: type[OptimizerSection]) -> str:
+def _name(kind: type[Section]) -> str:
     return str(get_args(kind.model_fields["name"].annotation)[0])
 
 
-def _model(config: Config, penalty: PenaltySection, where: Path) -> Iterator[Problem]:
+def _model(config: Config, penalty: Penalty, where: Path) -> Iterator[Problem]:
     model = config.model
     if isinstance(penalty, ActivityPenalty):
         why = ""
@@ -73,7 +75,7 @@ def _model(config: Config, penalty: PenaltySection, where: Path) -> Iterator[Pro
         if why:
             yield Problem(
                 (*where, "type"),
-                f"{kind_of(penalty)} needs hidden activations; {model.name} {why}",
+                f"{kind_of(penalty)} needs hidden activations; {model.kind} {why}",
             )
     if (
         isinstance(penalty, GroupLasso)
@@ -83,7 +85,7 @@ def _model(config: Config, penalty: PenaltySection, where: Path) -> Iterator[Pro
         yield Problem(
             (*where, "groups"),
             f"out: where convolutions are grouped, weights do not tell what they come from; "
-            f"with {model.name} use in",
+            f"with {model.kind} use in",
         )
 
 
@@ -104,7 +106,7 @@ def _unknown_curvature(config: Config, optimizer: Fista) -> Iterator[str]:
     """For what else than this config the largest curvature L is known."""
     model, training, augment = config.model, config.training, config.augment
     if not isinstance(model, Linear):
-        yield f"for linear models, not for {model.name}"
+        yield f"for linear models, not for {model.kind}"
         return
     smoothed = augment.model_copy(update={"label_smoothing": 0.0})
     if model.input_dropout or model.input_noise or smoothed != Augment():

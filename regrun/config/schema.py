@@ -7,13 +7,19 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from regrun.config.augment import Augment
-from regrun.config.base import PER_MEMBER, Section, Seed
-from regrun.config.constraints import Constraints
-from regrun.config.optimizers import Constant, Optimizer, Schedule
 from regrun.config.sweeps import Sweep
 from regrun.config.training import Training
-from regrun.config.unions import Dataset, Model, Penalties
+from regrun.kinds.augmentation import Augment
+from regrun.kinds.base import PER_MEMBER, Section, Seed
+from regrun.kinds.registry import (
+    AnyDataset,
+    AnyModel,
+    AnyOptimizer,
+    Constraints,
+    Penalties,
+    ScheduleOrName,
+)
+from regrun.kinds.schedules import Constant
 
 RESERVED_NAME = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
@@ -39,16 +45,16 @@ class Config(Section):
     """Folder below the runs directory; default: the config file's name."""
     seed: Annotated[Seed, PER_MEMBER] = 0
     """Draws initial weights, batch order and noise."""
-    dataset: Dataset
-    model: Model
+    dataset: AnyDataset
+    model: AnyModel
     loss: Literal["auto", "mse", "half_mse", "cross_entropy"] = "auto"
     """auto: cross_entropy for classification, mse for regression."""
     penalty: Annotated[Penalties, PER_MEMBER] = ()
     """Added to the objective: none, one, or a list."""
     constraints: Annotated[Constraints, PER_MEMBER] = ()
     """Projections after every step: none, one, or a list."""
-    optimizer: Optimizer
-    schedule: Annotated[Schedule, PER_MEMBER] = Constant(type="constant")
+    optimizer: AnyOptimizer
+    schedule: Annotated[ScheduleOrName, PER_MEMBER] = Constant(type="constant")
     """Multiplier of the learning rate: a name, or a section with its settings."""
     augment: Augment = Augment()
     training: Training = Training()

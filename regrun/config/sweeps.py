@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from regrun.config.base import Count, Section
+from regrun.kinds.base import Count, Section
 
 Bounds = Annotated[tuple[float, float], Strict(False)]
 Axis = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from regrun.config.base import PER_MEMBER, Count, Facts, Fraction, NonNegative, Positive, Section
-from regrun.config.metrics import Metric, average_of
+from regrun.kinds.base import PER_MEMBER, Count, Facts, Fraction, NonNegative, Positive, Section
+from regrun.metrics import Metric, average_of
 
 
 class EarlyStopping(Section):

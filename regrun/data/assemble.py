@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from regrun.config.datasets import DatasetSection, Task
 from regrun.data.dataset import Dataset, Split
 from regrun.data.splits import split
 from regrun.data.standardize import moments, pixel_moments
+from regrun.kinds.datasets import DatasetSection, Task
 
 
 def split_and_assemble(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regrun.data.seeding import derive
+from regrun.seeding import derive
 
 
 def epoch_order(seeds: Sequence[int], epoch: int, num_examples: int) -> Tensor:

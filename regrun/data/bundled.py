@@ -10,7 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regrun.config.datasets import (
+from regrun.data.assemble import split_and_assemble
+from regrun.data.dataset import Dataset, Split
+from regrun.data.downloads import download_into
+from regrun.data.files import data_folders, download_folder
+from regrun.data.npz import read_arrays
+from regrun.errors import CorruptInputError
+from regrun.kinds.datasets import (
     BreastCancer,
     BundledDataset,
     CaliforniaHousing,
@@ -18,12 +24,6 @@ from regrun.config.datasets import (
     Digits,
     Wine,
 )
-from regrun.data.assemble import split_and_assemble
-from regrun.data.dataset import Dataset, Split
-from regrun.data.downloads import download_into
-from regrun.data.files import data_folders, download_folder
-from regrun.data.npz import read_arrays
-from regrun.errors import CorruptInputError
 
 CALIFORNIA_FILE = "california_housing.npz"
 CALIFORNIA_FEATURES = (

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regrun.config.datasets import CSV
 from regrun.data.csv_text import Table
 from regrun.data.splits import Parts
 from regrun.errors import ConfigError, CorruptInputError
+from regrun.kinds.datasets import CSV
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-from regrun.config.datasets import Task
+from regrun.kinds.datasets import Task
 
 
 @dataclass(frozen=True)

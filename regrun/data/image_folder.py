@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from regrun.config.datasets import ImageFolder
 from regrun.data.assemble import split_and_assemble
 from regrun.data.dataset import Dataset, Split
 from regrun.data.files import find_path
 from regrun.data.vision import Progress, torchvision_datasets
 from regrun.errors import ConfigError, CorruptInputError
+from regrun.kinds.datasets import ImageFolder
 
 
 def load_image_folder(

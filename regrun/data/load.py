@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regrun.config.datasets import NPZ, DatasetSection, SyntheticLinear
-from regrun.config.plugins import GivesArrays, faults_of
 from regrun.data.bundled import (
     load_breast_cancer,
     load_california_housing,
@@ -25,6 +23,8 @@ from regrun.data.image_folder import load_image_folder
 from regrun.data.npz import from_arrays, holds_validation, load_npz, names_in
 from regrun.data.synthetic import load_synthetic_linear
 from regrun.data.vision import Progress, load_cifar10, load_mnist_like
+from regrun.kinds.datasets import NPZ, DatasetSection, SyntheticLinear
+from regrun.kinds.plugins import GivesArrays, faults_of
 
 Loader = Callable[[Any, Path | None, Progress | None], Dataset]
 

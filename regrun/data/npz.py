@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regrun.config.datasets import NPZ, DatasetSection, Task
 from regrun.data.assemble import split_and_assemble
 from regrun.data.dataset import Dataset, Split
 from regrun.data.files import class_indices, find_file
 from regrun.errors import ConfigError, CorruptInputError
+from regrun.kinds.datasets import NPZ, DatasetSection, Task
 
 Array = NDArray[Any]
 

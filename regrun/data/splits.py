@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regrun.config.datasets import DatasetSection, Subset
-from regrun.data.seeding import derive
 from regrun.errors import ConfigError
+from regrun.kinds.datasets import DatasetSection, Subset
+from regrun.seeding import derive
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from regrun.config.datasets import SyntheticLinear
 from regrun.data.assemble import split_and_assemble
 from regrun.data.dataset import Dataset, Split
-from regrun.data.seeding import derive
+from regrun.kinds.datasets import SyntheticLinear
+from regrun.seeding import derive
 
 
 def load_synthetic_linear(section: SyntheticLinear) -> Dataset:

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrun.config.datasets import CIFAR10, KMNIST, MNIST, FashionMNIST, VisionDataset
 from regrun.data.assemble import split_and_assemble
 from regrun.data.dataset import Dataset, Split
 from regrun.data.downloads import download_into
 from regrun.data.files import data_folders, download_folder
 from regrun.errors import CorruptInputError, UsageError
+from regrun.kinds.datasets import CIFAR10, KMNIST, MNIST, FashionMNIST, VisionDataset
 
 Progress = Callable[[str], None]
 

@@ -9,11 +9,11 @@ from math import prod
 import psutil
 import torch
 
-from regrun.config.datasets import DatasetSection
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.data.load import estimate_bytes
 from regrun.errors import ConfigError
+from regrun.kinds.datasets import DatasetSection
 from regrun.models.build import build_model
 from regrun.models.layers_table import activations, layer_table, widest
 from regrun.models.roles import roles_of
@@ -109,7 +109,7 @@ def tensor_copies(configs: Sequence[Config]) -> int:
     averages = any(each.ema for each in sections) + any(each.swa for each in sections)
     return (
         2  # weights and gradients
-        + STATE_COPIES[configs[0].optimizer.name]
+        + STATE_COPIES[configs[0].optimizer.kind]
         + averages
         + (1 + averages) * any(each.early_stopping for each in sections)
         # the weights to return to, and the way uphill

@@ -9,13 +9,13 @@ from functools import cached_property
 
 import torch
 
-from regrun.config.datasets import DatasetSection
-from regrun.config.models import Torchvision
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
 from regrun.errors import CorruptInputError
 from regrun.execution.budget import Budget, check_data, estimate
+from regrun.kinds.datasets import DatasetSection
+from regrun.kinds.models import Torchvision
 from regrun.models.torchvision import adaptations
 from regrun.training.measure import train_subset_size
 from regrun.training.step import DTYPES

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from regrun.config.models import (
+from regrun.errors import ConfigError
+from regrun.kinds.models import (
     CNN,
     MLP,
     Activation,
@@ -26,8 +27,7 @@ from regrun.config.models import (
     ModelSection,
     Torchvision,
 )
-from regrun.config.plugins import BuildsModel, faults_of
-from regrun.errors import ConfigError
+from regrun.kinds.plugins import BuildsModel, faults_of
 from regrun.models.initialize import initialize
 from regrun.models.noise_layers import (
     DropConnectLinear,

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import get_args
 
-from regrun.config.base import WEIGHT_ONLY
-from regrun.config.optimizers import OptimizerSection
 from regrun.config.suggest import did_you_mean
 from regrun.errors import ConfigError
+from regrun.kinds.base import WEIGHT_ONLY
+from regrun.kinds.optimizers import Optimizer
 from regrun.models.roles import Role
 
 ROLES: tuple[str, ...] = get_args(Role)
@@ -42,7 +42,7 @@ def select(selector: Sequence[str], roles: Mapping[str, Role], path: str) -> fro
     return frozenset(chosen)
 
 
-def decayed_parameters(section: OptimizerSection, roles: Mapping[str, Role]) -> frozenset[str]:
+def decayed_parameters(section: Optimizer, roles: Mapping[str, Role]) -> frozenset[str]:
     """Names of the parameters that `decay_on` chooses; whether λ is 0 does not matter here."""
     return select(section.decay_on, roles, "optimizer.decay_on")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from regrun.config.models import ModelSection
+from regrun.kinds.models import ModelSection
 
 
 def initialize(module: nn.Module, section: ModelSection) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from regrun.config.models import Torchvision
 from regrun.errors import ConfigError, UsageError
+from regrun.kinds.models import Torchvision
 from regrun.models.shapes import as_image
 
 SMALL = 64

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from regrun.config.optimizers import Fista
+from regrun.kinds.optimizers import Fista
 from regrun.optim.rule import Rule
 from regrun.optim.tiles import Tile
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from regrun.config.optimizers import OptimizerSection
 from regrun.errors import CorruptInputError
+from regrun.kinds.optimizers import Optimizer
 from regrun.optim.rules import SHARED, rule_of
 from regrun.optim.tiles import LARGE, Layout, Tile, shared_scratch, tile_entries
 from regrun.regularizers.entrywise import EntrywiseTerm, add_gradient
@@ -25,7 +25,7 @@ class StackedOptimizer:
 
     def __init__(
         self,
-        sections: Sequence[OptimizerSection],
+        sections: Sequence[Optimizer],
         parameters: Mapping[str, Tensor],
         decayed: Collection[str],
         entrywise: Sequence[EntrywiseTerm] = (),
@@ -133,7 +133,7 @@ class StackedOptimizer:
         self._build(parameters)
 
     @staticmethod
-    def _check(sections: Sequence[OptimizerSection], parameters: Mapping[str, Tensor]) -> None:
+    def _check(sections: Sequence[Optimizer], parameters: Mapping[str, Tensor]) -> None:
         for key in SHARED:
             values = {getattr(section, key, None) for section in sections}
             if len(values) > 1:

@@ -13,10 +13,10 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from regrun.config.optimizers import OptimizerSection
+from regrun.kinds.optimizers import Optimizer
 from regrun.optim.tiles import Tile
 
-S = TypeVar("S", bound=OptimizerSection)
+S = TypeVar("S", bound=Optimizer)
 
 
 def root(square: Tensor, out: Tensor) -> None:

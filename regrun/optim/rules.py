@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrun.config.optimizers import SGD, Adagrad, Adam, AdamW, OptimizerSection, RMSprop
+from regrun.kinds.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from regrun.optim.fista import FistaRule
 from regrun.optim.rule import Rule, root
 from regrun.optim.tiles import Tile
@@ -249,6 +249,6 @@ SHARED: Sequence[str] = (
 """What all sections of one stack must agree on, where they have it."""
 
 
-def rule_of(section: OptimizerSection) -> type[Rule[Any]]:
+def rule_of(section: Optimizer) -> type[Rule[Any]]:
     """The rule of a section."""
     return RULES[str(section.name)]  # type: ignore[attr-defined]  # declared by each subclass

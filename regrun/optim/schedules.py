@@ -7,21 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from regrun.config.optimizers import Constant, Cosine, ScheduleSection, StepDecay
+from regrun.kinds.schedules import Constant, Cosine, Schedule, StepDecay
 
 Array = NDArray[np.float64]
 Steps = NDArray[np.int64]
 
 
-def multipliers(schedule: ScheduleSection, epochs: int, steps_per_epoch: int) -> Array:
+def multipliers(schedule: Schedule, epochs: int, steps_per_epoch: int) -> Array:
     """The multiplier of every step: (epochs · steps_per_epoch,), float64."""
     total = epochs * steps_per_epoch
     return multipliers_at(schedule, np.arange(total, dtype=np.int64), epochs, steps_per_epoch)
 
 
-def multipliers_at(
-    schedule: ScheduleSection, steps: Steps, epochs: int, steps_per_epoch: int
-) -> Array:
+def multipliers_at(schedule: Schedule, steps: Steps, epochs: int, steps_per_epoch: int) -> Array:
     """The multiplier of the given steps (counted from 0), for runs too long to hold them all.
 
     Warm-up takes W = round(warmup_epochs · steps_per_epoch) steps, t = 0 … W−1, with
@@ -51,7 +49,7 @@ def multipliers_at(
 
 
 def stacked_multipliers(
-    schedules: Sequence[ScheduleSection], steps: Steps, epochs: int, steps_per_epoch: int
+    schedules: Sequence[Schedule], steps: Steps, epochs: int, steps_per_epoch: int
 ) -> Array:
     """A column per member: (len(steps), K)."""
     columns = {
@@ -61,6 +59,6 @@ def stacked_multipliers(
     return np.stack([columns[schedule] for schedule in schedules], axis=1)
 
 
-def always_one(schedule: ScheduleSection) -> bool:
+def always_one(schedule: Schedule) -> bool:
     """Whether the multiplier never differs from 1, so that it need not be computed."""
     return isinstance(schedule, Constant) and schedule.warmup_epochs == 0

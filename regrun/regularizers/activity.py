@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from regrun.config.penalties import PenaltySection
+from regrun.kinds.penalties import Penalty
 from regrun.regularizers.active import Active
 from regrun.regularizers.entrywise import coefficients
 
@@ -37,7 +37,7 @@ class ActivityTerm:
         self,
         label: str,
         kind: str,
-        members: Sequence[PenaltySection | None],
+        members: Sequence[Penalty | None],
         device: torch.device | str,
     ) -> None:
         # One of the two coefficients is 0, as a type is either absolute or square.

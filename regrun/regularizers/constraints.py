@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from regrun.config.constraints import ConstraintSection, MaxNorm
+from regrun.kinds.constraints import Constraint, MaxNorm
 from regrun.models.groups import select
 from regrun.models.roles import Role
 
@@ -58,7 +58,7 @@ class StackedConstraints:
 
     def __init__(
         self,
-        lists: Sequence[Sequence[ConstraintSection]],
+        lists: Sequence[Sequence[Constraint]],
         roles: Mapping[str, Role],
         device: torch.device | str = "cpu",
     ) -> None:
@@ -93,7 +93,7 @@ class StackedConstraints:
                 project(parameters[name], row)
 
 
-def constraint_type(constraint: ConstraintSection) -> str:
+def constraint_type(constraint: Constraint) -> str:
     """The section's `type`, which every subclass declares as a literal of its own."""
     return str(constraint.type)  # type: ignore[attr-defined]
 

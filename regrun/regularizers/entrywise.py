@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from regrun.config.penalties import L1, L2, ActivityL1, ActivityL2, ElasticNet, PenaltySection
+from regrun.kinds.penalties import L1, L2, ActivityL1, ActivityL2, ElasticNet, Penalty
 
 
 class Coefficients(NamedTuple):
@@ -57,17 +57,17 @@ ACTIVITY: Mapping[str, Callable[[Any], Coefficients]] = {
 """The same; w are hidden activations, and the sums are means over the batch."""
 
 
-def penalty_type(penalty: PenaltySection) -> str:
+def penalty_type(penalty: Penalty) -> str:
     """The section's `type`, which every subclass declares as a literal of its own."""
     return str(penalty.type)  # type: ignore[attr-defined]
 
 
-def is_proximal(penalty: PenaltySection) -> bool:
+def is_proximal(penalty: Penalty) -> bool:
     """Whether the section's `method` is proximal."""
     return penalty.method == "proximal"
 
 
-def coefficients(penalty: PenaltySection) -> Coefficients:
+def coefficients(penalty: Penalty) -> Coefficients:
     """The numbers a and q of a section of `ENTRYWISE` or `ACTIVITY`."""
     return {**ENTRYWISE, **ACTIVITY}[penalty_type(penalty)](penalty)
 
@@ -113,7 +113,7 @@ class EntrywiseSum:
     """
 
     def __init__(
-        self, label: str, parameters: Sequence[str], members: Sequence[PenaltySection | None]
+        self, label: str, parameters: Sequence[str], members: Sequence[Penalty | None]
     ) -> None:
         self._label, self._parameters = label, tuple(parameters)
         self._coefficients = [NOTHING if m is None else coefficients(m) for m in members]

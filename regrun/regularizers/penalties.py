@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from regrun.config.penalties import ElasticNet, GroupLasso, PenaltySection, WeightPenalty
 from regrun.errors import ConfigError
+from regrun.kinds.penalties import ElasticNet, GroupLasso, Penalty, WeightPenalty
 from regrun.models.groups import select
 from regrun.models.roles import Role
 from regrun.regularizers.activity import ENTRIES, ActivityTerm
@@ -38,7 +38,7 @@ from regrun.regularizers.structured import (
 PENALTIES: tuple[str, ...] = (*ENTRYWISE, *STRUCTURED, *ENTRIES)
 """Every `type` of the schema that is implemented here; plug-ins bring their own."""
 
-_Chosen = list[tuple[PenaltySection, tuple[str, ...]]]
+_Chosen = list[tuple[Penalty, tuple[str, ...]]]
 """A member's penalties, each with the names of its parameters."""
 
 
@@ -52,7 +52,7 @@ class StackedPenalties:
 
     def __init__(
         self,
-        lists: Sequence[Sequence[PenaltySection]],
+        lists: Sequence[Sequence[Penalty]],
         roles: Mapping[str, Role],
         shapes: Mapping[str, Sequence[int]] | None = None,
         device: torch.device | str = "cpu",
@@ -63,7 +63,7 @@ class StackedPenalties:
         Raises ConfigError when an `apply_to` chooses nothing, or (with shapes) what a penalty has
         no meaning for; and when the groups of two proximal penalties overlap.
         """
-        rows: dict[tuple[str, str, tuple[str, ...]], list[PenaltySection | None]] = {}
+        rows: dict[tuple[str, str, tuple[str, ...]], list[Penalty | None]] = {}
         labels: list[tuple[str, ...]] = []
         members: list[_Chosen] = []
         for member, penalties in enumerate(lists):
@@ -148,10 +148,10 @@ class StackedPenalties:
 
 
 def _choose(
-    penalties: Sequence[PenaltySection],
+    penalties: Sequence[Penalty],
     roles: Mapping[str, Role],
     shapes: Mapping[str, Sequence[int]],
-) -> Iterator[tuple[PenaltySection, tuple[str, ...]]]:
+) -> Iterator[tuple[Penalty, tuple[str, ...]]]:
     """Each penalty with the parameters it is on, in the model's order; checked."""
     grouped: dict[str, str] = {}
     for index, penalty in enumerate(penalties):
@@ -177,7 +177,7 @@ def _choose(
 
 
 def _columns(
-    members: Sequence[Sequence[PenaltySection]], *, proximal: bool
+    members: Sequence[Sequence[Penalty]], *, proximal: bool
 ) -> tuple[list[float], list[float]]:
     """A and q of each member's entrywise penalties of one method, added up."""
     pairs = [
@@ -196,7 +196,7 @@ def _columns(
 
 
 def _entrywise(
-    on_each: Mapping[str, Sequence[Sequence[PenaltySection]]],
+    on_each: Mapping[str, Sequence[Sequence[Penalty]]],
 ) -> Iterator[EntrywiseTerm]:
     for name, members in on_each.items():
         sign, square = _columns(members, proximal=False)
@@ -206,7 +206,7 @@ def _entrywise(
             yield EntrywiseTerm(name, torch.tensor(sign, dtype=exact), linear)
 
 
-def _proximal(on_each: Mapping[str, Sequence[Sequence[PenaltySection]]]) -> Iterator[ProximalTerm]:
+def _proximal(on_each: Mapping[str, Sequence[Sequence[Penalty]]]) -> Iterator[ProximalTerm]:
     for name, members in on_each.items():
         absolute, square = _columns(members, proximal=True)
         groups: dict[Groups, list[float]] = {}

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from regrun.config.penalties import GroupLasso, PenaltySection
-from regrun.config.plugins import MeasuresWeights
 from regrun.errors import ConfigError
+from regrun.kinds.penalties import GroupLasso, Penalty
+from regrun.kinds.plugins import MeasuresWeights
 from regrun.regularizers.active import Active
 from regrun.regularizers.entrywise import ACTIVITY, ENTRYWISE, is_proximal, penalty_type
 
@@ -78,7 +78,7 @@ STRUCTURED: Mapping[str, Callable[[Any], Callable[[Tensor], Tensor]]] = {
 """The schema's `type` → what one section measures of a parameter."""
 
 
-def measure_of(penalty: PenaltySection) -> Callable[[Tensor], Tensor]:
+def measure_of(penalty: Penalty) -> Callable[[Tensor], Tensor]:
     """What a section, built-in or plugged in, measures of a parameter: (K, ...) → (K,)."""
     built_in = STRUCTURED.get(penalty_type(penalty))
     if built_in is not None:
@@ -100,7 +100,7 @@ def measure_of(penalty: PenaltySection) -> Callable[[Tensor], Tensor]:
     return value
 
 
-def structure_of(penalty: PenaltySection) -> str:
+def structure_of(penalty: Penalty) -> str:
     """What must be equal for the members of a stack to be measured together."""
     if isinstance(penalty, GroupLasso):
         return penalty.groups
@@ -119,7 +119,7 @@ class StructuredTerm:
         self,
         label: str,
         parameters: Sequence[str],
-        members: Sequence[PenaltySection | None],
+        members: Sequence[Penalty | None],
         device: torch.device | str,
     ) -> None:
         present = [member for member in members if member is not None]
@@ -145,7 +145,7 @@ class StructuredTerm:
         return active.weighted(torch.stack([self._measure(w) for w in weights]).sum(0))
 
 
-def check_shape(penalty: PenaltySection, name: str, shape: Sequence[int], path: str) -> None:
+def check_shape(penalty: Penalty, name: str, shape: Sequence[int], path: str) -> None:
     """Raise ConfigError when a penalty has no meaning for a parameter of this shape.
 
     shape: of one member. path: of the penalty in the config.

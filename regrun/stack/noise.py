@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from regrun.data.seeding import derive
+from regrun.seeding import derive
 
 
 class Noise:

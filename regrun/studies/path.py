@@ -21,19 +21,19 @@ from torch import Tensor
 from regrun.analysis.path import path_csv, path_pictures
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded
-from regrun.config.models import Linear
-from regrun.config.penalties import L1, ElasticNet
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.data.seeding import derive
 from regrun.errors import ConfigError
 from regrun.execution.budget import available_bytes
 from regrun.execution.device import resolve_device
 from regrun.execution.observer import Observer, Silent
 from regrun.execution.prepare import load_data
+from regrun.kinds.models import Linear
+from regrun.kinds.penalties import L1, ElasticNet
 from regrun.models.build import build_model
 from regrun.models.groups import select
 from regrun.models.roles import roles_of
+from regrun.seeding import derive
 from regrun.store import strict_json
 from regrun.store.atomic import write_atomic
 from regrun.store.run_dir import claim_run_dir, experiment_dir
@@ -79,7 +79,7 @@ def path_config(loaded: Loaded) -> Config:
     config = loaded.config
     if not isinstance(config.model, Linear):
         raise ConfigError.at(
-            "model.name", f"{config.model.name}: a regularization path needs the linear model"
+            "model.name", f"{config.model.kind}: a regularization path needs the linear model"
         )
     if config.model.input_dropout:
         raise ConfigError.at("model.input_dropout", "a path has no noise; use 0")

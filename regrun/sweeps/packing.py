@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from regrun.config.base import PerMember
 from regrun.config.schema import Config
+from regrun.kinds.base import PerMember
 
 CACHE_BYTES = 64_000_000
 """Parameters, gradients and optimizer state of a stack on a CPU: a few times its last cache."""

@@ -8,9 +8,9 @@ from math import prod
 import torch
 from torch import Tensor
 
-from regrun.config.augment import Augment
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
+from regrun.kinds.augmentation import Augment
 from regrun.stack import Noise
 from regrun.stack.layers import spread
 from regrun.training.image_noise import beta, box, moved, whole_below, with_holes

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regrun.config.optimizers import Fista
-from regrun.config.penalties import L2
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
+from regrun.kinds.optimizers import Fista
+from regrun.kinds.penalties import L2
 from regrun.regularizers.entrywise import coefficients
 from regrun.training.losses import LossName, resolve_loss
 

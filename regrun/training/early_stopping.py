@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from regrun.config.metrics import sign_of
 from regrun.config.training import EarlyStopping
+from regrun.metrics import sign_of
 from regrun.training.events import Row
 
 

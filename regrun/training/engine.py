@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.data.seeding import derive
 from regrun.models.build import build_model
 from regrun.models.layers_table import layer_table, widest
 from regrun.models.roles import Role
+from regrun.seeding import derive
 from regrun.stack import Stack
 from regrun.training.averaging import EMA, SWA
 from regrun.training.curvature import with_learning_rates

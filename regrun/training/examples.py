@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regrun.config.penalties import ActivityPenalty
 from regrun.config.schema import Config
+from regrun.kinds.penalties import ActivityPenalty
 
 
 class Examples:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from regrun.config.metrics import split_of
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
+from regrun.metrics import split_of
 from regrun.models.groups import decayed_parameters
 from regrun.models.layers_table import LayerRow
 from regrun.models.roles import Role

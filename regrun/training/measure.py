@@ -11,8 +11,8 @@ from torch import Tensor
 
 from regrun.config.training import Training
 from regrun.data.dataset import Dataset, Split
-from regrun.data.seeding import derive
 from regrun.regularizers.penalties import StackedPenalties
+from regrun.seeding import derive
 from regrun.stack import Stack
 from regrun.training.evaluate import Evaluator
 from regrun.training.examples import Examples

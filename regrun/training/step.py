@@ -11,11 +11,11 @@ from torch import Tensor
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.data.seeding import derive
 from regrun.models.groups import decayed_parameters
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.constraints import StackedConstraints
 from regrun.regularizers.penalties import StackedPenalties
+from regrun.seeding import derive
 from regrun.stack import Noise, Stack
 from regrun.training.augment import Augmenter, check_augment
 from regrun.training.averaging import Averages, refresh_statistics

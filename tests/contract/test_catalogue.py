@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -14,17 +14,16 @@ from typer.testing import CliRunner
 from regrun.cli.app import app
 from regrun.cli.catalog import TOPICS, Entry, entries
 from regrun.config import config_from_mapping
-from regrun.config.augment import Augment
-from regrun.config.base import Facts, Kinds, Section, values_of
-from regrun.config.constraints import Constraint
-from regrun.config.optimizers import OptimizerSection
-from regrun.config.penalties import WeightPenalty
 from regrun.config.schema import Config
 from regrun.config.training import Training
-from regrun.config.unions import Model, Penalty
 from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
 from regrun.errors import ConfigError
+from regrun.kinds.augmentation import Augment
+from regrun.kinds.base import Facts, Kinds, Section, values_of
+from regrun.kinds.optimizers import Optimizer
+from regrun.kinds.penalties import WeightPenalty
+from regrun.kinds.registry import KINDS
 from regrun.models.groups import select
 from regrun.training.engine import Engine
 from regrun.training.events import MemberEnd
@@ -103,7 +102,7 @@ SHAPE = {
 
 @pytest.mark.parametrize(
     "section",
-    [*get_args(get_args(Model)[0]), Augment, Training, OptimizerSection],
+    [*KINDS["models"], Augment, Training, Optimizer],
     ids=lambda section: section.__name__,
 )
 def test_every_other_key_says_what_it_computes_and_who_published_it(section: type[Section]) -> None:
@@ -134,8 +133,8 @@ def test_every_kind_of_noise_in_the_batches_is_described_and_off_by_default() ->
 
 
 def test_the_table_that_is_listed_is_the_table_that_validates() -> None:
-    for topic, union in (("penalties", Penalty), ("constraints", Constraint)):
-        assert [entry.section for entry in entries(topic)] == list(get_args(get_args(union)[0]))
+    for topic in REGULARIZERS:
+        assert [entry.section for entry in entries(topic)] == list(KINDS[topic])
 
 
 MODELS: dict[str, dict[str, Any]] = {

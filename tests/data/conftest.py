@@ -9,9 +9,9 @@ import pytest
 from hypothesis import settings
 from pydantic import TypeAdapter
 
-from regrun.config.unions import Dataset as Section
 from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
+from regrun.kinds.registry import AnyDataset as Section
 
 # No test asserts seconds, and the first example of some pays for an import.
 settings.register_profile("patient", deadline=None)

@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from regrun.config.unions import Dataset as Section
 from regrun.data.load import LOADERS, estimate_bytes
+from regrun.kinds.registry import AnyDataset as Section
 
 NAMES = [
     get_args(each.model_fields["name"].annotation)[0] for each in get_args(get_args(Section)[0])
@@ -41,7 +41,7 @@ def test_the_users_own_files_have_no_estimate(section):
 def test_synthetic_data_needs_no_heavy_library():
     program = (
         "import sys\n"
-        "from regrun.config.datasets import SyntheticLinear\n"
+        "from regrun.kinds.datasets import SyntheticLinear\n"
         "from regrun.data.load import load_dataset\n"
         "load_dataset(SyntheticLinear(name='synthetic_linear'))\n"
         "heavy = ('sklearn', 'pandas', 'torchvision', 'scipy', 'PIL')\n"

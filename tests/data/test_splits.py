@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from regrun.config.unions import Dataset as Section
 from regrun.data.splits import split
 from regrun.errors import ConfigError
+from regrun.kinds.registry import AnyDataset as Section
 
 SECTION = TypeAdapter(Section)
 NUMBERS = torch.zeros(100, 1, dtype=torch.float64)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from regrun.config.penalties import L1, L2, ElasticNet
+from regrun.kinds.penalties import L1, L2, ElasticNet
 from regrun.regularizers.penalties import StackedPenalties
 from regrun.stack import Noise, Stack
 

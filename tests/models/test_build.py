@@ -10,14 +10,14 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from regrun.config.models import Activation
-from regrun.config.unions import Model
 from regrun.errors import ConfigError
+from regrun.kinds.models import Activation
+from regrun.kinds.registry import AnyModel
 from regrun.models.build import ACTIVATIONS, build_model
 
 
 def section(**keys: Any) -> Any:
-    return TypeAdapter(Model).validate_python(keys)
+    return TypeAdapter(AnyModel).validate_python(keys)
 
 
 def build(

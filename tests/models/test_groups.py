@@ -1,7 +1,7 @@
 import pytest
 
-from regrun.config.optimizers import SGD
 from regrun.errors import ConfigError
+from regrun.kinds.optimizers import SGD
 from regrun.models.groups import decayed_parameters, select
 
 ROLES = {

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from regrun.config.models import Torchvision, TorchvisionName
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
 from regrun.errors import ConfigError
+from regrun.kinds.models import Torchvision, TorchvisionName
 from regrun.models.build import build_model
 from regrun.models.torchvision import adaptations
 from regrun.stack import Noise, Stack

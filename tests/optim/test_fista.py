@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from regrun.config.optimizers import Fista
-from regrun.config.penalties import L1, ElasticNet
+from regrun.kinds.optimizers import Fista
+from regrun.kinds.penalties import L1, ElasticNet
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.penalties import StackedPenalties
 

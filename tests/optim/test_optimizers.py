@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from regrun.config.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from regrun.errors import CorruptInputError
+from regrun.kinds.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.entrywise import EntrywiseTerm
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from regrun.config.optimizers import Constant, Cosine, StepDecay
+from regrun.kinds.schedules import Constant, Cosine, StepDecay
 from regrun.optim.schedules import (
     always_one,
     multipliers,

@@ -17,11 +17,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from regrun.config import plugins
-from regrun.config.models import ModelSection
-from regrun.config.penalties import L1, PenaltySection, WeightPenalty
-from regrun.config.unions import Penalty
 from regrun.errors import ConfigError, UsageError
+from regrun.kinds import plugins
+from regrun.kinds.models import ModelSection
+from regrun.kinds.penalties import L1, Penalty, WeightPenalty
+from regrun.kinds.registry import union
 from regrun.regularizers.penalties import StackedPenalties
 
 EXAMPLE = Path(__file__).parent / "example"
@@ -282,7 +282,7 @@ def test_a_sound_section_is_taken(monkeypatch):
         (["Valueless"], "has no method value"),
         (["Formless"], "has no formula"),
         (["Undescribed"], "has no docstring"),
-        (["Alien"], "is no subclass of regrun.config.penalties.WeightPenalty"),
+        (["Alien"], "is no subclass of regrun.kinds.penalties.WeightPenalty"),
         (["NOT_A_CLASS"], "is no subclass of"),
         (["Absent"], "AttributeError"),
     ],
@@ -295,9 +295,7 @@ def test_an_unusable_section_is_refused_by_what_it_lacks(monkeypatch, names, why
 def test_a_union_gains_what_is_plugged_in_and_keeps_its_discriminator(monkeypatch):
     from pydantic import TypeAdapter
 
-    points = [EntryPoint("cube", f"{Cube.__module__}:Cube", "regrun.penalties")]
-    monkeypatch.setattr(plugins, "_installed", lambda: {"regrun.penalties": points})
-    adapter = TypeAdapter(plugins.with_plugins("regrun.penalties", Penalty))
+    adapter = TypeAdapter(union((L1, *load(monkeypatch, "Cube"))))
     assert adapter.validate_python({"type": "cube", "strength": 1.0}) == Cube(
         type="cube", strength=1.0
     )
@@ -307,7 +305,7 @@ def test_a_union_gains_what_is_plugged_in_and_keeps_its_discriminator(monkeypatc
 ROLES = {"weight": "weight", "bias": "bias"}
 
 
-def stacked(*lists: list[PenaltySection]) -> StackedPenalties:
+def stacked(*lists: list[Penalty]) -> StackedPenalties:
     return StackedPenalties(lists, ROLES, {"weight": (3, 4), "bias": (3,)})  # type: ignore[arg-type]
 
 

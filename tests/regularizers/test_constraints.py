@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from regrun.config.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
 from regrun.errors import ConfigError
+from regrun.kinds.constraints import MaxNorm, NonNegative, UnitNorm
+from regrun.kinds.registry import KINDS
 from regrun.regularizers.constraints import CONSTRAINTS, StackedConstraints
 
 ROLES = {"conv.weight": "weight", "output.weight": "weight", "output.bias": "bias"}
@@ -35,7 +36,7 @@ def neuron_norms(weight):
 
 
 def test_the_table_holds_every_constraint_of_the_schema():
-    classes = get_args(get_args(Constraint)[0])
+    classes = KINDS["constraints"]
     types = [get_args(cls.model_fields["type"].annotation)[0] for cls in classes]
     assert sorted(types) == sorted(CONSTRAINTS)
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from regrun.config.optimizers import SGD
-from regrun.config.penalties import L1, L2, ElasticNet
-from regrun.config.unions import Penalty
 from regrun.errors import ConfigError
+from regrun.kinds.optimizers import SGD
+from regrun.kinds.penalties import L1, L2, ElasticNet
+from regrun.kinds.registry import KINDS
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.entrywise import add_gradient, coefficients, value
 from regrun.regularizers.penalties import PENALTIES, StackedPenalties
@@ -71,7 +71,7 @@ def gradient_of(penalties, parameters):
 
 
 def test_the_table_holds_every_penalty_of_the_schema():
-    classes = get_args(get_args(Penalty)[0])
+    classes = KINDS["penalties"]
     types = [get_args(cls.model_fields["type"].annotation)[0] for cls in classes]
     assert sorted(types) == sorted(PENALTIES)
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from regrun.config.optimizers import SGD
-from regrun.config.penalties import L1, L2, ElasticNet, GroupLasso
 from regrun.errors import ConfigError
+from regrun.kinds.optimizers import SGD
+from regrun.kinds.penalties import L1, L2, ElasticNet, GroupLasso
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.penalties import StackedPenalties
 from regrun.regularizers.proximal import shrink_groups_, soft_threshold_

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from regrun.config.penalties import GroupLasso, Orthogonal, Spectral
 from regrun.errors import ConfigError
+from regrun.kinds.penalties import GroupLasso, Orthogonal, Spectral
 from regrun.regularizers.penalties import StackedPenalties
 from regrun.regularizers.structured import group_lasso, orthogonal, spectral
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from regrun.config.models import MLP, Torchvision
+from regrun.kinds.models import MLP, Torchvision
 from regrun.models.build import build_model
 from regrun.stack import Noise, Stack
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regrun.config.models import CNN, MLP, Linear, ModelSection, Torchvision
+from regrun.kinds.models import CNN, MLP, Linear, ModelSection, Torchvision
 from regrun.models.build import build_model
 from regrun.stack import Noise, Stack
 

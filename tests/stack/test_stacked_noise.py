@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regrun.config.models import CNN, MLP, ModelSection
+from regrun.kinds.models import CNN, MLP, ModelSection
 from regrun.models.build import build_model
 from regrun.models.noise_layers import DropConnectLinear, GaussianNoise, StochasticDepth
 from regrun.stack import Noise, Stack

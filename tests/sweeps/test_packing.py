@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from regrun.config.base import PerMember
 from regrun.config.outline import Choice, Items, OneOf, Scalar, Sections, Shape, fields, root
 from regrun.config.schema import Config
 from regrun.data.load import load_dataset
 from regrun.errors import ConfigError
+from regrun.kinds.base import PerMember
 from regrun.sweeps.packing import CACHE_BYTES, MOST_MEMBERS, pack, stack_size, structure
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation

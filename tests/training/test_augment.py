@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from regrun.config.augment import Augment
 from regrun.data.dataset import Dataset, Split
 from regrun.errors import ConfigError
+from regrun.kinds.augmentation import Augment
 from regrun.stack import Noise
 from regrun.training.augment import Augmenter, check_augment
 from regrun.training.image_noise import beta

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from regrun.config.optimizers import Fista
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
+from regrun.kinds.optimizers import Fista
 from regrun.models.build import build_model
 from regrun.training import curvature
 from regrun.training.curvature import largest_eigenvalue, with_learning_rates

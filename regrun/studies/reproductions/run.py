@@ -10,8 +10,8 @@ from typing import Any
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import sweep_cells
 from regrun.config.load import Loaded, config_from_mapping
-from regrun.config.metrics import sign_of
 from regrun.execution.observer import Observer, Silent
+from regrun.metrics import sign_of
 from regrun.store.sweep_dir import SweepDir
 from regrun.studies.path import run_path
 from regrun.studies.reproductions.claims import judge, overall

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from regrun.analysis.cells import Cell
-from regrun.config.metrics import sign_of
+from regrun.metrics import sign_of
 from regrun.studies.reproductions.parts import Shift
 
 

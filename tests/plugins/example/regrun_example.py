@@ -3,9 +3,9 @@
 from math import prod
 from typing import ClassVar, Literal
 
-from regrun.config.datasets import DatasetSection, Subset
-from regrun.config.models import ModelSection
-from regrun.config.penalties import WeightPenalty
+from regrun.kinds.datasets import DatasetSection, Subset
+from regrun.kinds.models import ModelSection
+from regrun.kinds.penalties import WeightPenalty
 
 
 class Perceptron(ModelSection):

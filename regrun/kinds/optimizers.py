@@ -1,16 +1,14 @@
-"""The table of optimizers and of learning-rate schedules."""
+"""Optimizers: their keys, and what each can be combined with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, Strict, model_validator
+from pydantic import Strict, model_validator
 
-from regrun.config.base import (
+from regrun.kinds.base import (
     PER_MEMBER,
     WEIGHT_ONLY,
-    Count,
     Facts,
     Fraction,
     Kinds,
@@ -44,7 +42,7 @@ DECAYS = Kinds(
 )
 
 
-class OptimizerSection(Section):
+class Optimizer(Section):
     """Keys that every optimizer has."""
 
     formula: ClassVar[str]
@@ -82,7 +80,7 @@ class OptimizerSection(Section):
         return self.own_decay if self.decay == "auto" else self.decay
 
 
-class GivenRate(OptimizerSection):
+class GivenRate(Optimizer):
     """Keys of the optimizers that cannot work out a learning rate."""
 
     lr: Positive
@@ -163,7 +161,7 @@ class Adagrad(GivenRate):
     initial_accumulator_value: NonNegative = 0.0
 
 
-class Fista(OptimizerSection):
+class Fista(Optimizer):
     """Accelerated proximal gradient descent over full batches."""
 
     formula: ClassVar[str] = (
@@ -176,58 +174,3 @@ class Fista(OptimizerSection):
     """Default, for linear models: 1/L, L the largest curvature that the objective can have."""
     restart: bool = True
     """Drop the momentum whenever it points uphill (O'Donoghue & Candès 2015, gradient scheme)."""
-
-
-Optimizer = Annotated[SGD | Adam | AdamW | RMSprop | Adagrad | Fista, Field(discriminator="name")]
-
-
-class ScheduleSection(Section):
-    """Keys that every schedule has. A schedule multiplies the learning rate, step by step."""
-
-    formula: ClassVar[str]
-    source: ClassVar[str]
-
-    warmup_epochs: NonNegative = 0.0
-    """Linear warm-up: over these epochs the multiplier rises from `warmup_start` to 1, and the
-    schedule proper starts after them."""
-    warmup_start: Rate = 0.0
-
-
-class Constant(ScheduleSection):
-    """The multiplier stays 1."""
-
-    formula: ClassVar[str] = "s = 1"
-    source: ClassVar[str] = "torch.optim without a scheduler"
-    type: Literal["constant"]
-
-
-class StepDecay(ScheduleSection):
-    """Multiplied by `gamma` every `step_size` epochs."""
-
-    formula: ClassVar[str] = "s = γ^⌊epoch / step_size⌋"
-    source: ClassVar[str] = "torch, StepLR"
-    type: Literal["step"]
-    step_size: Count
-    """In epochs."""
-    gamma: Positive = 0.1
-
-
-class Cosine(ScheduleSection):
-    """Half a cosine from 1 to `min_factor`, updated every step."""
-
-    formula: ClassVar[str] = "s = f + (1−f) ½ (1 + cos(π t / T)),  f: min_factor"
-    source: ClassVar[str] = "Loshchilov & Hutter 2017, without restarts; torch, CosineAnnealingLR"
-    type: Literal["cosine"]
-    min_factor: Rate = 0.0
-
-
-def _named(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) and not isinstance(value, Mapping) else value
-
-
-_Section = Annotated[Constant | StepDecay | Cosine, Field(discriminator="type")]
-
-Schedule = Annotated[
-    _Section,
-    BeforeValidator(_named, json_schema_input_type=Literal["constant", "cosine"] | _Section),
-]

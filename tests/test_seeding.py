@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regrun.data.seeding import derive
+from regrun.seeding import derive
 
 SEED = st.integers(0, 2**63 - 1)
 COUNTERS = st.lists(st.integers(0, 2**40), max_size=3)

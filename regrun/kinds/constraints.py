@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, Strict
-
-from regrun.config.base import WEIGHT_ONLY, Positive, Section, Selector
+from regrun.kinds.base import WEIGHT_ONLY, Positive, Section, Selector
 
 
-class ConstraintSection(Section):
+class Constraint(Section):
     """Keys that every constraint has."""
 
     formula: ClassVar[str]
@@ -20,7 +17,7 @@ class ConstraintSection(Section):
     """Roles (`weight`, `bias`, `norm`), name patterns, or `all`."""
 
 
-class MaxNorm(ConstraintSection):
+class MaxNorm(Constraint):
     """Each neuron's incoming weight vector is scaled back to at most `limit`."""
 
     formula: ClassVar[str] = "w ← w · min(1, c / ‖w‖₂)"
@@ -30,7 +27,7 @@ class MaxNorm(ConstraintSection):
     """c, the largest ‖w‖₂."""
 
 
-class UnitNorm(ConstraintSection):
+class UnitNorm(Constraint):
     """Each neuron's incoming weight vector is scaled to norm 1; a zero vector stays."""
 
     formula: ClassVar[str] = "w ← w / ‖w‖₂"
@@ -38,27 +35,9 @@ class UnitNorm(ConstraintSection):
     type: Literal["unit_norm"]
 
 
-class NonNegative(ConstraintSection):
+class NonNegative(Constraint):
     """Negative entries become 0."""
 
     formula: ClassVar[str] = "w ← max(w, 0)"
     source: ClassVar[str] = "Keras, NonNeg"
     type: Literal["non_negative"]
-
-
-Constraint = Annotated[MaxNorm | UnitNorm | NonNegative, Field(discriminator="type")]
-
-
-def _as_list(value: Any) -> Any:
-    if value is None or value == "none":
-        return []
-    return [value] if isinstance(value, Mapping) else value
-
-
-_Written = Literal["none"] | Constraint | list[Constraint] | None
-
-Constraints = Annotated[
-    tuple[Constraint, ...],
-    Strict(False),
-    BeforeValidator(_as_list, json_schema_input_type=_Written),
-]

@@ -3,9 +3,9 @@ import torch
 
 from regrun.config.schema import Config
 from regrun.errors import ConfigError
+from regrun.inspection.plan import plan_parameters, update_rule
 from regrun.models.groups import decayed_parameters
 from regrun.optim.optimizers import StackedOptimizer
-from regrun.optim.plan import plan_parameters, update_rule
 from regrun.regularizers.penalties import StackedPenalties
 
 ROLES = {"hidden.0.weight": "weight", "hidden.0.bias": "bias", "norm.weight": "norm"}

@@ -14,21 +14,22 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import (
     TYPE_CHECKING,
-    Annotated,
     Any,
     Literal,
     Protocol,
-    Union,
     get_args,
     get_origin,
     runtime_checkable,
 )
 
-from regrun.config.base import Section
-from regrun.config.datasets import DatasetSection
-from regrun.config.models import ModelSection
-from regrun.config.penalties import WeightPenalty
 from regrun.errors import ConfigError, UsageError
+from regrun.kinds.base import Section
+from regrun.kinds.constraints import Constraint
+from regrun.kinds.datasets import DatasetSection
+from regrun.kinds.models import ModelSection
+from regrun.kinds.optimizers import Optimizer
+from regrun.kinds.penalties import WeightPenalty
+from regrun.kinds.schedules import Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,6 +91,9 @@ GROUPS: Mapping[str, _Group] = {
     "regrun.models": _Group(ModelSection, "name", BuildsModel, "build"),
     "regrun.datasets": _Group(DatasetSection, "name", GivesArrays, "arrays"),
     "regrun.penalties": _Group(WeightPenalty, "type", MeasuresWeights, "value"),
+    "regrun.constraints": _Group(Constraint, "type", object, ""),
+    "regrun.optimizers": _Group(Optimizer, "name", object, ""),
+    "regrun.schedules": _Group(Schedule, "type", object, ""),
 }
 """Entry-point group → what its classes derive from, are chosen by, and have to have."""
 
@@ -107,18 +111,6 @@ _FAULTS = (
     ValueError,
 )
 """What a module raises that was written for other versions, or is not finished."""
-
-
-def with_plugins(group: str, union: Any) -> Any:
-    """A union of sections, annotated with its discriminator, and the plugged-in ones besides.
-
-    Raises UsageError for a plug-in that cannot be used, naming the package to fix or to remove.
-    """
-    own = get_args(get_args(union)[0])
-    plugged = sections(group, own)
-    if not plugged:
-        return union
-    return Annotated[(Union[(*own, *plugged)], *union.__metadata__)]
 
 
 def sections(group: str, built_in: Sequence[type[Section]] = ()) -> list[type[Section]]:

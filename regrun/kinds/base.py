@@ -51,6 +51,12 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    @property
+    def kind(self) -> str:
+        """Its `name` or `type`: the word by which a config chooses this section."""
+        fields = type(self).model_fields
+        return str(getattr(self, "type" if "type" in fields else "name"))
+
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler

@@ -7,15 +7,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from regrun.config.constraints import ConstraintSection, MaxNorm
-from regrun.config.optimizers import SGD, Constant, Cosine, ScheduleSection, StepDecay
-from regrun.config.penalties import ActivityPenalty, GroupLasso, PenaltySection, WeightPenalty
 from regrun.config.schema import Config
+from regrun.inspection.noise_plan import noise_before_loss, noise_in_loss
+from regrun.inspection.step_plan import average_lines, gradient_lines, rate_lines
+from regrun.kinds.constraints import Constraint, MaxNorm
+from regrun.kinds.optimizers import SGD
+from regrun.kinds.penalties import ActivityPenalty, GroupLasso, Penalty, WeightPenalty
+from regrun.kinds.schedules import Constant, Cosine, Schedule, StepDecay
 from regrun.models.groups import ROLES, chooses, decayed_parameters, select
 from regrun.models.roles import Role
-from regrun.optim.noise_plan import noise_before_loss, noise_in_loss
 from regrun.optim.rules import rule_of
-from regrun.optim.step_plan import average_lines, gradient_lines, rate_lines
 from regrun.regularizers.constraints import constraint_type
 from regrun.regularizers.entrywise import (
     ACTIVITY,
@@ -148,7 +149,7 @@ def _listed(selector: Sequence[str]) -> str:
     return f"[{', '.join(selector)}]"
 
 
-def _penalty_entry(penalty: PenaltySection) -> dict[str, str | float]:
+def _penalty_entry(penalty: Penalty) -> dict[str, str | float]:
     return {
         "type": penalty_type(penalty),
         "strength": penalty.strength,
@@ -157,7 +158,7 @@ def _penalty_entry(penalty: PenaltySection) -> dict[str, str | float]:
     }
 
 
-def _constraint_entry(constraint: ConstraintSection) -> dict[str, str | float]:
+def _constraint_entry(constraint: Constraint) -> dict[str, str | float]:
     limit = {"limit": constraint.limit} if isinstance(constraint, MaxNorm) else {}
     return {"type": constraint_type(constraint), **limit}
 
@@ -176,7 +177,7 @@ _GROUPS = {
 }
 
 
-def _penalty_line(name: str, penalty: PenaltySection) -> str:
+def _penalty_line(name: str, penalty: Penalty) -> str:
     kind, strength = penalty_type(penalty), f"{penalty.strength:g}"
     if kind in ENTRYWISE or kind in ACTIVITY:
         a, q = coefficients(penalty)
@@ -193,7 +194,7 @@ def _penalty_line(name: str, penalty: PenaltySection) -> str:
     return f"{name} = {' + '.join(value) or '0'}   ({kind} on {_place(penalty)}, {how})"
 
 
-def _place(penalty: PenaltySection) -> str:
+def _place(penalty: Penalty) -> str:
     if isinstance(penalty, ActivityPenalty):
         return "hidden activations h, summed over units, mean over the batch"
     chosen = _listed(penalty.apply_to) if isinstance(penalty, WeightPenalty) else ""
@@ -202,7 +203,7 @@ def _place(penalty: PenaltySection) -> str:
     return chosen
 
 
-def _proximal_lines(penalties: Sequence[PenaltySection], names: Sequence[str]) -> Iterator[str]:
+def _proximal_lines(penalties: Sequence[Penalty], names: Sequence[str]) -> Iterator[str]:
     """What follows the optimizer's step: thresholds, then groups, then divisions."""
     later = [(p, n) for p, n in zip(penalties, names, strict=True) if is_proximal(p) and p.strength]
     sums = [(*coefficients(p), n) for p, n in later if penalty_type(p) in ENTRYWISE]
@@ -218,14 +219,14 @@ def _proximal_lines(penalties: Sequence[PenaltySection], names: Sequence[str]) -
             yield f"w ← w / (1 + η_t {2 * q:g})   (proximal step of {name})"
 
 
-def _constraint_line(constraint: ConstraintSection) -> str:
+def _constraint_line(constraint: Constraint) -> str:
     where = f"{constraint_type(constraint)} on {_listed(constraint.apply_to)}"
     if isinstance(constraint, MaxNorm):
         return f"{constraint.formula},  c = {constraint.limit:g}   ({where}, per neuron)"
     return f"{constraint.formula}   ({where})"
 
 
-def _schedule_text(schedule: ScheduleSection) -> str:
+def _schedule_text(schedule: Schedule) -> str:
     match schedule:
         case StepDecay():
             text = f"{schedule.gamma:g}^⌊epoch / {schedule.step_size}⌋"

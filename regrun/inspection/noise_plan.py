@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from regrun.config.augment import Augment
-from regrun.config.models import CNN, MLP, BuiltinModel, HiddenLayers, ModelSection, Torchvision
 from regrun.config.schema import Config
+from regrun.kinds.augmentation import Augment
+from regrun.kinds.models import CNN, MLP, BuiltinModel, HiddenLayers, ModelSection, Torchvision
 
 
 def noise_before_loss(config: Config) -> list[str]:

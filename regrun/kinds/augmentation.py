@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from regrun.config.base import PER_MEMBER, Facts, NonNegative, Rate, Section
+from regrun.kinds.base import PER_MEMBER, Facts, NonNegative, Rate, Section
 
 Pixels = Annotated[int, Field(ge=0, le=2**15), PER_MEMBER]
 

@@ -1,0 +1,1 @@
+"""What `regrun inspect` says: what acts on every parameter and why, and the update in symbols."""

@@ -1,0 +1,1 @@
+"""Penalties, constraints, optimizers, schedules, models, datasets, noise: one class per kind."""

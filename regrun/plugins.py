@@ -1,0 +1,24 @@
+"""What a package of your own imports to bring penalties, models, datasets, … to regrun.
+
+These names and their meaning are public and stay. See `regrun guide plugins`.
+"""
+
+from regrun.kinds.base import PER_MEMBER, Section
+from regrun.kinds.constraints import Constraint
+from regrun.kinds.datasets import DatasetSection, Subset
+from regrun.kinds.models import ModelSection
+from regrun.kinds.optimizers import Optimizer
+from regrun.kinds.penalties import WeightPenalty
+from regrun.kinds.schedules import Schedule
+
+__all__ = [
+    "PER_MEMBER",
+    "Constraint",
+    "DatasetSection",
+    "ModelSection",
+    "Optimizer",
+    "Schedule",
+    "Section",
+    "Subset",
+    "WeightPenalty",
+]
