@@ -19,7 +19,7 @@ FAMILIES = ("datasets", "models", "penalties", "constraints", "optimizers", "sch
 """Topics whose names choose a section: the families of `regrun.kinds.registry`."""
 
 SWITCHES = ("noise", "norms", "augmentation", "decay", "training")
-"""Topics whose names are keys, or values of keys: the families of `regrun.kinds.base.Facts`."""
+"""Topics whose names are keys, or values of keys: the families of `regrun.kinds.base.Described`."""
 
 TOPICS = (*FAMILIES[:4], *SWITCHES, *FAMILIES[4:])
 """What `regrun list` lists, from data to schedule."""
@@ -132,22 +132,22 @@ def _switches() -> dict[str, list[Switch]]:
 
 
 def _marked(section: type[Section], part: str) -> Iterator[tuple[str, Switch]]:
-    """Of one section its keys with `Facts`, and the values of those with `Kinds`."""
-    from regrun.kinds.base import Facts, Kinds, values_of
+    """Of one section its keys with `Described`, and the values of those with `Choices`."""
+    from regrun.kinds.base import Choices, Described, values_of
 
-    def switch(name: str, line: str, facts: Facts) -> tuple[str, Switch]:
-        shown = {"formula": facts.formula, "source": facts.source}
+    def switch(name: str, line: str, facts: Described) -> tuple[str, Switch]:
+        shown = {"formula": facts.formula, "source": facts.reference}
         where = f"{part}.{key}"
-        return facts.family, Switch(name, line, shown, section, where, facts.needs)
+        return facts.topic, Switch(name, line, shown, section, where, facts.needs)
 
     for key, field in section.model_fields.items():
         for mark in field.metadata:
-            if isinstance(mark, Facts):
+            if isinstance(mark, Described):
                 yield switch(key, _paragraph(field.description), mark)
-            elif isinstance(mark, Kinds):
+            elif isinstance(mark, Choices):
                 for value in values_of(field.annotation):
                     if value in mark:
-                        yield switch(value, mark[value].line, mark[value])
+                        yield switch(value, mark[value].summary, mark[value])
 
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:
@@ -177,5 +177,5 @@ def _paragraph(text: str | None) -> str:
 
 
 def _facts(section: type[Section]) -> dict[str, str]:
-    labels = ("formula", "source", "origin")
-    return {label: getattr(section, label) for label in labels if hasattr(section, label)}
+    labels = {"formula": "formula", "source": "reference", "origin": "origin"}
+    return {label: getattr(section, key) for label, key in labels.items() if hasattr(section, key)}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from regrun.kinds.base import PER_MEMBER, Count, Facts, Fraction, NonNegative, Positive, Section
+from regrun.kinds.base import PER_MEMBER, Count, Described, Fraction, NonNegative, Positive, Section
 from regrun.metrics import Metric, average_of
 
 
@@ -64,30 +64,30 @@ class Training(Section):
     clip_value: Annotated[
         Positive | None,
         PER_MEMBER,
-        Facts(
+        Described(
             "training",
             formula="g ← min(max(g, −c), c), entry by entry",
-            source="Mikolov 2012; torch's clip_grad_value_",
+            reference="Mikolov 2012; torch's clip_grad_value_",
         ),
     ] = None
     """c: each entry of the objective's gradient is cut to this range."""
     clip_norm: Annotated[
         Positive | None,
         PER_MEMBER,
-        Facts(
+        Described(
             "training",
             formula="g ← g · min(1, c / ‖g‖₂)",
-            source="Pascanu et al. 2013; torch's clip_grad_norm_",
+            reference="Pascanu et al. 2013; torch's clip_grad_norm_",
         ),
     ] = None
     """c: the objective's gradient over all parameters is scaled down to this norm (after
     clip_value); weight decay is not part of it."""
     ema: Annotated[
         Fraction,
-        Facts(
+        Described(
             "training",
             formula="m ← β m + (1−β) w after every step;  m / (1 − βᵗ)",
-            source="Kingma & Ba 2015, §7.2",
+            reference="Kingma & Ba 2015, §7.2",
         ),
     ] = 0.0
     """β of an exponential moving average of the weights, which is evaluated and stored beside
@@ -95,20 +95,20 @@ class Training(Section):
     swa: Annotated[
         WeightAveraging | None,
         PER_MEMBER,
-        Facts(
+        Described(
             "training",
             formula="mean of w after epochs start, start + every, …",
-            source="Izmailov et al. 2018",
+            reference="Izmailov et al. 2018",
         ),
     ] = None
     """Stochastic weight averaging; evaluated and stored beside the weights."""
     early_stopping: Annotated[
         EarlyStopping | None,
         PER_MEMBER,
-        Facts(
+        Described(
             "training",
             formula="end at epoch t when no later metric beats that of t − patience by min_delta",
-            source="Prechelt 1998",
+            reference="Prechelt 1998",
         ),
     ] = None
     """Stop when the metric has not improved for a while, and keep the best weights."""

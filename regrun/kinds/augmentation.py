@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from regrun.kinds.base import PER_MEMBER, Facts, NonNegative, Rate, Section
+from regrun.kinds.base import PER_MEMBER, Described, NonNegative, Rate, Section
 
 Pixels = Annotated[int, Field(ge=0, le=2**15), PER_MEMBER]
 
@@ -20,20 +20,20 @@ class Augment(Section):
 
     flip: Annotated[
         Rate,
-        Facts(
+        Described(
             "augmentation",
             formula="x ← x mirrored left to right, with probability p",
-            source="Krizhevsky et al. 2012, §4.1",
+            reference="Krizhevsky et al. 2012, §4.1",
             needs="images",
         ),
     ] = 0.0
     """Images only: probability of mirroring an example left to right."""
     crop: Annotated[
         Pixels,
-        Facts(
+        Described(
             "augmentation",
             formula="x ← x moved by (i, j), 0 outside;  i, j uniform on −n … n",
-            source="He et al. 2016, §4.2",
+            reference="He et al. 2016, §4.2",
             needs="images",
         ),
     ] = 0
@@ -41,10 +41,10 @@ class Augment(Section):
     crop of the image padded by so many."""
     cutout: Annotated[
         Pixels,
-        Facts(
+        Described(
             "augmentation",
             formula="x ← 0 in a square of n × n pixels",
-            source="DeVries & Taylor 2017",
+            reference="DeVries & Taylor 2017",
             needs="images",
         ),
     ] = 0
@@ -52,19 +52,19 @@ class Augment(Section):
     stick out of it."""
     mixup: Annotated[
         NonNegative,
-        Facts(
+        Described(
             "augmentation",
             formula="x ← λ x + (1−λ) x′,  L ← λ L(y) + (1−λ) L(y′),  λ ~ Beta(α, α)",
-            source="Zhang et al. 2018",
+            reference="Zhang et al. 2018",
         ),
     ] = 0.0
     """α: examples are mixed with x′, the batch in random order, by one λ per batch; 0 is off."""
     cutmix: Annotated[
         NonNegative,
-        Facts(
+        Described(
             "augmentation",
             formula="x ← x′ in a box of the share 1−λ,  L ← λ L(y) + (1−λ) L(y′),  λ ~ Beta(α, α)",
-            source="Yun et al. 2019",
+            reference="Yun et al. 2019",
             needs="images",
         ),
     ] = 0.0
@@ -73,10 +73,10 @@ class Augment(Section):
     off."""
     label_smoothing: Annotated[
         Rate,
-        Facts(
+        Described(
             "augmentation",
             formula="L ← (1−ε) L(y) + ε mean over classes of L",
-            source="Szegedy et al. 2016, §7; torch's label_smoothing",
+            reference="Szegedy et al. 2016, §7; torch's label_smoothing",
             needs="classification",
         ),
     ] = 0.0

@@ -1,10 +1,14 @@
-"""What every section of a config shares: strictness, and the marks of its keys."""
+"""What every section of a config has in common: strictness, and the marks of its keys.
+
+A section is a frozen pydantic model. A *kind* is a section that a config chooses by its `name` or
+`type`; its class also holds its formula, its reference and its arithmetic.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
@@ -14,30 +18,34 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
-Family = Literal["noise", "norms", "augmentation", "decay", "training"]
-"""What is switched on by a key, by the topic under which `regrun list` shows it."""
+Topic = Literal["noise", "norms", "augmentation", "decay", "training"]
+"""Topics of `regrun list` whose entries are keys, or values of keys."""
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Marks a key with what it computes and who published that.
+class Described:
+    """Marks a key with what it computes and who published it.
 
-    Both end the key's description in the schema, and are therefore not in its docstring. What is a
-    section of its own has them as class variables instead.
+    Formula and reference end the key's description in the JSON Schema, so its docstring does not
+    repeat them. A kind has them as class variables instead.
     """
 
-    family: Family
-    line: str = ""
-    """Describes one of several `Kinds`; a key has its docstring."""
+    topic: Topic
+    summary: str = ""
+    """One sentence on one of several `Choices`; a key has its docstring instead."""
     _: KW_ONLY
     formula: str
-    source: str
+    reference: str
     needs: str = ""
-    """What it cannot do without; nothing if empty."""
+    """What it requires, such as ``images``; empty: nothing."""
+    off: Any = None
+    """The value that switches it off, as `regrun ablate` and the next steps use it."""
+    regularizes: bool = True
+    """Whether `regrun ablate` treats a key that is not `off` as an ingredient."""
 
 
-class Kinds(dict[str, Facts]):
-    """Marks a key that chooses between kinds: value → its facts."""
+class Choices(dict[str, Described]):
+    """Marks a key that chooses between several things: value → its description."""
 
 
 class Section(BaseModel):
@@ -51,45 +59,61 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    formula: ClassVar[str]
+    """What the kind computes, in symbols."""
+    reference: ClassVar[str]
+    """Who published it: author and year, section where that helps."""
+
     @property
     def kind(self) -> str:
-        """Its `name` or `type`: the word by which a config chooses this section."""
-        fields = type(self).model_fields
-        return str(getattr(self, "type" if "type" in fields else "name"))
+        """The `name` or `type` by which a config chooses this section."""
+        return str(getattr(self, tag_of(type(self))))
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Accept `source`, the name of `reference` in plug-ins for regrun 0.1."""
+        super().__pydantic_init_subclass__(**kwargs)
+        if "source" in vars(cls) and "reference" not in vars(cls):
+            cls.reference = vars(cls)["source"]
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Descriptions end with formula and source."""
+        """Append formula and reference to the descriptions."""
         schema = handler(core_schema)
         described = handler.resolve_ref_schema(schema)
-        if hasattr(cls, "formula") and hasattr(cls, "source"):
-            _add(described, f"{cls.formula} ({cls.source}).")
+        if hasattr(cls, "formula") and hasattr(cls, "reference"):
+            _append(described, f"{cls.formula} ({cls.reference}).")
         for name, field in cls.model_fields.items():
-            for sentence in _told(field):
-                _add(described["properties"][name], sentence)
+            for sentence in _sentences(field):
+                _append(described["properties"][name], sentence)
         return schema
 
 
-def _add(described: dict[str, Any], sentence: str) -> None:
+def tag_of(kind: type[Section]) -> str:
+    """The key that chooses a kind: ``type`` or ``name``."""
+    return "type" if "type" in kind.model_fields else "name"
+
+
+def _append(described: dict[str, Any], sentence: str) -> None:
     described["description"] = f"{described.get('description', '')} {sentence}".strip()
 
 
-def _told(field: FieldInfo) -> Iterator[str]:
-    """What the marks of a key say."""
+def _sentences(field: FieldInfo) -> Iterator[str]:
+    """What the marks of a key add to its description."""
     for mark in field.metadata:
-        if isinstance(mark, Facts):
-            yield f"{mark.formula} ({mark.source})."
-        elif isinstance(mark, Kinds):
+        if isinstance(mark, Described):
+            yield f"{mark.formula} ({mark.reference})."
+        elif isinstance(mark, Choices):
             for value in values_of(field.annotation):
                 if value in mark:
-                    facts = mark[value]
-                    yield f"{value}: {facts.line} {facts.formula} ({facts.source})."
+                    choice = mark[value]
+                    yield f"{value}: {choice.summary} {choice.formula} ({choice.reference})."
 
 
 def values_of(annotation: Any) -> Iterator[str]:
-    """The words of a literal, or of a union of literals."""
+    """The strings of a literal, or of a union of literals."""
     for each in get_args(annotation):
         if isinstance(each, str):
             yield each

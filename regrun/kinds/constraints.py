@@ -11,7 +11,7 @@ class Constraint(Section):
     """Keys that every constraint has."""
 
     formula: ClassVar[str]
-    source: ClassVar[str]
+    reference: ClassVar[str]
 
     apply_to: Selector = WEIGHT_ONLY
     """Roles (`weight`, `bias`, `norm`), name patterns, or `all`."""
@@ -21,7 +21,7 @@ class MaxNorm(Constraint):
     """Each neuron's incoming weight vector is scaled back to at most `limit`."""
 
     formula: ClassVar[str] = "w ← w · min(1, c / ‖w‖₂)"
-    source: ClassVar[str] = "Srivastava et al. 2014, §5.1"
+    reference: ClassVar[str] = "Srivastava et al. 2014, §5.1"
     type: Literal["max_norm"]
     limit: Positive
     """c, the largest ‖w‖₂."""
@@ -31,7 +31,7 @@ class UnitNorm(Constraint):
     """Each neuron's incoming weight vector is scaled to norm 1; a zero vector stays."""
 
     formula: ClassVar[str] = "w ← w / ‖w‖₂"
-    source: ClassVar[str] = "Keras, UnitNorm"
+    reference: ClassVar[str] = "Keras, UnitNorm"
     type: Literal["unit_norm"]
 
 
@@ -39,5 +39,5 @@ class NonNegative(Constraint):
     """Negative entries become 0."""
 
     formula: ClassVar[str] = "w ← max(w, 0)"
-    source: ClassVar[str] = "Keras, NonNeg"
+    reference: ClassVar[str] = "Keras, NonNeg"
     type: Literal["non_negative"]

@@ -8,9 +8,9 @@ from pydantic import Field, Strict, model_validator
 
 from regrun.kinds.base import (
     PER_MEMBER,
+    Choices,
     Count,
-    Facts,
-    Kinds,
+    Described,
     NonNegative,
     Positive,
     Rate,
@@ -25,47 +25,47 @@ Widths = Annotated[tuple[Count, ...], Strict(False)]
 
 _INVERTED = "h ← h m / (1−p),  m ~ Bernoulli(1−p)"
 _SRIVASTAVA = "Hinton et al. 2012; Srivastava et al. 2014"
-DROPOUT = Facts("noise", formula=_INVERTED, source=_SRIVASTAVA)
-DROPOUT_TYPES = Kinds(
-    standard=Facts(
+DROPOUT = Described("noise", formula=_INVERTED, reference=_SRIVASTAVA)
+DROPOUT_TYPES = Choices(
+    standard=Described(
         "noise",
         "Units, or entries of a channel, become 0 at rate p, and are else divided by 1−p.",
         formula=_INVERTED,
-        source=_SRIVASTAVA,
+        reference=_SRIVASTAVA,
     ),
-    spatial=Facts(
+    spatial=Described(
         "noise",
         "Whole channels become 0 at once; a dense unit is a channel.",
         formula=f"{_INVERTED} per channel",
-        source="Tompson et al. 2015",
+        reference="Tompson et al. 2015",
     ),
-    gaussian=Facts(
+    gaussian=Described(
         "noise",
         "Multiplied by noise of the mean and variance that standard dropout has.",
         formula="h ← h z,  z ~ N(1, p/(1−p))",
-        source="Srivastava et al. 2014, §10",
+        reference="Srivastava et al. 2014, §10",
     ),
-    alpha=Facts(
+    alpha=Described(
         "noise",
         "Units go to SELU's lower limit, so that mean 0 and variance 1 stay.",
         formula="h ← a (h m − α′ (1−m)) + b,  m ~ Bernoulli(1−p),  "
         "a = ((1−p)(1 + p α′²))^−½,  b = a p α′",
-        source="Klambauer et al. 2017, §3",
+        reference="Klambauer et al. 2017, §3",
         needs="activation: selu",
     ),
 )
-NORMS = Kinds(
-    batch=Facts(
+NORMS = Choices(
+    batch=Described(
         "norms",
         "Mean and variance of each unit or channel over the batch; running ones in evaluation.",
         formula="h ← γ (h − mean) / √(var + ε) + β",
-        source="Ioffe & Szegedy 2015",
+        reference="Ioffe & Szegedy 2015",
     ),
-    layer=Facts(
+    layer=Described(
         "norms",
         "Mean and variance of each example over its units, or over all channels and pixels.",
         formula="h ← γ (h − mean) / √(var + ε) + β",
-        source="Ba et al. 2016; of images Wu & He 2018, one group",
+        reference="Ba et al. 2016; of images Wu & He 2018, one group",
     ),
 )
 
@@ -85,16 +85,16 @@ class BuiltinModel(ModelSection):
 
     input_dropout: Annotated[
         Rate,
-        Facts(
+        Described(
             "noise",
             formula="x ← x m / (1−p),  m ~ Bernoulli(1−p)",
-            source="Srivastava et al. 2014, §4; Vincent et al. 2008",
+            reference="Srivastava et al. 2014, §4; Vincent et al. 2008",
         ),
     ] = 0.0
     """Rate of standard dropout on the inputs."""
     input_noise: Annotated[
         NonNegative,
-        Facts("noise", formula="x ← x + σ z,  z ~ N(0, 1)", source="Bishop 1995"),
+        Described("noise", formula="x ← x + σ z,  z ~ N(0, 1)", reference="Bishop 1995"),
     ] = 0.0
     """σ, standard deviation of Gaussian noise added to the inputs in training."""
 
@@ -115,10 +115,10 @@ class HiddenLayers(BuiltinModel):
     """Of `dropout`; input dropout is always standard."""
     drop_connect: Annotated[
         Rate,
-        Facts(
+        Described(
             "noise",
             formula="w ← w m / (1−p),  m ~ Bernoulli(1−p)",
-            source="Wan et al. 2013, who draw a mask per example",
+            reference="Wan et al. 2013, who draw a mask per example",
         ),
     ] = 0.0
     """DropConnect: rate of zeros among the weights of the dense hidden layers, not the biases; one
@@ -159,10 +159,10 @@ class MLP(HiddenLayers):
     """Hidden layers after the first compute x + layer(x) (He et al. 2016); all equally wide."""
     stochastic_depth: Annotated[
         Rate,
-        Facts(
+        Described(
             "noise",
             formula="h ← h + f(h) m / (1 − p l/L),  m ~ Bernoulli(1 − p l/L),  layer l of L",
-            source="Huang et al. 2016, who draw per batch and scale in evaluation",
+            reference="Huang et al. 2016, who draw per batch and scale in evaluation",
             needs="residual: true",
         ),
     ] = 0.0

@@ -9,9 +9,9 @@ from pydantic import Strict, model_validator
 from regrun.kinds.base import (
     PER_MEMBER,
     WEIGHT_ONLY,
-    Facts,
+    Choices,
+    Described,
     Fraction,
-    Kinds,
     NonNegative,
     Positive,
     Rate,
@@ -20,24 +20,24 @@ from regrun.kinds.base import (
 )
 
 Decay = Literal["coupled", "decoupled", "decoupled_schedule"]
-DECAYS = Kinds(
-    coupled=Facts(
+DECAYS = Choices(
+    coupled=Described(
         "decay",
         "Added to the gradient before the moments: under plain SGD the L2 penalty.",
         formula="g ← g + λ w",
-        source="Krogh & Hertz 1991; torch's SGD and Adam",
+        reference="Krogh & Hertz 1991; torch's SGD and Adam",
     ),
-    decoupled=Facts(
+    decoupled=Described(
         "decay",
         "Apart from the gradient, with the learning rate η.",
         formula="w ← w − η λ w",
-        source="Loshchilov & Hutter 2019, as torch's AdamW has it",
+        reference="Loshchilov & Hutter 2019, as torch's AdamW has it",
     ),
-    decoupled_schedule=Facts(
+    decoupled_schedule=Described(
         "decay",
         "Apart from gradient and learning rate, with the schedule's multiplier s only.",
         formula="w ← w − s λ w",
-        source="Loshchilov & Hutter 2019, algorithm 2",
+        reference="Loshchilov & Hutter 2019, algorithm 2",
     ),
 )
 
@@ -46,7 +46,7 @@ class Optimizer(Section):
     """Keys that every optimizer has."""
 
     formula: ClassVar[str]
-    source: ClassVar[str]
+    reference: ClassVar[str]
     own_decay: ClassVar[Decay] = "coupled"
     """What `decay: auto` means: this optimizer's own meaning in torch."""
     proximal: ClassVar[bool] = False
@@ -56,10 +56,10 @@ class Optimizer(Section):
     """Learning rate, before the schedule."""
     weight_decay: Annotated[
         NonNegative,
-        Facts(
+        Described(
             "decay",
             formula="g ← g + λ w, or w ← w − η λ w, or w ← w − s λ w: see `decay`",
-            source="Krogh & Hertz 1991",
+            reference="Krogh & Hertz 1991",
         ),
     ] = 0.0
     """λ. The default is 0 for every optimizer (torch's AdamW has 0.01)."""
@@ -69,7 +69,7 @@ class Optimizer(Section):
     """Roles or name patterns that decay; `all` is torch's own default of everything."""
     sam: Annotated[
         NonNegative,
-        Facts("training", formula="g ← ∇L(w + ρ g / ‖g‖₂)", source="Foret et al. 2021"),
+        Described("training", formula="g ← ∇L(w + ρ g / ‖g‖₂)", reference="Foret et al. 2021"),
     ] = 0.0
     """ρ of sharpness-aware minimisation: the gradient at the worst point nearby. Two passes a step;
     0 is none."""
@@ -91,7 +91,7 @@ class SGD(GivenRate):
     """Stochastic gradient descent, with momentum or Nesterov's."""
 
     formula: ClassVar[str] = "b ← μ b + (1−τ) g;  w ← w − η b  (nesterov: w ← w − η (g + μ b))"
-    source: ClassVar[str] = "Robbins & Monro 1951; Sutskever et al. 2013, as torch has it"
+    reference: ClassVar[str] = "Robbins & Monro 1951; Sutskever et al. 2013, as torch has it"
     proximal: ClassVar[bool] = True
     name: Literal["sgd"] = "sgd"
     momentum: Fraction = 0.0
@@ -119,7 +119,7 @@ class Adam(GivenRate):
         "m ← β₁ m + (1−β₁) g;  v ← β₂ v + (1−β₂) g²;  "
         "w ← w − η · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε)"
     )
-    source: ClassVar[str] = "Kingma & Ba 2015; amsgrad: Reddi et al. 2018"
+    reference: ClassVar[str] = "Kingma & Ba 2015; amsgrad: Reddi et al. 2018"
     name: Literal["adam"]
     betas: Betas = (0.9, 0.999)
     eps: NonNegative = 1e-8
@@ -130,7 +130,7 @@ class AdamW(GivenRate):
     """Adam with decoupled weight decay."""
 
     formula: ClassVar[str] = "w ← w − η λ w;  then as adam"
-    source: ClassVar[str] = "Loshchilov & Hutter 2019"
+    reference: ClassVar[str] = "Loshchilov & Hutter 2019"
     own_decay: ClassVar[Decay] = "decoupled"
     name: Literal["adamw"]
     betas: Betas = (0.9, 0.999)
@@ -142,7 +142,7 @@ class RMSprop(GivenRate):
     """Steps divided by the root of a moving average of squares."""
 
     formula: ClassVar[str] = "v ← α v + (1−α) g²;  w ← w − η g / (√v + ε)"
-    source: ClassVar[str] = "Tieleman & Hinton 2012; centered: Graves 2013"
+    reference: ClassVar[str] = "Tieleman & Hinton 2012; centered: Graves 2013"
     name: Literal["rmsprop"]
     alpha: Rate = 0.99
     eps: NonNegative = 1e-8
@@ -154,7 +154,7 @@ class Adagrad(GivenRate):
     """Steps divided by the root of the sum of squares."""
 
     formula: ClassVar[str] = "v ← v + g²;  w ← w − η g / (√v + ε)"
-    source: ClassVar[str] = "Duchi, Hazan & Singer 2011"
+    reference: ClassVar[str] = "Duchi, Hazan & Singer 2011"
     name: Literal["adagrad"]
     lr_decay: NonNegative = 0.0
     eps: NonNegative = 1e-10
@@ -167,7 +167,7 @@ class Fista(Optimizer):
     formula: ClassVar[str] = (
         "w_k = prox(y_k − η ∇f(y_k));  y_k+1 = w_k + (t_k − 1) / t_k+1 · (w_k − w_k−1)"
     )
-    source: ClassVar[str] = "Beck & Teboulle 2009, §4"
+    reference: ClassVar[str] = "Beck & Teboulle 2009, §4"
     proximal: ClassVar[bool] = True
     name: Literal["fista"]
     lr: Annotated[Positive | None, PER_MEMBER] = None

@@ -21,7 +21,7 @@ class Penalty(Section):
     """Keys that every penalty has."""
 
     formula: ClassVar[str]
-    source: ClassVar[str]
+    reference: ClassVar[str]
     methods: ClassVar[tuple[str, ...]] = ("gradient",)
     """What `method` may be; proximal needs an optimizer that says so too."""
     needs: ClassVar[str]
@@ -45,7 +45,7 @@ class L1(WeightPenalty):
     """Sum of absolute values (lasso)."""
 
     formula: ClassVar[str] = "λ Σ|w|"
-    source: ClassVar[str] = "Tibshirani 1996; proximal: Daubechies et al. 2004"
+    reference: ClassVar[str] = "Tibshirani 1996; proximal: Daubechies et al. 2004"
     methods: ClassVar[tuple[str, ...]] = get_args(Method)
     type: Literal["l1"]
     method: Method = "gradient"
@@ -57,7 +57,7 @@ class L2(WeightPenalty):
     """Sum of squares (ridge, Tikhonov)."""
 
     formula: ClassVar[str] = "½ λ Σ w²  (half: false: λ Σ w²)"
-    source: ClassVar[str] = "Hoerl & Kennard 1970"
+    reference: ClassVar[str] = "Hoerl & Kennard 1970"
     type: Literal["l2"]
     half: bool = True
     """True: ½ λ Σ w², which under plain SGD is `weight_decay: λ`. False: λ Σ w², as Keras."""
@@ -68,7 +68,7 @@ class ElasticNet(WeightPenalty):
     """L1 and L2 mixed by `l1_ratio`."""
 
     formula: ClassVar[str] = "λ (ρ Σ|w| + (1−ρ) ½ Σ w²)  (half: false: without the ½)"
-    source: ClassVar[str] = "Zou & Hastie 2005; scikit-learn's convention"
+    reference: ClassVar[str] = "Zou & Hastie 2005; scikit-learn's convention"
     methods: ClassVar[tuple[str, ...]] = get_args(Method)
     type: Literal["elastic_net"]
     l1_ratio: Annotated[float, Field(ge=0, le=1), PER_MEMBER] = 0.5
@@ -83,7 +83,7 @@ class GroupLasso(WeightPenalty):
     """Norms of groups of weights: whole neurons or filters go to zero."""
 
     formula: ClassVar[str] = "λ Σ_g √|g| ‖w_g‖₂"
-    source: ClassVar[str] = "Yuan & Lin 2006; Scardapane et al. 2017"
+    reference: ClassVar[str] = "Yuan & Lin 2006; Scardapane et al. 2017"
     methods: ClassVar[tuple[str, ...]] = get_args(Method)
     needs: ClassVar[str] = "weights of dense layers and convolutions; filter: convolutions only"
     type: Literal["group_lasso"]
@@ -99,7 +99,9 @@ class Orthogonal(WeightPenalty):
     """Squared cosines between the weight vectors of every two neurons or filters of a layer."""
 
     formula: ClassVar[str] = "λ Σ_{i≠j} (ŵ_i · ŵ_j)² = λ ‖Ŵ Ŵᵀ − I‖²_F,  ŵ_i = w_i / ‖w_i‖₂"
-    source: ClassVar[str] = "Brock et al. 2017; rows normalised as in Keras, which takes mean |cos|"
+    reference: ClassVar[str] = (
+        "Brock et al. 2017; rows normalised as in Keras, which takes mean |cos|"
+    )
     needs: ClassVar[str] = "weights of dense layers and convolutions"
     type: Literal["orthogonal"]
     method: Literal["gradient"] = "gradient"
@@ -109,7 +111,7 @@ class Spectral(WeightPenalty):
     """Squared spectral norm of each weight matrix; filters are its rows."""
 
     formula: ClassVar[str] = "½ λ Σ_W σ_max(W)²"
-    source: ClassVar[str] = "Yoshida & Miyato 2017"
+    reference: ClassVar[str] = "Yoshida & Miyato 2017"
     needs: ClassVar[str] = "weights of dense layers and convolutions"
     type: Literal["spectral"]
     method: Literal["gradient"] = "gradient"
@@ -126,7 +128,7 @@ class ActivityL1(ActivityPenalty):
     """Absolute outputs of the hidden activation functions, summed over units (sparse activity)."""
 
     formula: ClassVar[str] = "λ mean_batch Σ_units |h|"
-    source: ClassVar[str] = "Glorot et al. 2011, §3; Keras, ActivityRegularization"
+    reference: ClassVar[str] = "Glorot et al. 2011, §3; Keras, ActivityRegularization"
     type: Literal["activity_l1"]
 
 
@@ -134,7 +136,7 @@ class ActivityL2(ActivityPenalty):
     """Squared outputs of the hidden activation functions, summed over units."""
 
     formula: ClassVar[str] = "½ λ mean_batch Σ_units h²  (half: false: without the ½)"
-    source: ClassVar[str] = "Merity et al. 2017; Keras, ActivityRegularization"
+    reference: ClassVar[str] = "Merity et al. 2017; Keras, ActivityRegularization"
     type: Literal["activity_l2"]
     half: bool = True
     """False: without the ½, as Keras."""

@@ -165,7 +165,7 @@ def _load(point: EntryPoint, rules: _Group) -> type[Section]:
         raise _unusable(point, f"has no method {rules.method}")
     if not section.__doc__:
         raise _unusable(point, "has no docstring to be listed with")
-    for fact in ("formula", "source") if rules.base is WeightPenalty else ():
+    for fact in ("formula", "reference") if rules.base is WeightPenalty else ():
         if not isinstance(getattr(section, fact, None), str):
             raise _unusable(point, f"has no {fact}: ClassVar[str]")
     return section

@@ -11,7 +11,7 @@ class Schedule(Section):
     """Keys that every schedule has. A schedule multiplies the learning rate, step by step."""
 
     formula: ClassVar[str]
-    source: ClassVar[str]
+    reference: ClassVar[str]
 
     warmup_epochs: NonNegative = 0.0
     """Linear warm-up: over these epochs the multiplier rises from `warmup_start` to 1, and the
@@ -23,7 +23,7 @@ class Constant(Schedule):
     """The multiplier stays 1."""
 
     formula: ClassVar[str] = "s = 1"
-    source: ClassVar[str] = "torch.optim without a scheduler"
+    reference: ClassVar[str] = "torch.optim without a scheduler"
     type: Literal["constant"]
 
 
@@ -31,7 +31,7 @@ class StepDecay(Schedule):
     """Multiplied by `gamma` every `step_size` epochs."""
 
     formula: ClassVar[str] = "s = γ^⌊epoch / step_size⌋"
-    source: ClassVar[str] = "torch, StepLR"
+    reference: ClassVar[str] = "torch, StepLR"
     type: Literal["step"]
     step_size: Count
     """In epochs."""
@@ -42,6 +42,8 @@ class Cosine(Schedule):
     """Half a cosine from 1 to `min_factor`, updated every step."""
 
     formula: ClassVar[str] = "s = f + (1−f) ½ (1 + cos(π t / T)),  f: min_factor"
-    source: ClassVar[str] = "Loshchilov & Hutter 2017, without restarts; torch, CosineAnnealingLR"
+    reference: ClassVar[str] = (
+        "Loshchilov & Hutter 2017, without restarts; torch, CosineAnnealingLR"
+    )
     type: Literal["cosine"]
     min_factor: Rate = 0.0

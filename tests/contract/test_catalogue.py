@@ -20,7 +20,7 @@ from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
 from regrun.errors import ConfigError
 from regrun.kinds.augmentation import Augment
-from regrun.kinds.base import Facts, Kinds, Section, values_of
+from regrun.kinds.base import Choices, Described, Section, values_of
 from regrun.kinds.optimizers import Optimizer
 from regrun.kinds.penalties import WeightPenalty
 from regrun.kinds.registry import KINDS
@@ -107,14 +107,14 @@ SHAPE = {
 )
 def test_every_other_key_says_what_it_computes_and_who_published_it(section: type[Section]) -> None:
     for name, field in section.model_fields.items():
-        marks = [mark for mark in field.metadata if isinstance(mark, Facts | Kinds)]
+        marks = [mark for mark in field.metadata if isinstance(mark, Described | Choices)]
         assert len(marks) == (name not in SHAPE), name
         assert field.description or name in SHAPE, name
         for kinds in marks:
-            if isinstance(kinds, Kinds):
+            if isinstance(kinds, Choices):
                 values = set(values_of(field.annotation)) - {"none", "auto"}
                 assert values <= set(kinds), name
-                assert all(kinds[value].line for value in values), name
+                assert all(kinds[value].summary for value in values), name
 
 
 def test_every_dataset_says_where_it_comes_from() -> None:

@@ -212,7 +212,7 @@ class Cube(WeightPenalty):
 
     type: Literal["cube"]
     formula: ClassVar[str] = "λ Σ |w|³"
-    source: ClassVar[str] = "a test"
+    reference: ClassVar[str] = "a test"
     shift: float = 0.0
 
     def value(self, weight):
@@ -234,7 +234,7 @@ class Valueless(WeightPenalty):
 
     type: Literal["valueless"]
     formula: ClassVar[str] = ""
-    source: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
 
 
 class Formless(WeightPenalty):

@@ -39,7 +39,7 @@ class Log(WeightPenalty):
 
     type: Literal["log"]
     formula: ClassVar[str] = "λ Σ log(1 + |w|)"
-    source: ClassVar[str] = "Candès, Wakin & Boyd 2008"
+    reference: ClassVar[str] = "Candès, Wakin & Boyd 2008"
 
     def value(self, weight):  # (K, ...) → (K,), λ not included
         return weight.abs().log1p().flatten(1).sum(1)
