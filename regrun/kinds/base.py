@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
+    from regrun.config.schema import Config
+    from regrun.errors import Problem
+
 Topic = Literal["noise", "norms", "augmentation", "decay", "training"]
 """Topics of `regrun list` whose entries are keys, or values of keys."""
 
@@ -68,6 +71,27 @@ class Section(BaseModel):
     def kind(self) -> str:
         """The `name` or `type` by which a config chooses this section."""
         return str(getattr(self, tag_of(type(self))))
+
+    def conflicts(self, config: Config) -> Iterator[Problem]:
+        """Yield what this section asks of the others in a valid config and cannot have.
+
+        Args:
+            config: The whole config that this section is a part of.
+
+        Yields:
+            Problems whose path starts at this section: ``("method",)`` for its own key `method`.
+        """
+        return iter(())
+
+    def structure(self) -> tuple[Any, ...]:
+        """All that shapes tensors or control flow: equal for members of one stack."""
+        parts: list[Any] = [type(self).__name__]
+        for name, field in type(self).model_fields.items():
+            if any(isinstance(mark, PerMember) for mark in field.metadata):
+                continue
+            value = getattr(self, name)
+            parts.append((name, value.structure() if isinstance(value, Section) else value))
+        return tuple(parts)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

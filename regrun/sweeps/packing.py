@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pydantic import BaseModel
-
 from regrun.config.schema import Config
-from regrun.kinds.base import PerMember
 
 CACHE_BYTES = 64_000_000
 """Parameters, gradients and optimizer state of a stack on a CPU: a few times its last cache."""
@@ -25,17 +22,7 @@ Structure = tuple[Any, ...]
 
 def structure(config: Config) -> Structure:
     """All of a config that shapes tensors or control flow: equal for members of one stack."""
-    return _shared(config, skip={"name", "sweep"})
-
-
-def _shared(section: BaseModel, skip: frozenset[str] | set[str] = frozenset()) -> Structure:
-    parts: list[Any] = [type(section).__name__]
-    for name, field in type(section).model_fields.items():
-        if name in skip or any(isinstance(mark, PerMember) for mark in field.metadata):
-            continue
-        value = getattr(section, name)
-        parts.append((name, _shared(value) if isinstance(value, BaseModel) else value))
-    return tuple(parts)
+    return config.model_copy(update={"name": "", "sweep": None}).structure()
 
 
 def stack_size(member_bytes: int, shared_bytes: int, free_bytes: int, on_cpu: bool) -> int:

@@ -53,14 +53,22 @@ def part_of(path: Path) -> str:
 
 
 def imported_modules(tree: ast.AST) -> Iterator[str]:
-    """Every regrun module that a file imports, at any depth, for types or for real."""
-    for node in ast.walk(tree):
+    """Every module that a file imports, at any depth; imports for a type checker do not run."""
+    for node in _running(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             module = node.module or ""
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree, without the blocks that only a type checker reads."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from _running(child)
 
 
 def imported_parts(source: str) -> set[str]:
