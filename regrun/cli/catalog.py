@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from regrun.cli.keys import Key, as_key, walk
-from regrun.config.suggest import did_you_mean
 from regrun.errors import UsageError
+from regrun.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from regrun.kinds.base import Section

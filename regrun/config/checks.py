@@ -23,7 +23,6 @@ from regrun.config.outline import (
 from regrun.config.pairs import undefined_pairs
 from regrun.config.report import SHOWN
 from regrun.config.schema import Config
-from regrun.config.suggest import nearest
 from regrun.config.sweeps import Sweep
 from regrun.config.validate import KeyProblem
 from regrun.config.wording import elsewhere, no_such_key, show
@@ -31,6 +30,7 @@ from regrun.errors import Path, Problem
 from regrun.kinds.datasets import NPZ
 from regrun.kinds.plugins import GivesArrays
 from regrun.metrics import Metric, average_of, split_of
+from regrun.suggest import nearest
 
 REGRESSION = ("synthetic_linear", "diabetes", "california_housing")
 """Datasets that can only be fitted as numbers."""

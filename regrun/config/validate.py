@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from regrun.config.outline import MISSING, Items, OneOf, Sections, Spot, fields, kinds_with, trace
 from regrun.config.schema import Config
-from regrun.config.suggest import nearest
 from regrun.config.wording import complaint, unknown_key, unknown_kind, whole_list
 from regrun.errors import Path, Problem
+from regrun.suggest import nearest
 
 _MOST = 200
 """Problems that are looked at; nobody reads more."""

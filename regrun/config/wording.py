@@ -20,7 +20,7 @@ from regrun.config.outline import (
     kinds_with,
     places,
 )
-from regrun.config.suggest import SYNONYMS, did_you_mean, nearest
+from regrun.suggest import SYNONYMS, did_you_mean, nearest
 
 _LONGEST = 60
 _KINDS: Mapping[type, str] = {

@@ -6,9 +6,9 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from regrun.config.report import Mark, located
-from regrun.config.suggest import did_you_mean
 from regrun.config.yaml_compose import Document, YAMLProblem, compose, problem_at, split_lines
 from regrun.errors import UsageError
+from regrun.suggest import did_you_mean
 
 MAX_BYTES = 1_000_000
 

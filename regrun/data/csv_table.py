@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regrun.config.suggest import did_you_mean
 from regrun.data.assemble import assemble
 from regrun.data.csv_encode import encode
 from regrun.data.csv_text import Table, read_table
@@ -20,6 +19,7 @@ from regrun.data.files import class_indices, find_file
 from regrun.data.splits import split
 from regrun.errors import ConfigError, CorruptInputError
 from regrun.kinds.datasets import CSV, Task
+from regrun.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,8 +23,9 @@ from regrun.data.image_folder import load_image_folder
 from regrun.data.npz import from_arrays, holds_validation, load_npz, names_in
 from regrun.data.synthetic import load_synthetic_linear
 from regrun.data.vision import Progress, load_cifar10, load_mnist_like
+from regrun.kinds.base import faults_of
 from regrun.kinds.datasets import NPZ, DatasetSection, SyntheticLinear
-from regrun.kinds.plugins import GivesArrays, faults_of
+from regrun.kinds.plugins import GivesArrays
 
 Loader = Callable[[Any, Path | None, Progress | None], Dataset]
 

@@ -7,10 +7,13 @@ A section is a frozen pydantic model. A *kind* is a section that a config choose
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+
+from regrun.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -175,3 +178,33 @@ Selector = Annotated[
 """Parameters by role (``weight``, ``bias``, ``norm``), name pattern (``hidden.*``), or ``all``."""
 
 WEIGHT_ONLY: tuple[str, ...] = ("weight",)
+
+
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What the code of a plug-in raises when it is unfinished or written for other versions."""
+
+
+@contextmanager
+def faults_of(section: object, method: str, path: str) -> Iterator[None]:
+    """Turn what a plug-in's method raises into a ConfigError at a dotted path of the config."""
+    try:
+        yield
+    except FAULTS as error:
+        kind = type(section)
+        raise ConfigError.at(
+            path,
+            f"the plug-in's {kind.__module__}.{kind.__qualname__}.{method} failed: "
+            f"{type(error).__name__}: {error}",
+        ) from error

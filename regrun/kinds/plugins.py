@@ -8,8 +8,7 @@ its fields are its keys, its docstring is the line that `regrun list` shows.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import (
@@ -22,8 +21,8 @@ from typing import (
     runtime_checkable,
 )
 
-from regrun.errors import ConfigError, UsageError
-from regrun.kinds.base import Section
+from regrun.errors import UsageError
+from regrun.kinds.base import FAULTS, Section
 from regrun.kinds.constraints import Constraint
 from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.models import ModelSection
@@ -97,21 +96,6 @@ GROUPS: Mapping[str, _Group] = {
 }
 """Entry-point group → what its classes derive from, are chosen by, and have to have."""
 
-_FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
-"""What a module raises that was written for other versions, or is not finished."""
-
 
 def sections(group: str, built_in: Sequence[type[Section]] = ()) -> list[type[Section]]:
     """The section classes of a group of entry points, by name. Raises UsageError."""
@@ -138,24 +122,10 @@ def _installed() -> Mapping[str, Sequence[EntryPoint]]:
     }
 
 
-@contextmanager
-def faults_of(section: object, method: str, path: str) -> Iterator[None]:
-    """Whatever a plug-in's method raises becomes a ConfigError at a dotted path of the config."""
-    try:
-        yield
-    except _FAULTS as error:
-        kind = type(section)
-        raise ConfigError.at(
-            path,
-            f"the plug-in's {kind.__module__}.{kind.__qualname__}.{method} failed: "
-            f"{type(error).__name__}: {error}",
-        ) from error
-
-
 def _load(point: EntryPoint, rules: _Group) -> type[Section]:
     try:
         section = point.load()
-    except _FAULTS as error:
+    except FAULTS as error:
         raise _unusable(point, f"{type(error).__name__}: {error}") from error
     if not (isinstance(section, type) and issubclass(section, rules.base)):
         raise _unusable(point, f"is no subclass of {rules.base.__module__}.{rules.base.__name__}")

@@ -16,6 +16,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from regrun.errors import ConfigError
+from regrun.kinds.base import faults_of
 from regrun.kinds.models import (
     CNN,
     MLP,
@@ -27,7 +28,7 @@ from regrun.kinds.models import (
     ModelSection,
     Torchvision,
 )
-from regrun.kinds.plugins import BuildsModel, faults_of
+from regrun.kinds.plugins import BuildsModel
 from regrun.models.initialize import initialize
 from regrun.models.noise_layers import (
     DropConnectLinear,

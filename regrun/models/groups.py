@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import get_args
 
-from regrun.config.suggest import did_you_mean
 from regrun.errors import ConfigError
 from regrun.kinds.base import WEIGHT_ONLY
 from regrun.kinds.optimizers import Optimizer
 from regrun.models.roles import Role
+from regrun.suggest import did_you_mean
 
 ROLES: tuple[str, ...] = get_args(Role)
 

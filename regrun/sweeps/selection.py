@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 from regrun.config.schema import Config
-from regrun.config.suggest import did_you_mean
 from regrun.config.sweeps import Sweep
 from regrun.errors import ConfigError
 from regrun.metrics import Metric, average_of, sign_of, split_of
+from regrun.suggest import did_you_mean
 
 METRICS: tuple[str, ...] = get_args(Metric)
 

@@ -16,7 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "regrun"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"errors", "seeding", "metrics", "results"}
+BASE = {"errors", "seeding", "metrics", "results", "suggest"}
 CONFIG = BASE | {"kinds", "config", "plugins"}
 ENGINE = CONFIG | {"regularizers", "optim", "models", "nn", "stack", "data"}
 TRAINING = ENGINE | {"training", "inspection"}

@@ -9,9 +9,9 @@ import yaml
 
 from regrun.config import load_config
 from regrun.config.outline import Sections, as_sections, fields, root
-from regrun.config.suggest import nearest
 from regrun.config.wording import unknown_key
 from regrun.errors import ConfigError
+from regrun.suggest import nearest
 
 
 def _sections(at: Sections) -> Iterator[tuple[Sections, str | None]]:

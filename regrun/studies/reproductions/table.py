@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from regrun.config.suggest import did_you_mean
 from regrun.errors import UsageError
 from regrun.studies.reproductions import source_experiments as source
 from regrun.studies.reproductions.adamw import ADAMW_DIGITS
 from regrun.studies.reproductions.lasso import LASSO_PATH_DIABETES
 from regrun.studies.reproductions.parts import Reproduction
 from regrun.studies.reproductions.srivastava import SRIVASTAVA_2014_TABLE_9
+from regrun.suggest import did_you_mean
 
 REPRODUCTIONS: Mapping[str, Reproduction] = {
     "weight_decay": source.WEIGHT_DECAY,
