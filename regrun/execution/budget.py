@@ -14,9 +14,9 @@ from regrun.data.dataset import Dataset
 from regrun.data.load import estimate_bytes
 from regrun.errors import ConfigError
 from regrun.kinds.datasets import DatasetSection
-from regrun.models.build import build_model
-from regrun.models.layers_table import activations, layer_table, widest
-from regrun.models.roles import roles_of
+from regrun.nn.build import build_model
+from regrun.nn.layer_table import activations, layer_table, widest
+from regrun.nn.roles import roles_of
 from regrun.training.augment import augmenting_bytes
 from regrun.training.evaluate import EVALUATION_ELEMENTS
 from regrun.training.feed import steps_per_epoch

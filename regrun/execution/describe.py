@@ -11,9 +11,9 @@ from regrun.errors import ConfigError
 from regrun.execution.device import resolve_device
 from regrun.execution.prepare import prepare
 from regrun.inspection.plan import plan_parameters, update_rule
-from regrun.models.build import build_model
-from regrun.models.layers_table import layer_table
-from regrun.models.roles import roles_of
+from regrun.nn.build import build_model
+from regrun.nn.layer_table import layer_table
+from regrun.nn.roles import roles_of
 from regrun.training.curvature import with_learning_rates
 from regrun.training.losses import resolve_loss
 

@@ -16,7 +16,7 @@ from regrun.errors import CorruptInputError
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.models import Torchvision
-from regrun.models.torchvision import adaptations
+from regrun.nn.torchvision import adaptations
 from regrun.training.measure import train_subset_size
 from regrun.training.step import DTYPES
 

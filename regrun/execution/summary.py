@@ -13,7 +13,7 @@ from torch import Tensor
 import regrun
 from regrun.config.schema import Config
 from regrun.metrics import sign_of
-from regrun.models.roles import Role
+from regrun.nn.roles import Role
 from regrun.store.curves import Curves
 from regrun.training.events import MemberEnd, Row
 

@@ -14,8 +14,7 @@ from regrun.kinds.constraints import Constraint, MaxNorm
 from regrun.kinds.optimizers import SGD
 from regrun.kinds.penalties import ActivityPenalty, GroupLasso, Penalty, WeightPenalty
 from regrun.kinds.schedules import Constant, Cosine, Schedule, StepDecay
-from regrun.models.groups import ROLES, chooses, decayed_parameters, select
-from regrun.models.roles import Role
+from regrun.nn.roles import ROLES, Role, chooses, select
 from regrun.optim.rules import rule_of
 from regrun.regularizers.constraints import constraint_type
 from regrun.regularizers.entrywise import (
@@ -62,7 +61,7 @@ def plan_parameters(
     Raises ConfigError when a selector's entry chooses nothing.
     """
     optimizer = config.optimizer
-    decayed = decayed_parameters(optimizer, roles)
+    decayed = select(optimizer.decay_on, roles, "optimizer.decay_on")
     penalties = [
         (penalty, select(penalty.apply_to, roles, f"penalty.{i}.apply_to"))
         for i, penalty in enumerate(config.penalty)

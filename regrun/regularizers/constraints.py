@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from regrun.kinds.constraints import Constraint, MaxNorm
-from regrun.models.groups import select
-from regrun.models.roles import Role
+from regrun.nn.roles import Role, select
 
 
 def max_norm_(weight: Tensor, limit: Tensor) -> None:

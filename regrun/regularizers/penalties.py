@@ -15,8 +15,7 @@ from torch import Tensor
 
 from regrun.errors import ConfigError
 from regrun.kinds.penalties import ElasticNet, GroupLasso, Penalty, WeightPenalty
-from regrun.models.groups import select
-from regrun.models.roles import Role
+from regrun.nn.roles import Role, select
 from regrun.regularizers.activity import ENTRIES, ActivityTerm
 from regrun.regularizers.entrywise import (
     ENTRYWISE,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from regrun.models.noise_layers import Residual
+from regrun.nn.modules import Residual
 from regrun.stack.layers import LAYER_HANDLERS, Handler, HandlerMaker, Pass, spread
 from regrun.stack.noise_layers import NOISE_HANDLERS
 from regrun.stack.vmapped import make_vmapped

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from regrun.models.noise_layers import (
+from regrun.nn.modules import (
     DropConnectLinear,
     GaussianDropout,
     GaussianNoise,

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from regrun.models.noise_layers import noise_level
-from regrun.models.roles import Role, roles_of
+from regrun.nn.modules import noise_level
+from regrun.nn.roles import Role, roles_of
 from regrun.stack.chain import make_network
 from regrun.stack.layers import Pass
 from regrun.stack.noise import Noise

@@ -30,9 +30,8 @@ from regrun.execution.observer import Observer, Silent
 from regrun.execution.prepare import load_data
 from regrun.kinds.models import Linear
 from regrun.kinds.penalties import L1, ElasticNet
-from regrun.models.build import build_model
-from regrun.models.groups import select
-from regrun.models.roles import roles_of
+from regrun.nn.build import build_model
+from regrun.nn.roles import roles_of, select
 from regrun.seeding import derive
 from regrun.store import strict_json
 from regrun.store.atomic import write_atomic

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.models.build import build_model
-from regrun.models.layers_table import layer_table, widest
-from regrun.models.roles import Role
+from regrun.nn.build import build_model
+from regrun.nn.layer_table import layer_table, widest
+from regrun.nn.roles import Role
 from regrun.seeding import derive
 from regrun.stack import Stack
 from regrun.training.averaging import EMA, SWA

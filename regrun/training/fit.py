@@ -9,9 +9,8 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.metrics import split_of
-from regrun.models.groups import decayed_parameters
-from regrun.models.layers_table import LayerRow
-from regrun.models.roles import Role
+from regrun.nn.layer_table import LayerRow
+from regrun.nn.roles import Role, select
 from regrun.regularizers.constraints import StackedConstraints
 from regrun.regularizers.penalties import StackedPenalties
 from regrun.training.augment import check_augment
@@ -31,7 +30,7 @@ def check_fit(
     """
     resolve_loss(config, dataset)
     check_augment(config.augment, dataset)
-    decayed_parameters(config.optimizer, roles)
+    select(config.optimizer.decay_on, roles, "optimizer.decay_on")
     StackedPenalties([config.penalty], roles, shapes)
     StackedConstraints([config.constraints], roles)
     if config.training.early_stopping is not None:

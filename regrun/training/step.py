@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.models.groups import decayed_parameters
+from regrun.nn.roles import select
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.constraints import StackedConstraints
 from regrun.regularizers.penalties import StackedPenalties
@@ -67,7 +67,7 @@ class Step:
         self._optimizer = StackedOptimizer(
             [config.optimizer for config in configs],
             stack.parameters,
-            decayed_parameters(first.optimizer, stack.roles),
+            select(first.optimizer.decay_on, stack.roles, "optimizer.decay_on"),
             () if self._needs_whole else self.penalties.entrywise,
             proximal=self.penalties.proximal,
         )

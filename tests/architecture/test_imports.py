@@ -18,15 +18,15 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {"errors", "seeding", "metrics", "results", "suggest"}
 CONFIG = BASE | {"kinds", "config", "plugins"}
-ENGINE = CONFIG | {"regularizers", "optim", "models", "nn", "stack", "data"}
+ENGINE = CONFIG | {"regularizers", "optim", "nn", "stack", "data"}
 TRAINING = ENGINE | {"training", "inspection"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "plugins": BASE | {"kinds"},
-    "nn": BASE,
+    "nn": BASE | {"kinds"},
     "kinds": BASE | {"data", "nn"},
     "config": CONFIG | {"plugins"},
-    **dict.fromkeys(("regularizers", "optim", "models", "stack", "data"), ENGINE),
+    **dict.fromkeys(("regularizers", "optim", "stack", "data"), ENGINE),
     "training": TRAINING,
     "inspection": TRAINING,
     "store": CONFIG,

@@ -24,7 +24,7 @@ from regrun.kinds.base import Choices, Described, Section, values_of
 from regrun.kinds.optimizers import Optimizer
 from regrun.kinds.penalties import WeightPenalty
 from regrun.kinds.registry import KINDS
-from regrun.models.groups import select
+from regrun.nn.roles import select
 from regrun.training.engine import Engine
 from regrun.training.events import MemberEnd
 

@@ -4,7 +4,7 @@ import torch
 from regrun.config.schema import Config
 from regrun.errors import ConfigError
 from regrun.inspection.plan import plan_parameters, update_rule
-from regrun.models.groups import decayed_parameters
+from regrun.nn.roles import select
 from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.penalties import StackedPenalties
 
@@ -76,7 +76,7 @@ def test_the_plan_is_what_the_optimizer_does():
     optimizer = StackedOptimizer(
         [settings.optimizer],
         parameters,
-        decayed_parameters(settings.optimizer, ROLES),
+        select(settings.optimizer.decay_on, ROLES, "optimizer.decay_on"),
         StackedPenalties([settings.penalty], ROLES).entrywise,
     )
     optimizer.step([torch.zeros_like(p) for p in parameters.values()])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regrun.kinds.models import MLP, Torchvision
-from regrun.models.build import build_model
+from regrun.nn.build import build_model
 from regrun.stack import Noise, Stack
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regrun.kinds.models import CNN, MLP, Linear, ModelSection, Torchvision
-from regrun.models.build import build_model
+from regrun.nn.build import build_model
 from regrun.stack import Noise, Stack
 
 CPU = torch.device("cpu")

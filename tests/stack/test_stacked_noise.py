@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from regrun.kinds.models import CNN, MLP, ModelSection
-from regrun.models.build import build_model
-from regrun.models.noise_layers import DropConnectLinear, GaussianNoise, StochasticDepth
+from regrun.nn.build import build_model
+from regrun.nn.modules import DropConnectLinear, GaussianNoise, StochasticDepth
 from regrun.stack import Noise, Stack
 
 CPU = torch.device("cpu")

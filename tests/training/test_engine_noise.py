@@ -17,7 +17,7 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
 from regrun.data.load import load_dataset
 from regrun.errors import ConfigError
-from regrun.models.build import build_model
+from regrun.nn.build import build_model
 from regrun.sweeps.packing import structure
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from regrun.config.schema import Config
-from regrun.models.build import build_model
+from regrun.nn.build import build_model
 from regrun.seeding import derive
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row

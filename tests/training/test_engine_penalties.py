@@ -10,7 +10,7 @@ from engine_lives import CPU, collect, config_of, dataset_of, train
 from torch import Tensor, nn
 
 from regrun.config.schema import Config
-from regrun.models.build import build_model
+from regrun.nn.build import build_model
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 

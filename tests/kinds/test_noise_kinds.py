@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from regrun.models.noise_layers import (
+from regrun.nn.modules import (
     SELU_LOW,
     DropConnectLinear,
     GaussianDropout,

@@ -1,4 +1,4 @@
-"""Which parameter is a weight, a bias or a norm; and the layers as a table."""
+"""The layers of a module as a table."""
 
 from __future__ import annotations
 
@@ -7,32 +7,7 @@ import torch
 from torch import nn
 
 from regrun.errors import ConfigError
-from regrun.models.layers_table import LayerRow, activations, layer_table, widest
-from regrun.models.roles import roles_of
-
-
-def test_roles_are_told_by_layer_and_name() -> None:
-    module = nn.Sequential(
-        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.LayerNorm([2, 2]), nn.GroupNorm(1, 2),
-        nn.Linear(2, 2, bias=False),
-    )  # fmt: skip
-    assert roles_of(module) == {
-        "0.weight": "weight", "0.bias": "bias",
-        "1.weight": "norm", "1.bias": "norm",
-        "2.weight": "norm", "2.bias": "norm",
-        "3.weight": "norm", "3.bias": "norm",
-        "4.weight": "weight",
-    }  # fmt: skip
-
-
-def test_odd_names_end_as_bias_or_count_as_weights() -> None:
-    module = nn.MultiheadAttention(4, 2)
-    module.register_parameter("layer_scale", nn.Parameter(torch.ones(4)))
-    roles = roles_of(module)
-    assert list(roles) == [name for name, _ in module.named_parameters()]
-    assert roles["in_proj_weight"] == roles["layer_scale"] == roles["out_proj.weight"] == "weight"
-    assert roles["in_proj_bias"] == roles["out_proj.bias"] == "bias"
-
+from regrun.nn.layer_table import LayerRow, activations, layer_table, widest
 
 SMALL = nn.Sequential(
     nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3)

@@ -13,7 +13,7 @@ from torch import nn
 from regrun.errors import ConfigError
 from regrun.kinds.models import Activation
 from regrun.kinds.registry import AnyModel
-from regrun.models.build import ACTIVATIONS, build_model
+from regrun.nn.build import ACTIVATIONS, build_model
 
 
 def section(**keys: Any) -> Any:

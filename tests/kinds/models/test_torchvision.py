@@ -14,8 +14,8 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
 from regrun.errors import ConfigError
 from regrun.kinds.models import Torchvision, TorchvisionName
-from regrun.models.build import build_model
-from regrun.models.torchvision import adaptations
+from regrun.nn.build import build_model
+from regrun.nn.torchvision import adaptations
 from regrun.stack import Noise, Stack
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation

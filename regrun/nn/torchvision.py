@@ -9,7 +9,7 @@ from torch import nn
 
 from regrun.errors import ConfigError, UsageError
 from regrun.kinds.models import Torchvision
-from regrun.models.shapes import as_image
+from regrun.nn.shapes import as_image
 
 SMALL = 64
 """Images with a shorter side below this many pixels count as small."""

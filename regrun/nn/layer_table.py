@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regrun.errors import ConfigError
-from regrun.models.noise_layers import noise_level
+from regrun.nn.modules import noise_level
 
 
 @dataclass(frozen=True)

@@ -29,16 +29,16 @@ from regrun.kinds.models import (
     Torchvision,
 )
 from regrun.kinds.plugins import BuildsModel
-from regrun.models.initialize import initialize
-from regrun.models.noise_layers import (
+from regrun.nn.initialize import initialize
+from regrun.nn.modules import (
     DropConnectLinear,
     GaussianDropout,
     GaussianNoise,
     Residual,
     StochasticDepth,
 )
-from regrun.models.shapes import as_image
-from regrun.models.torchvision import build_torchvision
+from regrun.nn.shapes import as_image
+from regrun.nn.torchvision import build_torchvision
 
 ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
