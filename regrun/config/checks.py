@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any, get_args
 
@@ -27,6 +28,7 @@ from regrun.config.sweeps import Sweep
 from regrun.config.validate import KeyProblem
 from regrun.config.wording import elsewhere, no_such_key, show
 from regrun.errors import Path, Problem
+from regrun.kinds.base import Section
 from regrun.kinds.datasets import NPZ
 from regrun.kinds.plugins import GivesArrays
 from regrun.metrics import Metric, average_of, split_of
@@ -43,8 +45,23 @@ def contradictions(config: Config) -> list[Problem]:
         *_early_stopping(config),
         *_averaging(config),
         *undefined_pairs(config),
+        *_conflicts(config, config, ()),
         *_sweep(config),
     ]
+
+
+def _conflicts(config: Config, section: Section, path: Path) -> Iterator[Problem]:
+    """What a section, and every section in it, cannot be combined with."""
+    for problem in section.conflicts(config):
+        yield replace(problem, path=(*path, *problem.path))
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _conflicts(config, value, (*path, name))
+        elif isinstance(value, tuple):
+            for index, each in enumerate(value):
+                if isinstance(each, Section):
+                    yield from _conflicts(config, each, (*path, name, index))
 
 
 def _is_regression(config: Config) -> bool:
