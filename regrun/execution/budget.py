@@ -18,9 +18,9 @@ from regrun.nn.build import build_model
 from regrun.nn.layer_table import activations, layer_table, widest
 from regrun.nn.roles import roles_of
 from regrun.training.augment import augmenting_bytes
-from regrun.training.evaluate import EVALUATION_ELEMENTS
-from regrun.training.feed import steps_per_epoch
-from regrun.training.fit import check_fit
+from regrun.training.batches import steps_per_epoch
+from regrun.training.data_checks import check_config_against_data
+from regrun.training.evaluation import EVALUATION_ELEMENTS
 
 STATE_COPIES = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 3, "adagrad": 1, "fista": 2}
 """Optimizer tensors per parameter, at most."""
@@ -87,7 +87,7 @@ def estimate(
     module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
     rows = layer_table(module, dataset.input_shape)
     shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
-    check_fit(config, dataset, roles_of(module), shapes, rows)
+    check_config_against_data(config, dataset, roles_of(module), shapes, rows)
     batch = len(dataset.train) if training.batch_size == "full" else training.batch_size
     batch = min(batch, len(dataset.train))
     numbers = prod(dataset.input_shape) + 2 * activations(rows)  # values, and their gradients

@@ -207,7 +207,7 @@ class PackRun:
 
     def _save(self) -> None:
         self._flush()
-        tensors, numbers = self._engine.state()
+        tensors, numbers = self._engine.state_dict()
         records = {
             "configs": self._fingerprint,
             "data": self._prepared.fingerprint,
@@ -232,7 +232,7 @@ class PackRun:
             )
         section = self._members[0].config.dataset
         check_unchanged(section, records["data"], self._prepared.fingerprint)
-        self._engine.load_state(checkpoint.tensors, records["engine"])
+        self._engine.load_state_dict(checkpoint.tensors, records["engine"])
         self._evaluations.update({int(i): count for i, count in records["evaluations"].items()})
         self._last = {int(index): row for index, row in records["last"].items()}
         self._best = {int(index): best for index, best in records["best"].items()}

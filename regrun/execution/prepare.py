@@ -17,7 +17,7 @@ from regrun.execution.budget import Budget, check_data, estimate
 from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.models import Torchvision
 from regrun.nn.torchvision import adaptations
-from regrun.training.measure import train_subset_size
+from regrun.training.evaluation import train_subset_size
 from regrun.training.step import DTYPES
 
 

@@ -24,14 +24,7 @@ from regrun.regularizers.entrywise import (
     is_proximal,
     penalty_type,
 )
-
-LOSSES = {
-    "mse": "mean((ŷ − y)²)",
-    "half_mse": "½ mean((ŷ − y)²)",
-    "cross_entropy": "mean(−log p(y))",
-    "auto": "mean(−log p(y)) for classes, mean((ŷ − y)²) for numbers",
-}
-"""`loss` → in symbols; means are over the batch (and the outputs)."""
+from regrun.training.losses import LOSSES
 
 
 @dataclass(frozen=True)
@@ -99,7 +92,7 @@ def update_rule(config: Config) -> list[str]:
     """One training step in symbols, with the config's numbers, in the order it is done."""
     optimizer, decay = config.optimizer, config.optimizer.weight_decay
     lines = noise_before_loss(config)
-    lines.append(f"L = {LOSSES[config.loss]}   ({config.loss})")
+    lines.append(f"L = {_loss_symbols(config)}   ({config.loss})")
     lines += noise_in_loss(config.augment)
     names = [f"P{i}" if len(config.penalty) > 1 else "P" for i in range(1, len(config.penalty) + 1)]
     lines.append(" + ".join(["J = L", *names]))
@@ -123,6 +116,14 @@ def update_rule(config: Config) -> list[str]:
     lines += [_constraint_line(constraint) for constraint in config.constraints]
     lines += average_lines(config)
     return lines
+
+
+def _loss_symbols(config: Config) -> str:
+    """The data loss; means are over the batch, and over the outputs."""
+    if config.loss != "auto":
+        return LOSSES[config.loss].symbols
+    classes, numbers = LOSSES["cross_entropy"].symbols, LOSSES["mse"].symbols
+    return f"{classes} for classes, {numbers} for numbers"
 
 
 def _decay_reason(config: Config, name: str, role: Role, chosen: bool) -> str:

@@ -123,7 +123,7 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
             if name not in chosen:
                 parameter.copy_(_best_constant(targets, dataset.num_outputs))
     inputs = dataset.features(dataset.train.inputs, torch.float64).cpu()
-    losses = LOSSES[loss](module(inputs).unsqueeze(0), targets.unsqueeze(0))
+    losses = LOSSES[loss].per_example(module(inputs).unsqueeze(0), targets.unsqueeze(0))
     penalised = [p for name, p in module.named_parameters() if name in chosen]
     gradients = torch.autograd.grad(losses.mean(), penalised)
     steepest = max(float(gradient.abs().max()) for gradient in gradients)

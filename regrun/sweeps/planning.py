@@ -21,7 +21,7 @@ from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.packing import Structure, pack, stack_size, structure
 from regrun.sweeps.processes import cores
 from regrun.sweeps.space import Cell, cell_label, seeds_of, validate_cells
-from regrun.training.fit import check_fit, check_metric
+from regrun.training.data_checks import check_config_against_data, check_metric
 
 WORTH_WORKERS = 8.0
 """Estimated seconds below which worker processes cost more than they bring."""
@@ -94,7 +94,7 @@ class Planner:
                 self._check_average(cells[index], configs[index])
             for index in indices[1:]:
                 try:
-                    check_fit(configs[index], dataset, roles, shapes, ())
+                    check_config_against_data(configs[index], dataset, roles, shapes, ())
                 except ConfigError as error:
                     member = self._loaded.member(cells[index].params)
                     raise member.source.locate(error) from error

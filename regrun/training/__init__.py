@@ -1,1 +1,1 @@
-"""Training a stack: one step, the epochs, the measurements."""
+"""Training a stack: the step, the loop, the evaluation."""

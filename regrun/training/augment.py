@@ -14,7 +14,7 @@ from regrun.kinds.augmentation import Augment
 from regrun.stack import Noise
 from regrun.stack.layers import spread
 from regrun.training.image_noise import beta, box, moved, whole_below, with_holes
-from regrun.training.targets import Targets
+from regrun.training.losses import Targets
 
 IMAGES_ONLY = ("flip", "crop", "cutout", "cutmix")
 

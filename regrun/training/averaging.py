@@ -1,4 +1,4 @@
-"""Averages of the weights, beside the weights: EMA and SWA, member by member."""
+"""Averages of the weights, member by member: EMA and SWA."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from regrun.config.schema import Config
 from regrun.stack import Noise, Stack
 from regrun.training.clipping import per_member
-from regrun.training.state import below, prefixed
+from regrun.training.state import strip_prefix, with_prefix
 
 EMA, SWA = "ema", "swa"
 
 
 class Averages:
-    """Up to two networks beside the stack's own, by label: `ema` and `swa`.
+    """Averaged copies of the stack's networks, by label: `ema` and `swa`.
 
-    Both are moved towards the weights by a gain, m ← m + a (w − m). `ema`, after step t:
-    a = (1 − β) / (1 − βᵗ), which is β's moving average divided by 1 − βᵗ (Kingma & Ba 2015, §7.2).
-    `swa`, after each epoch that counts: a = 1 / n for the n-th (Izmailov et al. 2018). So neither
-    holds a number beside the average itself. Members without one are averaged along, unread.
+    Both follow m ← m + a (w − m). `ema`, after step t: a = (1 − β) / (1 − βᵗ), which is β's moving
+    average divided by 1 − βᵗ (Kingma & Ba 2015, §7.2). `swa`, after each averaged epoch: a = 1 / n
+    for the n-th (Izmailov et al. 2018). So neither has any state but the average itself. Members
+    without an average are averaged with the others, and their result is never read.
 
     configs: one per row of the stack.
     """
@@ -44,7 +44,7 @@ class Averages:
         self._has_ema = [value > 0 for value in decay]
 
     def labels(self, row: int, epoch: int) -> list[str]:
-        """What a member has after this epoch."""
+        """The averages that a member has after an epoch."""
         if not self._tensors:
             return []
         has = {EMA: self._has_ema[row], SWA: self._counted(row, epoch) > 0}
@@ -56,7 +56,7 @@ class Averages:
 
     @torch.no_grad()
     def update(self, steps: int, stack: Stack) -> None:
-        """Take in the weights as they are after so many steps."""
+        """Average in the weights after `steps` steps."""
         for label, tensors in self._tensors.items():
             gain = self._ema_gain(steps) if label == EMA else self._swa_gain(steps)
             if gain is None:
@@ -78,7 +78,7 @@ class Averages:
 
     @contextmanager
     def standing_in(self, label: str, stack: Stack) -> Iterator[None]:
-        """Within, the stack's network is this average."""
+        """Replace the stack's network by this average inside the block."""
         own = stack.parameters, stack.buffers
         average = self._tensors[label]
         stack.parameters = {name: average[name] for name in stack.parameters}
@@ -88,29 +88,29 @@ class Averages:
         finally:
             stack.parameters, stack.buffers = own
 
-    def keep(self, index: Tensor, configs: Sequence[Config]) -> None:
-        """Shrink to these rows; configs: theirs."""
+    def shrink_to(self, rows: Tensor, configs: Sequence[Config]) -> None:
+        """Keep these rows only. rows: indices, int64; configs: one per remaining row."""
         self._set_members(configs, self._decay.device)
         self._tensors = {
-            label: {name: tensor[index] for name, tensor in tensors.items()}
+            label: {name: tensor[rows] for name, tensor in tensors.items()}
             for label, tensors in self._tensors.items()
         }
 
     def state_dict(self) -> dict[str, Tensor]:
         """`<label>/<name>` → (K, ...): the live tensors, not copies."""
-        parts = [prefixed(label, tensors) for label, tensors in self._tensors.items()]
+        parts = [with_prefix(label, tensors) for label, tensors in self._tensors.items()]
         return {name: tensor for part in parts for name, tensor in part.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copy a `state_dict` in."""
         for label, tensors in self._tensors.items():
-            for name, saved in below(label, state).items():
+            for name, saved in strip_prefix(label, state).items():
                 tensors[name].copy_(saved)
 
 
 @torch.no_grad()
 def refresh_statistics(stack: Stack, batches: Iterable[Tensor], noise: Noise) -> None:
-    """Batch norm's statistics of the weights as they are: the mean over the batches' own.
+    """Set batch norm's running statistics to their mean over the batches.
 
     As torch.optim.swa_utils.update_bn, in training mode. batches: inputs, (S, B, *input_shape).
     """
@@ -130,7 +130,7 @@ def refresh_statistics(stack: Stack, batches: Iterable[Tensor], noise: Noise) ->
         stack(inputs, noise)
         for layer, momentum in stack.momenta.items():
             for name in (f"{layer}.{kind}" for kind in kinds):
-                # What a batch leaves in statistics of 0 is momentum times its own.
+                # Statistics reset to 0 hold momentum times those of the batch.
                 means[name] += (stack.buffers[name] / momentum - means[name]) / count
     for name, mean in means.items():
         stack.buffers[name].copy_(mean)

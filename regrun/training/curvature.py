@@ -12,11 +12,7 @@ from regrun.data.dataset import Dataset
 from regrun.kinds.optimizers import Fista
 from regrun.kinds.penalties import L2
 from regrun.regularizers.entrywise import coefficients
-from regrun.training.losses import LossName, resolve_loss
-
-LOSS_CURVATURE: dict[LossName, float] = {"mse": 2.0, "half_mse": 1.0, "cross_entropy": 0.5}
-"""The largest second derivative of an example's loss along its outputs. Squared errors are means
-over T outputs, which divides it by T. Cross-entropy: Böhning 1992, for any number of classes."""
+from regrun.training.losses import LOSSES, resolve_loss
 
 CHUNK = 2**24
 """Entries of the inputs that are looked at together."""
@@ -40,7 +36,7 @@ def with_learning_rates(
     if not needing:
         return resolved
     loss = resolve_loss(configs[0], dataset)
-    per_output = LOSS_CURVATURE[loss] / (1 if loss == "cross_entropy" else dataset.num_outputs)
+    per_output = LOSSES[loss].curvature / (1 if loss == "cross_entropy" else dataset.num_outputs)
     for member, eigenvalue in zip(needing, _eigenvalues(dataset, needing, kept), strict=True):
         config = configs[member]
         added = sum(2 * coefficients(p).square for p in config.penalty if isinstance(p, L2))

@@ -1,4 +1,4 @@
-"""Early stopping of one member (Prechelt 1998): patience, min delta, the best evaluation."""
+"""Early stopping of one member (Prechelt 1998): patience, minimum improvement, best evaluation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from regrun.training.events import Row
 
 
 @dataclass
-class Patience:
-    """How one member's metric has fared. best: in the direction where lower is better."""
+class EarlyStopper:
+    """The history of one member's metric, reduced to what decides when to stop.
+
+    best: the best value so far times the metric's sign, so that lower is better.
+    """
 
     section: EarlyStopping
     best: float | None = None
@@ -20,9 +23,9 @@ class Patience:
     waited: int = 0
 
     def improved(self, row: Row) -> bool:
-        """Take in one evaluation; True when it is a new best by more than min_delta."""
+        """Record one evaluation; True when it is a new best by more than `min_delta`."""
         value = row.get(self.section.metric)
-        if value is None:  # of an average that has not begun
+        if value is None:  # the metric of an average that has not started
             return False
         score = sign_of(self.section.metric) * value
         if self.best is None or score < self.best - self.section.min_delta:
@@ -33,9 +36,13 @@ class Patience:
 
     @property
     def exhausted(self) -> bool:
-        """No improvement for `patience` evaluations."""
+        """Whether there was no improvement for `patience` evaluations."""
         return self.waited >= self.section.patience
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps, as plain data."""
         return {"best": self.best, "best_row": self.best_row, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict`."""
+        self.best, self.best_row, self.waited = state["best"], state["best_row"], state["waited"]

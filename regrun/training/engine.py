@@ -1,7 +1,8 @@
-"""The epochs: K members trained as one stack. A run is a stack of one.
+"""The training loop: K members trained as one stack. A single run is a stack of one.
 
-The engine knows no files and no terminal. `run` yields events; between any two of them its state
-can be taken, given to a new engine, and the two go on alike to the last bit.
+The engine knows no files and no terminal. `Engine.run` yields events; between any two of them its
+state can be saved and loaded into a new engine of the same members, which then continues bit for
+bit on the same machine.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,28 +24,49 @@ from regrun.nn.roles import Role
 from regrun.seeding import derive
 from regrun.stack import Stack
 from regrun.training.averaging import EMA, SWA
+from regrun.training.batches import TrainMask, check_train_mask
 from regrun.training.curvature import with_learning_rates
-from regrun.training.early_stopping import Patience
-from regrun.training.events import Evaluation, Event, MemberEnd, Row, Status, Table, Tick
-from regrun.training.examples import Examples, check_examples
-from regrun.training.measure import Measure
-from regrun.training.state import below, prefixed
+from regrun.training.early_stopping import EarlyStopper
+from regrun.training.evaluation import Evaluator
+from regrun.training.events import Evaluation, Event, MemberEnd, MemberStatus, MetricTable, Tick
+from regrun.training.state import strip_prefix, with_prefix
 from regrun.training.step import DTYPES, Step
 
-_Extras = tuple[tuple[str, ...], tuple[str, ...], bool]
-"""What one member is measured by and another may not be: labels of averages, of penalties, and
-whether it holds examples out."""
+
+class _MetricSet(NamedTuple):
+    """What decides which metrics a member has; members with equal sets share a table."""
+
+    averages: tuple[str, ...]
+    penalties: tuple[str, ...]
+    holds_out: bool
+
+    def includes(self, tag: str) -> bool:
+        group, _, label = tag.partition("/")
+        if group == "penalty":
+            return label in self.penalties
+        if group in (EMA, SWA) and group not in self.averages:
+            return False
+        return self.holds_out or "held_out/" not in tag
 
 
 class Engine:
-    """Trains the configs' members on one dataset.
+    """Trains K members on one dataset.
 
-    configs: agree in everything that shapes tensors or control flow (see `PerMember`). dataset: on
-    `device`, in the dtype of the configs' precision. Members are known by their index in configs.
-    kept: (members, N) bool, the training examples that each trains on, the others being measured as
-    `held_out`; for full batches, and where no example feels another.
+    A *member* is known by its index in `configs`. A *row* is its position in the stack's tensors,
+    which differs from the member's index because members are sorted by seed and because the stack
+    shrinks.
 
-    Raises ConfigError when model, loss or selectors do not fit the dataset.
+    Args:
+        configs: One per member; equal in everything that shapes tensors or control flow (see
+            `PerMember`).
+        dataset: On `device`, in the dtype of the configs' precision.
+        device: Where to train.
+        train_mask: (K, N) bool, the training examples that each member trains on, the others being
+            measured as `held_out`; None: all. Needs full batches and no interaction between
+            examples.
+
+    Raises:
+        ConfigError: Model, loss or selectors do not fit the dataset.
     """
 
     def __init__(
@@ -52,48 +74,53 @@ class Engine:
         configs: Sequence[Config],
         dataset: Dataset,
         device: torch.device,
-        kept: Tensor | None = None,
+        train_mask: Tensor | None = None,
     ) -> None:
-        configs = with_learning_rates(configs, dataset, kept)
+        configs = with_learning_rates(configs, dataset, train_mask)
         self._configs, self._device = tuple(configs), device
         first = configs[0]
         self._evaluate_every = first.training.evaluate_every
         self._epochs = first.training.epochs
 
-        # Members with the same seed stand together, so that the feed can gather once for them.
+        # Members with the same seed are adjacent, so that a batch is gathered once for them.
         self._members = sorted(range(len(configs)), key=lambda member: configs[member].seed)
-        rows = [configs[member] for member in self._members]
-        modules = _modules(rows, dataset)
+        sorted_configs = [configs[member] for member in self._members]
+        modules = _initial_modules(sorted_configs, dataset)
         self._stack = Stack(modules, device, DTYPES[first.training.precision])
-        if kept is not None:
-            check_examples(kept, configs, len(dataset.train), mixing=bool(self._stack.momenta))
-            kept = kept[self._members].to(device)
-        self._examples = Examples(kept)
-        self._step = Step(rows, self._stack, dataset, self._examples, device)
-        width = widest(layer_table(modules[0], dataset.input_shape), dataset.input_shape)
-        self._measure = Measure(
+        if train_mask is not None:
+            batch_norm = bool(self._stack.momenta)
+            check_train_mask(train_mask, configs, len(dataset.train), batch_norm=batch_norm)
+            train_mask = train_mask[self._members].to(device)
+        self._train_mask = TrainMask(train_mask)
+        self._step = Step(sorted_configs, self._stack, dataset, self._train_mask, device)
+        self._evaluator = Evaluator(
             dataset,
             first.training,
             first.dataset.seed,
             self._step.per_example,
-            width,
-            self._examples,
+            widest(layer_table(modules[0], dataset.input_shape), dataset.input_shape),
+            self._train_mask,
         )
 
         self.step = 0
         self.total_steps = self._epochs * self._step.per_epoch
-        self._patience = {
-            member: Patience(config.training.early_stopping)
+        self._stoppers = {
+            member: EarlyStopper(config.training.early_stopping)
             for member, config in enumerate(configs)
             if config.training.early_stopping is not None
         }
         self._best: dict[str, Tensor] = {}
+        """The networks at each row's best evaluation; filled once a member has early stopping."""
         self._ended: set[int] = set()
-        self._due: list[tuple[int, Status, int]] = []
-        """(member, how, step): ends that the last evaluation found and that are yet to be told."""
-        self._leaving: list[int] = []
-        self._alive = torch.ones(len(rows), dtype=torch.bool, device=device)
-        self._lasted = torch.zeros(len(rows), dtype=torch.int64, device=device)
+        """Members whose `MemberEnd` has been yielded."""
+        self._pending: list[tuple[int, MemberStatus, int]] = []
+        """(member, status, step) found at the last evaluation, not yet yielded as `MemberEnd`."""
+        self._stopped: list[int] = []
+        """Members stopped at the last evaluation, which are to leave the stack."""
+        self._alive = torch.ones(len(configs), dtype=torch.bool, device=device)
+        """(K,), whether all losses of a row have been finite so far."""
+        self._finite_steps = torch.zeros(len(configs), dtype=torch.int64, device=device)
+        """(K,), steps that a row took before its loss was not finite."""
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -102,199 +129,200 @@ class Engine:
 
     @property
     def live(self) -> list[int]:
-        """Members still training, in row order."""
-        over = self._ended.union(member for member, _, _ in self._due)
+        """Members that are still training, in row order."""
+        over = self._ended.union(member for member, _, _ in self._pending)
         return [member for member in self._members if member not in over]
 
     @property
     def epoch(self) -> int:
-        """Epochs completed."""
+        """Completed epochs."""
         return self.step // self._step.per_epoch
 
     def run(self) -> Iterator[Event]:
-        """Train to the end, from wherever the engine stands."""
+        """Train to the end from the current state."""
         per_epoch = self._step.per_epoch
-        yield from self._settle()
+        yield from self._yield_pending()
         while self.live and self.step < self.total_steps:
             self._take_step()
             epoch, within = divmod(self.step, per_epoch)
             if within == 0 and (epoch % self._evaluate_every == 0 or epoch == self._epochs):
                 yield self._evaluate(epoch)
-                yield from self._settle()
+                yield from self._yield_pending()
             else:
                 yield Tick(self.step)
         for member in self.live:
             yield self._end(member, "completed", self.step)
 
     def prune(self, members: Sequence[int]) -> list[MemberEnd]:
-        """End these members now; the stack shrinks. Some may just have ended anyway."""
+        """End these members now and shrink the stack; those that have already ended are skipped."""
         pruned = [member for member in members if member in self.live]
         ends = [self._end(member, "pruned", self.step) for member in pruned]
-        self._leave(pruned)
+        self._remove(pruned)
         return ends
 
     def _take_step(self) -> None:
         losses = self._step(self.step)
-        # No neighbour feels a member's NaN, so a diverged one may stay; this counts its good steps.
+        # A NaN never reaches other members, so a diverged one stays in the stack until the next
+        # evaluation. Looking at the losses here would make the CPU wait for the device.
         self._alive &= torch.isfinite(losses)
-        self._lasted += self._alive
+        self._finite_steps += self._alive
         self.step += 1
 
     def _evaluate(self, epoch: int) -> Evaluation:
-        with self._step.precision():
-            measured = self._measure(self._stack, self._step.penalties)
-            measured |= self._measure_averages(epoch)
-        measured["lr"] = self._step.current_lr(self.step - 1)
+        """Measure all live members, and record which of them end here.
+
+        Diverged members are left out of the result. They and the members that early stopping ends
+        go to `_pending`, since `run` yields the evaluation first and the ends after it.
+        """
+        measured = self._measure(epoch)
+        # One transfer from the device: (rows, metrics).
         values = torch.stack([value.double() for value in measured.values()], 1).cpu().numpy()
-        column = {tag: number for number, tag in enumerate(measured)}
-        lasted = self._lasted.cpu().numpy()
-        tables: list[Table] = []
-        for extras, rows in self._measured_alike(epoch).items():
-            tags = tuple(tag for tag in measured if _is_of(tag, *extras))
-            own = values[np.ix_(rows, [column[tag] for tag in tags])]
-            sound = (lasted[rows] == self.step) & np.isfinite(own).all(1)
-            members = tuple(self._members[row] for row in compress(rows, sound))
-            tables.append(Table(members, tags, own[sound]))
-            for row in compress(rows, ~sound):
-                step = min(int(lasted[row]) + 1, self.step)
-                self._due.append((self._members[row], "diverged", step))
+        columns = {tag: column for column, tag in enumerate(measured)}
+        finite_steps = self._finite_steps.cpu().numpy()
+        tables: list[MetricTable] = []
+        for metric_set, rows in self._rows_by_metric_set(epoch).items():
+            tags = tuple(tag for tag in measured if metric_set.includes(tag))
+            selected = values[np.ix_(rows, [columns[tag] for tag in tags])]
+            # A member can also diverge in a metric, with finite training losses.
+            finite = (finite_steps[rows] == self.step) & np.isfinite(selected).all(1)
+            members = tuple(self._members[row] for row in compress(rows, finite))
+            tables.append(MetricTable(members, tags, selected[finite]))
+            for row in compress(rows, ~finite):
+                step = min(int(finite_steps[row]) + 1, self.step)
+                self._pending.append((self._members[row], "diverged", step))
         evaluation = Evaluation(epoch, self.step, tuple(tables))
-        if self._patience:
-            self._leaving = self._watch(evaluation.rows)
-            self._due += [(member, "stopped", self.step) for member in self._leaving]
+        if self._stoppers:
+            self._stopped = self._update_stoppers(evaluation)
+            self._pending += [(member, "stopped", self.step) for member in self._stopped]
         return evaluation
 
-    def _measured_alike(self, epoch: int) -> dict[_Extras, list[int]]:
-        """Rows of the members that go on, by what they are measured by."""
-        alike: dict[_Extras, list[int]] = defaultdict(list)
-        for row, member in enumerate(self._members):
-            if member not in self._ended:
-                labels = tuple(self._step.averages.labels(row, epoch))
-                penalties = self._step.penalties.labels[row]
-                alike[labels, penalties, self._examples.holds_out(row)].append(row)
-        return alike
-
-    def _measure_averages(self, epoch: int) -> dict[str, Tensor]:
-        """`ema/test/loss` and the like → (K,), of every average that some member has."""
-        averages, measured = self._step.averages, dict[str, Tensor]()
-        rows = range(len(self._members))
-        for label in sorted({label for row in rows for label in averages.labels(row, epoch)}):
-            with averages.standing_in(label, self._stack):
-                self._step.refresh_statistics()
-                losses = self._measure.losses(self._stack)
-            measured |= {f"{label}/{tag}": value for tag, value in losses.items()}
+    def _measure(self, epoch: int) -> dict[str, Tensor]:
+        """Tag → (K,): everything that any member is measured by, the averages' metrics included."""
+        with self._step.precision():
+            measured = self._evaluator(self._stack, self._step.penalties)
+            averages, rows = self._step.averages, range(len(self._members))
+            for label in sorted({label for row in rows for label in averages.labels(row, epoch)}):
+                with averages.standing_in(label, self._stack):
+                    self._step.refresh_statistics()
+                    losses = self._evaluator.losses(self._stack)
+                measured |= {f"{label}/{tag}": value for tag, value in losses.items()}
+        measured["lr"] = self._step.current_lr(self.step - 1)
         return measured
 
-    def _settle(self) -> Iterator[MemberEnd]:
-        """Tell the ends that the last evaluation found; those that stopped leave the stack."""
-        while self._due:
-            yield self._end(*self._due.pop(0))
-        self._leave(self._leaving)
-        self._leaving = []
+    def _rows_by_metric_set(self, epoch: int) -> dict[_MetricSet, list[int]]:
+        """The rows of the members that have not ended, grouped by what they are measured by."""
+        grouped: dict[_MetricSet, list[int]] = defaultdict(list)
+        for row, member in enumerate(self._members):
+            if member not in self._ended:
+                metric_set = _MetricSet(
+                    tuple(self._step.averages.labels(row, epoch)),
+                    self._step.penalties.labels[row],
+                    self._train_mask.holds_out(row),
+                )
+                grouped[metric_set].append(row)
+        return grouped
 
-    def _watch(self, rows: Mapping[int, Row]) -> list[int]:
-        """Update patience and the best weights; the members to stop."""
+    def _update_stoppers(self, evaluation: Evaluation) -> list[int]:
+        """Record the evaluation, keep the networks of new bests; returns the members to stop."""
+        watched = [member for member in evaluation.rows if member in self._stoppers]
         improved = [
-            member
-            for member, row in rows.items()
-            if member in self._patience and self._patience[member].improved(row)
+            member for member in watched if self._stoppers[member].improved(evaluation.rows[member])
         ]
-        if improved and not self._best:
-            self._best = {name: tensor.clone() for name, tensor in self._networks().items()}
         if improved:
-            index = torch.tensor([self._members.index(m) for m in improved], device=self._device)
-            for name, tensor in self._networks().items():
-                self._best[name][index] = tensor[index]
-        return [m for m in rows if m in self._patience and self._patience[m].exhausted]
+            networks = self._networks()
+            if not self._best:
+                self._best = {name: tensor.clone() for name, tensor in networks.items()}
+            rows = torch.tensor([self._members.index(m) for m in improved], device=self._device)
+            for name, tensor in networks.items():
+                self._best[name][rows] = tensor[rows]
+        return [member for member in watched if self._stoppers[member].exhausted]
 
-    def _end(self, member: int, status: Status, step: int) -> MemberEnd:
+    def _yield_pending(self) -> Iterator[MemberEnd]:
+        """Yield the ends that the last evaluation found; stopped members leave the stack."""
+        while self._pending:
+            yield self._end(*self._pending.pop(0))
+        self._remove(self._stopped)
+        self._stopped = []
+
+    def _end(self, member: int, status: MemberStatus, step: int) -> MemberEnd:
         self._ended.add(member)
         if status == "diverged":
             return MemberEnd(member, status, self.epoch, step, None)
         row = self._members.index(member)
-        patience = self._patience.get(member)
-        if patience is not None and patience.section.restore_best and patience.best is not None:
-            networks, best_row = self._best, patience.best_row
-        else:
-            networks, best_row = self._networks(), None
-        mine = {
+        stopper = self._stoppers.get(member)
+        networks, best_row, epoch = self._networks(), None, self.epoch
+        if stopper is not None and stopper.section.restore_best and stopper.best_row is not None:
+            networks, best_row = self._best, stopper.best_row
+            epoch = int(best_row["epoch"])
+        own = {
             name: tensor[row].to("cpu", copy=True).contiguous() for name, tensor in networks.items()
         }
-        labels = self._step.averages.labels(row, int(best_row["epoch"]) if best_row else self.epoch)
-        averages = {label: below(label, mine) for label in labels}
-        weights = {name: mine[name] for name in self._stack.state_dict()}
+        averages = {
+            label: strip_prefix(label, own) for label in self._step.averages.labels(row, epoch)
+        }
+        weights = {name: own[name] for name in self._stack.state_dict()}
         return MemberEnd(member, status, self.epoch, step, weights, best_row, averages)
 
     def _networks(self) -> dict[str, Tensor]:
         """The stack's tensors, (K, ...), by name, and its averages' by `<label>/<name>`."""
         return self._stack.state_dict() | self._step.averages.state_dict()
 
-    def _leave(self, members: Sequence[int]) -> None:
-        """Shrink the stack by members that have ended."""
+    def _remove(self, members: Sequence[int]) -> None:
+        """Shrink the stack by members that have ended; the last members stay."""
         rows = [row for row, member in enumerate(self._members) if member not in members]
-        if len(rows) == len(self._members) or not rows:
-            return
-        self._keep(rows)
+        if rows and len(rows) < len(self._members):
+            self._shrink_to(rows)
 
-    def _keep(self, rows: Sequence[int]) -> None:
+    def _shrink_to(self, rows: Sequence[int]) -> None:
         index = torch.tensor(list(rows), device=self._device)
         self._members = [self._members[row] for row in rows]
-        self._alive, self._lasted = self._alive[index], self._lasted[index]
+        self._alive, self._finite_steps = self._alive[index], self._finite_steps[index]
         self._best = {name: tensor[index] for name, tensor in self._best.items()}
         self._stack.keep(rows)
-        self._examples.keep(index)
-        self._step.keep(rows, [self._configs[member] for member in self._members])
+        self._train_mask.shrink_to(index)
+        self._step.shrink_to(rows, [self._configs[member] for member in self._members])
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that is needed to go on: tensors (on the CPU), and numbers for JSON."""
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that is needed to continue: tensors (copies on the CPU), and plain data for JSON."""
         tensors = {
-            **prefixed("stack", self._stack.state_dict()),
-            **prefixed("best", self._best),
+            **with_prefix("stack", self._stack.state_dict()),
+            **with_prefix("best", self._best),
             **self._step.state_dict(),
             "alive": self._alive,
-            "lasted": self._lasted,
+            "finite_steps": self._finite_steps,
         }
-        numbers = {
+        state = {
             "step": self.step,
             "members": self._members,
             "ended": sorted(self._ended),
-            "due": list(self._due),
-            "leaving": list(self._leaving),
-            "patience": {str(member): p.state() for member, p in self._patience.items()},
+            "pending": list(self._pending),
+            "stopped": list(self._stopped),
+            "early_stopping": {
+                str(member): stopper.state_dict() for member, stopper in self._stoppers.items()
+            },
         }
-        return {name: t.to("cpu", copy=True).contiguous() for name, t in tensors.items()}, numbers
+        return {name: t.to("cpu", copy=True).contiguous() for name, t in tensors.items()}, state
 
-    def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Go on from a state of an engine with the same configs and dataset."""
-        rows = [self._members.index(member) for member in numbers["members"]]
+    def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Continue from the state of an engine with the same configs and dataset."""
+        rows = [self._members.index(member) for member in state["members"]]
         if len(rows) < len(self._members):
-            self._keep(rows)
+            self._shrink_to(rows)
         moved = {name: tensor.to(self._device) for name, tensor in tensors.items()}
-        self._stack.load_state_dict(below("stack", moved))
+        self._stack.load_state_dict(strip_prefix("stack", moved))
         self._step.load_state_dict(tensors)
-        self._best = below("best", moved)
-        self._alive, self._lasted = moved["alive"], moved["lasted"]
-        self.step = numbers["step"]
-        self._ended = set(numbers["ended"])
-        self._due = [(member, status, step) for member, status, step in numbers["due"]]
-        self._leaving = list(numbers["leaving"])
-        for member, state in numbers["patience"].items():
-            section = self._patience[int(member)].section
-            self._patience[int(member)] = Patience(section, **state)
+        self._best = strip_prefix("best", moved)
+        self._alive, self._finite_steps = moved["alive"], moved["finite_steps"]
+        self.step = state["step"]
+        self._ended = set(state["ended"])
+        self._pending = [(member, status, step) for member, status, step in state["pending"]]
+        self._stopped = list(state["stopped"])
+        for member, saved in state["early_stopping"].items():
+            self._stoppers[int(member)].load_state_dict(saved)
 
 
-def _is_of(tag: str, averages: Sequence[str], penalties: Sequence[str], holds_out: bool) -> bool:
-    """Whether a tag is measured of a member with these averages and penalties."""
-    kind, _, label = tag.partition("/")
-    if kind == "penalty":
-        return label in penalties
-    if kind in (EMA, SWA) and kind not in averages:
-        return False
-    return holds_out or "held_out/" not in tag
-
-
-def _modules(configs: Sequence[Config], dataset: Dataset) -> list[nn.Module]:
-    """Each member's network as it starts; one module for members that start alike."""
+def _initial_modules(configs: Sequence[Config], dataset: Dataset) -> list[nn.Module]:
+    """Each member's initial network; members with equal model and seed share one module."""
     built: dict[tuple[str, int], nn.Module] = {}
 
     def module_of(config: Config) -> nn.Module:

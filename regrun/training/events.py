@@ -1,4 +1,4 @@
-"""What an engine tells while it runs."""
+"""The events that an engine yields while it trains."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from torch import Tensor
 Row = dict[str, float | int]
 """One evaluation of one member, as a line of `metrics.jsonl`."""
 
-Status = Literal["completed", "stopped", "diverged", "pruned"]
+MemberStatus = Literal["completed", "stopped", "diverged", "pruned"]
+"""How a member's training ended; `stopped` is early stopping."""
 
 
 @dataclass(frozen=True)
-class Table:
+class MetricTable:
     """Members that were measured by the same metrics.
 
-    tags: (M,), the metrics' names. values: (members, M) float64.
+    tags: M names. values: (members, M) float64.
     """
 
     members: tuple[int, ...]
@@ -29,11 +30,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All members were measured after `epoch` epochs; those that diverged are left out."""
+    """The measurements of all live members after `epoch` epochs, without diverged ones.
+
+    There is one table for each set of metrics, so that thousands of members reach the files as
+    arrays.
+    """
 
     epoch: int
     step: int
-    tables: tuple[Table, ...]
+    tables: tuple[MetricTable, ...]
 
     @cached_property
     def rows(self) -> dict[int, Row]:
@@ -42,29 +47,28 @@ class Evaluation:
             member: {
                 "epoch": self.epoch,
                 "step": self.step,
-                **dict(zip(table.tags, own, strict=True)),
+                **dict(zip(table.tags, values, strict=True)),
             }
             for table in self.tables
-            for member, own in zip(table.members, table.values.tolist(), strict=True)
+            for member, values in zip(table.members, table.values.tolist(), strict=True)
         }
 
     @property
     def layout(self) -> list[tuple[tuple[int, ...], tuple[str, ...]]]:
-        """What two evaluations with the same members and metrics have in common."""
+        """Members and metrics of each table: equal for evaluations that can be concatenated."""
         return [(table.members, table.tags) for table in self.tables]
 
 
 @dataclass(frozen=True)
 class MemberEnd:
-    """One member's training is over.
+    """One member's training has ended.
 
-    status: `stopped` is early stopping. weights: the member's own `state_dict`; None when it
-    diverged. best_row: the evaluation whose weights these are, when one was chosen. averages:
-    `ema`, `swa` → the `state_dict` of that average at the same moment.
+    weights: the member's `state_dict`; None when it diverged. best_row: the evaluation at which
+    the weights were restored, if any. averages: `ema`, `swa` → that average's `state_dict`.
     """
 
     member: int
-    status: Status
+    status: MemberStatus
     epoch: int
     step: int
     weights: dict[str, Tensor] | None
@@ -74,7 +78,7 @@ class MemberEnd:
 
 @dataclass(frozen=True)
 class Tick:
-    """A step was taken; the caller may save or stop here."""
+    """A step was taken without an evaluation; the caller may save or stop here."""
 
     step: int
 

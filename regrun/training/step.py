@@ -1,4 +1,4 @@
-"""One optimizer step of K members, and everything that acts in it, in the order it acts."""
+"""One training step of K members: everything that acts in it, in the order in which it acts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ from regrun.seeding import derive
 from regrun.stack import Noise, Stack
 from regrun.training.augment import Augmenter, check_augment
 from regrun.training.averaging import Averages, refresh_statistics
+from regrun.training.batches import BatchSampler, TrainMask
 from regrun.training.clipping import Clipping
-from regrun.training.examples import Examples
-from regrun.training.feed import Feed
-from regrun.training.losses import LOSSES, resolve_loss
+from regrun.training.losses import LOSSES, Targets, resolve_loss
 from regrun.training.multipliers import Multipliers
 from regrun.training.sharpness import Sharpness
-from regrun.training.state import below, prefixed
-from regrun.training.targets import Targets
+from regrun.training.state import strip_prefix, with_prefix
 from regrun.training.whole_gradient import WholeGradient
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
@@ -36,8 +34,8 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 class Step:
     """Draws a batch, computes losses and gradients, updates the stack's parameters.
 
-    configs: one per row of the stack; see `Engine` for what they agree in. examples: what each row
-    trains on; shrinks with the stack. Raises ConfigError when loss or selectors do not fit.
+    configs: one per row of the stack; see `Engine` for what they share. train_mask: what each row
+    trains on; the engine shrinks it. Raises ConfigError when loss or selectors do not fit.
     """
 
     def __init__(
@@ -45,24 +43,25 @@ class Step:
         configs: Sequence[Config],
         stack: Stack,
         dataset: Dataset,
-        examples: Examples,
+        train_mask: TrainMask,
         device: torch.device,
     ) -> None:
-        self._stack, self._examples, self._device = stack, examples, device
+        self._stack, self._train_mask, self._device = stack, train_mask, device
         first = configs[0]
         self._epochs = first.training.epochs
         self._dtype = DTYPES[first.training.precision]
         self._autocast = first.training.precision == "bfloat16"
-        self.per_example = LOSSES[resolve_loss(first, dataset)]
+        self.per_example = LOSSES[resolve_loss(first, dataset)].per_example
         for config in configs:
             check_augment(config.augment, dataset)
         self._noise = Noise([config.seed for config in configs], device)
-        self._feed = Feed(dataset, first.training.batch_size, self._dtype)
-        self.per_epoch = self._feed.steps_per_epoch
+        self._batches = BatchSampler(dataset, first.training.batch_size, self._dtype)
+        self.per_epoch = self._batches.steps_per_epoch
         self._build_terms(configs)
         self.averages = Averages(configs, stack, self.per_epoch)
-        # Clipping and SAM must see the whole gradient; else the optimizer adds the penalties'
-        # to it as it goes, which is faster. Once and for all: members that leave change nothing.
+        # Clipping and SAM need the whole gradient. Otherwise the optimizer adds the penalties'
+        # gradient while it walks over the parameters, which is faster. Decided once: a member
+        # that leaves must not change how the others are computed.
         self._needs_whole = bool(self._clipping or self._sharpness)
         self._optimizer = StackedOptimizer(
             [config.optimizer for config in configs],
@@ -73,9 +72,9 @@ class Step:
         )
 
     def _build_terms(self, configs: Sequence[Config]) -> None:
-        """What is made anew when members leave."""
+        """Build what is rebuilt when members leave the stack."""
         self._seeds = [config.seed for config in configs]
-        self._feed.set_members(self._seeds)
+        self._batches.set_members(self._seeds)
         self._augmenter = Augmenter(
             [config.augment for config in configs], self._seeds, self._dtype, self._device
         )
@@ -91,9 +90,9 @@ class Step:
         self._sharpness = Sharpness([config.optimizer.sam for config in configs], self._device)
 
     def __call__(self, step: int) -> Tensor:
-        """Take the step that follows `step` others; returns the data losses, (K,)."""
+        """Take step number `step`, counted from 0; returns the data losses, (K,)."""
         self._optimizer.look_ahead()
-        inputs, targets = self._augmenter(*self._feed(step), self._noise)
+        inputs, targets = self._augmenter(*self._batches(step), self._noise)
         losses, gradients = self._sharpness(
             self._stack, self._noise, lambda: self._gradients(inputs, targets)
         )
@@ -105,11 +104,11 @@ class Step:
         return losses
 
     def _gradients(self, inputs: Tensor, targets: Targets) -> tuple[Tensor, Sequence[Tensor]]:
-        """Data losses, (K,), and the objective's gradients, less what the optimizer adds itself."""
+        """Data losses, (K,), and the objective's gradients without what the optimizer adds."""
         hidden: list[Tensor] | None = [] if self.penalties.activity_types else None
         with self.precision():
             outputs = self._stack(inputs, self._noise, hidden)
-        losses = self._examples.mean(targets.losses(self.per_example, outputs.to(self._dtype)))
+        losses = self._train_mask.mean(targets.losses(self.per_example, outputs.to(self._dtype)))
         objective = losses.sum()
         extra = self.penalties.differentiable(self._stack.parameters, hidden or ())
         if extra is not None:
@@ -121,14 +120,14 @@ class Step:
         return losses.detach(), gradients
 
     def refresh_statistics(self) -> None:
-        """Bring batch norm's statistics up to the stack's weights, by a pass over the examples."""
+        """Recompute batch norm's statistics for the current weights, in one pass over the data."""
         noise = Noise([derive(seed, "statistics") for seed in self._seeds], self._device)
-        batches = (self._feed(step)[0] for step in range(self.per_epoch))
+        batches = (self._batches(step)[0] for step in range(self.per_epoch))
         with self.precision():
             refresh_statistics(self._stack, batches, noise)
 
     def precision(self) -> AbstractContextManager[Any]:
-        """In which a forward pass runs."""
+        """The context in which a forward pass runs."""
         if self._autocast:
             return torch.autocast(self._device.type, torch.bfloat16)
         return nullcontext()
@@ -137,26 +136,26 @@ class Step:
         """The learning rate of a step, (K,)."""
         return self._optimizer.current_lr(self._multipliers(step))
 
-    def keep(self, rows: Sequence[int], configs: Sequence[Config]) -> None:
-        """Shrink to these rows, which the stack has shrunk to; configs: theirs."""
+    def shrink_to(self, rows: Sequence[int], configs: Sequence[Config]) -> None:
+        """Keep these rows only; the stack has shrunk already. configs: one per remaining row."""
         index = torch.tensor(list(rows), device=self._device)
         self._noise.keep(rows)
         self._optimizer.keep(index, self._stack.parameters)
         self._build_terms(configs)
-        self.averages.keep(index, configs)
+        self.averages.shrink_to(index, configs)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Optimizer, noise and averages; the stack has its own."""
+        """The state of optimizer, noise and averages; the stack has its own."""
         return {
-            **prefixed("optimizer", self._optimizer.state_dict()),
-            **prefixed("noise", self._noise.state_dict()),
-            **prefixed("averages", self.averages.state_dict()),
+            **with_prefix("optimizer", self._optimizer.state_dict()),
+            **with_prefix("noise", self._noise.state_dict()),
+            **with_prefix("averages", self.averages.state_dict()),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a `state_dict`."""
+        """Continue from a `state_dict`."""
         self._optimizer.load_state_dict(
-            {name: t.to(self._device) for name, t in below("optimizer", state).items()}
+            {name: t.to(self._device) for name, t in strip_prefix("optimizer", state).items()}
         )
-        self._noise.load_state_dict(below("noise", state))
-        self.averages.load_state_dict(below("averages", state))
+        self._noise.load_state_dict(strip_prefix("noise", state))
+        self.averages.load_state_dict(strip_prefix("averages", state))

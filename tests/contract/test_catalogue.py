@@ -266,11 +266,11 @@ def test_a_run_carried_on_is_the_run_bit_for_bit(model: str, name: str) -> None:
         if whole.epoch == 1:
             break
     assert whole.epoch == 1
-    tensors, numbers = whole.state()
+    tensors, numbers = whole.state_dict()
     tensors = {key: tensor.clone() for key, tensor in tensors.items()}
     numbers = json.loads(json.dumps(numbers))
     half = engine(members)
-    half.load_state(tensors, numbers)
+    half.load_state_dict(tensors, numbers)
     for carried_on, straight in zip(end(half), end(engine(members)), strict=True):
         assert same(carried_on, straight)
 

@@ -19,7 +19,7 @@ from regrun.data.load import load_dataset
 from regrun.execution.budget import Budget, estimate
 from regrun.stack import Stack
 from regrun.sweeps.run import plan_sweep
-from regrun.training.examples import Examples
+from regrun.training.batches import TrainMask
 from regrun.training.step import Step
 
 CPU = torch.device("cpu")
@@ -86,7 +86,7 @@ def step_of(configs: list[Config], dataset: Any) -> Step:
         build_model(config.model, dataset.input_shape, dataset.num_outputs, config.seed)
         for config in configs
     ]
-    return Step(configs, Stack(modules, CPU, torch.float32), dataset, Examples(None), CPU)
+    return Step(configs, Stack(modules, CPU, torch.float32), dataset, TrainMask(None), CPU)
 
 
 AUGMENTED: dict[str, dict[str, Any]] = {

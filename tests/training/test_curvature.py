@@ -77,7 +77,7 @@ def hessian(one: Config, data: Dataset, seed: int) -> torch.Tensor:
         weight, bias = flat.split([s.numel() for s in shapes.values()])  # type: ignore[no-untyped-call]
         outputs = data.train.inputs @ weight.view(shapes["output.weight"]).T + bias
         loss: LossName = one.loss  # type: ignore[assignment]
-        losses = LOSSES[loss](outputs[None], data.train.targets[None]).mean()
+        losses = LOSSES[loss].per_example(outputs[None], data.train.targets[None]).mean()
         return losses + 0.5 * l2 * weight.square().sum()
 
     flat = torch.cat([p.detach().flatten() for p in module.parameters()]) * 0.1 * seed

@@ -10,7 +10,7 @@ import torch
 from regrun.config.schema import Config
 from regrun.config.training import EarlyStopping
 from regrun.data.load import load_dataset
-from regrun.training.early_stopping import Patience
+from regrun.training.early_stopping import EarlyStopper
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 def improvements(values: list[float], **keys: Any) -> tuple[list[int], int]:
     """The evaluations that improve, from 1, and the one after which patience is exhausted."""
-    patience, better = Patience(EarlyStopping(**keys)), []
+    patience, better = EarlyStopper(EarlyStopping(**keys)), []
     for number, value in enumerate(values, 1):
         if patience.improved({patience.section.metric: value, "epoch": number}):
             better.append(number)
@@ -99,7 +99,7 @@ def test_without_restore_best_the_last_weights_stay() -> None:
 
 
 def test_before_an_average_has_begun_nothing_is_waited_for() -> None:
-    patience = Patience(EarlyStopping(metric="swa/val/loss", patience=1))
+    patience = EarlyStopper(EarlyStopping(metric="swa/val/loss", patience=1))
     for _ in range(5):
         assert not patience.improved({"val/loss": 1.0})
     assert patience.waited == 0 and not patience.exhausted

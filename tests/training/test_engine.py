@@ -167,9 +167,9 @@ def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int
     events = first.run()
     while first.step < stop_at:
         next(events)
-    tensors, numbers = first.state()
+    tensors, numbers = first.state_dict()
     second = Engine(configs, dataset, CPU)
-    second.load_state(tensors, numbers)
+    second.load_state_dict(tensors, numbers)
     rest, rest_ends = collect(second)
     for member in range(7):
         assert rest[member] == whole[member][len(whole[member]) - len(rest[member]) :]

@@ -61,9 +61,9 @@ def test_an_engine_goes_on_alike_from_between_any_two_events(dataset: Dataset) -
         events = first.run()
         for _ in range(position):
             next(events)
-        tensors, numbers = first.state()
+        tensors, numbers = first.state_dict()
         second = Engine(MEMBERS, dataset, CPU)
-        second.load_state(tensors, json.loads(json.dumps(numbers)))
+        second.load_state_dict(tensors, json.loads(json.dumps(numbers)))
         assert [told(event) for event in second.run()] == whole[position:], position
 
 

@@ -164,7 +164,7 @@ def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int
     while first.step < stop_at:
         next(events)
     second = Engine(configs, dataset, CPU)
-    second.load_state(*first.state())
+    second.load_state_dict(*first.state_dict())
     rest, rest_ends = collect(second)
     for member in range(5):
         assert rest[member] == whole[member][len(whole[member]) - len(rest[member]) :]

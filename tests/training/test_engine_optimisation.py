@@ -14,9 +14,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from regrun.config.schema import Config
 from regrun.nn.build import build_model
 from regrun.seeding import derive
+from regrun.training.batches import BatchSampler
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
-from regrun.training.feed import Feed
 
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits", "num_train": 60, "num_test": 40},
@@ -47,7 +47,7 @@ class PlainLoop:
 
     def __init__(self, one: Config) -> None:
         self.config, self.dataset = one, dataset_of(one)
-        self.feed = Feed(self.dataset, one.training.batch_size, torch.float64)
+        self.feed = BatchSampler(self.dataset, one.training.batch_size, torch.float64)
         self.feed.set_members([one.seed])
         shape, outputs = self.dataset.input_shape, self.dataset.num_outputs
         self.model = build_model(one.model, shape, outputs, derive(one.seed, "init")).double()
@@ -330,9 +330,9 @@ def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int
         event = next(events)
         if isinstance(event, MemberEnd):
             ended.add(event.member)
-    tensors, numbers = first.state()
+    tensors, numbers = first.state_dict()
     second = Engine(configs, dataset, CPU)
-    second.load_state(tensors, numbers)
+    second.load_state_dict(tensors, numbers)
     rest, rest_ends = collect(second)
     assert set(rest_ends) == set(range(7)) - ended
     for member in rest_ends:

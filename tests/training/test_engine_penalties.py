@@ -133,9 +133,9 @@ def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int
     events = first.run()
     while first.step < stop_at:
         next(events)
-    tensors, numbers = first.state()
+    tensors, numbers = first.state_dict()
     second = Engine(configs, dataset, CPU)
-    second.load_state(tensors, numbers)
+    second.load_state_dict(tensors, numbers)
     rest, rest_ends = collect(second)
     for member in range(7):
         assert rest[member] == whole[member][len(whole[member]) - len(rest[member]) :]
@@ -239,7 +239,7 @@ def test_activity_is_what_a_plain_module_shows(
     )
     dataset = dataset_of(one)
     engine = Engine([one], dataset, CPU)
-    tensors, _ = engine.state()
+    tensors, _ = engine.state_dict()
     module = build_model(one.model, dataset.input_shape, dataset.num_outputs, seed=0).double()
     state = {n.removeprefix("stack/"): t[0] for n, t in tensors.items() if n.startswith("stack/")}
     module.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Whether a config, its data and its network go together, found out before anything is written."""
+"""Checks of a config against its data and its network, before anything is written."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from regrun.training.augment import check_augment
 from regrun.training.losses import resolve_loss
 
 
-def check_fit(
+def check_config_against_data(
     config: Config,
     dataset: Dataset,
     roles: Mapping[str, Role],
     shapes: Mapping[str, Sequence[int]],
     rows: Sequence[LayerRow],
 ) -> None:
-    """Raise the ConfigError that an engine would, and those that training itself would run into.
+    """Raise the ConfigError that an engine, or training itself, would raise.
 
-    roles, shapes, rows: of the network (`roles_of`, its parameters', `layer_table`).
+    roles: `roles_of` the network. shapes: parameter name → shape. rows: its `layer_table`.
     """
     resolve_loss(config, dataset)
     check_augment(config.augment, dataset)
@@ -40,9 +40,9 @@ def check_fit(
 
 
 def check_metric(metric: str, where: str, dataset: Dataset) -> None:
-    """Raise ConfigError at the dotted path where, when this dataset has no such metric."""
+    """Raise ConfigError at the dotted path `where` when this dataset does not have the metric."""
     if split_of(metric) == "val" and dataset.validation is None:
-        own = ": no x_val and y_val beside x_train" if dataset.name == "npz" else ""
+        own = ": the file has no x_val and y_val" if dataset.name == "npz" else ""
         raise ConfigError.at(
             where,
             f"{metric} needs a validation set, and {dataset.name} has none here{own}; "
@@ -53,7 +53,7 @@ def check_metric(metric: str, where: str, dataset: Dataset) -> None:
 
 
 def _check_smallest_batch(config: Config, dataset: Dataset, rows: Sequence[LayerRow]) -> None:
-    """Batch norm over one number per channel has no variance."""
+    """Raise ConfigError when batch norm would see one number per channel, which has no variance."""
     count, size = len(dataset.train), config.training.batch_size
     smallest = count if size == "full" else min(count, count % size or size)
     for row in rows:

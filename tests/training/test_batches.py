@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regrun.data.batches import epoch_order
+from regrun.training.batches import epoch_order
 
 SEEDS = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=5)
 

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regrun.training.losses import cross_entropy, mse
-from regrun.training.targets import Targets
+from regrun.training.losses import Targets, cross_entropy, mse
 
 K, B, CLASSES = 4, 6, 5
 

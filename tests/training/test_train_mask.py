@@ -154,7 +154,7 @@ def test_members_keep_their_examples_when_others_leave_and_after_resuming() -> N
             break
     first.prune([0, 2])
     second = Engine(configs, dataset, CPU, kept)
-    second.load_state(*first.state())
+    second.load_state_dict(*first.state_dict())
     rows, weights = collect(second)
     assert weights.keys() == {1, 3}
     for member in (1, 3):
@@ -216,21 +216,21 @@ def test_the_rate_of_each_member_is_from_the_curvature_of_its_own_examples() -> 
     [
         ({}, torch.ones(1, COUNT - 1, dtype=torch.bool), "expected"),
         ({}, torch.ones(1, COUNT), "float32"),
-        ({}, torch.zeros(1, COUNT, dtype=torch.bool), "nothing"),
-        ({"training": {"batch_size": 8}}, None, "batch_size 8"),
-        ({"augment": {"mixup": 0.2}}, None, "felt"),
-        ({"model": {"name": "mlp", "hidden": [4], "norm": "batch"}}, None, "felt"),
+        ({}, torch.zeros(1, COUNT, dtype=torch.bool), "no example"),
+        ({"training": {"batch_size": 8}}, None, "not 8"),
+        ({"augment": {"mixup": 0.2}}, None, "would influence"),
+        ({"model": {"name": "mlp", "hidden": [4], "norm": "batch"}}, None, "would influence"),
         (
             {
                 "model": {"name": "mlp", "hidden": [4]},
                 "penalty": {"type": "activity_l1", "strength": 0.1},
             },
             None,
-            "felt",
+            "would influence",
         ),
     ],
 )
-def test_examples_of_ones_own_are_refused_where_they_would_be_felt(
+def test_a_train_mask_is_refused_where_held_out_examples_would_have_an_influence(
     changes: dict[str, Any], kept: torch.Tensor | None, words: str
 ) -> None:
     kept = torch.ones(1, COUNT, dtype=torch.bool) if kept is None else kept

@@ -1,0 +1,150 @@
+"""Training batches of a stack: which examples each member sees at each step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from regrun.config.schema import Config
+from regrun.data.dataset import Dataset
+from regrun.kinds.penalties import ActivityPenalty
+from regrun.seeding import derive
+
+BatchSize = int | Literal["full"]
+
+
+def steps_per_epoch(num_examples: int, batch_size: BatchSize) -> int:
+    """The number of batches in an epoch; the last one may be smaller."""
+    return 1 if batch_size == "full" else ceil(num_examples / batch_size)
+
+
+def epoch_order(seeds: Sequence[int], epoch: int, num_examples: int) -> Tensor:
+    """The order of the training examples in one epoch: (S, N) int64 on the CPU, a row per seed.
+
+    Row s is a permutation of 0 … N−1 that depends on ``(seeds[s], epoch, num_examples)`` alone, so
+    a member sees the same batches in any stack and after a resume.
+    """
+    order = torch.empty(len(seeds), num_examples, dtype=torch.int64)
+    generator = torch.Generator()
+    for seed, row in zip(seeds, order.unbind(0), strict=True):
+        generator.manual_seed(derive(seed, "order", epoch))
+        torch.randperm(num_examples, generator=generator, out=row)
+    return order
+
+
+class BatchSampler:
+    """Gathers the batches of K members, step by step.
+
+    Members with the same seed see the same batches. When every seed has equally many members, a
+    batch is gathered once per seed (S groups), otherwise once per member. A batch depends on
+    (seed, step) alone, so a sampler has no state to save.
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: BatchSize, dtype: torch.dtype) -> None:
+        self._dataset, self._dtype = dataset, dtype
+        self._count = len(dataset.train)
+        self._size = self._count if batch_size == "full" else min(batch_size, self._count)
+        self.steps_per_epoch = steps_per_epoch(self._count, batch_size)
+        whole = self._size == self._count
+        self._whole = self._features(dataset.train.inputs.unsqueeze(0)) if whole else None
+        self._seeds: tuple[int, ...] = ()
+        self._epoch = -1
+        self._order = torch.empty(0)
+
+    def set_members(self, seeds: Sequence[int]) -> None:
+        """Set the seed of each row of the stack; rows with equal seeds are adjacent."""
+        distinct = list(dict.fromkeys(seeds))
+        share = len(seeds) // len(distinct)
+        grouped = [seed for seed in distinct for _ in range(share)]
+        self._seeds = tuple(distinct if grouped == list(seeds) else seeds)
+        self._epoch = -1
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs (S, B, *input_shape), as floats, and targets (S, B, …) of a step."""
+        if self._whole is not None:
+            return self._whole, self._dataset.train.targets.unsqueeze(0)
+        epoch, index = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            device = self._dataset.train.inputs.device
+            self._order = epoch_order(self._seeds, epoch, self._count).to(device)
+            self._epoch = epoch
+        chosen = self._order[:, index * self._size : (index + 1) * self._size]
+        inputs, targets = self._dataset.train.inputs, self._dataset.train.targets
+        flat = chosen.reshape(-1)
+        return (
+            self._features(inputs.index_select(0, flat).view(*chosen.shape, *inputs.shape[1:])),
+            targets.index_select(0, flat).view(*chosen.shape, *targets.shape[1:]),
+        )
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        return self._dataset.features(inputs, self._dtype)
+
+
+class TrainMask:
+    """Which of the N training examples each of K members trains on; the others are held out.
+
+    All members see the same full batch; a held-out example has weight 0 in the member's loss. This
+    is how the folds of a cross-validation share one stack.
+
+    Args:
+        mask: (K, N) bool, at least one example per member; None: every member trains on all.
+    """
+
+    def __init__(self, mask: Tensor | None) -> None:
+        self.mask = mask
+        self._set_weights()
+
+    def _set_weights(self) -> None:
+        mask = self.mask
+        self._weights = None if mask is None else mask.double() / mask.sum(1, keepdim=True)
+        self._trains_on_all: list[bool] = [] if mask is None else mask.all(1).tolist()
+
+    def holds_out(self, row: int) -> bool:
+        """Whether a member holds out any example."""
+        return bool(self._trains_on_all) and not self._trains_on_all[row]
+
+    @property
+    def held_out(self) -> Tensor | None:
+        """(K, N) bool, the examples that each member does not train on."""
+        return None if self.mask is None else ~self.mask
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the examples that each member trains on: (K, N) → (K,)."""
+        if self._weights is None:
+            return values.mean(1)
+        return (values * self._weights.to(values.dtype)).sum(1)
+
+    def shrink_to(self, rows: Tensor) -> None:
+        """Keep these members only. rows: indices, int64."""
+        if self.mask is not None:
+            self.mask = self.mask[rows]
+            self._set_weights()
+
+
+def check_train_mask(
+    mask: Tensor, configs: Sequence[Config], num_examples: int, *, batch_norm: bool
+) -> None:
+    """Raise ValueError where a held-out example would still influence a member.
+
+    mask: see `TrainMask`. batch_norm: whether a layer normalises over the batch.
+    """
+    expected = (len(configs), num_examples)
+    if mask.shape != expected or mask.dtype != torch.bool:
+        raise ValueError(f"train mask: {tuple(mask.shape)} {mask.dtype}, expected {expected} bool")
+    if not mask.any(1).all():
+        raise ValueError("train mask: a member trains on no example")
+    batch_size = configs[0].training.batch_size
+    if batch_size != "full":
+        raise ValueError(f"train mask: needs training.batch_size full, not {batch_size}")
+    if batch_norm or any(_mixes_examples(config) for config in configs):
+        raise ValueError("train mask: held-out examples would influence a member")
+
+
+def _mixes_examples(config: Config) -> bool:
+    """Whether the objective depends on a batch's examples other than through the mean loss."""
+    activity = any(isinstance(penalty, ActivityPenalty) for penalty in config.penalty)
+    return activity or bool(config.augment.mixup or config.augment.cutmix)

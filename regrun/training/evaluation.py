@@ -1,0 +1,149 @@
+"""What one evaluation measures of every member: losses, accuracies, penalties, norms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regrun.config.training import Training
+from regrun.data.dataset import Dataset, Split
+from regrun.regularizers.activity import activity_sum
+from regrun.regularizers.penalties import StackedPenalties
+from regrun.seeding import derive
+from regrun.stack import Stack
+from regrun.training.batches import TrainMask
+
+TRAIN_SUBSET = 10_000
+"""Training examples that `evaluate_train: auto` measures on when there are more."""
+
+EVALUATION_ELEMENTS = 4_000_000
+"""Activations of one layer held at once while evaluating, over all members."""
+
+PerExampleLoss = Callable[[Tensor, Tensor], Tensor]
+"""(K, B, C) outputs and (S, B, …) targets → (K, B) losses."""
+
+
+def train_subset_size(setting: int | Literal["auto", "all"], count: int) -> int:
+    """How many of `count` training examples the train loss is measured on."""
+    if setting == "all":
+        return count
+    return min(count, TRAIN_SUBSET if setting == "auto" else setting)
+
+
+class Evaluator:
+    """Measures every member of a stack in evaluation mode; all results are (K,) tensors by tag.
+
+    Args:
+        dataset: The examples, on the stack's device.
+        training: The members' common settings.
+        seed: Draws the fixed training subset when the set is large (see `train_subset_size`).
+        per_example: The data loss.
+        widest: The most numbers that any layer gives for one example. With the stack's size it
+            decides how many examples are evaluated at once.
+        train_mask: Where members hold out examples, `train` is measured on those that each trains
+            on, and `held_out` on the others.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        training: Training,
+        seed: int,
+        per_example: PerExampleLoss,
+        widest: int,
+        train_mask: TrainMask,
+    ) -> None:
+        self._dataset, self._per_example, self._widest = dataset, per_example, widest
+        self._train_mask = train_mask
+        self._dtype = torch.float64 if training.precision == "float64" else torch.float32
+        size = train_subset_size(training.evaluate_train, len(dataset.train))
+        if train_mask.mask is None:
+            self._splits = {"train": _subset(dataset.train, size, seed)}
+        else:
+            self._splits = {"train": dataset.train, "held_out": dataset.train}
+        if dataset.validation is not None:
+            self._splits["val"] = dataset.validation
+        self._splits["test"] = dataset.test
+
+    @torch.no_grad()
+    def __call__(self, stack: Stack, penalties: StackedPenalties) -> dict[str, Tensor]:
+        """Everything; `objective` is the train loss plus all penalties."""
+        types = penalties.activity_types
+        measured = self.losses(stack, types)
+        activity = {name: measured.pop(f"train/{name}") for name in types}
+        values = penalties.values(stack.parameters, activity)
+        total = sum(value for label, value in values.items() if "/" not in label)
+        measured["objective"] = measured["train/loss"] + total
+        measured |= {f"penalty/{label}": value for label, value in values.items()}
+        measured |= weight_norms(
+            {name: p for name, p in stack.parameters.items() if stack.roles[name] == "weight"}
+        )
+        return measured
+
+    def losses(self, stack: Stack, activity_types: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Losses and accuracies on every split, and activity penalties on the train split."""
+        chosen = {"train": self._train_mask.mask, "held_out": self._train_mask.held_out}
+        return {
+            f"{name}/{quantity}": value
+            for name, split in self._splits.items()
+            for quantity, value in self._on_split(
+                stack, split, activity_types if name == "train" else (), chosen.get(name)
+            ).items()
+        }
+
+    @torch.no_grad()
+    def _on_split(
+        self, stack: Stack, split: Split, activity_types: Sequence[str], chosen: Tensor | None
+    ) -> dict[str, Tensor]:
+        """`loss`, for classes `accuracy`, and the activity types: means over the examples.
+
+        chosen: (K, N) bool, the examples that count for each member; None: all. The mean over no
+        example is NaN. Sums are kept in float64 and divided last.
+        """
+        count = len(split)
+        chunk = max(1, min(count, EVALUATION_ELEMENTS // (stack.size * self._widest)))
+        totals: dict[str, Tensor] = {}
+        for start in range(0, count, chunk):
+            inputs = split.inputs[start : start + chunk].unsqueeze(0)
+            targets = split.targets[start : start + chunk].unsqueeze(0)
+            hidden: list[Tensor] | None = [] if activity_types else None
+            features = self._dataset.features(inputs, self._dtype)
+            outputs = stack(features, hidden=hidden).to(self._dtype)
+            scores = {"loss": self._per_example(outputs, targets).double()}
+            if self._dataset.task == "classification":
+                scores["accuracy"] = (outputs.argmax(-1) == targets).double()
+            if chosen is not None:
+                part = chosen[:, start : start + chunk]
+                scores = {name: score * part for name, score in scores.items()}
+            sums = {name: score.sum(1) for name, score in scores.items()}
+            for name in activity_types:
+                sums[name] = activity_sum(name, hidden or ()).double()
+            totals = {name: totals.get(name, 0) + value for name, value in sums.items()}
+        counts = count if chosen is None else chosen.sum(1)
+        return {name: total / counts for name, total in totals.items()}
+
+
+def weight_norms(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Σ|w|, ‖w‖₂ and the fraction of exact zeros over all weights of each member: (K,) each."""
+    flat = [weight.flatten(1) for weight in weights.values()]
+    count = sum(weight.shape[1] for weight in flat)
+    absolute = sum(weight.abs().sum(1, dtype=torch.float64) for weight in flat)
+    squares = sum(torch.linalg.vector_norm(weight, dim=1).double().square() for weight in flat)
+    nonzero = sum(weight.count_nonzero(dim=1) for weight in flat)
+    return {
+        "weights/l1": torch.as_tensor(absolute),
+        "weights/l2": torch.as_tensor(squares).sqrt(),
+        "weights/sparsity": 1 - torch.as_tensor(nonzero).double() / count,
+    }
+
+
+def _subset(split: Split, size: int, seed: int) -> Split:
+    if size == len(split):
+        return split
+    chosen = np.random.default_rng(derive(seed, "train subset")).permutation(len(split))[:size]
+    index = torch.from_numpy(np.sort(chosen)).to(split.inputs.device)
+    return Split(split.inputs[index], split.targets[index])
