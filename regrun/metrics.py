@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal, get_args
 
-Metric = Literal[
+MetricName = Literal[
     "val/loss", "val/accuracy",
     "test/loss", "test/accuracy",
     "train/loss", "train/accuracy",
@@ -15,22 +17,78 @@ Metric = Literal[
     "swa/test/loss", "swa/test/accuracy",
     "swa/train/loss", "swa/train/accuracy",
 ]  # fmt: skip
-"""On a split, of the weights themselves, or of one of their averages."""
+"""Every name that a config may choose by."""
+
+Average = Literal["ema", "swa"]
+Split = Literal["train", "val", "test"]
+Quantity = Literal["loss", "accuracy"]
+Direction = Literal["minimize", "maximize"]
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+"""In the order of tables and plots."""
 
 
-def split_of(metric: str) -> str:
-    """`val` of `ema/val/loss`."""
-    return metric.split("/")[-2]
+@dataclass(frozen=True)
+class Metric:
+    """A quantity measured on a split, with the trained weights or with one of their averages.
+
+    >>> metric = Metric.from_name("ema/val/accuracy")
+    >>> metric.split, metric.direction
+    ('val', 'maximize')
+    """
+
+    split: Split
+    quantity: Quantity
+    average: Average | None = None
+    """None for the trained weights themselves."""
+
+    @classmethod
+    def from_name(cls, name: str) -> Metric:
+        """Look up a metric.
+
+        Args:
+            name: ``[average/]split/quantity``, one of `METRICS`.
+
+        Raises:
+            ValueError: There is no metric of this name.
+        """
+        if name not in METRICS:
+            raise ValueError(f"{name} is not a metric")
+        return METRICS[name]
+
+    @property
+    def name(self) -> str:
+        """``[average/]split/quantity``, the key in `metrics.jsonl`."""
+        prefix = f"{self.average}/" if self.average else ""
+        return f"{prefix}{self.split}/{self.quantity}"
+
+    @property
+    def direction(self) -> Direction:
+        """`maximize` for accuracies, `minimize` for losses."""
+        return "maximize" if self.quantity == "accuracy" else "minimize"
+
+    @property
+    def sign(self) -> Literal[1, -1]:
+        """The factor that turns better into smaller: 1 for losses, -1 for accuracies."""
+        return 1 if self.direction == "minimize" else -1
+
+    def on(self, split: Split) -> Metric:
+        """The same quantity and average on another split."""
+        return replace(self, split=split)
 
 
-def average_of(metric: str) -> Literal["ema", "swa"] | None:
-    """`ema` of `ema/val/loss`; None for a metric of the weights themselves."""
-    match metric.partition("/")[0]:
-        case "ema" | "swa" as average:
-            return average
-    return None
+_SELECTION_ORDER: tuple[Split, ...] = ("val", "test", "train")
+
+METRICS = {
+    metric.name: metric
+    for average, split, quantity in product(
+        (None, *get_args(Average)), _SELECTION_ORDER, get_args(Quantity)
+    )
+    for metric in [Metric(split, quantity, average)]
+}
+"""Name → metric, in the order of `MetricName`."""
 
 
-def sign_of(metric: str) -> Literal[1, -1]:
-    """What makes less of a metric better: -1 for accuracies, 1 for all else."""
-    return -1 if metric.endswith("/accuracy") else 1
+def default_metric(*, has_validation: bool) -> Metric:
+    """What is compared where nobody chose a metric: `val/loss`, else `test/loss`."""
+    return Metric("val" if has_validation else "test", "loss")

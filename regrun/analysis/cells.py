@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from regrun.analysis.statistics import (
-    Direction,
     Interval,
     indistinguishable_from_best,
     mean_interval,
 )
+from regrun.metrics import Metric
 
 _NOT_SETTINGS = ("seed", "sweep")
 """Top-level keys that say which run this is, not what was tried."""
@@ -172,12 +172,11 @@ def metric_values(summary: Mapping[str, Any] | None) -> dict[str, float]:
     return numbers
 
 
-def not_distinguishable_from_best(
-    cells: Sequence[Cell], metric: str, direction: Direction = "min"
-) -> list[Cell]:
+def not_distinguishable_from_best(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
     """The best cell by mean, then those the data cannot tell from it.
 
     Paired t-tests on shared seeds with Holm's correction. Only a list of one names a winner.
     """
-    values = [cell.values(metric) for cell in cells]
-    return [cells[index] for index in indistinguishable_from_best(values, direction)]
+    values = [cell.values(metric.name) for cell in cells]
+    alike = indistinguishable_from_best(values, metric.direction)
+    return [cells[index] for index in alike]

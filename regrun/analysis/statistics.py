@@ -10,9 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
-Direction = Literal["min", "max"]
+from regrun.metrics import Direction
 
 
 @dataclass(frozen=True)
@@ -101,16 +100,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def indistinguishable_from_best(
-    cells: Sequence[Mapping[int, float]], direction: Direction = "min", alpha: float = 0.05
+    cells: Sequence[Mapping[int, float]], direction: Direction = "minimize", alpha: float = 0.05
 ) -> list[int]:
     """Indices of the cells that the data cannot tell from the best one, the best one first.
 
-    ``cells`` map seeds to values. The best has the lowest (``max``: highest) mean; every other
+    ``cells`` map seeds to values. The best has the lowest (``maximize``: highest) mean; every other
     cell is compared with it on shared seeds, with Holm's correction. A cell that shares fewer
     than two seeds with the best cannot be told from it. Cells without values are left out.
     Only a list of one names a winner.
     """
-    sign = 1 if direction == "min" else -1
+    sign = 1 if direction == "minimize" else -1
     present = [index for index, values in enumerate(cells) if values]
     if not present:
         return []

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from regrun.analysis.cells import Cell, not_distinguishable_from_best
-from regrun.analysis.statistics import Direction
-from regrun.metrics import sign_of, split_of
+from regrun.errors import CorruptInputError
+from regrun.metrics import METRICS, Metric, default_metric
 from regrun.store.reading import load_summary, read_config
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 
@@ -56,9 +56,7 @@ def _swept(files: SweepDir, run: PlannedRun) -> SweptRun:
     return SweptRun(path, {**run.params, "seed": run.seed}, summary)
 
 
-def sweep_document(
-    files: SweepDir, metric: str, direction: Direction, seconds: Mapping[str, float]
-) -> dict[str, Any]:
+def sweep_document(files: SweepDir, metric: Metric, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What `sweep --json` prints, and `summary.json` holds.
 
     metric: what the best cell is chosen by; its split is `selected_on`. Cells that were pruned
@@ -66,7 +64,7 @@ def sweep_document(
     """
     cells = sweep_cells(files)
     counts = Counter(run.status for cell in cells for run in cell.runs)
-    alike = best_cells(cells, metric, direction)
+    alike = best_cells(cells, metric)
     return {
         "sweep_dir": str(files.path),
         "runs": sum(counts.values()),
@@ -75,8 +73,8 @@ def sweep_document(
         "cells": [cell.document() for cell in cells],
         "best": {
             "params": dict(alike[0].params),
-            "metric": metric,
-            "selected_on": split_of(metric),
+            "metric": metric.name,
+            "selected_on": metric.split,
             "not_distinguishable": [dict(cell.params) for cell in alike[1:]],
         }
         if alike
@@ -85,31 +83,31 @@ def sweep_document(
     }
 
 
-def direction_of(metric: str) -> Direction:
-    """Accuracies are maximised, all else is minimised."""
-    return "max" if sign_of(metric) < 0 else "min"
-
-
-def default_metric(cells: Sequence[Cell]) -> str:
-    """What cells are ordered by when nobody says: the validation loss where all have one."""
+def metric_of_cells(cells: Sequence[Cell]) -> Metric:
+    """The default metric of stored cells: the validation loss where all that ended have one."""
     ended = [cell for cell in cells if cell.metrics]
-    by_validation = ended and all(cell.values("val/loss") for cell in ended)
-    return "val/loss" if by_validation else "test/loss"
+    validated = bool(ended) and all(cell.values("val/loss") for cell in ended)
+    return default_metric(has_validation=validated)
 
 
-def chosen_metric(files: SweepDir, cells: Sequence[Cell]) -> str:
+def chosen_metric(files: SweepDir, cells: Sequence[Cell]) -> Metric:
     """What a stored sweep's best cell is chosen by. Raises CorruptInputError, StorageError."""
     section = read_config(files.config).get("sweep") or {}
-    return section.get("metric") or default_metric(cells)
+    name = section.get("metric")
+    if name is None:
+        return metric_of_cells(cells)
+    if name not in METRICS:
+        raise CorruptInputError(f"{files.config}: sweep.metric: {name!r} is not a metric")
+    return Metric.from_name(name)
 
 
-def best_cells(cells: Sequence[Cell], metric: str, direction: Direction) -> list[Cell]:
+def best_cells(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
     """The best cell, then those that cannot be told from it (paired on seeds, Holm), best first."""
     whole = [cell for cell in cells if not cell.count("pruned")]
-    alike = not_distinguishable_from_best(whole, metric, direction)
-    return sorted(alike, key=lambda cell: _mean(cell, metric), reverse=direction == "max")
+    alike = not_distinguishable_from_best(whole, metric)
+    return sorted(alike, key=lambda cell: metric.sign * _mean(cell, metric))
 
 
-def _mean(cell: Cell, metric: str) -> float:
-    values = list(cell.values(metric).values())
+def _mean(cell: Cell, metric: Metric) -> float:
+    values = list(cell.values(metric.name).values())
     return sum(values) / len(values)

@@ -33,7 +33,7 @@ def compare(
 ) -> None:
     """Compare finished runs; those that differ only in the seed become mean ± 95% interval."""
     from regrun.analysis.cells import group_by_setting
-    from regrun.analysis.sweeps import chosen_metric, default_metric, sweep_cells
+    from regrun.analysis.sweeps import chosen_metric, metric_of_cells, sweep_cells
     from regrun.cli.comparison import comparison_table, conclusions, csv_rows
     from regrun.cli.console import print_json, say
     from regrun.cli.sweep_report import answers
@@ -58,7 +58,7 @@ def compare(
             say(part)
     else:
         say(comparison_table(cells))
-        for line in conclusions(cells, default_metric(cells)):
+        for line in conclusions(cells, metric_of_cells(cells)):
             say(line)
 
 

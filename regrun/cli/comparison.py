@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.statistics import Direction
 from regrun.analysis.sweeps import best_cells
 from regrun.cli.numbers import plus_minus, value
-from regrun.metrics import split_of
+from regrun.metrics import Metric
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -110,24 +109,25 @@ def csv_rows(cells: Sequence[Cell]) -> Iterator[list[Any]]:
             yield [str(cell.runs[0].path), *given, _status(cell), *values]
 
 
-def conclusions(cells: Sequence[Cell], metric: str, direction: Direction = "min") -> list[str]:
+def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
     """What may be said about which cell is best, and no more."""
-    compared = [cell for cell in cells if cell.values(metric) and not cell.count("pruned")]
+    name = metric.name
+    compared = [cell for cell in cells if cell.values(name) and not cell.count("pruned")]
     if len(compared) < 2:
         return []
-    word = "lowest" if direction == "min" else "highest"
+    word = "lowest" if metric.direction == "minimize" else "highest"
     apart = [key for key in _LOSSES_APART if len({cell.params.get(key) for cell in compared}) > 1]
-    if apart and metric.endswith("/loss"):
-        return [f"{metric} means something else for each {' and '.join(apart)}: none is the {word}"]
-    best = best_cells(cells, metric, direction)
-    flatters = " (chosen by the test set, which flatters it)" if split_of(metric) == "test" else ""
-    sentences = [f"{word} {metric}: {_name(best[0])}{flatters}"]
-    seeds = len(best[0].values(metric))
+    if apart and metric.quantity == "loss":
+        return [f"{name} means something else for each {' and '.join(apart)}: none is the {word}"]
+    best = best_cells(cells, metric)
+    flatters = " (chosen by the test set, which flatters it)" if metric.split == "test" else ""
+    sentences = [f"{word} {name}: {_name(best[0])}{flatters}"]
+    seeds = len(best[0].values(name))
     if seeds < 2:
         sentences.append("one seed cannot tell a difference from chance")
     elif len(best) == 1:
         rows = (
-            "every other row" if len(compared) == len(cells) else f"every other row with a {metric}"
+            "every other row" if len(compared) == len(cells) else f"every other row with a {name}"
         )
         sentences.append(f"different from {rows} (paired t-tests over seeds, Holm, 5%)")
     else:
@@ -137,7 +137,7 @@ def conclusions(cells: Sequence[Cell], metric: str, direction: Direction = "min"
         sentences.append(f"not distinguishable from it at {seeds} seeds: {listed}")
     lost = best[0].seeds - seeds
     if lost:
-        sentences.append(f"{lost} of its {best[0].seeds} runs ended without a {metric}")
+        sentences.append(f"{lost} of its {best[0].seeds} runs ended without a {name}")
     return sentences
 
 

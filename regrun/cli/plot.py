@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from regrun.metrics import split_of
+from regrun.metrics import Metric
 
 SMALLEST_WIDTH = 40
 """Columns below which a plot shows nothing."""
@@ -82,7 +82,7 @@ def _draw(
     plotext.theme("clear")
     for name, (xs, values) in curves.items():
         shown = [math.log10(value) for value in values] if log else values
-        split = split_of(name)
+        split = Metric.from_name(name).split
         marker = "braille" if colour else _PLAIN[split]
         plotext.plot(xs, shown, marker=marker, color=_COLOURS[split])
     plotext.yticks(*(_log_ticks(curves) if log else _linear_ticks(curves)))
@@ -92,7 +92,7 @@ def _draw(
     legend = "   ".join(
         plotext.colorize("━━" if colour else _PLAIN[split] * 2, _COLOURS[split])
         + f" {name.replace('/', ' ')}"
-        for name, split in ((name, split_of(name)) for name in curves)
+        for name, split in ((name, Metric.from_name(name).split) for name in curves)
     )
     text = f"{legend}\n{plotext.build()}"
     plotext.clear_figure()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.statistics import Direction
-from regrun.analysis.sweeps import default_metric, direction_of, sweep_cells
+from regrun.analysis.sweeps import metric_of_cells, sweep_cells
+from regrun.metrics import SPLITS, Metric
 from regrun.store.sweep_dir import SweepDir
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 """Rows of the table after a sweep; `compare` shows the others."""
 
-SPLITS = ("train", "val", "test")
-
 
 def sweep_report(document: Mapping[str, Any]) -> list[RenderableType]:
     """Everything to print after a sweep, in order."""
@@ -27,7 +25,8 @@ def sweep_report(document: Mapping[str, Any]) -> list[RenderableType]:
 
     directory = Path(document["sweep_dir"])
     cells = sweep_cells(SweepDir(directory))
-    metric = document["best"]["metric"] if document["best"] else default_metric(cells)
+    best = document["best"]
+    metric = Metric.from_name(best["metric"]) if best else metric_of_cells(cells)
     counts = [
         f"{document[name]:,} {name}"
         for name in ("completed", "pruned", "diverged", "failed", "unfinished")
@@ -44,40 +43,38 @@ def sweep_report(document: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def answers(
-    cells: Sequence[Cell], metric: str, most_rows: int | None = None
+    cells: Sequence[Cell], metric: Metric, most_rows: int | None = None
 ) -> list[RenderableType]:
     """Table, plot over the axis and conclusions; of more than most_rows cells, the best so many."""
     from rich.text import Text
 
     from regrun.cli.comparison import comparison_table, conclusions
 
-    direction = direction_of(metric)
     shown = cells
     if most_rows is not None and len(cells) > most_rows:
-        shown = _best(cells, metric, direction)[:most_rows]
-    parts: list[RenderableType] = [comparison_table(shown, metric)]
+        shown = _best(cells, metric)[:most_rows]
+    parts: list[RenderableType] = [comparison_table(shown, metric.name)]
     if len(shown) < len(cells):
-        parts.append(Text(f"the best {len(shown)} of {len(cells):,} cells by {metric}"))
+        parts.append(Text(f"the best {len(shown)} of {len(cells):,} cells by {metric.name}"))
     plot = _plot(cells, metric)
     if plot is not None:
         parts.append(Text.from_ansi(plot, no_wrap=True))
-    return parts + [Text(line) for line in conclusions(cells, metric, direction)]
+    return parts + [Text(line) for line in conclusions(cells, metric)]
 
 
-def _best(cells: Sequence[Cell], metric: str, direction: Direction) -> list[Cell]:
+def _best(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
     """Best first; those without the metric last."""
-    sign = 1 if direction == "min" else -1
-    means = [cell.interval(metric) for cell in cells]
+    means = [cell.interval(metric.name) for cell in cells]
     order = sorted(
         range(len(cells)),
         key=lambda index: (
-            (False, sign * mean.mean) if (mean := means[index]) is not None else (True, 0.0)
+            (False, metric.sign * mean.mean) if (mean := means[index]) is not None else (True, 0.0)
         ),
     )
     return [cells[index] for index in order]
 
 
-def _plot(cells: Sequence[Cell], metric: str) -> str | None:
+def _plot(cells: Sequence[Cell], metric: Metric) -> str | None:
     """The metric's quantity on every split over the one numeric axis, when there is just one."""
     from regrun.cli.console import plot_width, wants_colour
     from regrun.cli.plot import axis_plot
@@ -90,10 +87,9 @@ def _plot(cells: Sequence[Cell], metric: str) -> str | None:
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         return None
     rising = sorted(cells, key=lambda cell: float(cell.params[axis]))
-    *average, _, quantity = metric.split("/")
     curves = {}
     for split in SPLITS:
-        name = "/".join((*average, split, quantity))
+        name = metric.on(split).name
         points = [
             (float(cell.params[axis]), interval.mean)
             for cell in rising

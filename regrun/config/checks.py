@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -31,7 +31,7 @@ from regrun.errors import Path, Problem
 from regrun.kinds.base import Section
 from regrun.kinds.datasets import NPZ
 from regrun.kinds.plugins import GivesArrays
-from regrun.metrics import Metric, average_of, split_of
+from regrun.metrics import METRICS, Metric
 from regrun.suggest import nearest
 
 REGRESSION = ("synthetic_linear", "diabetes", "california_housing")
@@ -96,7 +96,7 @@ def _metric(config: Config, where: Path, metric: str) -> Iterator[Problem]:
     average = config.training.missing_average(metric)
     if average is not None:
         yield Problem(where, f"{metric} needs {average}")
-    if split_of(metric) == "val" and not validated:
+    if Metric.from_name(metric).split == "val" and not validated:
         yield Problem(where, f"{metric} needs dataset.validation")
     elif metric.endswith("/accuracy") and _is_regression(config):
         yield Problem(where, f"{metric} needs classes; {config.dataset.name} is regression")
@@ -116,7 +116,7 @@ def _sweep(config: Config) -> Iterator[Problem]:
     )
     yield from islice(wrong, SHOWN)
     yield from _values(sweep)
-    if sweep.metric is None or sweep.metric not in get_args(Metric):
+    if sweep.metric is None or sweep.metric not in METRICS:
         return  # a sweep says what is wrong with the name
     if not _is_chosen_by_cell(sweep.metric, axes.values()):
         yield from _metric(config, ("sweep", "metric"), sweep.metric)
@@ -124,10 +124,12 @@ def _sweep(config: Config) -> Iterator[Problem]:
 
 def _is_chosen_by_cell(metric: str, axes: Collection[str]) -> bool:
     """Whether the axes decide who has a metric; each cell is then looked at, with its data."""
-    keys = {"dataset", "dataset.name", "dataset.validation"} if split_of(metric) == "val" else set()
-    average = average_of(metric)
-    if average is not None:
-        keys |= {"training", f"training.{average}"}
+    chosen = Metric.from_name(metric)
+    keys: set[str] = set()
+    if chosen.split == "val":
+        keys |= {"dataset", "dataset.name", "dataset.validation"}
+    if chosen.average is not None:
+        keys |= {"training", f"training.{chosen.average}"}
     return not keys.isdisjoint(axes)
 
 

@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from regrun.kinds.base import PER_MEMBER, Count, Described, Fraction, NonNegative, Positive, Section
-from regrun.metrics import Metric, average_of
+from regrun.metrics import Metric, MetricName
 
 
 class EarlyStopping(Section):
     """Stop when the metric has not improved for a while."""
 
-    metric: Metric = "val/loss"
+    metric: MetricName = "val/loss"
     """Watched at every evaluation. `ema/…` and `swa/…` are of the averages that `ema` and `swa`
     keep; before `swa` has begun, nothing is waited for."""
     patience: Annotated[Count, PER_MEMBER] = 10
@@ -117,6 +117,6 @@ class Training(Section):
 
     def missing_average(self, metric: str) -> str | None:
         """The key of the average that a metric is of, when it is not kept."""
-        average = average_of(metric)
+        average = Metric.from_name(metric).average
         kept = average is None or getattr(self, average)
         return None if kept else f"training.{average}"

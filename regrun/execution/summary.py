@@ -12,7 +12,7 @@ from torch import Tensor
 
 import regrun
 from regrun.config.schema import Config
-from regrun.metrics import sign_of
+from regrun.metrics import Metric, default_metric
 from regrun.nn.roles import Role
 from regrun.store.curves import Curves
 from regrun.training.events import MemberEnd, Row
@@ -22,10 +22,10 @@ MEASURED = ("train/", "val/", "test/", "ema/", "swa/")
 
 
 def selection_metric(config: Config, has_validation: bool) -> str:
-    """What the best epoch is told by: early stopping's metric, else the validation or test loss."""
+    """The metric that selects the best epoch: early stopping's, else the default."""
     if config.training.early_stopping is not None:
         return config.training.early_stopping.metric
-    return "val/loss" if has_validation else "test/loss"
+    return default_metric(has_validation=has_validation).name
 
 
 def best_of(
@@ -37,7 +37,7 @@ def best_of(
     """
     if metric not in curves.names:
         return best
-    sign, values = sign_of(metric), curves.values[run, :, curves.names.index(metric)]
+    sign, values = Metric.from_name(metric).sign, curves.values[run, :, curves.names.index(metric)]
     at = int((sign * values).argmin())
     value = float(values[at])
     if best is not None and sign * best["value"] <= sign * value:

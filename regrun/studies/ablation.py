@@ -137,7 +137,7 @@ def ablate(
         config_from_mapping(tree), runs_dir=runs_dir, options=options, observer=observer
     )
     cells = sweep_cells(SweepDir(Path(document["sweep_dir"])))
-    metric, _ = metric_of(config)
+    metric = metric_of(config).name
     effects = effects_of(found, subsets, cells, metric)
     return {
         **document,

@@ -14,13 +14,14 @@ from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import Budget, available_bytes, estimate
 from regrun.execution.prepare import check_unchanged, load_data
+from regrun.metrics import Metric
 from regrun.nn.build import build_model
 from regrun.nn.roles import roles_of
 from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.packing import Structure, pack, stack_size, structure
 from regrun.sweeps.processes import cores
-from regrun.sweeps.space import Cell, cell_label, seeds_of, validate_cells
+from regrun.sweeps.space import PlannedCell, cell_label, seeds_of, validate_cells
 from regrun.training.data_checks import check_config_against_data, check_metric
 
 WORTH_WORKERS = 8.0
@@ -36,7 +37,7 @@ class Planner:
     """
 
     def __init__(
-        self, loaded: Loaded, device: torch.device, *, metric: str, allow_large: bool
+        self, loaded: Loaded, device: torch.device, *, metric: Metric, allow_large: bool
     ) -> None:
         self._loaded, self._device = loaded, device
         self._sweep = loaded.config.sweep or Sweep()
@@ -46,7 +47,7 @@ class Planner:
         self._last: tuple[str, Dataset] | None = None
         self._fingerprints: dict[str, str] = {}
 
-    def round(self, cells: Sequence[Cell]) -> Round:
+    def round(self, cells: Sequence[PlannedCell]) -> Round:
         """Runs of the cells and their packs. The same cells give the same round on one machine."""
         validated = validate_cells(self._loaded, cells)
         self._check(cells, validated)
@@ -74,7 +75,7 @@ class Planner:
         member = self._loaded.member(run.params)
         return self._budget(member, [member.config])
 
-    def _check(self, cells: Sequence[Cell], configs: Sequence[Config]) -> None:
+    def _check(self, cells: Sequence[PlannedCell], configs: Sequence[Config]) -> None:
         """Budgets of all kinds of runs, and whether each cell goes with its data and network."""
         kinds: dict[Structure, list[int]] = {}
         for index, config in enumerate(configs):
@@ -84,7 +85,7 @@ class Planner:
             self._budget(first, [configs[index] for index in indices])
             dataset = self._dataset(first)
             try:
-                check_metric(self._metric, "sweep.metric", dataset)
+                check_metric(self._metric.name, "sweep.metric", dataset)
             except ConfigError as error:
                 raise self._loaded.source.locate(error) from error
             model = build_model(first.config.model, dataset.input_shape, dataset.num_outputs)
@@ -99,10 +100,10 @@ class Planner:
                     member = self._loaded.member(cells[index].params)
                     raise member.source.locate(error) from error
 
-    def _check_average(self, cell: Cell, config: Config) -> None:
-        key = config.training.missing_average(self._metric)
+    def _check_average(self, cell: PlannedCell, config: Config) -> None:
+        key = config.training.missing_average(self._metric.name)
         if key is not None:
-            message = f"{self._metric} needs {key}, and there is a cell without it"
+            message = f"{self._metric.name} needs {key}, and there is a cell without it"
             named = f": {cell_label(cell.params)}" if cell.params else ""
             error = ConfigError.at("sweep.metric", f"{message}{named}")
             raise self._loaded.source.locate(error)

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from regrun.config.schema import Config
+from regrun.metrics import Direction, Metric
 from regrun.sweeps.quiet import quiet_optuna
-from regrun.sweeps.selection import Direction, metric_of
+from regrun.sweeps.selection import metric_of
 
 if TYPE_CHECKING:
     import optuna
@@ -53,16 +54,15 @@ class Pruner:
     def __init__(
         self,
         kind: Kind,
-        metric: str,
-        direction: Direction,
+        metric: Metric,
         max_epochs: int,
         cells: Sequence[int],
     ) -> None:
-        self.metric = metric
+        self.metric = metric.name
         self.reports: list[Report] = []
         """What it has decided by: all of its state."""
         self._kind = kind
-        self._direction = direction
+        self._direction = direction = metric.direction
         self._max_epochs = max_epochs
         self._worst = _WORST if direction == "minimize" else -_WORST
         self._study = _study(kind, direction, max_epochs)
@@ -146,8 +146,8 @@ def pruner_of(config: Config, cells: Sequence[int], epochs: int | None = None) -
     """
     if config.sweep is None or config.sweep.pruner is None:
         return None
-    metric, direction = metric_of(config)
-    return Pruner(config.sweep.pruner, metric, direction, epochs or config.training.epochs, cells)
+    metric = metric_of(config)
+    return Pruner(config.sweep.pruner, metric, epochs or config.training.epochs, cells)
 
 
 def _first_rung(max_epochs: int) -> int:

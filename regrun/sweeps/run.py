@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from regrun.analysis.sweeps import direction_of, sweep_cells, sweep_document
+from regrun.analysis.sweeps import sweep_cells, sweep_document
 from regrun.config.dump import dump_tree
 from regrun.config.load import Loaded, load_config
 from regrun.config.yaml_source import parse_config
@@ -33,7 +33,7 @@ from regrun.sweeps.planning import WORTH_WORKERS, Planner
 from regrun.sweeps.processes import cores
 from regrun.sweeps.proposing import Proposer
 from regrun.sweeps.selection import check_selection
-from regrun.sweeps.space import Cell, corner_cells, validate_cells
+from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,12 @@ class _Sweep:
         self._device = resolve_device(options.device)
         try:
             self._metric = check_selection(loaded.config)
-            self.proposer = Proposer(loaded.config)
+            self.proposer = Proposer(loaded.config, self._metric)
         except ConfigError as error:
             raise loaded.source.locate(error) from error
         self.planner = Planner(
             loaded, self._device, metric=self._metric, allow_large=options.allow_large
         )
-        self._direction = direction_of(self._metric)
 
     def first_round(self) -> Round:
         """The first cells, planned. Raises ConfigError for all that is wrong with any cell."""
@@ -155,7 +154,7 @@ class _Sweep:
             validate_cells(self._loaded, corner_cells(self._loaded.config.sweep.space))
         return self._planned(cells)
 
-    def _planned(self, cells: Sequence[Cell]) -> Round:
+    def _planned(self, cells: Sequence[PlannedCell]) -> Round:
         planned = self.planner.round(cells)
         device = self._options.device
         return replace(planned, device=self._device.type if device == "auto" else device)
@@ -170,7 +169,7 @@ class _Sweep:
         carry_on = f"regrun resume {shlex.quote(str(files.path))}"
         while going:
             if position == len(rounds):
-                self.proposer.take(sweep_cells(files), self._metric)
+                self.proposer.take(sweep_cells(files))
                 cells = self.proposer.propose()
                 if not cells:
                     break
@@ -192,7 +191,7 @@ class _Sweep:
 
     def _document(self, files: SweepDir, started: float) -> dict[str, Any]:
         seconds = {"total": time.monotonic() - started}
-        return sweep_document(files, self._metric, self._direction, seconds)
+        return sweep_document(files, self._metric, seconds)
 
     def _run_round(
         self, files: SweepDir, rounds: Sequence[Round], position: int, interrupt: Interrupt

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from regrun.config.sweeps import Distribution, Sweep
 from regrun.errors import ConfigError, Problem, UsageError
+from regrun.metrics import Direction
 from regrun.sweeps.quiet import quiet_optuna
-from regrun.sweeps.selection import direction_of
-from regrun.sweeps.space import Cell, identity
+from regrun.sweeps.space import PlannedCell, identity
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -56,26 +56,32 @@ class Search:
     Raises ConfigError when the search cannot handle the space.
     """
 
-    def __init__(self, section: Sweep, seed: int) -> None:
+    def __init__(self, section: Sweep, seed: int, direction: Direction = "minimize") -> None:
         import optuna
 
         self._section = section
         self._space = {
             key: _distribution(axis, section.search == "qmc") for key, axis in section.space.items()
         }
-        self._direction = direction_of(section.metric or "val/loss")
+        self._direction = direction
         with quiet_optuna():
             sampler = _sampler(section, self._space, seed)
             self._study = optuna.create_study(sampler=sampler, direction=self._direction)
         self._proposed = 0
-        self._cells: list[Cell] = []
+        self._cells: list[PlannedCell] = []
         self._known: dict[Hashable, int] = {}
         self._pending: list[tuple[optuna.Trial, int]] = []
         """Optuna's trials that await the result of a cell, in order."""
         self._results: dict[int, Result] = {}
 
     @classmethod
-    def replay(cls, section: Sweep, seed: int, finished: Sequence[Result]) -> Search:
+    def replay(
+        cls,
+        section: Sweep,
+        seed: int,
+        finished: Sequence[Result],
+        direction: Direction = "minimize",
+    ) -> Search:
         """The search as it was after it had been told the results of its first cells, in order.
 
         It proposes what the undisturbed one would have: the same batches are asked for again, and
@@ -83,13 +89,13 @@ class Search:
         of Optuna proposed them, the results are taken over as they are, and the search goes on
         from those. Raises UsageError for results of another space.
         """
-        search = cls(section, seed)
+        search = cls(section, seed, direction)
         if not search._retrace(finished):
-            search = cls(section, seed)
+            search = cls(section, seed, direction)
             search._adopt(finished)
         return search
 
-    def ask(self) -> list[Cell]:
+    def ask(self) -> list[PlannedCell]:
         """The cells to train next: a new batch; none when all trials are spent.
 
         While results of the last batch are missing, the cells that miss them. random and qmc, which
@@ -119,7 +125,7 @@ class Search:
         params = {key: self._value(key, trial.params[key]) for key in self._space}
         index = self._known.setdefault(identity(params), len(self._cells))
         if index == len(self._cells):
-            self._cells.append(Cell(index, params))
+            self._cells.append(PlannedCell(index, params))
         self._pending.append((trial, index))
         self._proposed += 1
 
@@ -164,7 +170,7 @@ class Search:
                         intermediate_values={result.epoch: value},
                     )
                 )
-            self._cells.append(Cell(index, dict(result.params)))
+            self._cells.append(PlannedCell(index, dict(result.params)))
             self._known[identity(result.params)] = index
             self._results[index] = result
         self._proposed = len(finished)

@@ -2,58 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 from regrun.config.schema import Config
 from regrun.config.sweeps import Sweep
 from regrun.errors import ConfigError
-from regrun.metrics import Metric, average_of, sign_of, split_of
+from regrun.metrics import METRICS, Metric, default_metric
 from regrun.suggest import did_you_mean
 
-METRICS: tuple[str, ...] = get_args(Metric)
 
-Direction = Literal["minimize", "maximize"]
+def metric_of(config: Config) -> Metric:
+    """The metric that orders the cells of a sweep: ``sweep.metric``, else the default.
 
-
-def direction_of(metric: str) -> Direction:
-    """Accuracies are maximised, all else is minimised."""
-    return "maximize" if sign_of(metric) < 0 else "minimize"
-
-
-def metric_of(config: Config) -> tuple[str, Direction]:
-    """The metric that cells are ordered by, and its direction.
-
-    ``sweep.metric``; else the validation loss where every cell has one, and the test loss where
-    not, which the answer then says (``selected_on``).
+    The default is the validation loss only where every cell has one. Raises ConfigError for a
+    ``sweep.metric`` that does not exist.
     """
-    given = config.sweep.metric if config.sweep is not None else None
-    metric = given or ("val/loss" if _has_validation(config) else "test/loss")
-    return metric, direction_of(metric)
-
-
-def check_selection(config: Config) -> str:
-    """The metric of `metric_of`.
-
-    Raises ConfigError for an unknown one, and for a search or pruner led by the test set.
-    """
-    sweep = config.sweep
-    metric, _ = metric_of(config)
-    if sweep is None:
-        return metric
-    if metric not in METRICS:
-        hint = did_you_mean(metric, METRICS)
-        known = ", ".join(name for name in METRICS if average_of(name) is None)
+    name = config.sweep.metric if config.sweep is not None else None
+    if name is None:
+        return default_metric(has_validation=_has_validation(config))
+    if name not in METRICS:
+        hint = did_you_mean(name, METRICS)
+        known = ", ".join(each.name for each in METRICS.values() if each.average is None)
         averages = "or one of these of an average, such as ema/val/loss"
-        raise ConfigError.at("sweep.metric", f"{metric} is not one of {known}, {averages}{hint}")
-    if sweep.pruner is not None and average_of(metric) == "swa":
+        raise ConfigError.at("sweep.metric", f"{name} is not one of {known}, {averages}{hint}")
+    return Metric.from_name(name)
+
+
+def check_selection(config: Config) -> Metric:
+    """The metric of `metric_of`. Raises ConfigError also where the test set would choose."""
+    sweep, chosen = config.sweep, metric_of(config)
+    if sweep is None:
+        return chosen
+    metric = chosen.name
+    if sweep.pruner is not None and chosen.average == "swa":
         raise ConfigError.at(
             "sweep.metric",
             f"{metric}: {sweep.pruner} decides from the first epochs on, when no average of swa "
             f"has begun; use {metric.replace('swa/', 'ema/')} or {metric.removeprefix('swa/')}",
         )
     chooser = sweep.search or sweep.pruner
-    if chooser is None or sweep.select_on_test or split_of(metric) != "test":
-        return metric
+    if chooser is None or sweep.select_on_test or chosen.split != "test":
+        return chosen
     if sweep.metric is None:
         reason = f"{chooser} chooses by the validation set and there is none"
         remedy = "give dataset.validation, e.g. 0.2"

@@ -25,14 +25,14 @@ _PART = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|.', re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """One setting of a sweep; it is trained with every seed. params: dotted key → value."""
 
     index: int
     params: dict[str, Any]
 
 
-def grid_cells(grid: Mapping[str, Sequence[Any]]) -> list[Cell]:
+def grid_cells(grid: Mapping[str, Sequence[Any]]) -> list[PlannedCell]:
     """The product of all axes, the first one slowest; an empty grid is one cell.
 
     Raises ConfigError at every value that stands twice on its axis.
@@ -48,10 +48,12 @@ def grid_cells(grid: Mapping[str, Sequence[Any]]) -> list[Cell]:
     if problems:
         raise ConfigError(problems)
     product = itertools.product(*grid.values())
-    return [Cell(i, dict(zip(grid, values, strict=True))) for i, values in enumerate(product)]
+    return [
+        PlannedCell(i, dict(zip(grid, values, strict=True))) for i, values in enumerate(product)
+    ]
 
 
-def corner_cells(space: Mapping[str, Distribution]) -> list[Cell]:
+def corner_cells(space: Mapping[str, Distribution]) -> list[PlannedCell]:
     """Bounds and choices of a search space, in every combination if those are not too many.
 
     What is valid here can be expected to be valid in between: validated before a search starts.
@@ -67,7 +69,9 @@ def corner_cells(space: Mapping[str, Distribution]) -> list[Cell]:
     if len(corners) > MOST_CORNERS:
         longest = max(map(len, axes.values()))
         corners = [tuple(v[i % len(v)] for v in axes.values()) for i in range(longest)]
-    return [Cell(i, dict(zip(axes, values, strict=True))) for i, values in enumerate(corners)]
+    return [
+        PlannedCell(i, dict(zip(axes, values, strict=True))) for i, values in enumerate(corners)
+    ]
 
 
 def command_line_axes(overrides: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
@@ -111,7 +115,7 @@ def axes_as_overrides(overrides: Sequence[str]) -> list[str]:
     return rewritten
 
 
-def validate_cells(loaded: Loaded, cells: Iterable[Cell]) -> list[Config]:
+def validate_cells(loaded: Loaded, cells: Iterable[PlannedCell]) -> list[Config]:
     """The config of every cell. Raises one ConfigError with all that is wrong, each thing once."""
     configs, errors = [], []
     for cell in cells:

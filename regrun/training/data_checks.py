@@ -8,7 +8,7 @@ from math import prod
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
-from regrun.metrics import split_of
+from regrun.metrics import Metric
 from regrun.nn.layer_table import LayerRow
 from regrun.nn.roles import Role, select
 from regrun.regularizers.constraints import StackedConstraints
@@ -41,7 +41,7 @@ def check_config_against_data(
 
 def check_metric(metric: str, where: str, dataset: Dataset) -> None:
     """Raise ConfigError at the dotted path `where` when this dataset does not have the metric."""
-    if split_of(metric) == "val" and dataset.validation is None:
+    if Metric.from_name(metric).split == "val" and dataset.validation is None:
         own = ": the file has no x_val and y_val" if dataset.name == "npz" else ""
         raise ConfigError.at(
             where,

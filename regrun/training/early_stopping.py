@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regrun.config.training import EarlyStopping
-from regrun.metrics import sign_of
+from regrun.metrics import Metric
 from regrun.training.events import Row
 
 
@@ -27,7 +27,7 @@ class EarlyStopper:
         value = row.get(self.section.metric)
         if value is None:  # the metric of an average that has not started
             return False
-        score = sign_of(self.section.metric) * value
+        score = Metric.from_name(self.section.metric).sign * value
         if self.best is None or score < self.best - self.section.min_delta:
             self.best, self.best_row, self.waited = score, row, 0
             return True

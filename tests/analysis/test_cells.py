@@ -16,6 +16,7 @@ from regrun.analysis.cells import (
     metric_values,
     not_distinguishable_from_best,
 )
+from regrun.metrics import Metric
 
 
 @dataclass
@@ -158,5 +159,5 @@ def test_no_winner_is_named_between_cells_that_overlap() -> None:
         for decay, values in losses.items()
         for seed, value in enumerate(values)
     ]
-    best = not_distinguishable_from_best(group_by_setting(runs), "test/loss")
+    best = not_distinguishable_from_best(group_by_setting(runs), Metric("test", "loss"))
     assert [cell.params["optimizer.weight_decay"] for cell in best] == [1.0, 3.0]

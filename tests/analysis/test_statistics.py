@@ -138,7 +138,7 @@ def test_a_clear_winner_stands_alone() -> None:
     good = {seed: 1.0 + value for seed, value in enumerate(noise)}
     bad = {seed: 5.0 - value for seed, value in enumerate(noise)}
     assert indistinguishable_from_best([bad, good]) == [1]
-    assert indistinguishable_from_best([bad, good], "max") == [0]
+    assert indistinguishable_from_best([bad, good], "maximize") == [0]
 
 
 def test_no_winner_when_the_interval_of_the_difference_holds_0() -> None:

@@ -16,15 +16,16 @@ from stored_sweeps import write_stored_sweep
 from regrun.analysis.sweeps import (
     best_cells,
     chosen_metric,
-    default_metric,
-    direction_of,
+    metric_of_cells,
     sweep_cells,
     sweep_document,
 )
 from regrun.errors import CorruptInputError
+from regrun.metrics import Metric
 from regrun.store.sweep_dir import SweepDir
 
 Write = Callable[..., SweepDir]
+TEST_LOSS = Metric("test", "loss")
 CELLS = [{"optimizer.lr": 0.1}, {"optimizer.lr": 0.2}, {"optimizer.lr": 0.3}]
 LOSSES = np.array([[3.0, 3.2, 3.1, 2.9], [1.0, 1.3, 0.9, 1.1], [1.05, 1.2, 1.0, 1.1]])
 
@@ -53,7 +54,7 @@ def test_cells_stand_in_the_order_of_the_plan_with_their_runs_by_seed(stored: Sw
 
 
 def test_the_document_has_the_contracts_keys_and_students_intervals(stored: SweepDir) -> None:
-    document = sweep_document(stored, "test/loss", "min", {"total": 1.0})
+    document = sweep_document(stored, TEST_LOSS, {"total": 1.0})
     keys = {"sweep_dir", "runs", "completed", "diverged", "failed", "pruned", "cells", "best"}
     assert keys | {"seconds"} <= document.keys()
     assert document["runs"] == document["completed"] == 12
@@ -70,7 +71,7 @@ def test_the_document_has_the_contracts_keys_and_students_intervals(stored: Swee
 def test_the_best_cell_is_named_with_those_like_it_and_what_it_was_chosen_on(
     stored: SweepDir,
 ) -> None:
-    best = sweep_document(stored, "test/loss", "min", {})["best"]
+    best = sweep_document(stored, TEST_LOSS, {})["best"]
     assert best == {
         "params": CELLS[1],
         "metric": "test/loss",
@@ -80,7 +81,10 @@ def test_the_best_cell_is_named_with_those_like_it_and_what_it_was_chosen_on(
 
 
 def test_the_highest_can_be_the_best(stored: SweepDir) -> None:
-    best = best_cells(sweep_cells(stored), "test/loss", "max")
+    for cell in range(3):
+        for seed in range(4):
+            change(stored, cell, seed, metrics={"test/accuracy": LOSSES[cell, seed] / 10})
+    best = best_cells(sweep_cells(stored), Metric("test", "accuracy"))
     assert [dict(cell.params) for cell in best] == CELLS[:1]
 
 
@@ -89,7 +93,7 @@ def test_every_way_to_end_is_counted(stored: SweepDir) -> None:
     change(stored, 0, 1, status="failed", metrics={})
     change(stored, 1, 0, status="pruned")
     (stored.path / "0002-seed=3" / "summary.json").unlink()
-    document = sweep_document(stored, "test/loss", "min", {})
+    document = sweep_document(stored, TEST_LOSS, {})
     counts = {name: document[name] for name in ("completed", "diverged", "failed", "pruned")}
     assert counts == {"completed": 8, "diverged": 1, "failed": 1, "pruned": 1}
     assert document["unfinished"] == 1
@@ -100,37 +104,38 @@ def test_every_way_to_end_is_counted(stored: SweepDir) -> None:
 def test_a_pruned_cell_cannot_be_the_best(stored: SweepDir) -> None:
     for seed in range(4):
         change(stored, 1, seed, status="pruned")
-    assert sweep_document(stored, "test/loss", "min", {})["best"]["params"] == CELLS[2]
+    assert sweep_document(stored, TEST_LOSS, {})["best"]["params"] == CELLS[2]
 
 
 def test_without_any_result_there_is_no_best(stored: SweepDir) -> None:
     for cell in range(3):
         for seed in range(4):
             change(stored, cell, seed, status="failed", metrics={}, weights=None)
-    document = sweep_document(stored, "test/loss", "min", {})
+    document = sweep_document(stored, TEST_LOSS, {})
     assert document["best"] is None
     assert all(cell["metrics"] == {} for cell in document["cells"])
 
 
 def test_cells_are_ordered_by_validation_where_all_that_ended_have_one(stored: SweepDir) -> None:
-    assert default_metric(sweep_cells(stored)) == "test/loss"
+    assert metric_of_cells(sweep_cells(stored)) == TEST_LOSS
     for cell in range(3):
         for seed in range(4):
             change(stored, cell, seed, metrics={"val/loss": 1.0, "test/loss": 2.0})
     change(stored, 0, 0, status="failed", metrics={}, weights=None)
-    assert default_metric(sweep_cells(stored)) == "val/loss"
+    assert metric_of_cells(sweep_cells(stored)) == Metric("val", "loss")
 
 
 def test_the_metric_that_was_chosen_is_remembered(stored: SweepDir) -> None:
     cells = sweep_cells(stored)
-    assert chosen_metric(stored, cells) == "test/loss"
+    assert chosen_metric(stored, cells) == TEST_LOSS
     stored.config.write_text("name: stored\nsweep: {metric: train/accuracy}\n")
-    assert chosen_metric(stored, cells) == "train/accuracy"
+    assert chosen_metric(stored, cells) == Metric("train", "accuracy")
 
 
-@pytest.mark.parametrize(("metric", "direction"), [("val/loss", "min"), ("test/accuracy", "max")])
-def test_accuracies_rise_and_losses_fall(metric: str, direction: str) -> None:
-    assert direction_of(metric) == direction
+def test_a_stored_metric_that_does_not_exist_is_named_with_its_file(stored: SweepDir) -> None:
+    stored.config.write_text("name: stored\nsweep: {metric: train/acuracy}\n")
+    with pytest.raises(CorruptInputError, match=r"sweep\.yaml: sweep\.metric: 'train/acuracy'"):
+        chosen_metric(stored, sweep_cells(stored))
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"epochs": 3}', "\0"])

@@ -11,6 +11,7 @@ from small_sweeps import DIGITS, LINEAR, with_keys
 
 from regrun.config.load import Loaded, config_from_mapping
 from regrun.errors import ConfigError
+from regrun.metrics import Metric
 from regrun.store.sweep_dir import Round
 from regrun.sweeps import planning
 from regrun.sweeps.planning import Planner
@@ -22,7 +23,7 @@ CPU = torch.device("cpu")
 
 def planner_of(config: dict[str, Any], **options: Any) -> tuple[Planner, Loaded]:
     loaded = config_from_mapping(config)
-    keys = {"metric": "test/loss", "allow_large": False, **options}
+    keys = {"metric": Metric("test", "loss"), "allow_large": False, **options}
     return Planner(loaded, CPU, **keys), loaded
 
 

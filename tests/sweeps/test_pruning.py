@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regrun.config import config_from_mapping
+from regrun.metrics import Direction, Metric
 from regrun.sweeps.pruning import Kind, Pruner, pruner_of
-from regrun.sweeps.selection import Direction
 
 KINDS: tuple[Kind, ...] = ("median", "asha", "hyperband")
 
@@ -19,7 +19,8 @@ KINDS: tuple[Kind, ...] = ("median", "asha", "hyperband")
 def pruner(
     kind: Kind, epochs: int, cells: Iterable[int], direction: Direction = "minimize"
 ) -> Pruner:
-    return Pruner(kind, "val/loss", direction, epochs, list(cells))
+    metric = Metric("val", "loss" if direction == "minimize" else "accuracy")
+    return Pruner(kind, metric, epochs, list(cells))
 
 
 def simulate(

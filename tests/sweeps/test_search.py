@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from regrun.config.sweeps import Distribution, Sweep
 from regrun.errors import ConfigError, UsageError
 from regrun.sweeps.search import BATCH, Result, Search
-from regrun.sweeps.space import Cell, identity
+from regrun.sweeps.space import PlannedCell, identity
 
 LEARNING = ("tpe", "cmaes")
 SEARCHES = ("random", "qmc", *LEARNING)
@@ -42,7 +42,7 @@ def valley(params: Any) -> float:
     return 0.1 * decay**2 + 0.05 * lr**2 + (params["model.dropout"] - 0.3) ** 2
 
 
-def outcome(cell: Cell) -> tuple[float | None, Any, int]:
+def outcome(cell: PlannedCell) -> tuple[float | None, Any, int]:
     """Some cells fail, diverge or are pruned."""
     if cell.index % 7 == 3:
         return None, "failed", 0
@@ -54,9 +54,9 @@ def outcome(cell: Cell) -> tuple[float | None, Any, int]:
 
 
 def run(
-    search: Search, told: Callable[[Cell], Any] = outcome, backwards: bool = False
-) -> list[Cell]:
-    cells: list[Cell] = []
+    search: Search, told: Callable[[PlannedCell], Any] = outcome, backwards: bool = False
+) -> list[PlannedCell]:
+    cells: list[PlannedCell] = []
     while batch := search.ask():
         cells += batch
         for cell in reversed(batch) if backwards else batch:
@@ -64,7 +64,9 @@ def run(
     return cells
 
 
-def results(cells: Sequence[Cell], told: Callable[[Cell], Any] = outcome) -> list[Result]:
+def results(
+    cells: Sequence[PlannedCell], told: Callable[[PlannedCell], Any] = outcome
+) -> list[Result]:
     return [Result(json.loads(json.dumps(cell.params)), *told(cell)) for cell in cells]
 
 
@@ -102,7 +104,7 @@ def test_a_replay_with_lists_mappings_and_equal_cells_goes_on_as_the_undisturbed
     space = {key: MIXED[key] for key in ("model.hidden", "penalty")}
     space["seed"] = Distribution(int=(0, 3))
 
-    def told(cell: Cell) -> tuple[float, str]:
+    def told(cell: PlannedCell) -> tuple[float, str]:
         return len(cell.params["model.hidden"]) + cell.params["seed"], "completed"
 
     undisturbed = run(Search(section("tpe", 60, space), 5), told)
@@ -231,7 +233,7 @@ def test_a_search_that_learns_beats_the_median_random_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_a_region_that_diverges_is_avoided(name: str) -> None:
-    def told(cell: Cell) -> tuple[float | None, str]:
+    def told(cell: PlannedCell) -> tuple[float | None, str]:
         diverges = cell.params["optimizer.lr"] > 0.01
         return (None, "diverged") if diverges else (valley(cell.params), "completed")
 
@@ -242,10 +244,10 @@ def test_a_region_that_diverges_is_avoided(name: str) -> None:
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
 def test_a_cell_without_a_finite_value_counts_as_the_worst(value: float | None) -> None:
-    def told(cell: Cell) -> tuple[float | None, str]:
+    def told(cell: PlannedCell) -> tuple[float | None, str]:
         return (value, "completed") if cell.index % 3 else (valley(cell.params), "completed")
 
-    def diverged(cell: Cell) -> tuple[float | None, str]:
+    def diverged(cell: PlannedCell) -> tuple[float | None, str]:
         return (0.0, "diverged") if cell.index % 3 else (valley(cell.params), "completed")
 
     assert run(Search(section("tpe"), 0), told) == run(Search(section("tpe"), 0), diverged)
@@ -253,7 +255,7 @@ def test_a_cell_without_a_finite_value_counts_as_the_worst(value: float | None) 
 
 def test_an_accuracy_is_maximised() -> None:
     up = Sweep(search="tpe", trials=40, space=NUMERIC, metric="val/accuracy")
-    cells = run(Search(up, 0), lambda cell: (-valley(cell.params), "completed"))
+    cells = run(Search(up, 0, "maximize"), lambda cell: (-valley(cell.params), "completed"))
     assert cells == run(Search(section("tpe"), 0), lambda cell: (valley(cell.params), "completed"))
 
 

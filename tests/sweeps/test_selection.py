@@ -48,7 +48,8 @@ def config(sweep: dict[str, Any] | None, validation: float = 0) -> Config:
 def test_cells_are_ordered_by_validation_where_every_cell_has_one(
     sweep: dict[str, Any] | None, validation: float, expected: tuple[str, str]
 ) -> None:
-    assert metric_of(config(sweep, validation)) == expected
+    metric = metric_of(config(sweep, validation))
+    assert (metric.name, metric.direction) == expected
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,8 @@ def test_the_test_set_does_not_choose_through_an_average_either() -> None:
     with pytest.raises(ConfigError, match=r"use ema/val/loss with dataset\.validation"):
         check_selection(averaged({"search": "tpe", "space": SPACE, "metric": "ema/test/loss"}))
     check_selection(averaged({"search": "tpe", "space": SPACE, "metric": "swa/val/loss"}))
-    assert metric_of(averaged({"metric": "ema/val/accuracy"})) == ("ema/val/accuracy", "maximize")
+    metric = metric_of(averaged({"metric": "ema/val/accuracy"}))
+    assert (metric.name, metric.direction) == ("ema/val/accuracy", "maximize")
 
 
 def test_no_pruner_waits_for_an_average_that_begins_late() -> None:

@@ -14,7 +14,7 @@ from regrun.errors import ConfigError
 from regrun.sweeps.space import (
     MOST_CORNERS,
     SHOWN,
-    Cell,
+    PlannedCell,
     axes_as_overrides,
     cell_label,
     command_line_axes,
@@ -55,7 +55,7 @@ def test_the_first_axis_of_a_grid_is_the_slowest() -> None:
 
 
 def test_an_empty_grid_is_one_cell() -> None:
-    assert grid_cells({}) == [Cell(0, {})]
+    assert grid_cells({}) == [PlannedCell(0, {})]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from regrun.analysis.sweeps import best_cells, sweep_cells
 from regrun.config.load import config_from_mapping, load_config
 from regrun.errors import ConfigError, UsageError
 from regrun.execution.observer import Silent
+from regrun.metrics import Metric
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 
@@ -309,7 +310,7 @@ def assert_asha_finds_the_best(sweep: Any, cells: int, epochs: int) -> None:
     assert 3 * spent <= cells * 3 * epochs
     assert pruned.summary["pruned"] > 0
     chosen = pruned.summary["best"]["params"]
-    alike = best_cells(sweep_cells(SweepDir(whole.directory)), "val/loss", "min")
+    alike = best_cells(sweep_cells(SweepDir(whole.directory)), Metric("val", "loss"))
     assert chosen in [dict(cell.params) for cell in alike]
 
 

@@ -11,7 +11,7 @@ from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import sweep_cells
 from regrun.config.load import Loaded, config_from_mapping
 from regrun.execution.observer import Observer, Silent
-from regrun.metrics import sign_of
+from regrun.metrics import Metric
 from regrun.store.sweep_dir import SweepDir
 from regrun.studies.path import run_path
 from regrun.studies.reproductions.claims import judge, overall
@@ -153,11 +153,12 @@ class _Work:
 
 def best_on_validation(cells: Sequence[Cell], metric: str) -> Cell:
     """The cell of best mean; one with a run that has no value comes after all that have them."""
+    sign = Metric.from_name(metric).sign
 
     def rank(cell: Cell) -> tuple[int, float]:
         values = list(cell.values(metric).values())
         mean = sum(values) / len(values) if values else 0.0
-        return cell.seeds - len(values), sign_of(metric) * mean
+        return cell.seeds - len(values), sign * mean
 
     return min(cells, key=rank)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from regrun.analysis.cells import Cell
-from regrun.metrics import sign_of
+from regrun.metrics import Metric
 from regrun.studies.reproductions.parts import Shift
 
 
@@ -16,7 +16,7 @@ def shifts(cells: Sequence[Cell], shift: Shift) -> dict[int, float]:
     0: the best response is the same whatever `against` is; 1 with opposite signs: their product is
     what matters. A seed counts when every cell has its value.
     """
-    sign = sign_of(shift.metric)
+    sign = Metric.from_name(shift.metric).sign
     per_cell = [cell.values(shift.metric) for cell in cells]
     seeds = set.intersection(*(set(values) for values in per_cell)) if per_cell else set()
     found = {}
