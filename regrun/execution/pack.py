@@ -24,7 +24,7 @@ from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.curves import Curves
 from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import flat_hparams
-from regrun.store.writer import RunWriter, take_evaluations
+from regrun.store.writer import RunWriter, add_evaluations
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 
@@ -154,7 +154,7 @@ class PackRun:
                 members = [measured[row] for row in rows]
                 curves = Curves(tags, epochs, steps, times, values)
                 self._note(members, curves)
-                take_evaluations([self._writers[member] for member in members], curves)
+                add_evaluations([self._writers[member] for member in members], curves)
         self._measured.clear()
 
     def _note(self, members: Sequence[int], curves: Curves) -> None:

@@ -1,15 +1,15 @@
-"""Runs on disk: written so that no kill and no full disk loses one, and read back.
+"""Runs on disk, written so that neither a kill nor a full disk loses one.
 
-| module | what it knows |
+| module | responsibility |
 | --- | --- |
-| `atomic` | whole files or none, and what the operating system's errors mean |
-| `run_dir` | where things lie in a run directory; claiming one |
+| `atomic` | atomic file writes, OSError to `StorageError` |
+| `run_dir` | layout of a run directory; claiming one |
 | `lock` | one writer at a time |
-| `metrics` | ``metrics.jsonl``, the truth |
+| `metrics` | ``metrics.jsonl`` |
 | `tensorboard` | event files, made from metrics |
 | `weights`, `checkpoint` | tensors in safetensors files |
-| `writer` | all that one run writes |
+| `writer` | everything one run writes |
 | `reading` | finding runs and reading them |
 
-Nothing here knows how runs are trained. Only `weights` and `checkpoint` import torch.
+Nothing here depends on how runs are trained. Only `weights` and `checkpoint` import torch.
 """

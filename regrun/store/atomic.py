@@ -1,6 +1,6 @@
-"""Files that are whole or not there: temporary file, rename; with fsyncs where a power cut counts.
+"""Atomic file writes: write a temporary file, then rename it.
 
-Every failure of the operating system becomes a `StorageError` that names the path and the reason.
+Every OSError becomes a `StorageError` that names the path and the reason.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TEMPORARY = re.compile(r"\..*\.(\d+)-[0-9a-f]+\.tmp")
 
 @contextmanager
 def storage_errors(path: Path, verb: str = "written") -> Iterator[None]:
-    """Turn an OSError of the block into a `StorageError` about ``path``."""
+    """Turn an OSError raised in the block into a `StorageError` about ``path``."""
     try:
         yield
     except OSError as error:
@@ -37,11 +37,11 @@ def storage_errors(path: Path, verb: str = "written") -> Iterator[None]:
 
 
 def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
-    """Write the whole file, or leave what was there.
+    """Replace the file by ``data`` (text as UTF-8), or leave it as it was.
 
-    Killed at any point, ``path`` holds either its old content or all of ``data``; text is UTF-8.
-    durable: wait until it is on the disk. Without that it survives the end of every process, but
-    not of the machine, and costs a tenth. Raises `StorageError`.
+    A process killed at any point leaves either the old content or all of ``data``. durable: fsync.
+    Without it the file survives the end of every process but not a power failure, and costs a tenth
+    of the time. Raises `StorageError`.
     """
     payload = data.encode() if isinstance(data, str) else data
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
@@ -56,8 +56,8 @@ def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None
 def append(path: Path, data: bytes) -> None:
     """Append all of ``data``, creating the file; on failure the file keeps its old length.
 
-    Not followed by an fsync: what a killed process has appended survives it, a power cut may not
-    be survived. Raises `StorageError`.
+    There is no fsync: appended data survive a kill of the process, but not always a power failure.
+    Raises `StorageError`.
     """
     with storage_errors(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -74,7 +74,7 @@ def append(path: Path, data: bytes) -> None:
 
 
 def create(path: Path, data: bytes) -> None:
-    """Write a file that must not be there yet; on failure there is none. As safe as `append`.
+    """Write a file that must not exist yet; on failure there is none. As durable as `append`.
 
     Raises `StorageError`.
     """
@@ -83,7 +83,7 @@ def create(path: Path, data: bytes) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's content. Raises `StorageError`, but FileNotFoundError where there is none."""
+    """The file's content. Raises FileNotFoundError if there is none, else `StorageError`."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -93,13 +93,13 @@ def read_bytes(path: Path) -> bytes:
 
 
 def make_directory(path: Path) -> None:
-    """Create the directory and its parents unless it is there. Raises `StorageError`."""
+    """Create the directory and its parents if missing. Raises `StorageError`."""
     with storage_errors(path, "created"):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def probe_writable(runs_dir: Path) -> None:
-    """Create ``runs_dir`` and see that a file can be written there, before anything slow starts.
+    """Create ``runs_dir`` and check that files can be written there, before anything slow starts.
 
     Raises `StorageError`.
     """
@@ -113,7 +113,7 @@ def probe_writable(runs_dir: Path) -> None:
 
 
 def remove_stale_temporaries(directory: Path) -> None:
-    """Remove what processes that were killed while writing left behind. Raises `StorageError`."""
+    """Remove temporary files of processes killed while writing. Raises `StorageError`."""
     with storage_errors(directory):
         for path in directory.glob(".*.tmp"):
             match = _TEMPORARY.fullmatch(path.name)
@@ -122,7 +122,7 @@ def remove_stale_temporaries(directory: Path) -> None:
 
 
 def process_is_alive(pid: int) -> bool:
-    """Whether this machine runs a process of that number."""
+    """Whether a process with this id runs on this machine."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -138,7 +138,7 @@ def _storage_error(path: Path, verb: str, error: OSError) -> StorageError:
 
 
 def _create(path: Path, data: bytes, *, durable: bool) -> None:
-    """The whole file, or none; never in the place of another."""
+    """Create the whole file or none; fail if it exists."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     with _or_removed(path):
         try:
@@ -171,7 +171,7 @@ def _sync_directory(directory: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some file systems cannot sync a directory; the rename is as safe there as it gets.
+        # Some file systems cannot sync a directory; nothing more can be done there.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:

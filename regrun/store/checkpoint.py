@@ -1,8 +1,8 @@
-"""What a resume needs, safe against a kill at any moment and against later damage.
+"""Checkpoints: the state that a resume needs.
 
-A generation is one safetensors file: the tensors, and the rest of the state as JSON in its
-header. Its name holds its number and the checksum of all its bytes, so nothing in it can change
-unnoticed. Two generations are kept.
+A checkpoint is one safetensors file: the tensors, and the rest of the state as JSON in its header.
+Its name holds its number and the checksum of all its bytes, so any damage is noticed. The last two
+checkpoints are kept, so that one of them is whole after a kill at any moment.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ _NAME = re.compile(r"(\d{8})-([0-9a-f]{32})\.safetensors")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state that was read back."""
+    """A state read from a file."""
 
     tensors: dict[str, Tensor]
     """On the CPU."""
     state: dict[str, Any]
     warnings: tuple[str, ...] = ()
-    """What the user should know: newer generations that were damaged and passed over."""
+    """Messages for the user about newer checkpoints that were damaged and skipped."""
 
 
 class CheckpointStore:
-    """The generations in one directory; one writer at a time (`regrun.store.lock`)."""
+    """The checkpoints in one directory; one writer at a time (`regrun.store.lock`)."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._last_good: Path | None = None
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write a new generation, then drop all but it and the last good one before it.
+        """Write a checkpoint, then remove all others but the last good one.
 
-        ``state`` is anything JSON can hold; floats come back bit for bit, NaN and infinities
-        included, tuples as lists. Flush the metrics first: a resume cuts them back to the
-        checkpoint, but cannot bring back what was never written. Raises `StorageError`; the
-        earlier generations are then still there.
+        ``state`` is anything that JSON can hold; floats are restored bit for bit, NaN and
+        infinities included, tuples as lists. Flush the metrics first: a resume truncates them to the
+        checkpoint, but cannot restore what was never written. Raises `StorageError`; the earlier
+        checkpoints are then still there.
         """
         make_directory(self._directory)
         data = save(to_portable(tensors), {"state": json.dumps(state)})
-        earlier = self._generations()
+        earlier = self._files()
         number = _number(earlier[0]) + 1 if earlier else 1
         path = self._directory / f"{number:08d}-{_checksum(data)}.safetensors"
         write_atomic(path, data)
@@ -71,13 +71,12 @@ class CheckpointStore:
         self._last_good = path
 
     def load(self) -> Checkpoint | None:
-        """The newest generation that is whole; None when none was ever completed.
+        """The newest undamaged checkpoint; None when none was ever completed.
 
-        Raises `CorruptInputError` when there are generations and all are damaged,
-        `StorageError`.
+        Raises `CorruptInputError` when all checkpoints are damaged, `StorageError`.
         """
         warnings: list[str] = []
-        for path in self._generations():
+        for path in self._files():
             try:
                 tensors, state = _read(path)
             except CorruptInputError as error:
@@ -93,16 +92,16 @@ class CheckpointStore:
         return None
 
     def clear(self) -> None:
-        """Remove everything: the run has ended. Raises `StorageError`."""
+        """Remove all checkpoints, after the run has ended. Raises `StorageError`."""
         if self._directory.is_dir():
             remove_stale_temporaries(self._directory)
-            self._remove(self._generations())
+            self._remove(self._files())
             with storage_errors(self._directory, "removed"):
                 if not any(self._directory.iterdir()):
                     self._directory.rmdir()
 
-    def _generations(self) -> list[Path]:
-        """Newest first."""
+    def _files(self) -> list[Path]:
+        """The checkpoint files, newest first."""
         if not self._directory.is_dir():
             return []
         with storage_errors(self._directory, "read"):

@@ -1,7 +1,9 @@
-"""Points of curves as TensorBoard's event records, many at a time.
+"""TensorBoard event records for many points at once.
 
-Events of one run differ in their step, time and values alone, which lie at fixed places. So
-tensorboardX's message is made once for a set of tags, and NumPy fills in all points of a flush.
+The events of one set of tags differ only in step, time and values, whose byte offsets are fixed. So
+one protobuf message is serialised as a template, and NumPy fills in all points of a flush. This
+is far faster than a message per point, but depends on how protobuf encodes these messages:
+`tests/store/test_curve_events.py` compares the bytes with tensorboardX's own.
 """
 
 from __future__ import annotations
@@ -14,17 +16,18 @@ import numpy as np
 from crc32c import crc32c
 
 HEAD_BYTES = 12
-"""Before the data of a record: its length and the checksum of the length."""
+"""Size of a record's header: the length of the data and the checksum of the length."""
 
 TAIL_BYTES = 4
-"""After it: the checksum of the data."""
+"""Size of a record's footer: the checksum of the data."""
 
 STEP_BYTES = 6
-"""Of every step: more than most need, which readers allow, so that all records are alike."""
+"""Width of the varint-encoded step. Wider than most steps need (readers accept padded varints), so
+that all records have one size."""
 
 
 def record(event: Any) -> bytes:
-    """A TFRecord of one message: length, checksum of the length, data, checksum of the data."""
+    """One message as a TFRecord: length, checksum of the length, data, checksum of the data."""
     data: bytes = event.SerializeToString()
     head = struct.pack("<Q", len(data))
     return b"".join([head, _checksum(head), data, _checksum(data)])
@@ -33,10 +36,10 @@ def record(event: Any) -> bytes:
 def curve_records(
     tags: tuple[str, ...], steps: np.ndarray, wall_times: np.ndarray, values: np.ndarray
 ) -> tuple[bytes, int]:
-    """A record for each step, with every tag's value; all in one, and the size of each.
+    """One record per step with every tag's value, concatenated, and the size of one record.
 
     steps, wall_times: (N,), steps from 0 to 2^42, wall times in seconds since 1970. values:
-    (N, len(tags)); what float32 cannot hold becomes infinite.
+    (N, len(tags)); values that float32 cannot hold become infinite.
     """
     template, layout = _layout(tags)
     table = np.tile(np.frombuffer(template, np.uint8), len(steps)).view(layout)
@@ -54,15 +57,15 @@ def curve_records(
 
 @lru_cache(maxsize=256)
 def _layout(tags: tuple[str, ...]) -> tuple[bytes, np.dtype[Any]]:
-    """A whole record to fill in, and where: `wall_time`, `step`, "0", "1", …, `checksum`."""
+    """A template record and its fields: `wall_time`, `step`, "0", "1", … (values), `checksum`."""
     from tensorboardX.proto import event_pb2, summary_pb2
 
     values = [summary_pb2.Summary.Value(tag=tag, simple_value=0.0) for tag in tags]
     summary = summary_pb2.Summary(value=values)
     event = event_pb2.Event(wall_time=1.0, step=1 << 7 * (STEP_BYTES - 1), summary=summary)
     template = record(event)
-    # The wall time stands first and then the step, each after a byte that names it; each value is
-    # the end of a message of its own.
+    # The wall time comes first, then the step, each after a one-byte field key. Each value ends a
+    # nested message.
     places = {
         "wall_time": ("<f8", HEAD_BYTES + 1),
         "step": (f"({STEP_BYTES},)u1", HEAD_BYTES + 10),
@@ -72,7 +75,7 @@ def _layout(tags: tuple[str, ...]) -> tuple[bytes, np.dtype[Any]]:
     for position, value in reversed(list(enumerate(values))):
         places[str(position)] = ("<f4", end - 4)
         size = value.ByteSize()
-        end -= 1 + max(1, -(-size.bit_length() // 7)) + size  # a key, the size as a varint
+        end -= 1 + max(1, -(-size.bit_length() // 7)) + size  # field key, size as a varint
     formats, offsets = zip(*places.values(), strict=True)
     layout: Any = {
         "names": list(places),
@@ -84,7 +87,7 @@ def _layout(tags: tuple[str, ...]) -> tuple[bytes, np.dtype[Any]]:
 
 
 def _varints(numbers: np.ndarray) -> np.ndarray:
-    """(N,) → (N, STEP_BYTES): seven bits a byte, the lowest first; all but the last say "more"."""
+    """(N,) → (N, STEP_BYTES): seven bits per byte, lowest first, bit 7 set in all but the last."""
     place = np.arange(STEP_BYTES)
     bits = (numbers.astype(np.int64)[:, None] >> 7 * place) & 0x7F
     return bits | np.where(place < STEP_BYTES - 1, 0x80, 0)
@@ -95,6 +98,6 @@ def _checksum(part: bytes) -> bytes:
 
 
 def _masked(checksum: Any) -> Any:
-    """A CRC-32C as TFRecord stores it, against checksums of data that hold checksums."""
+    """Mask a CRC-32C as the TFRecord format does."""
     rotated = (checksum >> 15) | (checksum << 17)
     return (rotated + 0xA282EAD8) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""Evaluations as tables: what metrics and event files are written from, many runs at once."""
+"""Evaluations as arrays, from which the metrics and event files of many runs are written."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Curves:
-    """Evaluations of some runs, at the same steps and by the same metrics.
+    """Evaluations of several runs at the same steps and with the same metrics.
 
-    names: (M,). epochs, steps: (E,). wall_times: (E,), in seconds since 1970. values: (runs, E, M)
-    float64.
+    names: M. epochs, steps: E. wall_times: E, in seconds since 1970. values: (runs, E, M) float64.
     """
 
     names: tuple[str, ...]
@@ -25,11 +24,11 @@ class Curves:
     values: np.ndarray
 
     def rows(self, run: int) -> list[dict[str, Any]]:
-        """One run's, a dictionary for each evaluation, its epoch and step first."""
+        """The evaluations of one run as dictionaries, epoch and step first."""
         return self._rows(run, slice(None))
 
     def last_row(self, run: int) -> dict[str, Any]:
-        """The last of them."""
+        """The last evaluation of one run."""
         return self._rows(run, slice(-1, None))[0]
 
     def _rows(self, run: int, part: slice) -> list[dict[str, Any]]:
@@ -41,10 +40,7 @@ class Curves:
 
 
 def curves_of(rows: Sequence[Mapping[str, Any]], wall_times: Sequence[float]) -> Iterator[Curves]:
-    """Rows of one run in their order, those that follow each other with the same metrics together.
-
-    None becomes NaN.
-    """
+    """Rows of one run, consecutive ones with the same metrics grouped. None becomes NaN."""
     start = 0
     for keys, group in groupby(rows, key=tuple):
         same = list(group)

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock that the kernel releases when its holder dies."""
+"""An advisory lock on a run directory, which the kernel releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _NAME = ".lock"
 
 @contextmanager
 def exclusive(directory: Path) -> Iterator[None]:
-    """Hold ``directory`` for this process during the block.
+    """Lock ``directory`` for this process during the block.
 
-    The lock goes with the process, however it ends (children made by fork share it). Not reliable
-    on network file systems. Raises `UsageError` saying who holds it, `StorageError` when the lock
-    file cannot be written.
+    The lock ends with the process, however that ends; forked children share it. Not reliable on
+    network file systems. Raises `UsageError` naming the holder, `StorageError` when the lock file
+    cannot be written.
     """
     path = directory / _NAME
     with storage_errors(path, "locked"):
@@ -32,7 +32,7 @@ def exclusive(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed while it is still held, so that no one can be left holding a file that is gone.
+        # Removed while still locked, so that no process can lock a file that is already unlinked.
         with suppress(OSError):
             path.unlink()
         with suppress(OSError):
@@ -40,7 +40,7 @@ def exclusive(directory: Path) -> Iterator[None]:
 
 
 def holder(directory: Path) -> str | None:
-    """Who holds ``directory``, in words; None when no living process does."""
+    """A description of the process that holds ``directory``; None when no living process does."""
     try:
         found = _parse((directory / _NAME).read_bytes())
     except OSError:
@@ -72,7 +72,7 @@ def _acquire(path: Path) -> int:
 
 
 def _is_still_there(descriptor: int, path: Path) -> bool:
-    """Whether the locked file is the one at ``path``: its former holder may have removed it."""
+    """Whether the locked file is still the one at ``path``; its last holder may have removed it."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -88,7 +88,7 @@ def _parse(mark: bytes) -> dict[str, Any]:
     try:
         found = json.loads(mark)
         return {"pid": int(found["pid"]), "host": str(found["host"]), "since": str(found["since"])}
-    except (ValueError, KeyError, TypeError):  # its holder is just writing it
+    except (ValueError, KeyError, TypeError):  # its holder is writing it right now
         return {}
 
 

@@ -1,7 +1,7 @@
 """``metrics.jsonl``: a line of JSON per evaluation.
 
 A line counts once its newline is there; a torn last line, left by a kill, is dropped when
-reading. Numbers that are not finite are null: that a run diverged is told by its summary.
+reading. Numbers that are not finite are null; the summary says whether a run diverged.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ class MetricsWriter:
         self._rows: list[Mapping[str, Any]] = []
 
     def add(self, *rows: Mapping[str, Any]) -> None:
-        """Take rows; they are in the file after the next `flush`."""
+        """Add rows; they are in the file after the next `flush`."""
         self._rows += rows
 
     def flush(self) -> None:
-        """Append what was added. Raises `StorageError`; the rows are then kept for another try."""
+        """Append all added rows. Raises `StorageError`, after which a retry is possible."""
         if self._rows:
             append(self._path, b"".join(map(strict_json.line, self._rows)))
             self._rows.clear()
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """All rows in order; none when there is no file.
+    """All rows in order; empty when there is no file.
 
     Raises `CorruptInputError` with file and line.
     """
@@ -49,7 +49,7 @@ def read_metrics(path: Path) -> list[Row]:
 
 
 def truncate_after(path: Path, step: int) -> list[Row]:
-    """Drop the rows after ``step``, and a torn last line; return the rows that stay.
+    """Drop the rows after ``step`` and a torn last line; return the remaining rows.
 
     Raises `CorruptInputError`, `StorageError`.
     """
@@ -64,7 +64,7 @@ def truncate_after(path: Path, step: int) -> list[Row]:
 
 
 def metrics_frame(rows: Sequence[Row]) -> DataFrame:
-    """A DataFrame: a line per evaluation, a column per metric."""
+    """A DataFrame with a row per evaluation and a column per metric."""
     import pandas
 
     return pandas.DataFrame(list(rows))
@@ -83,7 +83,7 @@ def _lines(data: bytes) -> list[bytes]:
 
 def _parse(path: Path, lines: list[bytes]) -> list[Row]:
     try:
-        rows = json.loads(b"[" + b",".join(lines) + b"]")  # one call is far faster than one a line
+        rows = json.loads(b"[" + b",".join(lines) + b"]")  # far faster than a call per line
     except (ValueError, RecursionError):
         rows = []
     if len(rows) == len(lines) and all(_is_row(row) for row in rows):

@@ -1,4 +1,4 @@
-"""Where things lie in a run directory, and how one is claimed.
+"""The layout of a run directory, and how a new one is claimed.
 
     <runs-dir>/<name>/<run-id>/              a run
     <runs-dir>/<name>/<sweep-id>/<run-id>/   a run of a sweep
@@ -43,12 +43,12 @@ class RunDir:
 
     @property
     def metrics(self) -> Path:
-        """A line per evaluation: the truth."""
+        """One JSON line per evaluation; event files can be rebuilt from it."""
         return self.path / METRICS
 
     @property
     def summary(self) -> Path:
-        """Written last: it is there when the run has ended."""
+        """Written last: it exists once the run has ended."""
         return self.path / SUMMARY
 
     @property
@@ -57,12 +57,12 @@ class RunDir:
         return self.path / "weights.safetensors"
 
     def average(self, label: str) -> Path:
-        """Their average of this kind, `ema` or `swa`, at the same moment of training."""
+        """The averaged weights `ema` or `swa` of the same step."""
         return self.path / f"weights_{label}.safetensors"
 
     @property
     def checkpoints(self) -> Path:
-        """What a resume needs."""
+        """The state that a resume needs; removed when the run ends."""
         return self.path / "checkpoints"
 
     @property
@@ -72,19 +72,19 @@ class RunDir:
 
     @property
     def event_folders(self) -> tuple[Path, ...]:
-        """Where TensorBoard's files may lie: the run's own directory, then its sub-runs."""
+        """The folders of TensorBoard files: the run directory, then its sub-runs."""
         return (self.path, *(self.path / name for name in EVENT_FOLDERS))
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end, a good or a bad one."""
+        """Whether the run has ended, successfully or not."""
         return self.summary.exists()
 
 
 def experiment_dir(runs_dir: Path, name: str) -> Path:
-    """The folder of all runs called ``name``; not created here.
+    """The folder of all runs named ``name``; it is not created.
 
-    Raises `UsageError` for a name, or a symbolic link, that leads out of ``runs_dir``.
+    Raises `UsageError` for a name, or a symbolic link, that leads outside ``runs_dir``.
     """
     directory = runs_dir / name
     try:
@@ -99,8 +99,8 @@ def experiment_dir(runs_dir: Path, name: str) -> Path:
 def claim_run_dir(parent: Path, label: str = "seed0") -> Path:
     """Create a new directory ``<parent>/<label>-<6 random characters>`` and return it.
 
-    Creating it is the claim: of any number of processes exactly one gets each directory.
-    Whatever ``label`` holds, the directory lies directly in ``parent``. Raises `StorageError`.
+    ``mkdir`` is atomic, so exactly one of several processes gets each directory. Whatever ``label``
+    holds, the directory is a direct child of ``parent``. Raises `StorageError`.
     """
     make_directory(parent)
     safe = safe_label(label)
@@ -115,7 +115,7 @@ def claim_run_dir(parent: Path, label: str = "seed0") -> Path:
 
 
 def safe_label(label: str) -> str:
-    """``label`` as part of a file name on any system: at most 60 of ``A-Za-z0-9._=,+-``."""
+    """``label`` as a file name that is valid on every system: up to 60 of ``A-Za-z0-9._=,+-``."""
     safe = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", label).lstrip("._=,+-")[:_LONGEST_LABEL]
     safe = safe.rstrip("._=,+-") or "run"
     return f"run-{safe}" if _RESERVED.fullmatch(safe) else safe

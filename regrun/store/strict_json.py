@@ -1,4 +1,4 @@
-"""JSON that every reader accepts: numbers that are not finite become null."""
+"""Standard JSON: NaN and infinities, which the standard lacks, become null."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import orjson
 
 
 def line(value: Any) -> bytes:
-    """One line, with its end. NaN and infinities are null, which the standard lacks."""
+    """One line, newline included."""
     return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def document(value: Any) -> bytes:
-    """The same, indented for people."""
+    """An indented document, newline included."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

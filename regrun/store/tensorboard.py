@@ -1,12 +1,12 @@
-"""TensorBoard's event files, written from rows of metrics.
+"""TensorBoard event files, written from evaluations.
 
-``train/loss`` becomes the tag ``loss`` of the sub-run ``train/`` (so with ``test/`` and ``val/``):
-equal tags of several runs share a chart. All other metrics, and the hyper-parameters, belong to
-the run's own directory.
+``train/loss`` becomes the tag ``loss`` of the sub-run ``train/``, likewise for ``test/`` and
+``val/``, because TensorBoard draws equal tags of several runs in one chart. All other metrics and
+the hyperparameters belong to the run directory itself.
 
-tensorboardX gives the messages; its writers are not used, because they start threads that block
-for ever on a full disk, keep files open, and overwrite a file that was opened within the same
-second. Points are collected here and appended in one write per file and flush.
+The protobuf messages are tensorboardX's. Its writers are not used: they start threads that block
+forever on a full disk, keep files open, and overwrite a file opened within the same second. Points
+are collected here and appended with one write per file and flush.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from regrun.store.metrics import read_metrics
 from regrun.store.run_dir import EVENT_FOLDERS, RunDir
 
 Hparams = Mapping[str, object]
-"""Flat: ``{"optimizer.lr": 0.1, …}``. None is left out; what is no scalar is shown as JSON."""
+"""``{"optimizer.lr": 0.1, …}``. None is left out; a value that is not a scalar is shown as JSON."""
 Outcome = Literal["success", "failure"]
 
 OWN = ""
-"""The run's own directory, below itself."""
+"""The run directory itself, as a sub-run's name."""
 
 _SCALARS = (bool, int, float, str, type(None))
 _PATTERN = "events.out.tfevents.*"
 
 
 class EventFiles:
-    """The event files of one run: its own directory's and those of its sub-runs.
+    """The event files of one run and its sub-runs.
 
-    No Experiment summary is written: TensorBoard shows one arbitrary run's and hides every run
-    with other columns. Without any, it gathers the columns of the HParams tab from all runs.
+    No Experiment summary is written: TensorBoard would use that of an arbitrary run and hide every
+    run with other columns. Without one, it collects the columns of the HParams tab from all runs.
     """
 
     def __init__(self, directory: Path, hparams: Hparams, started: float | None = None) -> None:
@@ -52,39 +52,39 @@ class EventFiles:
         self._files = {
             name: _EventFile(directory / name, opening) for name in (OWN, *EVENT_FOLDERS)
         }
-        self.take(OWN, record(_session_start(hparams, started or time.time())))
+        self.add(OWN, record(_session_start(hparams, started or time.time())))
 
-    def take(self, folder: str, records: bytes) -> None:
-        """Take records for the file of a sub-run, or of the run's own directory: `OWN`."""
-        self._files[folder].take(records)
+    def add(self, folder: str, records: bytes) -> None:
+        """Add records to the file of a sub-run, or of the run directory (`OWN`)."""
+        self._files[folder].add(records)
 
     def end(self, outcome: Outcome) -> None:
-        """Take the end of the run, for the HParams tab."""
-        self.take(OWN, record(_session_end(outcome, time.time())))
+        """Add the run's outcome, for the HParams tab."""
+        self.add(OWN, record(_session_end(outcome, time.time())))
 
     def flush(self) -> None:
-        """Append what was taken. Raises `StorageError`."""
+        """Append all added records. Raises `StorageError`."""
         for file in self._files.values():
             file.flush()
 
 
 def add_curves(runs: Sequence[EventFiles], curves: Curves) -> None:
-    """Take the points of runs, in the order of the curves."""
+    """Add the points of several runs, in the order of the curves."""
     steps, times = np.tile(curves.steps, len(runs)), np.tile(curves.wall_times, len(runs))
-    for folder, tags, columns in _points(curves.names):
+    for folder, tags, columns in _files_of_tags(curves.names):
         values = curves.values[:, :, columns].reshape(-1, len(columns))
         records, size = curve_records(tags, steps, times, values)
         size *= len(curves.steps)
         for number, run in enumerate(runs):
-            run.take(folder, records[number * size : (number + 1) * size])
+            run.add(folder, records[number * size : (number + 1) * size])
 
 
 def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
-    """Write the event files anew from ``metrics.jsonl``; the old ones are emptied, never read.
+    """Rewrite the event files from ``metrics.jsonl``; the old ones are emptied, never read.
 
-    When each point was measured is not stored, so the points are spread evenly between the
-    writing of the config and of the last row. Returns the new files, to which a resumed run goes
-    on appending. Raises `CorruptInputError`, `StorageError`.
+    The time of each evaluation is not stored, so the points are spread evenly between the times at
+    which the config and the last row were written. Returns the new files, to which a resumed run
+    appends. Raises `CorruptInputError`, `StorageError`.
     """
     rows = read_metrics(run.metrics)
     old = [path for folder in run.event_folders for path in folder.glob(_PATTERN)]
@@ -118,14 +118,14 @@ def flat_hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, objec
 
 
 class _EventFile:
-    """One event file; it comes into being with the first flush that has something to write."""
+    """One event file, created by the first flush that has something to write."""
 
     def __init__(self, directory: Path, opening: bytes) -> None:
         self._directory, self._opening = directory, opening
         self._path: Path | None = None
         self._records: list[bytes] = []
 
-    def take(self, records: bytes) -> None:
+    def add(self, records: bytes) -> None:
         self._records.append(records)
 
     def flush(self) -> None:
@@ -142,8 +142,8 @@ class _EventFile:
 
 
 @lru_cache(maxsize=256)
-def _points(names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list[int]]]:
-    """(folder, tags, their places among the names) of every file that gets points."""
+def _files_of_tags(names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list[int]]]:
+    """(folder, tags, their columns) of every event file that these metrics go to."""
     files: dict[str, tuple[list[str], list[int]]] = {}
     for column, name in enumerate(names):
         folder, _, tag = name.partition("/")
@@ -157,10 +157,10 @@ def _points(names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], list[int
 
 @lru_cache(maxsize=1)
 def _opening(seconds: int) -> bytes:
-    """What every file starts with: the version, and the start of a session at step 0.
+    """The first records of every file: the format version, and a session start at step 0.
 
-    The latter makes a TensorBoard that has read an earlier file of the run forget its points.
-    seconds: since 1970; whole ones, for the runs of a pack to share it.
+    The session start makes TensorBoard drop the points of earlier files of the run. seconds: since
+    1970, an integer, so that the runs of a stack share the cached records.
     """
     from tensorboardX.proto import event_pb2
 
@@ -183,7 +183,7 @@ def _session_start(hparams: Hparams, wall_time: float) -> Any:
 
 @lru_cache(maxsize=4096, typed=True)
 def _hparam(name: str, value: object) -> bytes:
-    """One setting as a message, none for None; the runs of a sweep share most of them."""
+    """One setting as a message, empty for None; cached, since the runs of a sweep share most."""
     from tensorboardX.proto.plugin_hparams_pb2 import SessionStartInfo
 
     info = SessionStartInfo()
@@ -217,16 +217,16 @@ def _hparams_event(wall_time: float, kind: str, info: Any) -> Any:
 
 
 def _new_name() -> str:
-    """A new file's, that sorts after every earlier one of this machine."""
+    """A file name that sorts after all earlier ones of this machine."""
     seconds, rest = divmod(time.time_ns(), 10**9)
     unique = f"{rest:09d}.{os.urandom(4).hex()}"
     return f"events.out.tfevents.{seconds}.{socket.gethostname()}.{unique}"
 
 
 def _retire(path: Path) -> None:
-    """Empty an old event file, or remove it when it was emptied before.
+    """Empty an old event file, or remove it when it is already empty.
 
-    A running TensorBoard goes on to the next file from an empty one, but stops at one that is gone.
+    A running TensorBoard moves on from an empty file to the next one, but stops at a missing file.
     """
     with storage_errors(path, "removed"):
         if path.stat().st_size:
@@ -236,7 +236,7 @@ def _retire(path: Path) -> None:
 
 
 def _spread_times(run: RunDir, count: int) -> Iterator[float]:
-    """The time of the start, then ``count`` times up to the last row's."""
+    """The start time, then ``count`` times up to that of the last row."""
 
     def written(path: Path) -> float:
         return path.stat().st_mtime if path.exists() else time.time()

@@ -1,4 +1,4 @@
-"""Named tensors in a safetensors file: no pickle, and damage is always noticed."""
+"""Named tensors in a safetensors file with a checksum; no pickle."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _CHECKSUM = "blake2b"
 def save_weights(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write the tensors, of any device and layout, with a checksum over them.
+    """Write tensors of any device and layout, with a checksum.
 
-    Raises `StorageError`; what was at ``path`` is then untouched.
+    Raises `StorageError`, in which case an existing file is unchanged.
     """
     portable = to_portable(tensors)
     data = save(portable, {**(metadata or {}), _CHECKSUM: _checksum(portable)})
@@ -33,7 +33,7 @@ def save_weights(
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors, on the CPU, and the metadata.
 
-    A file of another program, without our checksum, is read too. Raises `CorruptInputError`,
+    Files of other programs, without a checksum, are accepted. Raises `CorruptInputError`,
     `StorageError`, FileNotFoundError.
     """
     tensors, metadata = decode(path, read_bytes(path))
@@ -44,7 +44,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def to_portable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as safetensors takes them: on the CPU, contiguous, none sharing its memory."""
+    """The tensors as safetensors needs them: on the CPU, contiguous, not sharing memory."""
     portable: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
@@ -57,7 +57,7 @@ def to_portable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def decode(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of the safetensors bytes that were read from ``path``.
+    """Tensors and metadata from the bytes of a safetensors file; ``path`` is for messages.
 
     Raises `CorruptInputError`.
     """

@@ -1,4 +1,4 @@
-"""What one run writes while it lives: config, metrics, event files, weights, summary."""
+"""Everything one run writes: config, metrics, event files, weights, summary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RunWriter:
-    """The one writer of a run directory (`regrun.store.lock` keeps others away)."""
+    """The only writer of a run directory (see `regrun.store.lock`)."""
 
     def __init__(self, run: RunDir, events: EventFiles) -> None:
         """Use `create` or `resume`."""
@@ -30,9 +30,9 @@ class RunWriter:
 
     @classmethod
     def create(cls, directory: Path, config_text: str, hparams: Hparams) -> RunWriter:
-        """Start a run in a directory that was claimed for it. Raises `StorageError`.
+        """Start a run in its claimed directory. Raises `StorageError`.
 
-        ``config_text``: the resolved config as YAML. ``hparams``: what the HParams tab shows, flat.
+        ``config_text``: the resolved config as YAML. ``hparams``: for the HParams tab, flat.
         """
         run = RunDir(directory)
         write_atomic(run.config, config_text, durable=False)
@@ -42,11 +42,11 @@ class RunWriter:
     def resume(
         cls, directory: Path, step: int, evaluations: int, hparams: Hparams | None = None
     ) -> RunWriter:
-        """Carry on after the checkpoint of ``step``: later rows are dropped, events written anew.
+        """Continue after the checkpoint of ``step``: later rows are dropped, events rewritten.
 
-        ``evaluations``: rows up to there. ``hparams``: default: every setting of the stored config.
-        Raises `UsageError` when the run has ended, `CorruptInputError` also when rows are missing,
-        `StorageError`.
+        ``evaluations``: the number of rows up to that step. ``hparams``: default: all settings of
+        the stored config. Raises `UsageError` when the run has ended, `CorruptInputError` also when
+        rows are missing, `StorageError`.
         """
         run = RunDir(directory)
         if run.finished:
@@ -63,7 +63,7 @@ class RunWriter:
         return cls(run, rebuild(run, hparams))
 
     def flush(self) -> None:
-        """Append what was taken to the metrics and event files. Raises `StorageError`."""
+        """Append all added evaluations to the metrics and event files. Raises `StorageError`."""
         self.metrics.flush()
         self.events.flush()
 
@@ -73,10 +73,9 @@ class RunWriter:
         weights: Mapping[str, Tensor] | None = None,
         averages: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> None:
-        """Write all that is left; the summary last, for its presence means that the run has ended.
+        """Write the rest; the summary last, since its presence means that the run has ended.
 
-        ``averages``: label → weights. ``summary["status"]`` is ``completed``, or how else the run
-        ended. Raises `StorageError`.
+        ``averages``: label → weights. Raises `StorageError`.
         """
         self.events.end("success" if summary["status"] == "completed" else "failure")
         self.flush()
@@ -89,10 +88,10 @@ class RunWriter:
         write_atomic(self.run.summary, strict_json.document(summary), durable=False)
 
 
-def take_evaluations(writers: Sequence[RunWriter], curves: Curves) -> None:
-    """Take the evaluations of runs, in the order of the curves.
+def add_evaluations(writers: Sequence[RunWriter], curves: Curves) -> None:
+    """Add the evaluations of several runs, in the order of the curves.
 
-    Nothing is written before `RunWriter.flush`. Of many runs at once it costs a fraction.
+    Nothing is written before `RunWriter.flush`. One call for many runs is far faster than one each.
     """
     for number, writer in enumerate(writers):
         writer.metrics.add(*curves.rows(number))

@@ -13,7 +13,7 @@ from regrun.store.checkpoint import CheckpointStore
 from regrun.store.curves import curves_of
 from regrun.store.lock import exclusive
 from regrun.store.run_dir import RunDir
-from regrun.store.writer import RunWriter, take_evaluations
+from regrun.store.writer import RunWriter, add_evaluations
 
 EVALUATIONS = 4
 CONFIG = "name: small\noptimizer: {name: sgd, lr: 0.1}\n"
@@ -32,7 +32,7 @@ def weights(step: int) -> dict[str, torch.Tensor]:
 def evaluate(writer: RunWriter, row: Mapping[str, Any]) -> None:
     """Hand over one row, measured now."""
     (curves,) = curves_of([row], [time.time()])
-    take_evaluations([writer], curves)
+    add_evaluations([writer], curves)
 
 
 def live(directory: Path) -> None:

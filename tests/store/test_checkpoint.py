@@ -59,7 +59,7 @@ def test_none_was_saved_none_is_loaded(tmp_path: Path) -> None:
     assert CheckpointStore(tmp_path / "checkpoints").load() is None
 
 
-def test_the_newest_is_loaded_and_two_generations_are_kept(tmp_path: Path) -> None:
+def test_the_newest_is_loaded_and_two_checkpoints_are_kept(tmp_path: Path) -> None:
     saved(tmp_path / "c", 1, 2, 3, 4)
     assert_holds(CheckpointStore(tmp_path / "c"), 4)
     assert len(generations(tmp_path / "c")) == 2
