@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from stored_sweeps import write_stored_sweep
 
 from regrun.analysis.sweeps import (
     best_cells,
@@ -23,6 +22,7 @@ from regrun.analysis.sweeps import (
 from regrun.errors import CorruptInputError
 from regrun.metrics import Metric
 from regrun.store.sweep_dir import SweepDir
+from tests.support.stored_sweeps import write_stored_sweep
 
 Write = Callable[..., SweepDir]
 TEST_LOSS = Metric("test", "loss")

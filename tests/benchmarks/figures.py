@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from measuring import (
+from tests.benchmarks.measuring import (
     CONFIGS,
     IMPORT_TORCH,
     BenchmarkError,

@@ -22,11 +22,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from figures import FIGURES, Table
-from measuring import IMPORT_TORCH, BenchmarkError, Settings, execute
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
+
+from tests.benchmarks.figures import FIGURES, Table
+from tests.benchmarks.measuring import IMPORT_TORCH, BenchmarkError, Settings, execute
 
 
 def main() -> int:

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from figures import FIGURES
+
+from tests.benchmarks.figures import FIGURES
 
 RUN = Path(__file__).with_name("run.py")
 DATA = Path(os.environ.get("REGRUN_DATA", "data"))

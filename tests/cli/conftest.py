@@ -1,60 +1,17 @@
-"""Stored runs written by hand as the contract describes them, and a way to call the program."""
+"""Stored runs written by hand as the contract describes them."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner, Result
 
-from regrun.cli.app import app
-
-Invoke = Callable[..., Result]
 MakeRun = Callable[..., Path]
-
-
-@pytest.fixture
-def invoke(monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Call regrun in this process; a bug (any exception) fails the test with its traceback."""
-    for name in ("FORCE_COLOR", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-
-    def call(*arguments: object, env: dict[str, str] | None = None) -> Result:
-        result = CliRunner().invoke(app, [str(item) for item in arguments], env=env)
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return call
-
-
-@pytest.fixture
-def program() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Call regrun as a process of its own."""
-
-    def call(
-        *arguments: object, env: dict[str, str] | None = None, **options: Any
-    ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from regrun.cli.app import main; main()"]
-        return subprocess.run(
-            [*command, *(str(item) for item in arguments)],
-            capture_output=True,
-            encoding="utf-8",
-            env={**os.environ, **(env or {})},
-            timeout=120,
-            check=False,
-            **options,
-        )
-
-    return call
 
 
 @pytest.fixture

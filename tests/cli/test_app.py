@@ -14,8 +14,7 @@ import pytest
 
 import regrun
 from regrun.cli import app as app_module
-
-PROGRAM = [sys.executable, "-c", "from regrun.cli.app import main; main()"]
+from tests.support.program import COMMAND as PROGRAM
 
 
 def with_verb(body: str) -> list[str]:
@@ -173,7 +172,7 @@ def test_output_to_a_full_disk_ends_with_4(arguments: list[str]) -> None:
 
 
 def test_an_ascii_terminal_gets_spelt_out_symbols_not_an_error(program: Any) -> None:
-    ended = program("list", env={"PYTHONIOENCODING": "ascii"})
+    ended = program("list", fresh=True, env={"PYTHONIOENCODING": "ascii"})
     assert ended.returncode == 0
     assert ended.stdout.isascii()
     assert "lambda" in ended.stdout
@@ -183,8 +182,8 @@ def test_an_ascii_terminal_gets_spelt_out_symbols_not_an_error(program: Any) -> 
 def test_json_on_an_ascii_terminal_is_still_the_same_json(program: Any) -> None:
     import json
 
-    there = program("list", "penalties", "--json", env={"PYTHONIOENCODING": "ascii"})
-    here = program("list", "penalties", "--json", env={"PYTHONIOENCODING": "utf-8"})
+    there = program("list", "penalties", "--json", fresh=True, env={"PYTHONIOENCODING": "ascii"})
+    here = program("list", "penalties", "--json")
     assert there.stdout.isascii()
     assert json.loads(there.stdout) == json.loads(here.stdout)
     assert "λ" in here.stdout
@@ -192,7 +191,7 @@ def test_json_on_an_ascii_terminal_is_still_the_same_json(program: Any) -> None:
 
 @pytest.mark.parametrize("columns", ["20", "60", "200"])
 def test_help_fits_any_terminal(program: Any, columns: str) -> None:
-    ended = program("--help", env={"COLUMNS": columns, "TERMINAL_WIDTH": columns})
+    ended = program("--help", env={"COLUMNS": columns, "TERMINAL_WIDTH": columns}, fresh=True)
     assert ended.returncode == 0
     assert max(len(line) for line in ended.stdout.splitlines()) <= int(columns)
 

@@ -6,13 +6,13 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from config_strategies import TRICKY, configs
 from hypothesis import HealthCheck, assume, given, settings
 
 from regrun.config import config_from_mapping, dump_config, json_schema, load_config
 from regrun.config.yaml_compose import compose
 from regrun.config.yaml_source import parse_config
 from regrun.errors import ConfigError
+from tests.support.config_strategies import TRICKY, configs
 
 BASE = {"dataset": {"name": "digits"}, "model": {"name": "mlp"}}
 SGD = {**BASE, "optimizer": {"name": "sgd", "lr": 0.1}}

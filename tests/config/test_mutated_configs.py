@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from config_strategies import TRICKY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regrun.config import Config, load_config
 from regrun.config.outline import Choice, Shape, as_sections, dotted_keys, fields
 from regrun.errors import ConfigError
+from tests.support.config_strategies import TRICKY
 
 VALID = [
     """

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import DIGITS, LINEAR, rows_in
 
 import regrun
 from regrun.api import Run
@@ -18,6 +17,7 @@ from regrun.data.load import load_dataset
 from regrun.errors import ConfigError, UsageError
 from regrun.execution.budget import tensor_copies
 from regrun.store.reading import load_stored_run
+from tests.support.runs import DIGITS, LINEAR, rows_in
 
 NORMED = {"name": "cnn", "channels": [3], "hidden": [5], "norm": "batch"}
 BOTH = {"training.ema": 0.8, "training.swa": {"start": 2}}

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import LINEAR
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -21,6 +20,7 @@ from regrun.stack import Stack
 from regrun.sweeps.run import plan_sweep
 from regrun.training.batches import TrainMask
 from regrun.training.step import Step
+from tests.support.runs import LINEAR
 
 CPU = torch.device("cpu")
 

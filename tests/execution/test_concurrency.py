@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lives import PATIENCE, SERVER, run_dirs
 from safetensors.torch import load_file
-from small_runs import LINEAR, results
 
 import regrun
+from tests.support.program import PATIENCE, SERVER
+from tests.support.runs import LINEAR, results, run_dirs
 
 CONFIG = {**LINEAR, "name": "shared"}
 

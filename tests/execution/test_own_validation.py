@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_runs import rows_in
 
 import regrun
 from regrun.config.load import config_from_mapping
 from regrun.errors import ConfigError
 from regrun.sweeps.run import plan_sweep
+from tests.support.runs import rows_in
 
 STOPPING = {"training.early_stopping": {"metric": "val/loss", "patience": 3}}
 PRUNED = {"sweep": {"grid": {"optimizer.lr": [0.01, 0.02]}, "pruner": "median"}}

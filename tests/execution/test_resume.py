@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lives import Life, only_run, run_dirs, wait_for, write_config
-from small_runs import LINEAR, rows_in
 
 from regrun.execution.interrupt import catching_signals
+from tests.support.program import Process, Program, Workspace, wait_until
+from tests.support.runs import LINEAR, rows_in
 
 NOISY: dict[str, Any] = {
     "name": "noisy",
@@ -40,51 +40,34 @@ RESULTS = ("metrics.jsonl", "weights.safetensors", "summary.json")
 NEVER = "training.checkpoint_every=1000000"
 
 
-class Place:
-    """A runs directory, and processes that work in it."""
-
-    def __init__(self, folder: Path, config: dict[str, Any] = NOISY) -> None:
-        self.runs = folder / "runs"
-        self.config = write_config(folder, config)
-        self._output = folder / "output"
-
-    def train(self, *overrides: str, **options: Any) -> Life:
-        place = ("--runs-dir", self.runs, "--device", "cpu")
-        return Life(self._output, "train", self.config, *overrides, *place, **options)
-
-    def resume(self, directory: Path | None = None, *arguments: str, **options: Any) -> Life:
-        where = directory or self.run
-        return Life(self._output, "resume", where, *arguments, **options)
-
-    @property
-    def run(self) -> Path:
-        return only_run(self.runs)
-
-
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "a place")
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "a place", NOISY)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The undisturbed run."""
-    place = Place(tmp_path_factory.mktemp("whole"))
-    assert place.train().end() == 0
-    return place.run
+    workspace = Workspace(tmp_path_factory.mktemp("whole"), NOISY)
+    assert workspace.train().wait() == 0
+    return workspace.only
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed when it had two checkpoints."""
-    place = Place(tmp_path_factory.mktemp("killed"))
-    life = place.train()
-    life.wait_for(
-        lambda: run_dirs(place.runs) and len(checkpoints(place.run)) == 2 and has_rows(place.run)
+    workspace = Workspace(tmp_path_factory.mktemp("killed"), NOISY)
+    process = workspace.train()
+    process.wait_until(
+        lambda: (
+            workspace.begun
+            and len(checkpoints(workspace.only)) == 2
+            and (workspace.only / "metrics.jsonl").exists()
+        )
     )
-    life.kill()
-    assert not (place.run / "summary.json").exists()
-    return place.run
+    process.kill()
+    assert not (workspace.only / "summary.json").exists()
+    return workspace.only
 
 
 @pytest.fixture
@@ -93,10 +76,6 @@ def half(killed: Path, tmp_path: Path) -> Path:
     directory = tmp_path / "runs" / "noisy" / "half"
     shutil.copytree(killed, directory)
     return directory
-
-
-def has_rows(run: Path) -> bool:
-    return (run / "metrics.jsonl").exists()
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -116,59 +95,58 @@ def assert_same(run: Path, whole: Path) -> None:
     assert left <= {"config.yaml", *RESULTS, "train", "test", "val"}
 
 
+def stopped_by(number: int, workspace: Workspace, *options: str) -> Process:
+    """A training that a signal reaches after some of its epochs."""
+    process = workspace.train(NEVER, *options)
+    process.wait_until(lambda: "steps on cpu" in process.stderr)
+    time.sleep(0.1)
+    process.send_signal(number)
+    return process
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_the_run_and_the_command_it_prints_finishes_it(
-    number: int, code: int, start: Any, place: Place, whole: Path
+    number: int, code: int, workspace: Workspace, whole: Path
 ) -> None:
-    process = start("train", place.config, NEVER, "--runs-dir", place.runs, "--device", "cpu")
-    assert "steps on cpu" in process.stderr.readline()
-    time.sleep(0.3)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert len(checkpoints(place.run)) == 1
-    assert not (place.run / "summary.json").exists()
-    command = shlex.split(stderr.strip().rpartition("carry on with: ")[2])
-    assert command == ["regrun", "resume", str(place.run)]
-    life = place.resume(Path(command[2]))
-    assert life.end() == 0
-    assert_same(place.run, whole)
+    process = stopped_by(number, workspace)
+    assert process.wait() == code
+    assert len(checkpoints(workspace.only)) == 1
+    assert not (workspace.only / "summary.json").exists()
+    command = shlex.split(process.stderr.strip().rpartition("carry on with: ")[2])
+    assert command == ["regrun", "resume", str(workspace.only)]
+    process = workspace.resume(directory=Path(command[2]))
+    assert process.wait() == 0
+    assert_same(workspace.only, whole)
 
 
-def test_with_json_a_signal_leaves_one_document(start: Any, place: Place) -> None:
-    process = start(
-        "train", place.config, NEVER, "--runs-dir", place.runs, "--device", "cpu", "--json"
-    )
-    assert "steps on cpu" in process.stderr.readline()
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    stdout, _ = process.communicate(timeout=60)
-    told = json.loads(stdout)
-    last = json.loads((place.run / "metrics.jsonl").read_text().splitlines()[-1])
-    assert process.returncode == 130
-    assert (told["status"], told["run_dir"]) == ("interrupted", str(place.run))
-    assert told["epochs"] >= last["epoch"]
-    assert told["metrics"]["train/loss"] == last["train/loss"]
+def test_with_json_a_signal_leaves_one_document(workspace: Workspace) -> None:
+    process = stopped_by(signal.SIGINT, workspace, "--json")
+    assert process.wait() == 130
+    document = json.loads(process.stdout)
+    last = json.loads((workspace.only / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (document["status"], document["run_dir"]) == ("interrupted", str(workspace.only))
+    assert document["epochs"] >= last["epoch"]
+    assert document["metrics"]["train/loss"] == last["train/loss"]
 
 
 @pytest.mark.parametrize("damage", ["a row", "the file"])
-def test_evaluations_that_are_lost_are_noticed(damage: str, half: Path) -> None:
+def test_evaluations_that_are_lost_are_noticed(program: Program, damage: str, half: Path) -> None:
     metrics = half / "metrics.jsonl"
     lines = metrics.read_bytes().splitlines(keepends=True)
     if damage == "a row":
         metrics.write_bytes(b"".join([lines[0], *lines[2:]]))
     else:
         metrics.unlink()
-    life = Life(half.parent / "output", "resume", half)
-    assert life.end() == 5
-    assert f"{metrics}: damaged" in life.stderr
+    process = program.start("resume", half)
+    assert process.wait() == 5
+    assert f"{metrics}: damaged" in process.stderr
     assert not (half / "summary.json").exists()
 
 
 def test_a_signal_in_python_stops_like_one_in_the_terminal(tmp_path: Path) -> None:
     with catching_signals() as interrupt:
         os.kill(os.getpid(), signal.SIGTERM)
-        wait_for(lambda: interrupt.signal_number)
+        wait_until(lambda: interrupt.signal_number)
     assert interrupt.signal_number == signal.SIGTERM
 
 
@@ -178,9 +156,9 @@ def test_the_second_signal_ends_the_process_at_once(monkeypatch: Any) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
     with catching_signals() as interrupt:
         os.kill(os.getpid(), signal.SIGINT)
-        wait_for(lambda: interrupt.signal_number)
+        wait_until(lambda: interrupt.signal_number)
         os.kill(os.getpid(), signal.SIGTERM)
-        wait_for(lambda: codes)
+        wait_until(lambda: codes)
     assert codes == [143]
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
@@ -188,32 +166,34 @@ def test_the_second_signal_ends_the_process_at_once(monkeypatch: Any) -> None:
     signal.signal(signal.SIGINT, before)
 
 
-def kill_again_and_again(place: Place, draw: random.Random, times: int, seconds: float) -> None:
+def kill_again_and_again(
+    workspace: Workspace, draw: random.Random, times: int, seconds: float
+) -> None:
     """Kill the training, and then its resumptions, after random times; then let it finish."""
-    life = place.train()
-    life.wait_for(lambda: run_dirs(place.runs))
+    process = workspace.train()
+    process.wait_until(lambda: workspace.begun)
     for _ in range(times):
         time.sleep(draw.uniform(0, seconds))
-        life.kill()
-        life = place.resume()
-    assert life.end() == 0, life.stderr
+        process.kill()
+        process = workspace.resume()
+    assert process.wait() == 0, process.stderr
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_run_killed_several_times_at_random_is_the_undisturbed_run(
-    seed: int, place: Place, whole: Path
+    seed: int, workspace: Workspace, whole: Path
 ) -> None:
-    kill_again_and_again(place, random.Random(seed), times=3, seconds=0.4)
-    assert_same(place.run, whole)
+    kill_again_and_again(workspace, random.Random(seed), times=3, seconds=0.4)
+    assert_same(workspace.only, whole)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(100, 200))
 def test_a_run_killed_ten_times_at_random_is_the_undisturbed_run(
-    seed: int, place: Place, whole: Path
+    seed: int, workspace: Workspace, whole: Path
 ) -> None:
-    kill_again_and_again(place, random.Random(seed), times=10, seconds=0.4)
-    assert_same(place.run, whole)
+    kill_again_and_again(workspace, random.Random(seed), times=10, seconds=0.4)
+    assert_same(workspace.only, whole)
 
 
 TINY: dict[str, Any] = {
@@ -225,16 +205,16 @@ TINY: dict[str, Any] = {
 
 def operations_of_a_tiny_run(folder: Path) -> tuple[Path, int]:
     """The undisturbed tiny run, and how many file operations `regrun train` makes for it."""
-    place = Place(folder, TINY)
-    assert place.train("--quiet").end() == 0
+    workspace = Workspace(folder, TINY)
+    assert workspace.train("--quiet").wait() == 0
     low, high = 1, 2
-    while Place(folder / f"{high}", TINY).train("--quiet", dies_at=high).end() != 0:
+    while Workspace(folder / f"{high}", TINY).train("--quiet", dies_at=high).wait() != 0:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        died = Place(folder / f"{middle}", TINY).train("--quiet", dies_at=middle).end() != 0
+        died = Workspace(folder / f"{middle}", TINY).train("--quiet", dies_at=middle).wait() != 0
         low, high = (middle, high) if died else (low, middle)
-    return place.run, low
+    return workspace.only, low
 
 
 @pytest.fixture(scope="module")
@@ -245,20 +225,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
 def die_and_resume(tiny: tuple[Path, int], folder: Path, numbers: range) -> None:
     expected, _ = tiny
     for number in numbers:
-        place = Place(folder / str(number), TINY)
-        assert place.train("--quiet", dies_at=number).end() == -signal.SIGKILL
-        if not run_dirs(place.runs):  # killed before there was a run
+        workspace = Workspace(folder / str(number), TINY)
+        assert workspace.train("--quiet", dies_at=number).wait() == -signal.SIGKILL
+        if not workspace.begun:  # killed before there was a run
             continue
-        life = place.resume(None, "--quiet")
-        assert life.end() == 0, (number, life.stderr)
-        assert_same(place.run, expected)
+        process = workspace.resume("--quiet")
+        assert process.wait() == 0, (number, process.stderr)
+        assert_same(workspace.only, expected)
 
 
 def test_a_run_killed_at_a_file_operation_is_the_undisturbed_run(
     tiny: tuple[Path, int], tmp_path: Path
 ) -> None:
     assert tiny[1] > 50
-    die_and_resume(tiny, tmp_path, range(1, tiny[1] + 1, 9))
+    die_and_resume(tiny, tmp_path, range(1, tiny[1] + 1, 12))
 
 
 @pytest.mark.long
@@ -268,10 +248,10 @@ def test_a_run_killed_at_any_file_operation_is_the_undisturbed_run(
     die_and_resume(tiny, tmp_path, range(1, tiny[1] + 1))
 
 
-def test_the_curves_of_a_resumed_run_are_whole(place: Place, half: Path) -> None:
+def test_the_curves_of_a_resumed_run_are_whole(workspace: Workspace, half: Path) -> None:
     from tensorboard.backend.event_processing import event_accumulator
 
-    assert place.resume(half).end() == 0
+    assert workspace.resume(directory=half).wait() == 0
     rows = rows_in(half)
     for split in ("train", "test", "val"):
         events = event_accumulator.EventAccumulator(str(half / split), {"scalars": 0}).Reload()
@@ -290,12 +270,14 @@ def snapshot(directory: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_resuming_a_finished_run_says_so_and_changes_nothing(place: Place, whole: Path) -> None:
+def test_resuming_a_finished_run_says_so_and_changes_nothing(
+    workspace: Workspace, whole: Path
+) -> None:
     before = snapshot(whole)
-    life = place.resume(whole, "--json")
-    assert life.end() == 0
-    assert "had finished before" in life.stderr
-    assert json.loads(life.stdout) == json.loads((whole / "summary.json").read_text())
+    process = workspace.resume("--json", directory=whole)
+    assert process.wait() == 0
+    assert "had finished before" in process.stderr
+    assert json.loads(process.stdout) == json.loads((whole / "summary.json").read_text())
     assert snapshot(whole) == before
 
 
@@ -311,64 +293,72 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [spoil, cut])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
-    damage: Callable[[Path], None], place: Place, half: Path, whole: Path
+    damage: Callable[[Path], None], workspace: Workspace, half: Path, whole: Path
 ) -> None:
     newest = checkpoints(half)[-1]
     damage(newest)
-    life = place.resume(half)
-    assert life.end() == 0
-    assert f"{newest}: damaged" in life.stderr
-    assert "using the checkpoint before it" in life.stderr
+    process = workspace.resume(directory=half)
+    assert process.wait() == 0
+    assert f"{newest}: damaged" in process.stderr
+    assert "using the checkpoint before it" in process.stderr
     assert_same(half, whole)
 
 
-def test_damaged_checkpoints_alone_are_never_a_silent_restart(place: Place, half: Path) -> None:
+def test_damaged_checkpoints_alone_are_never_a_silent_restart(
+    workspace: Workspace, half: Path
+) -> None:
     for path in checkpoints(half):
         spoil(path)
     before = snapshot(half)
-    life = place.resume(half)
-    assert life.end() == 5
-    assert "all 2 checkpoints are damaged" in life.stderr
+    process = workspace.resume(directory=half)
+    assert process.wait() == 5
+    assert "all 2 checkpoints are damaged" in process.stderr
     assert snapshot(half) == before
 
 
-def test_without_a_checkpoint_the_run_starts_over(place: Place, half: Path, whole: Path) -> None:
+def test_without_a_checkpoint_the_run_starts_over(
+    workspace: Workspace, half: Path, whole: Path
+) -> None:
     shutil.rmtree(half / "checkpoints")
-    life = place.resume(half)
-    assert life.end() == 0
-    assert "there is no checkpoint" in life.stderr
+    process = workspace.resume(directory=half)
+    assert process.wait() == 0
+    assert "there is no checkpoint" in process.stderr
     assert_same(half, whole)
 
 
-def test_of_three_resumers_one_goes_on(place: Place, half: Path, whole: Path) -> None:
-    lives = [place.resume(half) for _ in range(3)]
-    for life in lives:
-        life.end()
-    (winner,) = (life for life in lives if life.end() == 0 and "nothing to do" not in life.stderr)
-    for life in lives:
-        if life.end() == 2:  # one that the machine starts very late finds the run finished
-            assert f"{half} is in use by process {winner.process.pid} on " in life.stderr
+def test_of_three_resumers_one_goes_on(workspace: Workspace, half: Path, whole: Path) -> None:
+    processes = [workspace.resume(directory=half) for _ in range(3)]
+    for process in processes:
+        process.wait()
+    (winner,) = (
+        process
+        for process in processes
+        if process.wait() == 0 and "nothing to do" not in process.stderr
+    )
+    for process in processes:
+        if process.wait() == 2:  # one that the machine starts very late finds the run finished
+            assert f"{half} is in use by process {winner.pid} on " in process.stderr
     assert_same(half, whole)
 
 
-def test_a_run_that_is_being_trained_cannot_be_resumed(place: Place) -> None:
-    life = place.train(NEVER)
-    life.wait_for(lambda: run_dirs(place.runs) and (place.run / ".lock").exists())
-    other = place.resume()
-    assert other.end() == 2
-    assert f"in use by process {life.process.pid} on " in other.stderr
-    assert life.end() == 0
+def test_a_run_that_is_being_trained_cannot_be_resumed(workspace: Workspace) -> None:
+    process = workspace.train(NEVER)
+    process.wait_until(lambda: workspace.begun and (workspace.only / ".lock").exists())
+    other = workspace.resume()
+    assert other.wait() == 2
+    assert f"in use by process {process.pid} on " in other.stderr
+    assert process.wait() == 0
 
 
-def test_a_config_that_was_changed_is_not_resumed(place: Place, half: Path) -> None:
+def test_a_config_that_was_changed_is_not_resumed(workspace: Workspace, half: Path) -> None:
     config = half / "config.yaml"
     config.write_text(config.read_text().replace("hidden: [16, 12]", "hidden: [16, 13]"))
-    life = place.resume(half)
-    assert life.end() == 2
-    assert "the config was changed after the checkpoint was written" in life.stderr
+    process = workspace.resume(directory=half)
+    assert process.wait() == 2
+    assert "the config was changed after the checkpoint was written" in process.stderr
 
 
-def test_what_is_no_run_cannot_be_resumed(place: Place, tmp_path: Path) -> None:
-    life = place.resume(tmp_path)
-    assert life.end() == 2
-    assert f"{tmp_path}: no run here" in life.stderr
+def test_what_is_no_run_cannot_be_resumed(workspace: Workspace, tmp_path: Path) -> None:
+    process = workspace.resume(directory=tmp_path)
+    assert process.wait() == 2
+    assert f"{tmp_path}: no run here" in process.stderr

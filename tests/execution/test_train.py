@@ -12,7 +12,6 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from small_runs import DIGITS, LINEAR, results, rows_in
 
 import regrun
 from regrun.api import Run
@@ -20,6 +19,7 @@ from regrun.config.load import config_from_mapping
 from regrun.data.dataset import Dataset
 from regrun.data.load import load_dataset
 from regrun.errors import ConfigError, CorruptInputError, UsageError
+from tests.support.runs import DIGITS, LINEAR, results, rows_in
 
 SPLITS = ("train", "val", "test")
 ELASTIC = {"type": "elastic_net", "strength": 1e-3, "l1_ratio": 0.3}

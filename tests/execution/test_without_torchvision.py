@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from lives import Life
+
+from tests.support.program import Process, Program
 
 ERRORS = {
     "of another torch": 'raise RuntimeError("operator torchvision::nms does not exist")',
@@ -23,20 +24,22 @@ def broken(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return package.parent
 
 
-def test_what_needs_no_torchvision_still_runs(broken: Path, configs: Path, tmp_path: Path) -> None:
-    def train(name: str, *overrides: str) -> Life:
+def test_what_needs_no_torchvision_still_runs(
+    program: Program, broken: Path, configs: Path, tmp_path: Path
+) -> None:
+    def train(name: str, *overrides: str) -> Process:
         place = ("--json", "--runs-dir", tmp_path / "runs", "--device", "cpu")
         config = configs / f"{name}.yaml"
-        return Life(tmp_path / "output", "train", config, *overrides, *place, hiding=broken)
+        return program("train", config, *overrides, *place, site=broken)
 
     for name in ("weight_decay", "digits"):
-        life = train(name, "training.epochs=2")
-        assert life.end() == 0, life.stderr
-        assert json.loads(life.stdout)["status"] == "completed"
+        process = train(name, "training.epochs=2")
+        assert process.returncode == 0, process.stderr
+        assert json.loads(process.stdout)["status"] == "completed"
     for arguments in (("l1_mnist",), ("digits", "model={name: resnet18}")):
-        life = train(*arguments)
-        assert life.end() == 2, life.stderr
-        assert life.stdout == ""
-        assert "pip install --upgrade torch torchvision" in life.stderr
-        assert "Traceback" not in life.stderr
+        process = train(*arguments)
+        assert process.returncode == 2, process.stderr
+        assert process.stdout == ""
+        assert "pip install --upgrade torch torchvision" in process.stderr
+        assert "Traceback" not in process.stderr
     assert len(list((tmp_path / "runs").glob("*/*"))) == 2

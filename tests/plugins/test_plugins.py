@@ -23,6 +23,7 @@ from regrun.kinds.models import ModelSection
 from regrun.kinds.penalties import L1, Penalty, WeightPenalty
 from regrun.kinds.registry import union
 from regrun.regularizers.penalties import StackedPenalties
+from tests.support.program import Program, search_path
 
 EXAMPLE = Path(__file__).parent / "example"
 MODULE = EXAMPLE / "regrun_example.py"
@@ -49,11 +50,6 @@ def install(folder: Path, name: str, modules: dict[str, str], points: dict[str, 
     (information / "entry_points.txt").write_text("\n".join(lines))
     for module, text in modules.items():
         (folder / f"{module}.py").write_text(text, encoding="utf-8")
-
-
-def first(folder: Path) -> str:
-    """A search path with that folder before all that there are."""
-    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +92,7 @@ def run_all(site: Path, folder: Path, *commands: list[str]) -> list[tuple[int, s
     ended = subprocess.run(
         [sys.executable, "-c", RUN_ALL, json.dumps(commands)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": first(site), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **search_path(site)},
         capture_output=True,
         text=True,
         check=False,
@@ -171,11 +167,11 @@ def test_all_three_work_from_yaml_like_those_of_regrun(site, tmp_path):
         assert "Traceback" not in told
 
 
-def test_a_broken_plugin_is_named_with_its_package(regrun, tmp_path):
+def test_a_broken_plugin_is_named_with_its_package(program: Program, tmp_path: Path) -> None:
     points = {"regrun.models": {"old": "broken_example:Old"}}
     install(tmp_path, "broken-example", {"broken_example": "import no_such_module\n"}, points)
     for words in (["list", "penalties"], ["schema"], ["train", "no-such.yaml"]):
-        ended = regrun(*words, env={"PYTHONPATH": first(tmp_path)})
+        ended = program(*words, fresh=True, site=tmp_path)
         assert ended.returncode == 2
         assert "Traceback" not in ended.stderr
         assert "broken_example:Old: ModuleNotFoundError: No module named 'no_such_module'" in (
@@ -188,7 +184,7 @@ def printed(program, site):
     """What a program of its own prints where the plug-ins of site are installed."""
     ended = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": first(site)},
+        env={**os.environ, **search_path(site)},
         capture_output=True,
         text=True,
         check=True,
@@ -394,7 +390,7 @@ def test_the_plugin_of_the_readme_has_twenty_lines_and_works_as_it_stands(tmp_pa
 
 
 @pytest.mark.long
-def test_the_example_installs_with_pip_and_trains(regrun, tmp_path):
+def test_the_example_installs_with_pip_and_trains(program: Program, tmp_path: Path) -> None:
     pytest.importorskip("setuptools")
     target, source = tmp_path / "site", tmp_path / "source"
     shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__"))
@@ -404,6 +400,7 @@ def test_the_example_installs_with_pip_and_trains(regrun, tmp_path):
         check=True,
     )  # fmt: skip
     (tmp_path / "plugged.yaml").write_text(CONFIG)
-    ended = regrun("train", tmp_path / "plugged.yaml", "--runs-dir", tmp_path / "runs",
-                   env={"PYTHONPATH": first(target)})  # fmt: skip
+    ended = program(
+        "train", tmp_path / "plugged.yaml", "--runs-dir", tmp_path / "runs", fresh=True, site=target
+    )
     assert ended.returncode == 0, ended.stderr

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-from store_faults import failing, in_child
 
 from regrun.errors import StorageError
 from regrun.store.atomic import (
@@ -18,6 +17,7 @@ from regrun.store.atomic import (
     remove_stale_temporaries,
     write_atomic,
 )
+from tests.support.faults import failing, in_child
 
 ERRORS = {errno.ENOSPC: "disk full", errno.EACCES: "permission denied", errno.EIO: "input/output"}
 

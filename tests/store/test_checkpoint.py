@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from store_faults import failing
 
 from regrun.errors import CorruptInputError, StorageError
 from regrun.store.checkpoint import CheckpointStore
+from tests.support.faults import failing
 
 
 def tensors(step: int) -> dict[str, torch.Tensor]:

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from store_faults import failing
 
 from regrun.errors import StorageError, UsageError
 from regrun.store.lock import exclusive, holder
+from tests.support.faults import failing
 
 HOLD = """
 import sys, time

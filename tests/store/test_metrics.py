@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_faults import failing, recorded
 
 from regrun.errors import CorruptInputError, StorageError
 from regrun.store import strict_json
 from regrun.store.metrics import MetricsWriter, metrics_frame, read_metrics, truncate_after
+from tests.support.faults import failing, recorded
 
 ROWS = [{"epoch": n, "step": 4 * n, "train/loss": 1 / n, "lr": 0.1} for n in range(1, 6)]
 

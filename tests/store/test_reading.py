@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from small_life import CONFIG, EVALUATIONS, HPARAMS, live, row
 
 from regrun.errors import CorruptInputError, UsageError
 from regrun.store.lock import exclusive
 from regrun.store.reading import find_runs, load_stored_run
 from regrun.store.run_dir import claim_run_dir
 from regrun.store.writer import RunWriter
+from tests.support.scripted_run import CONFIG, EVALUATIONS, HPARAMS, live, row
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_faults import failing
 
 from regrun.errors import StorageError, UsageError
 from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir, safe_label
+from tests.support.faults import failing
 
 HOSTILE = [
     "../x",

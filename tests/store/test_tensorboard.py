@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_life import evaluate
-from store_faults import failing
 
 from regrun.errors import StorageError
 from regrun.store.curves import curves_of
@@ -17,6 +15,8 @@ from regrun.store.metrics import MetricsWriter, read_metrics
 from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import EventFiles, add_curves, flat_hparams, rebuild
 from regrun.store.writer import RunWriter
+from tests.support.faults import failing
+from tests.support.scripted_run import evaluate
 
 HPARAMS = {"optimizer.lr": 0.1, "model.hidden": [256, 256], "optimizer.nesterov": True, "x": None}
 ROWS = [

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from store_faults import failing
 
 from regrun.errors import CorruptInputError, StorageError
 from regrun.store.weights import load_weights, save_weights
+from tests.support.faults import failing
 
 TENSORS = {
     "hidden.0.weight": torch.arange(12.0).reshape(3, 4),

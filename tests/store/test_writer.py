@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_life import (
+
+from regrun.errors import CorruptInputError, StorageError, UsageError
+from regrun.store.checkpoint import CheckpointStore
+from regrun.store.metrics import read_metrics
+from regrun.store.run_dir import RunDir
+from regrun.store.weights import load_weights
+from regrun.store.writer import RunWriter
+from tests.support.faults import dying, failing, in_child, recorded
+from tests.support.scripted_run import (
     CONFIG,
     EVALUATIONS,
     HPARAMS,
@@ -22,14 +30,6 @@ from small_life import (
     row,
     weights,
 )
-from store_faults import dying, failing, in_child, recorded
-
-from regrun.errors import CorruptInputError, StorageError, UsageError
-from regrun.store.checkpoint import CheckpointStore
-from regrun.store.metrics import read_metrics
-from regrun.store.run_dir import RunDir
-from regrun.store.weights import load_weights
-from regrun.store.writer import RunWriter
 
 ROWS = [row(step) for step in range(1, EVALUATIONS + 1)]
 

@@ -38,6 +38,7 @@ from regrun.studies.reproductions.shift import log_minimum, shifts
 from regrun.studies.reproductions.shipped import shipped_config
 from regrun.studies.reproductions.table import REPRODUCTIONS, find
 from regrun.sweeps.run import Options
+from tests.support.program import Program
 
 A, B = Of("a", "x"), Of("b", "x")
 NEAR = [0.99, 1.0, 1.01]
@@ -367,9 +368,9 @@ def test_the_judged_runs_are_the_chosen_settings_with_fresh_seeds(
 
 
 def test_the_verb_prints_the_document_and_ends_with_0_whatever_the_verdict(
-    regrun: Any, tmp_path: Path
+    program: Program, tmp_path: Path
 ) -> None:
-    ended = regrun("reproduce", "weight_decay", "--seeds", 1, "--json", "--runs-dir", tmp_path)
+    ended = program("reproduce", "weight_decay", "--seeds", 1, "--json", "--runs-dir", tmp_path)
     assert ended.returncode == 0
     document = json.loads(ended.stdout)
     assert document["verdict"] == UNDECIDED

@@ -1,8 +1,7 @@
-"""Sweeps called in this process, and real processes that can be killed."""
+"""Sweeps called in this process."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,6 @@ import pytest
 
 import regrun
 from regrun.api import Sweep
-
-# The module with processes that start fast.
-sys.path.append(str(Path(__file__).parents[1] / "execution"))
 
 RunSweep = Callable[..., Sweep]
 

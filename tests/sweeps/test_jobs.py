@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sweeps import DIGITS, LINEAR, results, rows_of, summary_of, with_keys
 
 import regrun
 from regrun.config.load import config_from_mapping
@@ -17,6 +16,7 @@ from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps import jobs
 from regrun.sweeps.jobs import MOST_MESSAGES, Job, mark_failed, run_job
 from regrun.sweeps.run import Options, run_sweep
+from tests.support.sweeps import DIGITS, LINEAR, results, rows_of, summary_of, with_keys
 
 
 def unstarted(tmp_path: Path, config: dict[str, Any], monkeypatch: Any) -> list[Job]:

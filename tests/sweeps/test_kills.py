@@ -14,8 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
-from lives import Life, wait_for, write_config
-from small_sweeps import DIGITS, ended, packs, planned, results, with_keys
+
+from tests.support.program import Process, Workspace, wait_until
+from tests.support.sweeps import DIGITS, ended, packs, planned, results, with_keys
 
 CONFIG: dict[str, Any] = with_keys(
     DIGITS,
@@ -30,25 +31,11 @@ CONFIG: dict[str, Any] = with_keys(
 """Four packs of four runs, half a second each."""
 
 
-class Place:
-    """A runs directory, and sweeps in it."""
+class SweepSpace(Workspace):
+    """A workspace with one sweep."""
 
     def __init__(self, folder: Path) -> None:
-        self.runs = folder / "runs"
-        self.config = write_config(folder, CONFIG)
-        self._output = folder / "output"
-
-    def start(self, *options: str) -> Life:
-        place = ("--runs-dir", self.runs, "--device", "cpu")
-        return Life(self._output, "sweep", self.config, *options, *place)
-
-    def resume(self, *options: str) -> Life:
-        return Life(self._output, "resume", self.sweep, *options)
-
-    @property
-    def sweep(self) -> Path:
-        (found,) = self.runs.glob("small/*")
-        return found
+        super().__init__(folder, CONFIG)
 
     @property
     def is_planned(self) -> bool:
@@ -66,17 +53,17 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "a place")
+def workspace(tmp_path: Path) -> SweepSpace:
+    return SweepSpace(tmp_path / "a place")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The results of the undisturbed sweep."""
-    place = Place(tmp_path_factory.mktemp("whole"))
-    assert place.start().end() == 0
-    assert [len(pack) for pack in packs(place.sweep)] == [4, 4, 4, 4]
-    return results(place.sweep)
+    workspace = SweepSpace(tmp_path_factory.mktemp("whole"))
+    assert workspace.sweep().wait() == 0
+    assert [len(pack) for pack in packs(workspace.only)] == [4, 4, 4, 4]
+    return results(workspace.only)
 
 
 def is_gone(pid: int) -> bool:
@@ -86,118 +73,118 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def assert_carried_on(place: Place, whole: dict[str, Any]) -> None:
-    before = ended(place.sweep)
-    life = place.resume("--json")
-    assert life.end() == 0, life.stderr
-    after = ended(place.sweep)
+def assert_carried_on(workspace: SweepSpace, whole: dict[str, Any]) -> None:
+    before = ended(workspace.only)
+    process = workspace.resume("--json")
+    assert process.wait() == 0, process.stderr
+    after = ended(workspace.only)
     assert {name: after[name] for name in before} == before  # what was finished was left alone
-    assert after.keys() == whole.keys() == {run.directory for run in planned(place.sweep)}
-    assert results(place.sweep) == whole
-    assert json.loads(life.stdout)["completed"] == len(whole)
-    assert not (place.sweep / "packs").exists()
-    assert not list(place.sweep.rglob("*.tmp"))
+    assert after.keys() == whole.keys() == {run.directory for run in planned(workspace.only)}
+    assert results(workspace.only) == whole
+    assert json.loads(process.stdout)["completed"] == len(whole)
+    assert not (workspace.only / "packs").exists()
+    assert not list(workspace.only.rglob("*.tmp"))
 
 
-def kill_main(place: Place, draw: random.Random, *options: str) -> None:
-    life = place.start("--quiet", *options)
-    life.wait_for(lambda: place.is_planned)
+def kill_main(workspace: SweepSpace, draw: random.Random, *options: str) -> None:
+    process = workspace.sweep("--quiet", *options)
+    process.wait_until(lambda: workspace.is_planned)
     time.sleep(draw.uniform(0, 2))
-    workers = place.workers()
-    life.kill()
-    wait_for(lambda: all(is_gone(pid) for pid in workers))
+    workers = workspace.workers()
+    process.kill()
+    wait_until(lambda: all(is_gone(pid) for pid in workers))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_sweep_killed_at_random_is_carried_on(
-    seed: int, place: Place, whole: dict[str, Any]
+    seed: int, workspace: SweepSpace, whole: dict[str, Any]
 ) -> None:
-    kill_main(place, random.Random(seed))
-    assert_carried_on(place, whole)
+    kill_main(workspace, random.Random(seed))
+    assert_carried_on(workspace, whole)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(100, 110))
 def test_a_sweep_with_workers_killed_at_random_is_carried_on(
-    seed: int, place: Place, whole: dict[str, Any]
+    seed: int, workspace: SweepSpace, whole: dict[str, Any]
 ) -> None:
-    kill_main(place, random.Random(seed), "--workers", "2")
-    assert_carried_on(place, whole)
+    kill_main(workspace, random.Random(seed), "--workers", "2")
+    assert_carried_on(workspace, whole)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(200, 210))
 def test_a_sweep_killed_several_times_is_carried_on(
-    seed: int, place: Place, whole: dict[str, Any]
+    seed: int, workspace: SweepSpace, whole: dict[str, Any]
 ) -> None:
     draw = random.Random(seed)
-    kill_main(place, draw)
+    kill_main(workspace, draw)
     for _ in range(3):
-        life = place.resume("--quiet")
+        process = workspace.resume("--quiet")
         time.sleep(draw.uniform(0.2, 1))
-        life.kill()
-    assert_carried_on(place, whole)
+        process.kill()
+    assert_carried_on(workspace, whole)
 
 
-def kill_workers(place: Place, draw: random.Random, times: int) -> Life:
-    life = place.start("--workers", "2")
+def kill_workers(workspace: SweepSpace, draw: random.Random, times: int) -> Process:
+    process = workspace.sweep("--workers", "2")
     for _ in range(times):
-        life.wait_for(place.workers)
+        process.wait_until(workspace.workers)
         time.sleep(draw.uniform(0, 0.4))
-        for pid in place.workers()[:1]:
+        for pid in workspace.workers()[:1]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            wait_for(lambda pid=pid: is_gone(pid))  # type: ignore[misc]
-    return life
+            wait_until(lambda pid=pid: is_gone(pid))  # type: ignore[misc]
+    return process
 
 
 @pytest.mark.parametrize("seed", [1])
 def test_a_workers_death_is_made_good_in_the_same_command(
-    seed: int, place: Place, whole: dict[str, Any]
+    seed: int, workspace: SweepSpace, whole: dict[str, Any]
 ) -> None:
-    life = kill_workers(place, random.Random(seed), times=2)
-    assert life.end() == 0, life.stderr
-    assert "worker of 4 run(s) died; starting them again" in life.stderr
-    assert results(place.sweep) == whole
+    process = kill_workers(workspace, random.Random(seed), times=2)
+    assert process.wait() == 0, process.stderr
+    assert "worker of 4 run(s) died; starting them again" in process.stderr
+    assert results(workspace.only) == whole
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(300, 310))
 def test_a_workers_death_at_any_moment_is_made_good(
-    seed: int, place: Place, whole: dict[str, Any]
+    seed: int, workspace: SweepSpace, whole: dict[str, Any]
 ) -> None:
-    life = kill_workers(place, random.Random(seed), times=2)
-    assert life.end() == 0, life.stderr
-    assert results(place.sweep) == whole
+    process = kill_workers(workspace, random.Random(seed), times=2)
+    assert process.wait() == 0, process.stderr
+    assert results(workspace.only) == whole
 
 
 @pytest.mark.parametrize(
     ("number", "code", "workers"), [(signal.SIGINT, 130, "0"), (signal.SIGTERM, 143, "2")]
 )
 def test_a_signal_saves_the_sweep_and_the_command_it_prints_finishes_it(
-    number: int, code: int, workers: str, place: Place, whole: dict[str, Any]
+    number: int, code: int, workers: str, workspace: SweepSpace, whole: dict[str, Any]
 ) -> None:
-    life = place.start("--workers", workers)
-    life.wait_for(lambda: any(place.runs.glob("small/*/packs/*/*.safetensors")))
-    busy = place.workers()
-    for pid in {*busy, life.process.pid}:  # as a terminal or a service manager does
+    process = workspace.sweep("--workers", workers)
+    process.wait_until(lambda: any(workspace.runs.glob("small/*/packs/*/*.safetensors")))
+    busy = workspace.workers()
+    for pid in {*busy, process.pid}:  # as a terminal or a service manager does
         assert pid is not None
         os.kill(pid, number)
-    assert life.end() == code, life.stderr
+    assert process.wait() == code, process.stderr
     assert all(is_gone(pid) for pid in busy)
-    assert not (place.sweep / "summary.json").exists()
-    assert any(place.runs.glob("small/*/packs/*/*.safetensors"))
-    assert life.stdout == ""
-    assert "Traceback" not in life.stderr
-    command = shlex.split(life.stderr.strip().rpartition("carry on with: ")[2])
-    assert command == ["regrun", "resume", str(place.sweep)]
-    assert_carried_on(place, whole)
+    assert not (workspace.only / "summary.json").exists()
+    assert any(workspace.runs.glob("small/*/packs/*/*.safetensors"))
+    assert process.stdout == ""
+    assert "Traceback" not in process.stderr
+    command = shlex.split(process.stderr.strip().rpartition("carry on with: ")[2])
+    assert command == ["regrun", "resume", str(workspace.only)]
+    assert_carried_on(workspace, whole)
 
 
-def test_a_sweep_that_is_being_trained_cannot_be_resumed(place: Place) -> None:
-    life = place.start()
-    life.wait_for(lambda: place.is_planned and (place.sweep / ".lock").exists())
-    other = place.resume()
-    assert other.end() == 2
-    assert f"in use by process {life.process.pid} on " in other.stderr
-    life.kill()
+def test_a_sweep_that_is_being_trained_cannot_be_resumed(workspace: SweepSpace) -> None:
+    process = workspace.sweep()
+    process.wait_until(lambda: workspace.is_planned and (workspace.only / ".lock").exists())
+    other = workspace.resume()
+    assert other.wait() == 2
+    assert f"in use by process {process.pid} on " in other.stderr
+    process.kill()

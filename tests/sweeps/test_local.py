@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sweeps import LINEAR, Deadly, results, summary_of, with_keys
 
 from regrun.config.dump import dump_tree
 from regrun.errors import ConfigError, CorruptInputError, StorageError
@@ -18,6 +17,7 @@ from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps import local
 from regrun.sweeps.jobs import Job, Outcome
 from regrun.sweeps.local import ATTEMPTS, Board, run_jobs
+from tests.support.sweeps import LINEAR, Deadly, results, summary_of, with_keys
 
 
 class Told(Silent):

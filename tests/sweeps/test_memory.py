@@ -8,9 +8,9 @@ from typing import Any
 
 import psutil
 import pytest
-from small_sweeps import LINEAR, with_keys
 
 from regrun.sweeps import local
+from tests.support.sweeps import LINEAR, with_keys
 
 
 def tiny(runs: int, stack_size: int) -> dict[str, Any]:

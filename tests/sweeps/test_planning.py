@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_sweeps import DIGITS, LINEAR, with_keys
 
 from regrun.config.load import Loaded, config_from_mapping
 from regrun.errors import ConfigError
@@ -17,6 +16,7 @@ from regrun.sweeps import planning
 from regrun.sweeps.planning import Planner
 from regrun.sweeps.run import Options, plan_sweep
 from regrun.sweeps.space import grid_cells
+from tests.support.sweeps import DIGITS, LINEAR, with_keys
 
 CPU = torch.device("cpu")
 

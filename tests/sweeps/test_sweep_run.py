@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sweeps import (
+
+import regrun
+from regrun.analysis.sweeps import best_cells, sweep_cells
+from regrun.config.load import config_from_mapping, load_config
+from regrun.errors import ConfigError, UsageError
+from regrun.execution.observer import Silent
+from regrun.metrics import Metric
+from regrun.store.sweep_dir import SweepDir
+from regrun.sweeps.run import Options, resume_sweep, run_sweep
+from tests.support.sweeps import (
     DIGITS,
     LINEAR,
     packs,
@@ -19,15 +28,6 @@ from small_sweeps import (
     summary_of,
     with_keys,
 )
-
-import regrun
-from regrun.analysis.sweeps import best_cells, sweep_cells
-from regrun.config.load import config_from_mapping, load_config
-from regrun.errors import ConfigError, UsageError
-from regrun.execution.observer import Silent
-from regrun.metrics import Metric
-from regrun.store.sweep_dir import SweepDir
-from regrun.sweeps.run import Options, resume_sweep, run_sweep
 
 L1 = {"type": "l1", "strength": 1e-3}
 AXES: dict[str, Sequence[Any]] = {

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from engine_lives import CPU, collect, config_of, dataset_of, train
 
 from regrun.config.schema import Config
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Row
+from tests.support.engines import CPU, collect, config_of, dataset_of, train
 
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits", "num_train": 60, "num_test": 40},

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_lives import CPU, Life, collect, config_of, train
 
 from regrun.api import load_model
 from regrun.api import train as train_stored
@@ -21,6 +20,7 @@ from regrun.nn.build import build_model
 from regrun.sweeps.packing import structure
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
+from tests.support.engines import CPU, Life, collect, config_of, train
 
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits", "num_train": 60, "num_test": 40},

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from engine_lives import CPU, collect, config_of, dataset_of, train
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
@@ -17,6 +16,7 @@ from regrun.seeding import derive
 from regrun.training.batches import BatchSampler
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
+from tests.support.engines import CPU, collect, config_of, dataset_of, train
 
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits", "num_train": 60, "num_test": 40},

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from engine_lives import CPU, collect, config_of, dataset_of, train
 from torch import Tensor, nn
 
 from regrun.config.schema import Config
 from regrun.nn.build import build_model
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
+from tests.support.engines import CPU, collect, config_of, dataset_of, train
 
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits", "num_train": 60, "num_test": 40},

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import engine_lives
 import numpy as np
 import pytest
 import torch
-from engine_lives import CPU
 from sklearn.linear_model import ElasticNet, Lasso
 
 from regrun.config.schema import Config
@@ -17,6 +15,8 @@ from regrun.data.dataset import Dataset, Split
 from regrun.training.curvature import largest_eigenvalue, with_learning_rates
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Row
+from tests.support import engines
+from tests.support.engines import CPU
 
 COUNT = 40
 
@@ -60,7 +60,7 @@ Trained = tuple[dict[int, list[Row]], dict[int, Mapping[str, torch.Tensor]]]
 
 
 def collect(engine: Engine) -> Trained:
-    rows, ends = engine_lives.collect(engine)
+    rows, ends = engines.collect(engine)
     assert all(end.weights is not None for end in ends.values())
     return rows, {member: end.weights or {} for member, end in ends.items()}
 

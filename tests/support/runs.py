@@ -20,6 +20,11 @@ DIGITS: dict[str, Any] = {
 }
 
 
+def run_dirs(runs: Path) -> list[Path]:
+    """Directories of the runs below a runs directory."""
+    return sorted(path.parent for path in runs.glob("*/*/config.yaml"))
+
+
 def rows_in(directory: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics."""
     return [json.loads(line) for line in (directory / "metrics.jsonl").open()]

@@ -1,4 +1,4 @@
-"""Operating systems that fail, and processes that die, at a chosen file operation."""
+"""Disks that fail, and processes that die, at a chosen file operation."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ OPERATIONS = (
     "truncate",
     "ftruncate",
 )
+"""The functions of :mod:`os` through which regrun changes files."""
 
 
-class Counter:
-    """Takes down file operations; ``reached`` tells whether the chosen one came up."""
+class Operations:
+    """File operations as they happen. reached: whether the chosen one has come up."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -32,7 +33,14 @@ class Counter:
 
 
 @contextmanager
-def failing(number: int, error: int, *, for_ever: bool = False) -> Iterator[Counter]:
+def recorded() -> Iterator[Operations]:
+    """Nothing fails; the operations are recorded."""
+    with _intercepted(0, lambda *_: None, False) as operations:
+        yield operations
+
+
+@contextmanager
+def failing(number: int, error: int, *, for_ever: bool = False) -> Iterator[Operations]:
     """The ``number``-th file operation, or all from it on, fail with the errno ``error``."""
 
     def fault(name: str, real: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -40,26 +48,22 @@ def failing(number: int, error: int, *, for_ever: bool = False) -> Iterator[Coun
             real(*arguments)
         raise OSError(error, os.strerror(error), str(arguments[0]))
 
-    with _intercepted(number, fault, for_ever) as counter:
-        yield counter
+    with _intercepted(number, fault, for_ever) as operations:
+        yield operations
 
 
 @contextmanager
-def dying(number: int, *, torn: bool = False) -> Iterator[Counter]:
+def dying(number: int, *, torn: bool = False) -> Iterator[Operations]:
     """This process is killed at its ``number``-th file operation; ``torn``: in a write's middle."""
 
     def fault(name: str, real: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         if torn and name == "write":
             real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
-        die()
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
 
-    with _intercepted(number, fault, False) as counter:
-        yield counter
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
+    with _intercepted(number, fault, False) as operations:
+        yield operations
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -76,23 +80,16 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 @contextmanager
-def recorded() -> Iterator[Counter]:
-    """Nothing fails; the operations are taken down."""
-    with _intercepted(0, lambda *_: None, False) as counter:
-        yield counter
-
-
-@contextmanager
-def _intercepted(number: int, fault: Callable[..., None], for_ever: bool) -> Iterator[Counter]:
-    counter = Counter()
+def _intercepted(number: int, fault: Callable[..., None], for_ever: bool) -> Iterator[Operations]:
+    operations = Operations()
     real = {name: getattr(os, name) for name in OPERATIONS}
 
     def wrap(name: str) -> Callable[..., Any]:
         def operation(*arguments: Any, **options: Any) -> Any:
-            counter.names.append(name)
-            count = len(counter.names)
+            operations.names.append(name)
+            count = len(operations.names)
             if count == number or (for_ever and count > number):
-                counter.reached = True
+                operations.reached = True
                 fault(name, real[name], arguments)
             return real[name](*arguments, **options)
 
@@ -101,7 +98,7 @@ def _intercepted(number: int, fault: Callable[..., None], for_ever: bool) -> Ite
     try:
         for name in OPERATIONS:
             setattr(os, name, wrap(name))
-        yield counter
+        yield operations
     finally:
         for name in OPERATIONS:
             setattr(os, name, real[name])

@@ -1,0 +1,1 @@
+"""The tests of regrun, and what they share in :mod:`tests.support`."""
