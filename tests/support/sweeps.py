@@ -34,8 +34,9 @@ def with_keys(config: Mapping[str, Any], **sections: Any) -> dict[str, Any]:
     merged = dict(config)
     for name, section in sections.items():
         old = config.get(name)
-        keep = isinstance(old, Mapping) and isinstance(section, Mapping)
-        merged[name] = {**old, **section} if keep else section
+        if isinstance(old, Mapping) and isinstance(section, Mapping):
+            section = {**old, **section}
+        merged[name] = section
     return merged
 
 
