@@ -53,9 +53,9 @@ class CheckpointStore:
         """Write a checkpoint, then remove all others but the last good one.
 
         ``state`` is anything that JSON can hold; floats are restored bit for bit, NaN and
-        infinities included, tuples as lists. Flush the metrics first: a resume truncates them to the
-        checkpoint, but cannot restore what was never written. Raises `StorageError`; the earlier
-        checkpoints are then still there.
+        infinities included, tuples as lists. Flush the metrics first: a resume truncates them to
+        the checkpoint, but cannot restore what was never written. Raises `StorageError`; the
+        earlier checkpoints are then still there.
         """
         make_directory(self._directory)
         data = save(to_portable(tensors), {"state": json.dumps(state)})
