@@ -51,7 +51,7 @@ def sweep(
     from regrun.cli.progress import watching
     from regrun.errors import UsageError
     from regrun.store.atomic import probe_writable
-    from regrun.sweeps.processes import start_early
+    from regrun.sweeps.worker_process import start_early
 
     if as_json and as_csv:
         raise UsageError("--json and --csv: give one of them")

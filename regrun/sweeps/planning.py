@@ -20,8 +20,8 @@ from regrun.nn.roles import roles_of
 from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.packing import Structure, pack, stack_size, structure
-from regrun.sweeps.processes import cores
 from regrun.sweeps.space import PlannedCell, cell_label, seeds_of, validate_cells
+from regrun.sweeps.worker_process import cores
 from regrun.training.data_checks import check_config_against_data, check_metric
 
 WORTH_WORKERS = 8.0

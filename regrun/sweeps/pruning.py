@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from regrun.config.schema import Config
 from regrun.metrics import Direction, Metric
-from regrun.sweeps.quiet import quiet_optuna
+from regrun.sweeps.optuna_logging import quiet_optuna
 from regrun.sweeps.selection import metric_of
 
 if TYPE_CHECKING:

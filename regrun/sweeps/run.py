@@ -28,12 +28,12 @@ from regrun.store.reading import load_summary
 from regrun.store.run_dir import claim_run_dir, experiment_dir
 from regrun.store.sweep_dir import Round, SweepDir
 from regrun.sweeps.jobs import Job
-from regrun.sweeps.local import run_jobs
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
-from regrun.sweeps.processes import cores
 from regrun.sweeps.proposing import Proposer
 from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
+from regrun.sweeps.worker_pool import run_jobs
+from regrun.sweeps.worker_process import cores
 
 
 @dataclass(frozen=True)

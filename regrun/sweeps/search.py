@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from regrun.config.sweeps import Distribution, Sweep
 from regrun.errors import ConfigError, Problem, UsageError
 from regrun.metrics import Direction
-from regrun.sweeps.quiet import quiet_optuna
+from regrun.sweeps.optuna_logging import quiet_optuna
 from regrun.sweeps.space import PlannedCell, identity
 
 if TYPE_CHECKING:

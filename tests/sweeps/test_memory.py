@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from regrun.sweeps import local
+from regrun.sweeps import worker_pool
 from tests.support.sweeps import LINEAR, with_keys
 
 
@@ -30,7 +30,7 @@ def tiny(runs: int, stack_size: int) -> dict[str, Any]:
 def measured(sweep: Any, monkeypatch: Any, config: dict[str, Any], measure: Any) -> list[int]:
     """What `measure` says after every pack."""
     found: list[int] = []
-    real = local.run_job
+    real = worker_pool.run_job
 
     def run_and_measure(*arguments: Any) -> Any:
         outcome = real(*arguments)
@@ -38,7 +38,7 @@ def measured(sweep: Any, monkeypatch: Any, config: dict[str, Any], measure: Any)
         found.append(measure())
         return outcome
 
-    monkeypatch.setattr(local, "run_job", run_and_measure)
+    monkeypatch.setattr(worker_pool, "run_job", run_and_measure)
     sweep(config)
     return found
 
@@ -78,14 +78,14 @@ def test_a_failing_pack_leaves_nothing_behind(sweep: Any, monkeypatch: Any) -> N
     try:
         config = tiny(80, 10)
         held = []
-        real = local.mark_failed
+        real = worker_pool.mark_failed
 
         def mark(*arguments: Any) -> int:
             gc.collect()
             held.append(tracemalloc.get_traced_memory()[0])
             return real(*arguments)
 
-        monkeypatch.setattr(local, "mark_failed", mark)
+        monkeypatch.setattr(worker_pool, "mark_failed", mark)
         done = sweep(config)
     finally:
         tracemalloc.stop()

@@ -18,7 +18,7 @@ import torch
 from timed_engine import time_engines
 
 from regrun.cli import app
-from regrun.sweeps import local
+from regrun.sweeps import worker_pool
 from regrun.sweeps.jobs import Outcome, run_job
 
 
@@ -33,7 +33,7 @@ def main() -> None:
         jobs.append(time.perf_counter() - started)
         return outcome
 
-    local.run_job = timed
+    worker_pool.run_job = timed
     code = _regrun(["sweep", *sys.argv[1:], "--workers", "0", "--quiet"])
     training = sum(engine.training for engine in engines)
     print(json.dumps({"training": training, "around": sum(jobs) - training}))

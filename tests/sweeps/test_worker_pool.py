@@ -14,9 +14,9 @@ from regrun.config.dump import dump_tree
 from regrun.errors import ConfigError, CorruptInputError, StorageError
 from regrun.execution.observer import Silent
 from regrun.store.sweep_dir import PlannedRun, SweepDir
-from regrun.sweeps import local
+from regrun.sweeps import worker_pool
 from regrun.sweeps.jobs import Job, Outcome
-from regrun.sweeps.local import ATTEMPTS, Board, run_jobs
+from regrun.sweeps.worker_pool import ATTEMPTS, SharedProgress, run_jobs
 from tests.support.sweeps import LINEAR, Deadly, results, summary_of, with_keys
 
 
@@ -71,7 +71,7 @@ class Work:
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
     SweepDir(tmp_path).config.write_text(dump_tree(LINEAR))
     work = Work(tmp_path)
-    monkeypatch.setattr(local, "run_job", work.run_job)
+    monkeypatch.setattr(worker_pool, "run_job", work.run_job)
     return work
 
 
@@ -139,7 +139,7 @@ def test_a_worker_that_keeps_dying_takes_nobody_with_it(work: Work) -> None:
 
 
 def test_the_board_is_seen_by_everyone(tmp_path: Path) -> None:
-    mine, other = Board(tmp_path / "board", 3), Board(tmp_path / "board", 3)
+    mine, other = SharedProgress(tmp_path / "board", 3), SharedProgress(tmp_path / "board", 3)
     mine.count(1, 7)
     assert other.steps() == [0, 7, 0]
     assert not other.stopped

@@ -1,4 +1,4 @@
-"""How worker processes come into being. Imports nothing heavy: `start_early` runs before torch."""
+"""How worker processes are started. Imports nothing heavy: `start_early` runs before torch."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ import os
 import sys
 from multiprocessing.context import BaseContext
 
-HELPER_MODULE = "regrun.sweeps.helper"
-"""What the helper executes when it starts: it imports all that a worker runs."""
+PRELOAD_MODULE = "regrun.sweeps.worker_preload"
+"""What the fork server imports when it starts: all that a worker runs."""
 
 SLOW_IMPORTS = ("typer", "sklearn.datasets", "torchvision")
-"""What a worker imports when it needs it, and this process may have needed before."""
+"""Imported by workers on demand; preloaded when this process has already needed them."""
 
 MANY_RUNS = 200
-"""Runs of a sweep for which workers are sure to pay off."""
+"""From this many runs on, worker processes are certain to pay off."""
 
 
 def worker_context() -> BaseContext:
-    """Workers are forked from a helper that has imported once what they need.
+    """The multiprocessing context: workers forked from a server that has imported what they need.
 
-    Not on macOS, whose own libraries may crash in a forked process.
+    macOS uses spawn, because its system libraries may crash in a forked process.
     """
     if sys.platform == "darwin":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     used = [name for name in SLOW_IMPORTS if name in sys.modules]
-    context.set_forkserver_preload([HELPER_MODULE, *used])
+    context.set_forkserver_preload([PRELOAD_MODULE, *used])
     return context
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """The number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def start_early(runs: int) -> None:
-    """Let the helper import torch on another core while this process does, for a large sweep."""
+    """For a large sweep, let the fork server import torch while this process does the same."""
     if runs < MANY_RUNS or cores() < 2 or sys.platform == "darwin":
         return
     from multiprocessing import forkserver

@@ -1,4 +1,4 @@
-"""Optuna without its log lines and its notes about experimental options."""
+"""Optuna without its log lines and its warnings about experimental options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Only Optuna's errors are logged inside; afterwards as the program around us had it."""
+    """Log only Optuna's errors inside the block; restores the previous verbosity."""
     import optuna
 
     before = optuna.logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""Where jobs run on one machine: in this process, or in single-threaded worker processes."""
+"""Runs jobs on one machine: in this process, or in single-threaded worker processes."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ import numpy as np
 from regrun.errors import CorruptInputError, StorageError
 from regrun.execution.observer import Observer
 from regrun.sweeps.jobs import Job, Outcome, mark_failed, run_job
-from regrun.sweeps.processes import worker_context
+from regrun.sweeps.worker_process import worker_context
 
 ATTEMPTS = 3
-"""Times a job is started whose worker keeps dying."""
+"""How often a job is started whose worker keeps dying."""
 
 POLL_SECONDS = 0.1
 
 
-class Board:
-    """A few numbers that the main process and its workers see: told to stop, and steps by job.
+class SharedProgress:
+    """Numbers shared by the main process and its workers: a stop flag, and the steps of each job.
 
-    Plain memory in a file that is gone at the end; no worker can die holding a lock of it.
+    Plain memory in a temporary file, without a lock that a dying worker could hold.
     """
 
     def __init__(self, path: Path, jobs: int) -> None:
@@ -48,19 +48,19 @@ class Board:
 
     @property
     def stopped(self) -> bool:
-        """Whether everyone is to save and stop."""
+        """Whether all jobs shall save and stop."""
         return bool(self._numbers[0])
 
     def stop(self) -> None:
-        """Tell everyone to save and stop."""
+        """Make all jobs save and stop."""
         self._numbers[0] = 1
 
     def count(self, slot: int, steps: int) -> None:
-        """Note how far a job is."""
+        """Record how many steps a job has taken."""
         self._numbers[1 + slot] = steps
 
     def steps(self) -> list[int]:
-        """How far each job is."""
+        """The steps that each job has taken."""
         return [int(steps) for steps in self._numbers[1:]]
 
 
@@ -74,7 +74,7 @@ def run_jobs(
     total_steps: int,
     fail_fast: bool = False,
 ) -> bool:
-    """Run all jobs; False when told to stop, after each running job has saved.
+    """Run all jobs; False when stopped, after each running job has saved.
 
     devices: one for each worker process; in_process: this process is the only worker. A job that
     raises is marked failed and the others go on, unless fail_fast; one whose worker dies is started
@@ -82,16 +82,16 @@ def run_jobs(
     are done.
     """
     with TemporaryDirectory() as folder:
-        board = Board(Path(folder) / "board", len(jobs))
-        watch = _Watch(jobs, board, should_stop, observer, total_steps, fail_fast)
+        progress = SharedProgress(Path(folder) / "progress", len(jobs))
+        watch = _Watch(jobs, progress, should_stop, observer, total_steps, fail_fast)
         watch.until_done([_Worker(device, in_process) for device in devices])
-        return not board.stopped
+        return not progress.stopped
 
 
 class _Worker:
-    """A process of its own, or a thread of this one, for a job at a time.
+    """One worker process, or a thread of this process, that runs one job at a time.
 
-    Its pool has no other workers, so its death is felt by nobody else.
+    Each worker has a pool of its own, so that its death breaks no other worker's pool.
     """
 
     def __init__(self, device: str, in_process: bool) -> None:
@@ -103,11 +103,11 @@ class _Worker:
             return ThreadPoolExecutor(1)
         return ProcessPoolExecutor(1, worker_context(), _start_worker)
 
-    def submit(self, job: Job, slot: int, board: Path, jobs: int) -> Future[Outcome]:
-        return self._executor.submit(_run, job, self._device, slot, board, jobs)
+    def submit(self, job: Job, slot: int, progress: Path, jobs: int) -> Future[Outcome]:
+        return self._executor.submit(_run, job, self._device, slot, progress, jobs)
 
     def replace(self) -> None:
-        """Another process for the one that died."""
+        """Start a new process after the old one died."""
         self.end()
         self._executor = self._start()
 
@@ -119,7 +119,7 @@ def _start_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the main process tells when to stop
+    for number in (signal.SIGINT, signal.SIGTERM):  # the main process decides when to stop
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
@@ -131,17 +131,17 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _run(job: Job, device: str, slot: int, board_path: Path, jobs: int) -> Outcome:
-    board = Board(board_path, jobs)
-    return run_job(job, device, lambda: board.stopped, lambda steps: board.count(slot, steps))
+def _run(job: Job, device: str, slot: int, progress_path: Path, jobs: int) -> Outcome:
+    progress = SharedProgress(progress_path, jobs)
+    return run_job(job, device, lambda: progress.stopped, lambda steps: progress.count(slot, steps))
 
 
 @dataclass
 class _Watch:
-    """The main process while jobs run."""
+    """The main process's loop while jobs run."""
 
     jobs: Sequence[Job]
-    board: Board
+    progress: SharedProgress
     should_stop: Callable[[], bool]
     observer: Observer
     total_steps: int
@@ -150,19 +150,21 @@ class _Watch:
     corrupt: CorruptInputError | None = None
 
     def until_done(self, idle: list[_Worker]) -> None:
-        """Keep the workers busy until all jobs are done, or all have stopped."""
+        """Keep the workers busy until all jobs are done or have stopped."""
         workers = list(idle)
         waiting = deque(range(len(self.jobs)))
         running: dict[Future[Outcome], tuple[int, _Worker]] = {}
         try:
-            while running or (waiting and not self.board.stopped):
-                while waiting and idle and not self.board.stopped:
+            while running or (waiting and not self.progress.stopped):
+                while waiting and idle and not self.progress.stopped:
                     slot, worker = waiting.popleft(), idle.pop()
-                    future = worker.submit(self.jobs[slot], slot, self.board.path, len(self.jobs))
+                    future = worker.submit(
+                        self.jobs[slot], slot, self.progress.path, len(self.jobs)
+                    )
                     running[future] = slot, worker
                 done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
                 if self.should_stop():
-                    self.board.stop()
+                    self.progress.stop()
                 for future in done:
                     slot, worker = running.pop(future)
                     error = future.exception()
@@ -179,16 +181,16 @@ class _Watch:
                 self._show()
         finally:
             if running:
-                self.board.stop()
+                self.progress.stop()
             for worker in workers:
                 worker.end()
         if self.corrupt is not None:
             raise self.corrupt
 
     def _is_worth_another(self, slot: int) -> bool:
-        """Whether a job whose worker died is started again."""
+        """Whether a job is started again after its worker died."""
         self.deaths[slot] = self.deaths.get(slot, 0) + 1
-        if self.board.stopped:
+        if self.progress.stopped:
             return True
         count = len(self.jobs[slot].runs)
         if self.deaths[slot] < ATTEMPTS:
@@ -200,7 +202,7 @@ class _Watch:
     def _take_error(self, slot: int, error: BaseException) -> None:
         if isinstance(error, StorageError):
             raise error
-        if isinstance(error, CorruptInputError):  # of this job's own files: the others can go on
+        if isinstance(error, CorruptInputError):  # in this job's files only: the others continue
             self.corrupt = error
             self.observer.on_message(str(error))
         else:
@@ -210,9 +212,9 @@ class _Watch:
         count = mark_failed(self.jobs[slot], error)
         self.observer.on_message(f"{count} run(s) failed: {type(error).__name__}: {error}")
         if self.fail_fast:
-            self.board.stop()
+            self.progress.stop()
 
     def _show(self) -> None:
         members = [len(job.runs) for job in self.jobs]
-        done = sum(n * steps for n, steps in zip(members, self.board.steps(), strict=True))
+        done = sum(n * steps for n, steps in zip(members, self.progress.steps(), strict=True))
         self.observer.on_progress(done, self.total_steps)
