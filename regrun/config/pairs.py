@@ -9,10 +9,8 @@ from regrun.config.schema import Config
 from regrun.errors import Path, Problem
 from regrun.kinds.augmentation import Augment
 from regrun.kinds.base import Section
-from regrun.kinds.models import MLP, Linear, Torchvision
 from regrun.kinds.optimizers import SGD, Fista, Optimizer
 from regrun.kinds.penalties import L2, ActivityPenalty, GroupLasso, Penalty
-from regrun.kinds.plugins import BuildsModel
 from regrun.kinds.registry import KINDS
 
 
@@ -65,23 +63,13 @@ def _name(kind: type[Section]) -> str:
 def _model(config: Config, penalty: Penalty, where: Path) -> Iterator[Problem]:
     model = config.model
     if isinstance(penalty, ActivityPenalty):
-        why = ""
-        if isinstance(model, BuildsModel):
-            why = "is a plug-in and hands over its outputs only"
-        elif isinstance(model, Torchvision):
-            why = "comes from torchvision and hands over its outputs only"
-        elif isinstance(model, Linear) or (isinstance(model, MLP) and not model.hidden):
-            why = "has no hidden layer"
+        why = model.no_hidden_activations
         if why:
             yield Problem(
                 (*where, "type"),
                 f"{kind_of(penalty)} needs hidden activations; {model.kind} {why}",
             )
-    if (
-        isinstance(penalty, GroupLasso)
-        and penalty.groups == "out"
-        and isinstance(model, Torchvision)
-    ):
+    if isinstance(penalty, GroupLasso) and penalty.groups == "out" and model.grouped_convolutions:
         yield Problem(
             (*where, "groups"),
             f"out: where convolutions are grouped, weights do not tell what they come from; "
@@ -105,11 +93,11 @@ def _fista(config: Config, optimizer: Fista) -> Iterator[Problem]:
 def _unknown_curvature(config: Config, optimizer: Fista) -> Iterator[str]:
     """For what else than this config the largest curvature L is known."""
     model, training, augment = config.model, config.training, config.augment
-    if not isinstance(model, Linear):
+    if not model.is_linear:
         yield f"for linear models, not for {model.kind}"
         return
     smoothed = augment.model_copy(update={"label_smoothing": 0.0})
-    if model.input_dropout or model.input_noise or smoothed != Augment():
+    if model.symbols() or smoothed != Augment():
         yield "without noise in the inputs"
     if optimizer.sam or training.clip_value or training.clip_norm:
         yield "of the plain gradient, without sam and clipping"

@@ -14,7 +14,7 @@ from regrun.data.dataset import Dataset
 from regrun.data.load import estimate_bytes
 from regrun.errors import ConfigError
 from regrun.kinds.datasets import DatasetSection
-from regrun.nn.build import build_model
+from regrun.kinds.models import build_model
 from regrun.nn.layer_table import activations, layer_table, widest
 from regrun.nn.roles import roles_of
 from regrun.training.augment import augmenting_bytes

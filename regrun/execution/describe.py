@@ -11,7 +11,7 @@ from regrun.errors import ConfigError
 from regrun.execution.device import resolve_device
 from regrun.execution.prepare import prepare
 from regrun.inspection.plan import plan_parameters, update_rule
-from regrun.nn.build import build_model
+from regrun.kinds.models import build_model
 from regrun.nn.layer_table import layer_table
 from regrun.nn.roles import roles_of
 from regrun.training.curvature import with_learning_rates

@@ -15,8 +15,6 @@ from regrun.data.load import load_dataset
 from regrun.errors import CorruptInputError
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.kinds.datasets import DatasetSection
-from regrun.kinds.models import Torchvision
-from regrun.nn.torchvision import adaptations
 from regrun.training.evaluation import train_subset_size
 from regrun.training.step import DTYPES
 
@@ -44,9 +42,7 @@ class Prepared:
                 f"train loss is measured on a fixed random {size:,} of the "
                 f"{len(self.dataset.train):,} training examples (training.evaluate_train)"
             )
-        if isinstance(config.model, Torchvision):
-            notes += adaptations(config.model, self.dataset.input_shape)
-        return notes
+        return notes + config.model.notes(self.dataset.input_shape)
 
 
 def check_unchanged(section: DatasetSection, before: str, now: str) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from regrun.config.load import load_config
 from regrun.errors import CorruptInputError, UsageError
-from regrun.nn.build import build_model
+from regrun.kinds.models import build_model
 from regrun.store.reading import load_stored_run
 from regrun.store.weights import load_weights
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from regrun.config.schema import Config
 from regrun.kinds.augmentation import Augment
-from regrun.kinds.models import CNN, MLP, BuiltinModel, HiddenLayers, ModelSection, Torchvision
 
 
 def noise_before_loss(config: Config) -> list[str]:
     """What is done to batches and activations, in the order it is done."""
-    return [*_batch(config.augment), *_network(config.model)]
+    return [*_batch(config.augment), *config.model.symbols()]
 
 
 def noise_in_loss(augment: Augment) -> list[str]:
@@ -42,52 +39,6 @@ def _batch(augment: Augment) -> list[str]:
             f"x ← x′ in a box of the share 1−λ,  λ ~ {_beta(augment.cutmix)}   (cutmix{either})"
         )
     return lines
-
-
-def _network(model: ModelSection) -> list[str]:
-    lines = []
-    if isinstance(model, BuiltinModel):
-        if model.input_noise:
-            lines.append(f"x ← x + N(0, {model.input_noise:g}²)   (input noise)")
-        if model.input_dropout:
-            p = model.input_dropout
-            lines.append(f"x ← {_dropped('x', 'standard')}   (input dropout, p = {p:g})")
-    if isinstance(model, CNN) and any(model.conv_dropout_rates):
-        lines.append(_dropout_line("conv_dropout", model, model.conv_dropout_rates))
-    if isinstance(model, HiddenLayers):
-        if model.drop_connect:
-            p = model.drop_connect
-            lines.append(
-                f"W ← W · m / (1−p),  m ~ Bernoulli(1−p), one per step   (DropConnect, p = {p:g}, "
-                "hidden layers)"
-            )
-        if any(model.dropout_rates):
-            lines.append(_dropout_line("dropout", model, model.dropout_rates))
-    if isinstance(model, MLP) and model.stochastic_depth:
-        lines.append(
-            "h ← h + layer(h) · m / (1−p),  m ~ Bernoulli(1−p) per example   (stochastic depth, "
-            f"p = {model.stochastic_depth:g} · l / {len(model.hidden) - 1})"
-        )
-    if isinstance(model, Torchvision) and model.dropout:
-        lines.append(f"h ← {_dropped('h', 'standard')}   (dropout, p = {model.dropout:g})")
-    return lines
-
-
-def _dropout_line(key: str, model: HiddenLayers, rates: Sequence[float]) -> str:
-    shown = ", ".join(f"{rate:g}" for rate in (rates if len(set(rates)) > 1 else rates[:1]))
-    return f"h ← {_dropped('h', model.dropout_type)}   ({key}, {model.dropout_type}, p = {shown})"
-
-
-def _dropped(x: str, kind: str) -> str:
-    match kind:
-        case "gaussian":
-            return f"{x} · N(1, p/(1−p))"
-        case "alpha":
-            return f"a ({x} where m, else −1.7581) + b,  m ~ Bernoulli(1−p)"
-        case "spatial":
-            return f"{x} · m / (1−p),  m ~ Bernoulli(1−p) per channel"
-        case _:
-            return f"{x} · m / (1−p),  m ~ Bernoulli(1−p)"
 
 
 def _beta(alpha: float) -> str:

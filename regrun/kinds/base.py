@@ -198,11 +198,16 @@ FAULTS = (
 
 @contextmanager
 def faults_of(section: object, method: str, path: str) -> Iterator[None]:
-    """Turn what a plug-in's method raises into a ConfigError at a dotted path of the config."""
+    """Turn what a plug-in's method raises into a ConfigError at a dotted path of the config.
+
+    What a built-in's method raises is a bug of regrun and passes.
+    """
+    kind = type(section)
     try:
         yield
     except FAULTS as error:
-        kind = type(section)
+        if kind.__module__.startswith("regrun."):
+            raise
         raise ConfigError.at(
             path,
             f"the plug-in's {kind.__module__}.{kind.__qualname__}.{method} failed: "

@@ -32,20 +32,7 @@ from regrun.kinds.schedules import Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor, nn
-
-
-@runtime_checkable
-class BuildsModel(Protocol):
-    """A `ModelSection` that knows its network. Import torch inside the method."""
-
-    def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """One member's network: input (B, *input_shape) → output (B, num_outputs).
-
-        Its weights are as torch draws them; `init` is applied afterwards. The networks of one stack
-        run through `torch.func.vmap` wherever they hold a layer that regrun does not know.
-        """
-        ...
+    from torch import Tensor
 
 
 @runtime_checkable
@@ -87,7 +74,7 @@ class _Group:
 
 
 GROUPS: Mapping[str, _Group] = {
-    "regrun.models": _Group(ModelSection, "name", BuildsModel, "build"),
+    "regrun.models": _Group(ModelSection, "name", object, ""),
     "regrun.datasets": _Group(DatasetSection, "name", GivesArrays, "arrays"),
     "regrun.penalties": _Group(WeightPenalty, "type", MeasuresWeights, "value"),
     "regrun.constraints": _Group(Constraint, "type", object, ""),
@@ -131,6 +118,9 @@ def _load(point: EntryPoint, rules: _Group) -> type[Section]:
         raise _unusable(point, f"is no subclass of {rules.base.__module__}.{rules.base.__name__}")
     if not _tags(section, rules.tag):
         raise _unusable(point, f'has no key {rules.tag}: Literal["…"] to be chosen by')
+    missing = sorted(section.__abstractmethods__)
+    if missing:
+        raise _unusable(point, f"has no method {', '.join(missing)}")
     if not issubclass(section, rules.gives):
         raise _unusable(point, f"has no method {rules.method}")
     if not section.__doc__:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regrun.errors import ConfigError
-from regrun.nn.modules import noise_level
+from regrun.nn.modules import layer_kind, noise_level
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def layer_table(
         def hook(layer: nn.Module, inputs: object, output: object) -> None:
             if isinstance(output, Tensor):
                 count = sum(p.numel() for p in layer.parameters())
-                rows.append(LayerRow(name, type(layer).__name__, tuple(output.shape[1:]), count))
+                rows.append(LayerRow(name, layer_kind(layer), tuple(output.shape[1:]), count))
 
         return hook
 

@@ -1,9 +1,9 @@
-"""Each kind of layer, for K members at once.
+"""Each type of layer, for K members at once.
 
-A batch travels as (S, B, …) where S divides K: the members stand in S groups of K/S, and the
-members of a group share their examples. As soon as a layer has parameters or noise of its own per
-member, the batch becomes (K, B, …). A handler is made once per layer from the K members' modules
-and is then called with the batch and the pass it belongs to.
+A batch is (S, B, …), where S divides K: the members form S groups of K/S, and the members of a
+group share their examples. The first layer with parameters or noise per member makes it
+(K, B, …). A handler is made once per layer, from the K members' modules, and is then called with
+the batch and the context of the forward pass.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regrun.kinds.noise import ON_ACTIVATIONS, DropConnect, NoiseKind, StochasticDepth
+from regrun.nn.modules import ACTIVATIONS, DropConnectLinear, NoiseLayer, noise_level
+from regrun.stack.members import expand_groups, expand_members
 from regrun.stack.noise import Noise
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One forward pass: the stack's tensors, and where noise comes from (None: evaluation).
+class ForwardContext:
+    """What the layers of one forward pass share.
 
-    levels: noise layer → (K,) rates or standard deviations. hidden: where the activation functions
-    of hidden layers leave what they give, (K, B, …), when it is wanted.
+    size: K. parameters, buffers: name → (K, …). levels: noise layer → (K,) rates or standard
+    deviations. noise: the members' random streams; None in evaluation. hidden: a list to which
+    activation functions append their outputs, (K, B, …); None where nobody needs these.
     """
 
     size: int
@@ -34,17 +38,9 @@ class Pass:
     hidden: list[Tensor] | None = None
 
 
-Handler = Callable[[Tensor, Pass], Tensor]
+Handler = Callable[[Tensor, ForwardContext], Tensor]
 HandlerMaker = Callable[[str, Sequence[nn.Module]], Handler]
 """(name, the members' modules) → handler."""
-
-
-def spread(x: Tensor, size: int) -> Tensor:
-    """(S, B, …) → (K, B, …): a group's examples for each of its members; a view where it can be."""
-    groups = x.shape[0]
-    if groups == 1:
-        return x.expand(size, *x.shape[1:])
-    return x if groups == size else x.repeat_interleave(size // groups, dim=0)
 
 
 def to_channels(x: Tensor) -> Tensor:
@@ -58,10 +54,10 @@ def to_members(x: Tensor, size: int) -> Tensor:
 
 
 def linear_map(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """W x + b, one batched product; a group's members are one wider layer.
+    """W x + b as one batched product, in which a group's members are one wider layer.
 
-    x: (S, B, in); weight: (K, out, in); bias: (K, out) → (K, B, out). W stands on the left, so
-    that its gradient comes out in its own memory layout.
+    x: (S, B, in); weight: (K, out, in); bias: (K, out) → (K, B, out). The weight is the left
+    operand, so that its gradient has its own memory layout.
     """
     groups, batch = x.shape[:2]
     wide = weight.view(groups, -1, weight.shape[2])
@@ -75,9 +71,9 @@ def linear_map(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def make_linear(name: str, modules: Sequence[nn.Module]) -> Handler:
     """A fully connected layer."""
 
-    def linear(x: Tensor, state: Pass) -> Tensor:
-        weight = state.parameters[f"{name}.weight"]
-        return linear_map(x, weight, state.parameters.get(f"{name}.bias"))
+    def linear(x: Tensor, context: ForwardContext) -> Tensor:
+        weight = context.parameters[f"{name}.weight"]
+        return linear_map(x, weight, context.parameters.get(f"{name}.bias"))
 
     return linear
 
@@ -87,9 +83,9 @@ def make_conv2d(name: str, modules: Sequence[nn.Module]) -> Handler:
     layer = modules[0]
     assert isinstance(layer, nn.Conv2d)
 
-    def conv2d(x: Tensor, state: Pass) -> Tensor:
-        weight = state.parameters[f"{name}.weight"]
-        bias = state.parameters.get(f"{name}.bias")
+    def conv2d(x: Tensor, context: ForwardContext) -> Tensor:
+        weight = context.parameters[f"{name}.weight"]
+        bias = context.parameters.get(f"{name}.bias")
         y = F.conv2d(
             to_channels(x),
             weight.flatten(0, 1),
@@ -99,31 +95,31 @@ def make_conv2d(name: str, modules: Sequence[nn.Module]) -> Handler:
             layer.dilation,
             groups=x.shape[0],
         )
-        return to_members(y, state.size)
+        return to_members(y, context.size)
 
     return conv2d
 
 
 def make_batch_norm(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """Batch normalisation, member by member: its statistics are over a member's own batch."""
+    """Batch normalisation over each member's own batch."""
     layer = modules[0]
     assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is not None
     momentum, eps = layer.momentum, layer.eps
 
-    def batch_norm(x: Tensor, state: Pass) -> Tensor:
+    def batch_norm(x: Tensor, context: ForwardContext) -> Tensor:
         y = F.batch_norm(
-            to_channels(spread(x, state.size)),
-            state.buffers[f"{name}.running_mean"].view(-1),
-            state.buffers[f"{name}.running_var"].view(-1),
-            state.parameters[f"{name}.weight"].flatten(),
-            state.parameters[f"{name}.bias"].flatten(),
-            training=state.noise is not None,
+            to_channels(expand_groups(x, context.size)),
+            context.buffers[f"{name}.running_mean"].view(-1),
+            context.buffers[f"{name}.running_var"].view(-1),
+            context.parameters[f"{name}.weight"].flatten(),
+            context.parameters[f"{name}.bias"].flatten(),
+            training=context.noise is not None,
             momentum=momentum,
             eps=eps,
         )
-        if state.noise is not None:
-            state.buffers[f"{name}.num_batches_tracked"].add_(1)
-        return to_members(y, state.size)
+        if context.noise is not None:
+            context.buffers[f"{name}.num_batches_tracked"].add_(1)
+        return to_members(y, context.size)
 
     return batch_norm
 
@@ -134,8 +130,8 @@ def make_layer_norm(name: str, modules: Sequence[nn.Module]) -> Handler:
     assert isinstance(layer, nn.LayerNorm)
     shape, eps = list(layer.normalized_shape), layer.eps
 
-    def layer_norm(x: Tensor, state: Pass) -> Tensor:
-        return _affine(name, F.layer_norm(x, shape, eps=eps), state, len(shape))
+    def layer_norm(x: Tensor, context: ForwardContext) -> Tensor:
+        return _affine(name, F.layer_norm(x, shape, eps=eps), context, len(shape))
 
     return layer_norm
 
@@ -146,50 +142,91 @@ def make_group_norm(name: str, modules: Sequence[nn.Module]) -> Handler:
     assert isinstance(layer, nn.GroupNorm)
     groups, eps = layer.num_groups, layer.eps
 
-    def group_norm(x: Tensor, state: Pass) -> Tensor:
+    def group_norm(x: Tensor, context: ForwardContext) -> Tensor:
         y = F.group_norm(x.flatten(0, 1), groups, eps=eps).view_as(x)
-        return _affine(name, y, state, x.dim() - 2)
+        return _affine(name, y, context, x.dim() - 2)
 
     return group_norm
 
 
-def _affine(name: str, x: Tensor, state: Pass, axes: int) -> Tensor:
-    """Each member's own scale and shift, over the last so many axes; without parameters x."""
-    weight = state.parameters.get(f"{name}.weight")
-    bias = state.parameters.get(f"{name}.bias")
+def _affine(name: str, x: Tensor, context: ForwardContext, axes: int) -> Tensor:
+    """Apply each member's scale and shift over the last `axes` axes; x if it has none."""
+    weight = context.parameters.get(f"{name}.weight")
+    bias = context.parameters.get(f"{name}.bias")
     if weight is None:
         return x
-    x = spread(x, state.size)
+    x = expand_groups(x, context.size)
 
-    def beside(parameter: Tensor) -> Tensor:
+    def expanded(parameter: Tensor) -> Tensor:
         inner = [*parameter.shape[1:], *[1] * (axes - parameter.dim() + 1)]
-        return parameter.view(state.size, *[1] * (x.dim() - 1 - axes), *inner)
+        return parameter.view(context.size, *[1] * (x.dim() - 1 - axes), *inner)
 
-    return x * beside(weight) if bias is None else torch.addcmul(beside(bias), x, beside(weight))
+    if bias is None:
+        return x * expanded(weight)
+    return torch.addcmul(expanded(bias), x, expanded(weight))
 
 
 def make_pool(name: str, modules: Sequence[nn.Module]) -> Handler:
     """Pooling treats members as channels."""
     layer = modules[0]
-    return lambda x, state: to_members(layer(to_channels(x)), x.shape[0])
+    return lambda x, context: to_members(layer(to_channels(x)), x.shape[0])
 
 
 def make_flatten(name: str, modules: Sequence[nn.Module]) -> Handler:
     """(S, B, …) → (S, B, features)."""
-    return lambda x, state: x.flatten(2)
+    return lambda x, context: x.flatten(2)
 
 
 def make_entrywise(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """Activations act entry by entry, whatever the shape."""
+    """An activation function, entry by entry."""
     layer = modules[0]
 
-    def entrywise(x: Tensor, state: Pass) -> Tensor:
+    def entrywise(x: Tensor, context: ForwardContext) -> Tensor:
         y: Tensor = layer(x)
-        if state.hidden is not None:
-            state.hidden.append(spread(y, state.size))
+        if context.hidden is not None:
+            context.hidden.append(expand_groups(y, context.size))
         return y
 
     return entrywise
+
+
+def noise_of(layer: nn.Module) -> type[NoiseKind] | None:
+    """The kind of noise that a layer adds to activations; None for any other layer."""
+    if isinstance(layer, NoiseLayer):
+        return layer.noise
+    if type(layer).__name__ == StochasticDepth.__name__:  # torchvision's, without importing it
+        return StochasticDepth
+    return next((kind for kind in ON_ACTIVATIONS if type(layer) in kind.torch_layers()), None)
+
+
+def make_noise(name: str, modules: Sequence[nn.Module], kind: type[NoiseKind]) -> Handler:
+    """Noise on activations at each member's level; those of a member of level 0 do not change."""
+    if not any(noise_level(layer) for layer in modules):
+        return lambda x, context: x
+
+    def noisy(x: Tensor, context: ForwardContext) -> Tensor:
+        if context.noise is None:
+            return x
+        x = expand_groups(x, context.size)
+        draws = context.noise.draw(kind, name, kind.draws_shape(x.shape[1:]))
+        return kind.apply(x, draws, expand_members(context.levels[name], x))
+
+    return noisy
+
+
+def make_drop_connect(name: str, modules: Sequence[nn.Module]) -> Handler:
+    """A linear layer with noise on its weights: one draw per member and step."""
+    plain = make_linear(name, modules)
+
+    def drop_connect(x: Tensor, context: ForwardContext) -> Tensor:
+        if context.noise is None:
+            return plain(x, context)
+        weight = context.parameters[f"{name}.weight"]
+        draws = context.noise.draw(DropConnect, name, weight.shape[1:])
+        noisy = DropConnect.apply(weight, draws, expand_members(context.levels[name], weight))
+        return linear_map(x, noisy, context.parameters.get(f"{name}.bias"))
+
+    return drop_connect
 
 
 LAYER_HANDLERS: dict[type[nn.Module], HandlerMaker] = {
@@ -202,9 +239,7 @@ LAYER_HANDLERS: dict[type[nn.Module], HandlerMaker] = {
     nn.MaxPool2d: make_pool,
     nn.AvgPool2d: make_pool,
     nn.Flatten: make_flatten,
-    **dict.fromkeys(
-        (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid),
-        make_entrywise,
-    ),
+    DropConnectLinear: make_drop_connect,
+    **dict.fromkeys(ACTIVATIONS.values(), make_entrywise),
 }
-"""Layers without noise; those with it are in `noise_layers`."""
+"""The layers that are stacked by hand, beside noise on activations (`make_noise`)."""

@@ -1,4 +1,4 @@
-"""Random numbers for the layers of a stack: every member draws from streams of its own."""
+"""Random numbers for the layers of a stack, from each member's own streams."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from regrun.kinds.noise import NoiseKind
 from regrun.seeding import derive
 
 
 class Noise:
     """Draws per layer and member.
 
-    A stream belongs to (seed, layer) and nothing else, so a member draws the same numbers in any
-    company, and whether or not another layer draws too. Members with the same seed have the same
-    stream; it is drawn once and shared.
+    A stream depends on (seed, layer) and on nothing else, so a member draws the same numbers
+    whatever the other members and layers draw. Members with the same seed share a stream.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
@@ -31,13 +31,17 @@ class Noise:
 
     def uniform(self, layer: str, shape: Sequence[int]) -> Tensor:
         """(K, *shape) float32 numbers from [0, 1), each member's the next of its own stream."""
-        return self._draw(layer, shape, torch.Tensor.uniform_)
+        return self._fill(layer, shape, torch.Tensor.uniform_)
 
     def normal(self, layer: str, shape: Sequence[int]) -> Tensor:
         """(K, *shape) float32 numbers from N(0, 1), each member's the next of its own stream."""
-        return self._draw(layer, shape, torch.Tensor.normal_)
+        return self._fill(layer, shape, torch.Tensor.normal_)
 
-    def _draw(self, layer: str, shape: Sequence[int], fill: Callable[..., Tensor]) -> Tensor:
+    def draw(self, kind: type[NoiseKind], layer: str, shape: Sequence[int]) -> Tensor:
+        """(K, *shape) numbers of the distribution that a kind of noise needs."""
+        return self.normal(layer, shape) if kind.normal else self.uniform(layer, shape)
+
+    def _fill(self, layer: str, shape: Sequence[int], fill: Callable[..., Tensor]) -> Tensor:
         draws = torch.empty((len(self._seeds), *shape), device=self._device)
         for row, generator in zip(draws, self._streams(layer), strict=True):
             fill(row, generator=generator)
@@ -51,7 +55,7 @@ class Noise:
             ]
         return self._generators[layer]
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def shrink_to(self, rows: Sequence[int]) -> None:
         """Shrink to these members; the streams of the others end."""
         old = {seed: index for index, seed in enumerate(self._seeds)}
         self._set_members([self._member_seeds[row] for row in rows])
@@ -66,7 +70,7 @@ class Noise:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue every stream where `state_dict` left it; others start anew."""
+        """Continue every stream where `state_dict` left it; other streams start anew."""
         self._generators = {layer: self._streams(layer) for layer in state}
         for layer, states in state.items():
             for generator, saved in zip(self._streams(layer), states, strict=True):

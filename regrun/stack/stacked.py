@@ -1,4 +1,7 @@
-"""A stack: the parameters of K members with a leading axis, and one forward pass for all."""
+"""A stack: the parameters of K members with a leading axis, and one forward pass for all.
+
+The network runs layer by layer where every layer is known, else through `torch.vmap`.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,22 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from regrun.nn.modules import noise_level
+from regrun.nn.modules import Residual, noise_level
 from regrun.nn.roles import Role, roles_of
-from regrun.stack.chain import make_network
-from regrun.stack.layers import Pass
+from regrun.stack.layers import LAYER_HANDLERS, ForwardContext, Handler, make_noise, noise_of
+from regrun.stack.members import expand_groups
 from regrun.stack.noise import Noise
+from regrun.stack.vmapped import make_vmapped
 
 
 class Stack:
     """K members of one architecture.
 
     modules: one ordinary module per member, equal in everything but numbers (weights, levels of
-    noise). Their tensors are copied; the modules can go.
+    noise). Their tensors are copied.
 
     parameters: name → (K, *shape), leaves that require gradients. buffers: name → (K, *shape).
-    roles: name → role. Names are those of a member's own `state_dict`.
+    roles: name → role. Names are those of a member's `state_dict`.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class Stack:
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is not None
         }
         """Batch norm layer → how far each batch moves its running statistics."""
-        self._network = make_network(modules)
+        self._network = _layer_by_layer("", modules) or make_vmapped(first)
 
     def __call__(
         self, x: Tensor, noise: Noise | None = None, hidden: list[Tensor] | None = None
@@ -54,10 +58,12 @@ class Stack:
 
         hidden: gets the activations of the hidden layers, (K, B, …) each; not through vmap.
         """
-        state = Pass(self.size, self.parameters, self.buffers, self.levels, noise, hidden)
-        return self._network(x, state)
+        context = ForwardContext(
+            self.size, self.parameters, self.buffers, self.levels, noise, hidden
+        )
+        return self._network(x, context)
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def shrink_to(self, rows: Sequence[int]) -> None:
         """Shrink to these members, in this order."""
         index = torch.tensor(list(rows), device=next(iter(self.parameters.values())).device)
         self.size = len(rows)
@@ -77,12 +83,34 @@ class Stack:
         for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])
 
-    def member(self, row: int) -> dict[str, Tensor]:
-        """A copy of one member's own `state_dict`, on the CPU, without the stack axis."""
-        return {
-            name: tensor[row].to("cpu", copy=True).contiguous()
-            for name, tensor in self.state_dict().items()
-        }
+
+def _layer_by_layer(name: str, modules: Sequence[nn.Module]) -> Handler | None:
+    """The handler of a layer, or of a chain of layers; None when one of them is not known."""
+    first = modules[0]
+    if type(first) not in (nn.Sequential, Residual):
+        kind = noise_of(first)
+        if kind is not None:
+            return make_noise(name, modules, kind)
+        # A member without DropConnect has an ordinary linear layer where others have one with it.
+        layer = max((type(layer) for layer in modules), key=lambda layer: len(layer.__mro__))
+        return LAYER_HANDLERS[layer](name, modules) if layer in LAYER_HANDLERS else None
+    links: list[Handler] = []
+    for child, _ in first.named_children():
+        path = f"{name}.{child}" if name else child
+        link = _layer_by_layer(path, [module.get_submodule(child) for module in modules])
+        if link is None:
+            return None
+        links.append(link)
+
+    def chain(x: Tensor, context: ForwardContext) -> Tensor:
+        for link in links:
+            x = link(x, context)
+        return x
+
+    def residual(x: Tensor, context: ForwardContext) -> Tensor:
+        return expand_groups(x, context.size) + expand_groups(chain(x, context), context.size)
+
+    return residual if type(first) is Residual else chain
 
 
 def _stacked(

@@ -10,18 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from regrun.stack.layers import Handler, Pass, spread
-from regrun.stack.noise_layers import ActivationNoise, activation_noise
+from regrun.kinds.noise import NoiseKind
+from regrun.stack.layers import ForwardContext, Handler, noise_of
+from regrun.stack.members import expand_groups
 
 
 class _MemberNoise(nn.Module):
-    """Stands in for a noise layer of the template.
+    """Replaces a noise layer of the template.
 
-    In the measuring pass it notes the shape of the draws it needs; in a stacked pass it finds this
-    member's draws and level in the hands of the caller (`given`).
+    The measuring pass records the shape of the draws that it needs; in a stacked pass the caller
+    sets this member's draws and level (`given`).
     """
 
-    def __init__(self, kind: ActivationNoise) -> None:
+    def __init__(self, kind: type[NoiseKind]) -> None:
         super().__init__()
         self.kind = kind
         self.shape: tuple[int, ...] = ()
@@ -29,32 +30,32 @@ class _MemberNoise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.shape = self.kind.draws_shape(x.shape)[1:]
-        return x if self.given is None else self.kind.formula(x, *self.given)
+        return x if self.given is None else self.kind.apply(x, *self.given)
 
 
 def make_vmapped(module: nn.Module) -> Handler:
-    """A handler for the whole module: (S, B, *input_shape) → (K, B, C).
+    """A handler of the whole module: (S, B, *input_shape) → (K, B, C).
 
-    The module may hold torch's dropouts and torchvision's `StochasticDepth`, which draw from the
-    members' own streams (`ACTIVATION_NOISE`). Any other random layer raises torch's own error.
+    Its noise layers draw from the members' own streams (`noise_of`). Any other random layer
+    raises torch's own error.
     """
     template = deepcopy(module).to("meta", torch.float32)
     template.train()
     noises = _replace_noise(template)
     measured = False
 
-    def forward(x: Tensor, state: Pass) -> Tensor:
+    def forward(x: Tensor, context: ForwardContext) -> Tensor:
         nonlocal measured
-        template.train(state.noise is not None)
+        template.train(context.noise is not None)
         given: dict[str, tuple[Tensor, Tensor]] = {}
-        if state.noise is not None and noises:
+        if context.noise is not None and noises:
             if not measured:
-                _measure(template, x, state)
+                _measure(template, x, context)
                 measured = True
             given = {
                 name: (
-                    layer.kind.draw(state.noise, name, (x.shape[1], *layer.shape)),
-                    state.levels[name],
+                    context.noise.draw(layer.kind, name, (x.shape[1], *layer.shape)),
+                    context.levels[name],
                 )
                 for name, layer in noises.items()
             }
@@ -72,13 +73,13 @@ def make_vmapped(module: nn.Module) -> Handler:
         shared = x.shape[0] == 1
         stacked = torch.vmap(one, in_dims=(0, 0, 0, None if shared else 0), randomness="error")
         with warnings.catch_warnings():
-            # A few of torch's operations go member by member: slower, and nothing the user can do.
+            # torch warns of operations that run member by member; the user cannot change that.
             warnings.filterwarnings("ignore", "There is a performance drop")
             outputs: Tensor = stacked(
-                dict(state.parameters),
-                dict(state.buffers),
+                dict(context.parameters),
+                dict(context.buffers),
                 given,
-                x[0] if shared else spread(x, state.size),
+                x[0] if shared else expand_groups(x, context.size),
             )
         for layer in noises.values():
             layer.given = None
@@ -87,10 +88,10 @@ def make_vmapped(module: nn.Module) -> Handler:
     return forward
 
 
-def _measure(template: nn.Module, x: Tensor, state: Pass) -> None:
-    """Let every noise layer see its shape: one example through the first member."""
-    first = {name: tensor[0].detach() for name, tensor in state.parameters.items()}
-    buffers = {name: tensor[0].clone() for name, tensor in state.buffers.items()}
+def _measure(template: nn.Module, x: Tensor, context: ForwardContext) -> None:
+    """Record the shape of every noise layer's draws: one example through the first member."""
+    first = {name: tensor[0].detach() for name, tensor in context.parameters.items()}
+    buffers = {name: tensor[0].clone() for name, tensor in context.buffers.items()}
     mode = template.training
     template.eval()
     with torch.no_grad():
@@ -101,7 +102,7 @@ def _measure(template: nn.Module, x: Tensor, state: Pass) -> None:
 def _replace_noise(template: nn.Module) -> dict[str, _MemberNoise]:
     replaced: dict[str, _MemberNoise] = {}
     for name, layer in list(template.named_modules()):
-        kind = activation_noise(layer)
+        kind = noise_of(layer)
         if kind is None:
             continue
         parent, _, child = name.rpartition(".")

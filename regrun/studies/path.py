@@ -28,9 +28,8 @@ from regrun.execution.budget import available_bytes
 from regrun.execution.device import resolve_device
 from regrun.execution.observer import Observer, Silent
 from regrun.execution.prepare import load_data
-from regrun.kinds.models import Linear
+from regrun.kinds.models import build_model
 from regrun.kinds.penalties import L1, ElasticNet
-from regrun.nn.build import build_model
 from regrun.nn.roles import roles_of, select
 from regrun.seeding import derive
 from regrun.store import strict_json
@@ -76,11 +75,11 @@ def path_config(loaded: Loaded) -> Config:
     Raises ConfigError when the model is not linear or no penalty makes exact zeros.
     """
     config = loaded.config
-    if not isinstance(config.model, Linear):
+    if not config.model.is_linear:
         raise ConfigError.at(
             "model.name", f"{config.model.kind}: a regularization path needs the linear model"
         )
-    if config.model.input_dropout:
+    if getattr(config.model, "input_dropout", 0.0):
         raise ConfigError.at("model.input_dropout", "a path has no noise; use 0")
     if len(config.penalty) != 1 or not isinstance(config.penalty[0], L1 | ElasticNet):
         raise ConfigError.at("penalty", "a path needs one penalty, l1 or elastic_net")

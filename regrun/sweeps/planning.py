@@ -14,8 +14,8 @@ from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import Budget, available_bytes, estimate
 from regrun.execution.prepare import check_unchanged, load_data
+from regrun.kinds.models import build_model
 from regrun.metrics import Metric
-from regrun.nn.build import build_model
 from regrun.nn.roles import roles_of
 from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round

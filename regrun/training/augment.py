@@ -12,7 +12,7 @@ from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.kinds.augmentation import Augment
 from regrun.stack import Noise
-from regrun.stack.layers import spread
+from regrun.stack.members import expand_groups
 from regrun.training.image_noise import beta, box, moved, whole_below, with_holes
 from regrun.training.losses import Targets
 
@@ -98,7 +98,7 @@ class Augmenter:
         draws = _Draws(noise, rows)
         levels = {key: level[rows] for key, level in self._levels.items()}
         if levels.keys() - {"label_smoothing"}:
-            inputs = spread(inputs, len(rows))
+            inputs = expand_groups(inputs, len(rows))
         if "flip" in levels or "crop" in levels:
             inputs = _move(inputs, levels, draws)
         if "cutout" in levels:
@@ -109,7 +109,7 @@ class Augmenter:
             order = torch.argsort(draws("order", inputs.shape[1:2]), stable=True)
             share, share_of_pixel = self._shares(inputs, levels, draws)
             inputs = torch.lerp(_taken(inputs, order), inputs, share_of_pixel)
-            second, share = _taken(spread(targets, len(rows)), order), share.unsqueeze(1)
+            second, share = _taken(expand_groups(targets, len(rows)), order), share.unsqueeze(1)
         smoothing = levels.get("label_smoothing")
         return inputs, Targets(
             targets, second, share, None if smoothing is None else smoothing.unsqueeze(1)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.nn.build import build_model
+from regrun.kinds.models import build_model
 from regrun.nn.layer_table import layer_table, widest
 from regrun.nn.roles import Role
 from regrun.seeding import derive
@@ -278,7 +278,7 @@ class Engine:
         self._members = [self._members[row] for row in rows]
         self._alive, self._finite_steps = self._alive[index], self._finite_steps[index]
         self._best = {name: tensor[index] for name, tensor in self._best.items()}
-        self._stack.keep(rows)
+        self._stack.shrink_to(rows)
         self._train_mask.shrink_to(index)
         self._step.shrink_to(rows, [self._configs[member] for member in self._members])
 

@@ -13,14 +13,14 @@ from torch import Tensor
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
-from regrun.stack.layers import spread
+from regrun.stack.members import expand_groups
 
 LossName = Literal["mse", "half_mse", "cross_entropy"]
 
 
 def mse(outputs: Tensor, targets: Tensor) -> Tensor:
     """(o − t)², mean over the T outputs. outputs (K, B, T), targets (S, B, T) → (K, B)."""
-    squares = F.mse_loss(outputs, spread(targets, outputs.shape[0]), reduction="none")
+    squares = F.mse_loss(outputs, expand_groups(targets, outputs.shape[0]), reduction="none")
     return squares.squeeze(-1) if squares.shape[-1] == 1 else squares.mean(-1)
 
 
@@ -31,7 +31,7 @@ def half_mse(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """−log softmax(o)ₜ. outputs (K, B, classes), targets (S, B) of class indices → (K, B)."""
-    labels = spread(targets, outputs.shape[0])
+    labels = expand_groups(targets, outputs.shape[0])
     flat = F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
     return flat.view_as(labels)
 
@@ -96,8 +96,8 @@ class Targets:
         losses = per_example(outputs, self.first)
         if self.second is not None and self.share is not None:
             mixed_in = per_example(outputs, self.second)
-            losses = torch.lerp(mixed_in, losses, spread(self.share, members))
+            losses = torch.lerp(mixed_in, losses, expand_groups(self.share, members))
         if self.smoothing is not None:
             over_classes = -F.log_softmax(outputs, -1).mean(-1)
-            losses = torch.lerp(losses, over_classes, spread(self.smoothing, members))
+            losses = torch.lerp(losses, over_classes, expand_groups(self.smoothing, members))
         return losses

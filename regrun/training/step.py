@@ -139,7 +139,7 @@ class Step:
     def shrink_to(self, rows: Sequence[int], configs: Sequence[Config]) -> None:
         """Keep these rows only; the stack has shrunk already. configs: one per remaining row."""
         index = torch.tensor(list(rows), device=self._device)
-        self._noise.keep(rows)
+        self._noise.shrink_to(rows)
         self._optimizer.keep(index, self._stack.parameters)
         self._build_terms(configs)
         self.averages.shrink_to(index, configs)

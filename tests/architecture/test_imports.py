@@ -23,7 +23,7 @@ TRAINING = ENGINE | {"training", "inspection"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "plugins": BASE | {"kinds"},
-    "nn": BASE | {"kinds"},
+    "nn": BASE,
     "kinds": BASE | {"data", "nn"},
     "config": CONFIG | {"plugins"},
     **dict.fromkeys(("regularizers", "optim", "stack", "data"), ENGINE),

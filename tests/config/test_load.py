@@ -179,7 +179,7 @@ def test_values_of_a_sweep_are_set(tmp_path: Path) -> None:
         }
     )
     assert member.sweep is None
-    assert (member.optimizer.lr, member.seed, member.model.widths) == (1, 4, (4,))
+    assert (member.optimizer.lr, member.seed, member.model.hidden) == (1, 4, (4,))
     assert member.penalty[0].strength == 3
     assert loaded.config.optimizer.lr == 0.1
     assert loaded.with_values({}) == loaded.config.model_copy(update={"sweep": None})

@@ -80,7 +80,7 @@ def peak_and_budget(*overrides: dict[str, Any], **sections: Any) -> tuple[int, B
 
 
 def step_of(configs: list[Config], dataset: Any) -> Step:
-    from regrun.nn.build import build_model
+    from regrun.kinds.models import build_model
 
     modules = [
         build_model(config.model, dataset.input_shape, dataset.num_outputs, config.seed)

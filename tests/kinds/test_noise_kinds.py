@@ -1,4 +1,4 @@
-"""The formulas of noise, against their definitions and by statistics.
+"""The kinds of noise, against their definitions and by statistics.
 
 Statistical bounds are six standard deviations: each fails by chance once in 5e8. Seeds are fixed.
 """
@@ -6,6 +6,7 @@ Statistical bounds are six standard deviations: each fails by chance once in 5e8
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -14,18 +15,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from regrun.nn.modules import (
-    SELU_LOW,
-    DropConnectLinear,
+from regrun.kinds.noise import (
+    DROPOUTS,
+    ON_ACTIVATIONS,
+    SELU_LIMIT,
+    AlphaDropout,
+    DropConnect,
+    DropoutType,
     GaussianDropout,
     GaussianNoise,
-    Residual,
+    NoiseKind,
+    SpatialDropout,
+    StandardDropout,
     StochasticDepth,
-    add_noise,
-    alpha_dropout,
-    dropout,
-    gaussian_dropout,
 )
+from regrun.nn.modules import Residual, noise_level
 
 N = 400_000
 rates = st.floats(0, 1)
@@ -58,7 +62,7 @@ def level(value: float) -> Tensor:
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_dropout_has_its_rate_its_mean_and_its_variance(p: float) -> None:
-    y = dropout(torch.ones(N, dtype=torch.float64), uniform(N), level(p))
+    y = StandardDropout.apply(torch.ones(N, dtype=torch.float64), uniform(N), level(p))
     assert_moments((y == 0).double(), p, p * (1 - p))
     assert_moments(y, 1, p / (1 - p))
 
@@ -66,14 +70,14 @@ def test_dropout_has_its_rate_its_mean_and_its_variance(p: float) -> None:
 @given(p=rates, u=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=8))
 def test_dropout_keeps_or_drops_and_never_gives_nan(p: float, u: list[float]) -> None:
     x = torch.linspace(-2, 3, len(u), dtype=torch.float64)
-    y = dropout(x, torch.tensor(u, dtype=torch.float64), level(p))
+    y = StandardDropout.apply(x, torch.tensor(u, dtype=torch.float64), level(p))
     for value, given_value, draw in zip(y.tolist(), x.tolist(), u, strict=True):
         assert value == (pytest.approx(given_value / (1 - p)) if draw >= p and p < 1 else 0)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_gaussian_dropout_has_mean_one_and_variance_p_over_one_minus_p(p: float) -> None:
-    y = gaussian_dropout(torch.ones(N, dtype=torch.float64), normal(N), level(p))
+    y = GaussianDropout.apply(torch.ones(N, dtype=torch.float64), normal(N), level(p))
     assert_moments(y, 1, p / (1 - p))
 
 
@@ -81,25 +85,25 @@ def test_gaussian_dropout_has_mean_one_and_variance_p_over_one_minus_p(p: float)
 def test_alpha_dropout_keeps_mean_zero_and_variance_one_of_selu_activations(p: float) -> None:
     x = F.selu(normal(N))
     assert_moments(x, 0, 1)
-    assert_moments(alpha_dropout(x, uniform(N), level(p)), 0, 1)
+    assert_moments(AlphaDropout.apply(x, uniform(N), level(p)), 0, 1)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3, 0.99])
 def test_alpha_dropout_is_torchs_formula(p: float) -> None:
     x, u = normal(50), uniform(50)
-    a = 1 / math.sqrt((SELU_LOW**2 * p + 1) * (1 - p))
+    a = 1 / math.sqrt((SELU_LIMIT**2 * p + 1) * (1 - p))
     kept = (u >= p).double()
-    expected = x * kept * a + SELU_LOW * a * (kept - 1) + SELU_LOW * a * p
-    torch.testing.assert_close(alpha_dropout(x, u, level(p)), expected, rtol=1e-13, atol=1e-13)
+    expected = x * kept * a + SELU_LIMIT * a * (kept - 1) + SELU_LIMIT * a * p
+    torch.testing.assert_close(AlphaDropout.apply(x, u, level(p)), expected, rtol=1e-13, atol=1e-13)
 
 
 def test_alpha_dropouts_limit_is_where_selu_ends() -> None:
-    assert F.selu(torch.tensor(-1e3, dtype=torch.float64)).item() == pytest.approx(-SELU_LOW)
+    assert F.selu(torch.tensor(-1e3, dtype=torch.float64)).item() == pytest.approx(-SELU_LIMIT)
 
 
 def test_torchs_own_alpha_dropout_gives_the_same_values() -> None:
     x = F.selu(normal(2000))
-    mine = alpha_dropout(x, uniform(2000), level(0.4))
+    mine = AlphaDropout.apply(x, uniform(2000), level(0.4))
     theirs = nn.AlphaDropout(0.4)(x)
     dropped = theirs.min()
     torch.testing.assert_close(mine.min(), dropped)
@@ -108,45 +112,62 @@ def test_torchs_own_alpha_dropout_gives_the_same_values() -> None:
     torch.testing.assert_close(mine[both], theirs[both])
 
 
-@pytest.mark.parametrize("formula", [dropout, alpha_dropout])
+@pytest.mark.parametrize("kind", [StandardDropout, AlphaDropout])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_rate_of_one_gives_zeros_with_finite_gradients(formula, dtype) -> None:
+def test_a_rate_of_one_gives_zeros_with_finite_gradients(
+    kind: type[NoiseKind], dtype: torch.dtype
+) -> None:
     x = torch.linspace(-3, 3, 7, dtype=dtype, requires_grad=True)
-    y = formula(x, torch.rand(7), torch.tensor(1.0))
+    y = kind.apply(x, torch.rand(7), torch.tensor(1.0))
     assert y.dtype == dtype and torch.equal(y, torch.zeros(7, dtype=dtype))
     (gradient,) = torch.autograd.grad(y.sum(), x)
     assert torch.equal(gradient, torch.zeros(7, dtype=dtype))
 
 
-@pytest.mark.parametrize("formula", [dropout, gaussian_dropout, alpha_dropout, add_noise])
+@pytest.mark.parametrize("kind", [*ON_ACTIVATIONS, DropConnect])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_level_zero_changes_no_bit(formula, dtype) -> None:
+def test_level_zero_changes_no_bit(kind: type[NoiseKind], dtype: torch.dtype) -> None:
     x = torch.randn(1000, generator=generator()).to(dtype)
-    assert torch.equal(formula(x, torch.rand(1000), torch.tensor(0.0)), x)
+    assert torch.equal(kind.apply(x, torch.rand(1000), torch.tensor(0.0)), x)
 
 
 def test_added_noise_has_its_standard_deviation() -> None:
-    assert_moments(add_noise(torch.zeros(N, dtype=torch.float64), normal(N), level(0.3)), 0, 0.09)
+    assert_moments(
+        GaussianNoise.apply(torch.zeros(N, dtype=torch.float64), normal(N), level(0.3)), 0, 0.09
+    )
 
 
 LAYERS = {
-    "gaussian dropout": GaussianDropout(0.3),
-    "input noise": GaussianNoise(0.5),
-    "stochastic depth": StochasticDepth(0.5),
-    "drop-connect": DropConnectLinear(6, 6, 0.5),
+    **{kind.__name__: kind.layer(0.5) for kind in ON_ACTIVATIONS},
+    "Dropout2d": SpatialDropout.layer(0.5, images=True),
+    "DropConnect": DropConnect.linear(6, 6, 0.5),
 }
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_modules_are_noisy_in_training_and_not_in_evaluation(name: str) -> None:
-    layer, x = LAYERS[name], torch.randn(64, 6)
+def test_the_layers_are_noisy_in_training_and_not_in_evaluation(name: str) -> None:
+    layer = LAYERS[name]
+    x = torch.randn(64, 6, 2, 2) if name == "Dropout2d" else torch.randn(64, 6)
     plain = F.linear(x, layer.weight, layer.bias) if isinstance(layer, nn.Linear) else x
     assert torch.equal(layer.eval()(x), plain)
     assert not torch.equal(layer.train()(x), plain)
+    assert noise_level(layer) == 0.5
+
+
+def test_draws_are_shared_along_the_axes_that_a_kind_drops_as_one() -> None:
+    shape = (5, 4, 3, 2)
+    assert {kind.__name__: kind.draws_shape(shape) for kind in ON_ACTIVATIONS} == {
+        "StandardDropout": shape, "SpatialDropout": (5, 4, 1, 1), "GaussianDropout": shape,
+        "AlphaDropout": shape, "GaussianNoise": shape, "StochasticDepth": (5, 1, 1, 1),
+    }  # fmt: skip
+
+
+def test_every_value_of_dropout_type_is_a_kind() -> None:
+    assert set(DROPOUTS) == set(get_args(DropoutType))
 
 
 def test_stochastic_depth_drops_whole_examples() -> None:
-    y = StochasticDepth(0.5).train()(torch.ones(400, 3, 2))
+    y = StochasticDepth.layer(0.5).train()(torch.ones(400, 3, 2))
     assert set(y.flatten().tolist()) == {0.0, 2.0}
     assert torch.equal(y, y[:, :1, :1].expand_as(y))
 

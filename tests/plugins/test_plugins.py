@@ -353,7 +353,7 @@ def test_a_value_that_is_not_one_per_member_is_refused():
 
 
 def test_a_build_that_gives_no_module_is_refused():
-    from regrun.nn.build import build_model
+    from regrun.kinds.models import build_model
 
     with pytest.raises(ConfigError, match="build gave a NoneType"):
         build_model(Alien(name="alien"), (2,), 1, seed=0)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from regrun.kinds.models import MLP, Torchvision
-from regrun.nn.build import build_model
+from regrun.kinds.models import MLP, Torchvision, build_model
 from regrun.stack import Noise, Stack
 
 CPU = torch.device("cpu")

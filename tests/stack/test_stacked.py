@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regrun.kinds.models import CNN, MLP, Linear, ModelSection, Torchvision
-from regrun.nn.build import build_model
+from regrun.kinds.models import CNN, MLP, Linear, ModelSection, Torchvision, build_model
 from regrun.stack import Noise, Stack
 
 CPU = torch.device("cpu")
@@ -106,7 +105,7 @@ def test_a_member_leaves_as_an_ordinary_state_dict() -> None:
     modules = members(*CASES["cnn with batch norm"])
     stack = Stack(modules, CPU, torch.float64)
     fresh = build_model(*CASES["cnn with batch norm"], 4, seed=9).double()
-    fresh.load_state_dict(stack.member(2))
+    fresh.load_state_dict({name: tensor[2] for name, tensor in stack.state_dict().items()})
     for name, tensor in modules[2].state_dict().items():
         assert torch.equal(fresh.state_dict()[name], tensor)
 
@@ -120,6 +119,6 @@ def test_keeping_members_keeps_their_numbers() -> None:
     expected_noise = Noise([0, 1, 2, 3], CPU)
     expected_noise.load_state_dict(noise.state_dict())
     expected = stack(x, expected_noise)[[3, 1]]
-    stack.keep([3, 1])
-    noise.keep([3, 1])
+    stack.shrink_to([3, 1])
+    noise.shrink_to([3, 1])
     torch.testing.assert_close(stack(x, noise), expected, rtol=1e-12, atol=1e-12)

@@ -61,7 +61,7 @@ def test_statistics_are_refreshed_as_by_update_bn(make) -> None:
         expected = deepcopy(module)
         update_bn([batch[row] for batch in batches], expected)
         for name, tensor in expected.state_dict().items():
-            torch.testing.assert_close(stack.member(row)[name], tensor, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(stack.state_dict()[name][row], tensor, rtol=1e-9, atol=1e-12)
         assert any(name.endswith("running_mean") for name in expected.state_dict())
 
 

@@ -8,8 +8,8 @@ import torch
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
+from regrun.kinds.models import build_model
 from regrun.kinds.optimizers import Fista
-from regrun.nn.build import build_model
 from regrun.training import curvature
 from regrun.training.curvature import largest_eigenvalue, with_learning_rates
 from regrun.training.losses import LOSSES, LossName

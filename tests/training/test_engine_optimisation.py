@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from regrun.config.schema import Config
-from regrun.nn.build import build_model
+from regrun.kinds.models import build_model
 from regrun.seeding import derive
 from regrun.training.batches import BatchSampler
 from regrun.training.engine import Engine

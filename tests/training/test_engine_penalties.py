@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regrun.config.schema import Config
-from regrun.nn.build import build_model
+from regrun.kinds.models import build_model
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 from tests.support.engines import CPU, collect, config_of, dataset_of, train

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,9 +11,10 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from regrun.errors import ConfigError
-from regrun.kinds.models import Activation
+from regrun.kinds.models import build_model
+from regrun.kinds.models.builtin import Activation
 from regrun.kinds.registry import AnyModel
-from regrun.nn.build import ACTIVATIONS, build_model
+from regrun.nn.modules import ACTIVATIONS
 
 
 def section(**keys: Any) -> Any:
@@ -107,7 +108,7 @@ def test_a_network_for_pictures_refuses_a_table(name: str) -> None:
 
 def test_every_activation_of_the_schema_is_torchs_own() -> None:
     x = torch.linspace(-3, 3, 13)
-    for name in Activation.__args__:  # type: ignore[attr-defined]
+    for name in get_args(Activation):
         functional = getattr(torch.nn.functional, name)
         torch.testing.assert_close(ACTIVATIONS[name]()(x), functional(x), rtol=0, atol=0)
 

@@ -13,9 +13,8 @@ from torch import nn
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
 from regrun.errors import ConfigError
-from regrun.kinds.models import Torchvision, TorchvisionName
-from regrun.nn.build import build_model
-from regrun.nn.torchvision import adaptations
+from regrun.kinds.models import Torchvision, build_model
+from regrun.kinds.models.torchvision import TorchvisionName
 from regrun.stack import Noise, Stack
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation
@@ -39,7 +38,7 @@ def test_a_resnet_on_small_pictures_is_adapted_and_says_so() -> None:
     assert module.conv1.kernel_size == (3, 3) and module.conv1.stride == (1, 1)
     assert isinstance(module.maxpool, nn.Identity)
     assert module.fc.out_features == 10
-    (note,) = adaptations(section("resnet18"), (3, 32, 32))
+    (note,) = section("resnet18").notes((3, 32, 32))
     assert note.startswith("stem: 3×3 convolution of stride 1, no max-pooling")
 
 
@@ -53,7 +52,7 @@ def test_kept_or_large_enough_a_resnet_is_as_published() -> None:
         shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
         assert shapes == {name: tensor.shape for name, tensor in published.items()}
         assert isinstance(module.maxpool, nn.MaxPool2d)
-        assert adaptations(one, (3, side, side)) == []
+        assert one.notes((3, side, side)) == []
 
 
 def test_grey_pictures_get_a_first_convolution_of_one_channel() -> None:
@@ -61,7 +60,7 @@ def test_grey_pictures_get_a_first_convolution_of_one_channel() -> None:
     module = build_model(one, (1, 28, 28), 10, seed=0)
     first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
     assert first.in_channels == 1
-    assert adaptations(one, (1, 28, 28)) == [
+    assert one.notes((1, 28, 28)) == [
         "first convolution takes 1 channel(s) instead of 3",
         "images are enlarged from 28×28 to 32×32",
     ]
@@ -82,9 +81,8 @@ def test_pictures_are_enlarged_to_what_the_network_takes(
     module = build_model(section(name), shape, 10)
     assert isinstance(module[0], nn.Upsample)  # type: ignore[index]
     assert module[0].size == (side, side)  # type: ignore[index]
-    assert f"images are enlarged from {shape[1]}×{shape[2]} to {side}×{side}" in adaptations(
-        section(name), shape
-    )
+    note = f"images are enlarged from {shape[1]}×{shape[2]} to {side}×{side}"
+    assert note in section(name).notes(shape)
 
 
 def test_dropout_sets_all_of_a_networks_rates_and_refuses_where_there_are_none() -> None:

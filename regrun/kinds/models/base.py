@@ -1,0 +1,113 @@
+"""What every model has in common, and how its module is built."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from regrun.errors import ConfigError
+from regrun.kinds.base import PER_MEMBER, Positive, Section, faults_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Init = Annotated[Literal["default", "normal", "zeros", "xavier", "kaiming"], PER_MEMBER]
+
+
+class ModelSection(Section):
+    """A model: its keys, and the network that they describe.
+
+    A subclass declares its `name` as a literal, its keys as fields, and defines `build`. Its
+    docstring is its line in `regrun list models`. It imports torch inside its methods, as listing
+    the models must not load it.
+    """
+
+    is_linear: ClassVar[bool] = False
+    """Whether the outputs are affine in the inputs, with no hidden layer between."""
+    grouped_convolutions: ClassVar[bool] = False
+    """Whether it may hold grouped convolutions, whose weights do not tell their inputs apart."""
+
+    init: Init = "default"
+    """Of weights: torch's own default, N(0, init_std²), zeros, Xavier uniform or Kaiming normal;
+    all but `default` set biases to 0."""
+    init_std: Positive = 1.0
+    """Standard deviation of `init: normal`."""
+
+    @abstractmethod
+    def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        """Return the network of one member, with its weights as torch draws them.
+
+        `init` is applied afterwards. A stack runs layer by layer where it knows every layer, else
+        through `torch.func.vmap`. Parameter names are those of the module's `state_dict`; they
+        appear in `inspect`, in `weights.safetensors` and in name patterns.
+
+        Args:
+            input_shape: Shape of one example, without the batch axis: ``(features,)``, or
+                ``(channels, height, width)`` for images.
+            num_outputs: Number of classes, or of values to predict.
+
+        Returns:
+            A module that maps (B, *input_shape) to (B, num_outputs).
+
+        Raises:
+            ConfigError: When the network cannot take inputs of this shape.
+        """
+
+    @property
+    def no_hidden_activations(self) -> str:
+        """Why penalties on hidden activations cannot see them; empty where they can."""
+        return "is a plug-in and hands over its outputs only"
+
+    def symbols(self) -> list[str]:
+        """Return the network's own noise in training as `inspect` writes it, a line for each.
+
+        Returns:
+            Lines such as ``h ← h · m / (1−p),  m ~ Bernoulli(1−p)   (dropout, p = 0.5)``, in the
+            order in which the noise acts.
+        """
+        return []
+
+    def notes(self, input_shape: tuple[int, ...]) -> list[str]:
+        """Return what a user should know about the network for these inputs.
+
+        Args:
+            input_shape: As in `build`.
+
+        Returns:
+            Sentences such as ``images are enlarged from 28×28 to 32×32``.
+        """
+        return []
+
+
+def build_model(
+    section: ModelSection, input_shape: tuple[int, ...], num_outputs: int, seed: int | None = None
+) -> nn.Module:
+    """Build the module of one member: input (B, *input_shape) → output (B, num_outputs).
+
+    seed: draws the initial weights; None builds on the meta device, without memory or numbers.
+    Raises ConfigError when the model cannot take this input.
+    """
+    from regrun.nn.initialize import OnMeta, initialize, seeded
+
+    if seed is None:
+        with OnMeta():
+            return _build(section, input_shape, num_outputs)
+    with seeded(seed):
+        module = _build(section, input_shape, num_outputs)
+        initialize(module, section.init, section.init_std)
+    return module
+
+
+def _build(section: ModelSection, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    from torch import nn
+
+    with faults_of(section, "build", "model.name"):
+        module = section.build(input_shape, num_outputs)
+    if not isinstance(module, nn.Module):
+        kind = type(section)
+        raise ConfigError.at(
+            "model.name",
+            f"{kind.__module__}.{kind.__qualname__}.build gave a {type(module).__name__}; "
+            "it has to give a torch.nn.Module",
+        )
+    return module

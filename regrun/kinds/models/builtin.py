@@ -1,0 +1,352 @@
+"""The models built here: linear, mlp, cnn."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, Strict, model_validator
+
+from regrun.errors import ConfigError
+from regrun.kinds.base import PER_MEMBER, Choices, Count, Described, NonNegative, Rate
+from regrun.kinds.models.base import ModelSection
+from regrun.kinds.noise import (
+    DROPOUT_TYPES,
+    DROPOUTS,
+    DenseDropoutType,
+    DropConnect,
+    DropoutType,
+    GaussianNoise,
+    StandardDropout,
+    StochasticDepth,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Layer = tuple[str, nn.Module]
+
+Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid"]
+Rates = Annotated[Rate | Annotated[tuple[Rate, ...], Strict(False)], PER_MEMBER]
+Widths = Annotated[tuple[Count, ...], Strict(False)]
+
+NORMS = Choices(
+    batch=Described(
+        "norms",
+        "Mean and variance of each unit or channel over the batch; running ones in evaluation.",
+        formula="h ← γ (h − mean) / √(var + ε) + β",
+        reference="Ioffe & Szegedy 2015",
+        off="none",
+    ),
+    layer=Described(
+        "norms",
+        "Mean and variance of each example over its units, or over all channels and pixels.",
+        formula="h ← γ (h − mean) / √(var + ε) + β",
+        reference="Ba et al. 2016; of images Wu & He 2018, one group",
+        off="none",
+    ),
+)
+Norm = Annotated[Literal["none", "batch", "layer"], NORMS]
+
+
+class BuiltinModel(ModelSection):
+    """Keys of the models built here.
+
+    Noise layers are built at level 0 too, as members of one stack may differ in it.
+    """
+
+    input_dropout: Annotated[
+        Rate,
+        StandardDropout.described("x", reference="Srivastava et al. 2014, §4; Vincent et al. 2008"),
+    ] = 0.0
+    """Rate of standard dropout on the inputs."""
+    input_noise: Annotated[NonNegative, GaussianNoise.described("x")] = 0.0
+    """σ, standard deviation of Gaussian noise added to the inputs in training."""
+
+    def symbols(self) -> list[str]:
+        """See the base class."""
+        lines = []
+        if self.input_noise:
+            line = GaussianNoise.symbols.format(h="x", level=self.input_noise)
+            lines.append(f"{line}   (input noise)")
+        if self.input_dropout:
+            line = StandardDropout.symbols.format(h="x")
+            lines.append(f"{line}   (input dropout, p = {self.input_dropout:g})")
+        return lines
+
+    def input_layers(self) -> list[Layer]:
+        """Return the layers of noise on the inputs."""
+        return [
+            ("input_noise", GaussianNoise.layer(self.input_noise)),
+            ("input_dropout", StandardDropout.layer(self.input_dropout)),
+        ]
+
+
+class Linear(BuiltinModel):
+    """One affine map: linear regression, or logistic regression under cross-entropy."""
+
+    name: Literal["linear"]
+
+    is_linear: ClassVar[bool] = True
+    no_hidden_activations: ClassVar[str] = "has no hidden layer"
+
+    def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        """See the base class."""
+        from torch import nn
+
+        output = nn.Linear(prod(input_shape), num_outputs)
+        return _chain(("flatten", nn.Flatten()), *self.input_layers(), ("output", output))
+
+
+class HiddenLayers(BuiltinModel):
+    """Keys of models with dense hidden layers."""
+
+    if TYPE_CHECKING:  # each subclass has it among its own keys, in their order
+        hidden: Widths
+
+    activation: Activation = "relu"
+    dropout: Annotated[Rates, StandardDropout.described()] = 0.0
+    """Dropout after the activation of the hidden layers: one rate, or one per hidden layer."""
+    dropout_type: Annotated[DropoutType, DROPOUT_TYPES] = StandardDropout.name
+    """Of `dropout`; input dropout is always standard."""
+    drop_connect: Annotated[Rate, DropConnect.described("w")] = 0.0
+    """DropConnect: rate of zeros among the weights of the dense hidden layers, not the biases; one
+    mask per step, shared by its batch."""
+
+    @property
+    def no_hidden_activations(self) -> str:
+        """See the base class."""
+        return ""
+
+    @property
+    def dropout_rates(self) -> tuple[float, ...]:
+        """One rate per dense hidden layer."""
+        return _each(self.dropout, len(self.hidden))
+
+    def symbols(self) -> list[str]:
+        """See the base class."""
+        lines = [*super().symbols(), *self._block_symbols()]
+        if self.drop_connect:
+            line = DropConnect.symbols.format(h="W")
+            lines.append(f"{line}   (DropConnect, p = {self.drop_connect:g}, hidden layers)")
+        return lines + self._dropout_symbols("dropout", self.dropout_rates)
+
+    def hidden_layers(self, width: int) -> tuple[int, nn.Sequential]:
+        """Return the dense hidden layers after `width` features, and the width of the last one."""
+        from torch import nn
+
+        layers: list[nn.Module] = []
+        for index, (units, rate) in enumerate(zip(self.hidden, self.dropout_rates, strict=True)):
+            layers.append(self._hidden_layer(index, width, units, rate))
+            width = units
+        return width, nn.Sequential(*layers)
+
+    def _hidden_layer(self, index: int, width: int, units: int, rate: float) -> nn.Module:
+        return _chain(("linear", self._linear(width, units)), *self._after_linear(rate))
+
+    def _linear(self, width: int, units: int) -> nn.Linear:
+        from torch import nn
+
+        if self.drop_connect:
+            return DropConnect.linear(width, units, self.drop_connect)
+        return nn.Linear(width, units)
+
+    def _after_linear(self, rate: float) -> list[Layer]:
+        return [("activation", self._activation()), ("dropout", self._dropout(rate))]
+
+    def _activation(self) -> nn.Module:
+        from regrun.nn.modules import ACTIVATIONS
+
+        return ACTIVATIONS[self.activation]()
+
+    def _dropout(self, rate: float, *, images: bool = False) -> nn.Module:
+        return DROPOUTS[self.dropout_type].layer(rate, images=images)
+
+    def _block_symbols(self) -> list[str]:
+        return []
+
+    def _dropout_symbols(self, key: str, rates: Sequence[float]) -> list[str]:
+        if not any(rates):
+            return []
+        shown = ", ".join(f"{rate:g}" for rate in (rates if len(set(rates)) > 1 else rates[:1]))
+        line = DROPOUTS[self.dropout_type].symbols.format(h="h")
+        return [f"{line}   ({key}, {self.dropout_type}, p = {shown})"]
+
+    def _check_rates(
+        self, key: str, rates: float | tuple[float, ...], count: int, layer: str
+    ) -> None:
+        if isinstance(rates, tuple) and len(rates) != count:
+            raise ValueError(
+                f"{key}: {len(rates)} rates for {count} {layer}s; give one rate, or one per {layer}"
+            )
+        DROPOUTS[self.dropout_type].check_rates(key, _each(rates, count))
+
+    @model_validator(mode="after")
+    def _rates_fit(self) -> HiddenLayers:
+        self._check_rates("dropout", self.dropout, len(self.hidden), "hidden layer")
+        DROPOUTS[self.dropout_type].check_activation(self.activation)
+        return self
+
+
+class MLP(HiddenLayers):
+    """Fully connected layers, each hidden one with norm, activation and dropout."""
+
+    name: Literal["mlp"]
+    hidden: Widths = (256, 256)
+    """Units of each hidden layer."""
+    dropout_type: Annotated[DenseDropoutType, DROPOUT_TYPES] = StandardDropout.name
+    """Of `dropout`; input dropout is always standard."""
+    norm: Norm = "none"
+    """Between each hidden linear map and its activation."""
+    residual: bool = False
+    """Hidden layers after the first compute x + layer(x) (He et al. 2016); all equally wide."""
+    stochastic_depth: Annotated[Rate, StochasticDepth.described()] = 0.0
+    """Rate p at which the last residual layer is left out, per example, and earlier ones less."""
+
+    @property
+    def no_hidden_activations(self) -> str:
+        """See the base class."""
+        return "" if self.hidden else Linear.no_hidden_activations
+
+    def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        """See the base class."""
+        from torch import nn
+
+        inputs = self.input_layers()
+        width, hidden = self.hidden_layers(prod(input_shape))
+        output = nn.Linear(width, num_outputs)
+        return _chain(("flatten", nn.Flatten()), *inputs, ("hidden", hidden), ("output", output))
+
+    def _hidden_layer(self, index: int, width: int, units: int, rate: float) -> nn.Module:
+        from torch import nn
+
+        from regrun.nn.modules import Residual
+
+        layers: list[Layer] = [("linear", self._linear(width, units))]
+        if self.norm != "none":
+            norm = nn.BatchNorm1d if self.norm == "batch" else nn.LayerNorm
+            layers.append(("norm", norm(units)))
+        layers += self._after_linear(rate)
+        if not (self.residual and index):
+            return _chain(*layers)
+        # Huang et al. 2016, eq. 4: the deeper, the less likely to stay.
+        level = self.stochastic_depth * index / (len(self.hidden) - 1)
+        layers.append(("stochastic_depth", StochasticDepth.layer(level)))
+        return Residual(OrderedDict(layers))
+
+    def symbols(self) -> list[str]:
+        """See the base class."""
+        lines = super().symbols()
+        if self.stochastic_depth:
+            line = StochasticDepth.symbols.format(h="h")
+            depth = f"p = {self.stochastic_depth:g} · l / {len(self.hidden) - 1}"
+            lines.append(f"{line}   (stochastic depth, {depth})")
+        return lines
+
+    @model_validator(mode="after")
+    def _residual_fits(self) -> MLP:
+        if self.residual and (len(self.hidden) < 2 or len(set(self.hidden)) > 1):
+            raise ValueError(
+                f"residual: needs two or more hidden layers of one width, not {list(self.hidden)}"
+            )
+        if self.stochastic_depth and not self.residual:
+            raise ValueError(
+                f"stochastic_depth: {self.stochastic_depth:g} leaves out residual layers; "
+                f"use {StochasticDepth.needs}"
+            )
+        return self
+
+
+class CNN(HiddenLayers):
+    """Convolution blocks (convolution, norm, activation, pooling), then dense layers."""
+
+    name: Literal["cnn"]
+    channels: Annotated[Widths, Field(min_length=1)] = (32, 64)
+    """Filters of each convolution block."""
+    kernel_size: Annotated[Count, Field(le=31)] = 3
+    norm: Norm = "none"
+    """Between convolution and activation."""
+    pool: Literal["max", "avg", "none"] = "max"
+    """2×2 pooling at the end of each block."""
+    conv_dropout: Annotated[Rates, StandardDropout.described()] = 0.0
+    """Dropout at the end of the convolution blocks: one rate, or one per block."""
+    hidden: Widths = (128,)
+    """Units of each dense hidden layer after the blocks."""
+
+    @property
+    def conv_dropout_rates(self) -> tuple[float, ...]:
+        """One rate per convolution block."""
+        return _each(self.conv_dropout, len(self.channels))
+
+    def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        """See the base class."""
+        from torch import nn
+
+        channels, height, width = as_image(input_shape, self.name)
+        inputs = self.input_layers()
+        blocks = []
+        for index, filters in enumerate(self.channels):
+            if self.pool != "none" and min(height, width) < 2:
+                raise ConfigError.at(
+                    "model.channels",
+                    f"{len(self.channels)} blocks: block {index + 1} is left with "
+                    f"{height}×{width} pixels, too few to pool; use fewer blocks or pool: none",
+                )
+            blocks.append(self._block(channels, filters, self.conv_dropout_rates[index]))
+            channels = filters
+            if self.pool != "none":
+                height, width = height // 2, width // 2
+        features, hidden = self.hidden_layers(channels * height * width)
+        return _chain(
+            *inputs,
+            ("blocks", nn.Sequential(*blocks)),
+            ("flatten", nn.Flatten()),
+            ("hidden", hidden),
+            ("output", nn.Linear(features, num_outputs)),
+        )
+
+    def _block(self, channels: int, filters: int, rate: float) -> nn.Sequential:
+        from torch import nn
+
+        conv = nn.Conv2d(channels, filters, self.kernel_size, padding="same")
+        layers: list[Layer] = [("conv", conv)]
+        if self.norm != "none":
+            norm = nn.BatchNorm2d(filters) if self.norm == "batch" else nn.GroupNorm(1, filters)
+            layers.append(("norm", norm))
+        layers.append(("activation", self._activation()))
+        if self.pool != "none":
+            layers.append(("pool", nn.MaxPool2d(2) if self.pool == "max" else nn.AvgPool2d(2)))
+        layers.append(("dropout", self._dropout(rate, images=True)))
+        return _chain(*layers)
+
+    def _block_symbols(self) -> list[str]:
+        return self._dropout_symbols("conv_dropout", self.conv_dropout_rates)
+
+    @model_validator(mode="after")
+    def _conv_rates_fit(self) -> CNN:
+        self._check_rates("conv_dropout", self.conv_dropout, len(self.channels), "block")
+        return self
+
+
+def as_image(input_shape: tuple[int, ...], model: str) -> tuple[int, int, int]:
+    """(channels, height, width). Raises ConfigError for inputs that are no images."""
+    if len(input_shape) != 3:
+        raise ConfigError.at(
+            "model.name",
+            f"{model} needs images (channels, height, width), but this dataset's inputs have shape "
+            f"{list(input_shape)}; use mlp or linear",
+        )
+    channels, height, width = input_shape
+    return channels, height, width
+
+
+def _each(rates: float | tuple[float, ...], count: int) -> tuple[float, ...]:
+    return rates if isinstance(rates, tuple) else (rates,) * count
+
+
+def _chain(*layers: Layer) -> nn.Sequential:
+    from torch import nn
+
+    return nn.Sequential(OrderedDict(layers))
