@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from regrun.cli.ablate import ablate
 from regrun.cli.compare import compare
 from regrun.cli.console import prepare_streams
+from regrun.cli.guide import guide
 from regrun.cli.inspect import inspect
 from regrun.cli.list import list_
 from regrun.cli.path import path
@@ -40,6 +41,7 @@ VERBS: Mapping[str, Callable[..., None]] = {
     "view": view,
     "list": list_,
     "schema": schema,
+    "guide": guide,
 }
 """In the order of a day's work, which is the order of `regrun --help`."""
 

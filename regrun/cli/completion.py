@@ -67,6 +67,13 @@ def complete_reproduction(incomplete: str) -> list[str]:
     return [name for name in REPRODUCTIONS if name.startswith(incomplete)]
 
 
+def complete_guide_topic(incomplete: str) -> list[str]:
+    """Pages of the guide."""
+    from regrun.guide import TOPICS
+
+    return [topic for topic in TOPICS if topic.startswith(incomplete)]
+
+
 def _entries(incomplete: str) -> Iterator[tuple[Path, str]]:
     """Paths that begin like this, each with the text that completes it."""
     head, slash, tail = incomplete.rpartition("/")

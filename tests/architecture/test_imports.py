@@ -180,6 +180,14 @@ def test_lists_come_from_the_schema_without_torch(arguments: list[str]) -> None:
     assert loaded & {"torch", "numpy", "pandas", "scipy", "sklearn", "torchvision"} == set()
 
 
+@pytest.mark.parametrize("arguments", [["guide"], ["guide", "words"]])
+def test_the_guide_loads_nothing_heavy(arguments: list[str]) -> None:
+    loaded = modules_after(HELP.format(arguments=arguments))
+    assert "rich" in loaded
+    # Newer versions of typer read the arguments of a verb with pydantic.
+    assert loaded & set(HEAVY) <= {"pydantic"}
+
+
 def test_importing_regrun_loads_nothing_heavy() -> None:
     assert modules_after("import regrun") & {*HEAVY, "typer", "rich"} == set()
 

@@ -1,0 +1,55 @@
+"""Every command, config and Python block of README and the guide does what the page says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.guide.pages import PAGES, ROOT, blocks, obey, program_verbs
+
+LANGUAGES = {"console", "diff", "json", "python", "text", "toml", "yaml"}
+PLUGINS = "plugins"
+"""The page whose commands need other packages or files in regrun: see `test_adding_kinds`."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory as a reader of the guide has it: with the shipped configs."""
+    for name in ("FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != PLUGINS])
+def test_a_page_does_what_it_says(page: str, folder: Path) -> None:
+    obey(page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_have_a_language_that_is_checked(page: str) -> None:
+    assert {block.language for block in blocks(page)} <= LANGUAGES
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_pages_and_files(page: str) -> None:
+    text = PAGES[page].read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        is_address = target.startswith("https://")
+        assert is_address or (PAGES[page].parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_prose_exist(page: str) -> None:
+    text = re.sub(r"```.*?```", "", PAGES[page].read_text(encoding="utf-8"), flags=re.DOTALL)
+    verbs = set(re.findall(r"`regrun ([a-z]+)", text))
+    assert verbs <= set(program_verbs().commands)
+
+
+def test_readme_is_a_front_page() -> None:
+    assert len(PAGES["README"].read_text(encoding="utf-8").splitlines()) <= 120
