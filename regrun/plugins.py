@@ -7,7 +7,7 @@ from regrun.kinds.base import PER_MEMBER, Section
 from regrun.kinds.constraints import Constraint
 from regrun.kinds.datasets import DatasetSection, Subset
 from regrun.kinds.models import ModelSection
-from regrun.kinds.optimizers import Optimizer
+from regrun.kinds.optimizers.base import Optimizer
 from regrun.kinds.penalties import WeightPenalty
 from regrun.kinds.schedules import Schedule
 

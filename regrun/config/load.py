@@ -18,7 +18,7 @@ from regrun.config.wording import show
 from regrun.config.yaml_compose import MAX_DEPTH, YAMLProblem, check_text
 from regrun.config.yaml_source import read_config
 from regrun.errors import ConfigError, UsageError
-from regrun.kinds.optimizers import SGD
+from regrun.kinds.optimizers.sgd import SGD
 
 _PATHS = ("path", "test_path", "root")
 """Keys of `dataset` that name files."""

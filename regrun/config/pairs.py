@@ -7,10 +7,9 @@ from typing import get_args
 
 from regrun.config.schema import Config
 from regrun.errors import Path, Problem
-from regrun.kinds.augmentation import Augment
 from regrun.kinds.base import Section
-from regrun.kinds.optimizers import SGD, Fista, Optimizer
-from regrun.kinds.penalties import L2, ActivityPenalty, GroupLasso, Penalty
+from regrun.kinds.optimizers.base import Optimizer
+from regrun.kinds.penalties import ActivityPenalty, GroupLasso, Penalty
 from regrun.kinds.registry import KINDS
 
 
@@ -19,8 +18,6 @@ def undefined_pairs(config: Config) -> Iterator[Problem]:
     for index, penalty in enumerate(config.penalty):
         yield from _method(config.optimizer, penalty, ("penalty", index, "method"))
         yield from _model(config, penalty, ("penalty", index))
-    if isinstance(config.optimizer, Fista):
-        yield from _fista(config, config.optimizer)
 
 
 def kind_of(section: Penalty | Optimizer) -> str:
@@ -40,20 +37,8 @@ def _method(optimizer: Optimizer, penalty: Penalty, where: Path) -> Iterator[Pro
             where,
             f"proximal needs optimizer {' or '.join(able)}; with {kind_of(optimizer)} use gradient",
         )
-    elif proximal and isinstance(optimizer, SGD) and optimizer.momentum > 0:
-        for key in ("nesterov", "dampening"):
-            if getattr(optimizer, key):
-                yield Problem(
-                    where,
-                    f"proximal with {key} would not end at the minimum; "
-                    "use momentum alone, or optimizer fista",
-                )
-    elif not proximal and "proximal" in penalty.methods and isinstance(optimizer, Fista):
-        yield Problem(
-            where,
-            f"gradient: fista needs one everywhere, and {kind_of(penalty)} has none at 0; "
-            "use proximal",
-        )
+    else:
+        yield from (Problem(where, why) for why in optimizer.method_conflicts(penalty))
 
 
 def _name(kind: type[Section]) -> str:
@@ -75,34 +60,3 @@ def _model(config: Config, penalty: Penalty, where: Path) -> Iterator[Problem]:
             f"out: where convolutions are grouped, weights do not tell what they come from; "
             f"with {model.kind} use in",
         )
-
-
-def _fista(config: Config, optimizer: Fista) -> Iterator[Problem]:
-    size = config.training.batch_size
-    if size != "full":
-        yield Problem(
-            ("training", "batch_size"),
-            f"{size}: fista needs full; its momentum must not carry the noise of batches",
-        )
-    if optimizer.lr is None:
-        for why in _unknown_curvature(config, optimizer):
-            yield Problem(("optimizer", "lr"), f"missing: fista only knows 1/L {why}; give an lr")
-            break
-
-
-def _unknown_curvature(config: Config, optimizer: Fista) -> Iterator[str]:
-    """For what else than this config the largest curvature L is known."""
-    model, training, augment = config.model, config.training, config.augment
-    if not model.is_linear:
-        yield f"for linear models, not for {model.kind}"
-        return
-    smoothed = augment.model_copy(update={"label_smoothing": 0.0})
-    if model.symbols() or smoothed != Augment():
-        yield "without noise in the inputs"
-    if optimizer.sam or training.clip_value or training.clip_norm:
-        yield "of the plain gradient, without sam and clipping"
-    if optimizer.weight_decay and optimizer.resolved_decay == "decoupled_schedule":
-        yield "of an objective, which decoupled_schedule does not belong to"
-    for penalty in config.penalty:
-        if "proximal" not in penalty.methods and not isinstance(penalty, L2):
-            yield f"of proximal penalties and l2, not of {kind_of(penalty)}"

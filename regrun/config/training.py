@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from regrun.errors import Problem
 from regrun.kinds.base import PER_MEMBER, Count, Described, Fraction, NonNegative, Positive, Section
 from regrun.metrics import Metric, MetricName
+
+if TYPE_CHECKING:
+    from regrun.config.schema import Config
 
 
 class EarlyStopping(Section):
@@ -114,6 +119,13 @@ class Training(Section):
     """Stop when the metric has not improved for a while, and keep the best weights."""
     checkpoint_every: Annotated[float, Field(ge=0)] = 30.0
     """Seconds between checkpoints; 0 writes one at every evaluation."""
+
+    def conflicts(self, config: Config) -> Iterator[Problem]:
+        """Yield that the optimizer takes no batches."""
+        size, optimizer = self.batch_size, config.optimizer
+        if size != "full" and optimizer.full_batch:
+            message = f"{size}: {optimizer.kind} needs full; {optimizer.full_batch}"
+            yield Problem(("batch_size",), message)
 
     def missing_average(self, metric: str) -> str | None:
         """The key of the average that a metric is of, when it is not kept."""

@@ -22,9 +22,6 @@ from regrun.training.batches import steps_per_epoch
 from regrun.training.data_checks import check_config_against_data
 from regrun.training.evaluation import EVALUATION_ELEMENTS
 
-STATE_COPIES = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 3, "adagrad": 1, "fista": 2}
-"""Optimizer tensors per parameter, at most."""
-
 STEP_SECONDS, BYTE_SECONDS = 4e-4, 2.5e-10
 """What one step costs however small, and per byte of the members' tensors; measured, and rough."""
 
@@ -106,14 +103,15 @@ def estimate(
 def tensor_copies(configs: Sequence[Config]) -> int:
     """Tensors per parameter while training, at most. configs: of one stack."""
     sections = [config.training for config in configs]
+    optimizers = [config.optimizer for config in configs]
     averages = any(each.ema for each in sections) + any(each.swa for each in sections)
     return (
         2  # weights and gradients
-        + STATE_COPIES[configs[0].optimizer.kind]
+        + len(type(optimizers[0]).slots(optimizers))
         + averages
         + (1 + averages) * any(each.early_stopping for each in sections)
         # the weights to return to, and the way uphill
-        + 2 * any(config.optimizer.sam for config in configs)
+        + 2 * any(optimizer.sam for optimizer in optimizers)
         + any(each.clip_norm or each.clip_value for each in sections)  # the clipped gradients
     )
 

@@ -14,7 +14,7 @@ from regrun.inspection.plan import plan_parameters, update_rule
 from regrun.kinds.models import build_model
 from regrun.nn.layer_table import layer_table
 from regrun.nn.roles import roles_of
-from regrun.training.curvature import with_learning_rates
+from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import resolve_loss
 
 

@@ -11,11 +11,8 @@ from regrun.config.schema import Config
 from regrun.inspection.noise_plan import noise_before_loss, noise_in_loss
 from regrun.inspection.step_plan import average_lines, gradient_lines, rate_lines
 from regrun.kinds.constraints import Constraint, MaxNorm
-from regrun.kinds.optimizers import SGD
 from regrun.kinds.penalties import ActivityPenalty, GroupLasso, Penalty, WeightPenalty
-from regrun.kinds.schedules import Constant, Cosine, Schedule, StepDecay
 from regrun.nn.roles import ROLES, Role, chooses, select
-from regrun.optim.rules import rule_of
 from regrun.regularizers.constraints import constraint_type
 from regrun.regularizers.entrywise import (
     ACTIVITY,
@@ -104,15 +101,15 @@ def update_rule(config: Config) -> list[str]:
     kind = optimizer.resolved_decay
     if decay and kind == "coupled":
         lines.append(f"g ← g + {decay:g} w   (weight decay, coupled, on {over})")
-    lines.append(f"η_t = {optimizer.lr:g} · s_t,  s_t = {_schedule_text(config.schedule)}")
+    lines.append(f"η_t = {optimizer.lr:g} · s_t,  s_t = {config.schedule.symbols()}")
     lines += rate_lines(config)
     if decay and kind != "coupled":
         factor = "η_t" if kind == "decoupled" else "s_t"
         lines.append(f"w ← w − {factor} · {decay:g} w   (weight decay, {kind}, on {over})")
-    lines += rule_of(optimizer).symbols(optimizer)
+    lines += optimizer.symbols()
     lines += _proximal_lines(config.penalty, names)
-    if later and isinstance(optimizer, SGD) and optimizer.momentum:
-        lines.append("b ← b + (v − w) / η_t,  v: w before the proximal step")
+    if later:
+        lines += optimizer.proximal_symbols()
     lines += [_constraint_line(constraint) for constraint in config.constraints]
     lines += average_lines(config)
     return lines
@@ -224,23 +221,3 @@ def _constraint_line(constraint: Constraint) -> str:
     if isinstance(constraint, MaxNorm):
         return f"{constraint.formula},  c = {constraint.limit:g}   ({where}, per neuron)"
     return f"{constraint.formula}   ({where})"
-
-
-def _schedule_text(schedule: Schedule) -> str:
-    match schedule:
-        case StepDecay():
-            text = f"{schedule.gamma:g}^⌊epoch / {schedule.step_size}⌋"
-        case Cosine():
-            least = schedule.min_factor
-            low = f"{least:g} + {1 - least:g} · " if least else ""
-            text = f"{low}½ (1 + cos(π t/T))"
-        case Constant():
-            text = "1"
-        case _:
-            raise TypeError(f"no schedule {type(schedule).__name__}")
-    if not schedule.warmup_epochs:
-        return text
-    return (
-        f"{text}, after a linear rise from {schedule.warmup_start:g} to 1 over "
-        f"{schedule.warmup_epochs:g} epochs"
-    )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
+    from torch import Tensor
 
     from regrun.config.schema import Config
     from regrun.errors import Problem
@@ -213,3 +214,8 @@ def faults_of(section: object, method: str, path: str) -> Iterator[None]:
             f"the plug-in's {kind.__module__}.{kind.__qualname__}.{method} failed: "
             f"{type(error).__name__}: {error}",
         ) from error
+
+
+def per_member(numbers: Tensor, like: Tensor) -> Tensor:
+    """View numbers, (K,), as (K, 1, …, 1) with as many axes as `like`, (K, …), in its dtype."""
+    return numbers.to(like.dtype).view(-1, *[1] * (like.dim() - 1))

@@ -31,6 +31,13 @@ class Penalty(Section):
     """λ; 0 is exactly no penalty."""
     method: Method = "gradient"
 
+    def curvature(self) -> float | None:
+        """Return the largest curvature that the penalty adds to the objective's smooth part.
+
+        Proximal penalties are not in that part. None: it is not known.
+        """
+        return 0.0 if "proximal" in self.methods else None
+
 
 class WeightPenalty(Penalty):
     """Keys of penalties on parameters."""
@@ -62,6 +69,10 @@ class L2(WeightPenalty):
     half: bool = True
     """True: ½ λ Σ w², which under plain SGD is `weight_decay: λ`. False: λ Σ w², as Keras."""
     method: Literal["gradient"] = "gradient"
+
+    def curvature(self) -> float:
+        """λ, or 2 λ without the ½."""
+        return self.strength if self.half else 2 * self.strength
 
 
 class ElasticNet(WeightPenalty):

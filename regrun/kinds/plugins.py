@@ -26,7 +26,7 @@ from regrun.kinds.base import FAULTS, Section
 from regrun.kinds.constraints import Constraint
 from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.models import ModelSection
-from regrun.kinds.optimizers import Optimizer
+from regrun.kinds.optimizers.base import Optimizer
 from regrun.kinds.penalties import WeightPenalty
 from regrun.kinds.schedules import Schedule
 

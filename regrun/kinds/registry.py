@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
-from regrun.kinds.base import Section
+from regrun.kinds.base import Section, tag_of
 from regrun.kinds.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
 from regrun.kinds.datasets import (
     CIFAR10,
@@ -33,7 +33,12 @@ from regrun.kinds.datasets import (
     Wine,
 )
 from regrun.kinds.models import CNN, MLP, Linear, ModelSection, Torchvision
-from regrun.kinds.optimizers import SGD, Adagrad, Adam, AdamW, Fista, Optimizer, RMSprop
+from regrun.kinds.optimizers.adagrad import Adagrad
+from regrun.kinds.optimizers.adam import Adam, AdamW
+from regrun.kinds.optimizers.base import Optimizer
+from regrun.kinds.optimizers.fista import Fista
+from regrun.kinds.optimizers.rmsprop import RMSprop
+from regrun.kinds.optimizers.sgd import SGD
 from regrun.kinds.penalties import (
     L1,
     L2,
@@ -145,9 +150,26 @@ Constraints = Annotated[
         json_schema_input_type=Literal["none"] | AnyConstraint | list[AnyConstraint] | None,
     ),
 ]
+
+
+def names_alone(kinds: tuple[type[Section], ...]) -> tuple[str, ...]:
+    """Return the names of the kinds without required keys, which a name alone can stand for."""
+    return tuple(
+        name
+        for kind in kinds
+        for name in get_args(kind.model_fields[tag_of(kind)].annotation)
+        if not any(
+            field.is_required() for key, field in kind.model_fields.items() if key != tag_of(kind)
+        )
+    )
+
+
+if TYPE_CHECKING:
+    ScheduleName = str
+else:
+    ScheduleName = Literal[names_alone(KINDS["schedules"])]
+
 ScheduleOrName = Annotated[
     AnySchedule,
-    BeforeValidator(
-        _as_section, json_schema_input_type=Literal["constant", "cosine"] | AnySchedule
-    ),
+    BeforeValidator(_as_section, json_schema_input_type=ScheduleName | AnySchedule),
 ]

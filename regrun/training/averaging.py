@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from regrun.config.schema import Config
+from regrun.kinds.base import per_member
 from regrun.stack import Noise, Stack
-from regrun.training.clipping import per_member
 from regrun.training.state import strip_prefix, with_prefix
 
 EMA, SWA = "ema", "swa"

@@ -25,10 +25,10 @@ from regrun.seeding import derive
 from regrun.stack import Stack
 from regrun.training.averaging import EMA, SWA
 from regrun.training.batches import TrainMask, check_train_mask
-from regrun.training.curvature import with_learning_rates
 from regrun.training.early_stopping import EarlyStopper
 from regrun.training.evaluation import Evaluator
 from regrun.training.events import Evaluation, Event, MemberEnd, MemberStatus, MetricTable, Tick
+from regrun.training.lipschitz import with_learning_rates
 from regrun.training.state import strip_prefix, with_prefix
 from regrun.training.step import DTYPES, Step
 

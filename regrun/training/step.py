@@ -12,18 +12,17 @@ from torch import Tensor
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.nn.roles import select
-from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.constraints import StackedConstraints
 from regrun.regularizers.penalties import StackedPenalties
 from regrun.seeding import derive
 from regrun.stack import Noise, Stack
+from regrun.stack.optimizer import StackedOptimizer
+from regrun.stack.schedule import StackedSchedule
 from regrun.training.augment import Augmenter, check_augment
 from regrun.training.averaging import Averages, refresh_statistics
 from regrun.training.batches import BatchSampler, TrainMask
-from regrun.training.clipping import Clipping
+from regrun.training.gradients import SAM, Clipping
 from regrun.training.losses import LOSSES, Targets, resolve_loss
-from regrun.training.multipliers import Multipliers
-from regrun.training.sharpness import Sharpness
 from regrun.training.state import strip_prefix, with_prefix
 from regrun.training.whole_gradient import WholeGradient
 
@@ -62,7 +61,7 @@ class Step:
         # Clipping and SAM need the whole gradient. Otherwise the optimizer adds the penalties'
         # gradient while it walks over the parameters, which is faster. Decided once: a member
         # that leaves must not change how the others are computed.
-        self._needs_whole = bool(self._clipping or self._sharpness)
+        self._needs_whole = bool(self._clipping or self._sam)
         self._optimizer = StackedOptimizer(
             [config.optimizer for config in configs],
             stack.parameters,
@@ -84,20 +83,20 @@ class Step:
             [config.penalty for config in configs], roles, shapes, self._device
         )
         self._constraints = StackedConstraints([config.constraints for config in configs], roles)
-        self._multipliers = Multipliers(configs, self.per_epoch, self._device)
+        self._schedule = StackedSchedule(configs, self.per_epoch, self._device)
         self._whole = WholeGradient(self.penalties.entrywise, self._stack.parameters)
         self._clipping = Clipping([config.training for config in configs], self._device)
-        self._sharpness = Sharpness([config.optimizer.sam for config in configs], self._device)
+        self._sam = SAM([config.optimizer.sam for config in configs], self._device)
 
     def __call__(self, step: int) -> Tensor:
         """Take step number `step`, counted from 0; returns the data losses, (K,)."""
         self._optimizer.look_ahead()
         inputs, targets = self._augmenter(*self._batches(step), self._noise)
-        losses, gradients = self._sharpness(
+        losses, gradients = self._sam(
             self._stack, self._noise, lambda: self._gradients(inputs, targets)
         )
         gradients = self._clipping(gradients)
-        self._optimizer.step(gradients, self._multipliers(step))
+        self._optimizer.step(gradients, self._schedule(step))
         if self._constraints:
             self._constraints.project_(self._stack.parameters)
         self.averages.update(step + 1, self._stack)
@@ -134,13 +133,13 @@ class Step:
 
     def current_lr(self, step: int) -> Tensor:
         """The learning rate of a step, (K,)."""
-        return self._optimizer.current_lr(self._multipliers(step))
+        return self._optimizer.current_lr(self._schedule(step))
 
     def shrink_to(self, rows: Sequence[int], configs: Sequence[Config]) -> None:
         """Keep these rows only; the stack has shrunk already. configs: one per remaining row."""
         index = torch.tensor(list(rows), device=self._device)
         self._noise.shrink_to(rows)
-        self._optimizer.keep(index, self._stack.parameters)
+        self._optimizer.shrink_to(index, self._stack.parameters)
         self._build_terms(configs)
         self.averages.shrink_to(index, configs)
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from regrun.kinds.base import per_member
 from regrun.regularizers.entrywise import EntrywiseTerm
-from regrun.training.clipping import per_member
 
 
 class WholeGradient:

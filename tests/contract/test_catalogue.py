@@ -21,7 +21,7 @@ from regrun.data.load import load_dataset
 from regrun.errors import ConfigError
 from regrun.kinds.augmentation import Augment
 from regrun.kinds.base import Choices, Described, Section, values_of
-from regrun.kinds.optimizers import Optimizer
+from regrun.kinds.optimizers.base import Optimizer
 from regrun.kinds.penalties import WeightPenalty
 from regrun.kinds.registry import KINDS
 from regrun.nn.roles import select

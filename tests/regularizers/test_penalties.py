@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from regrun.errors import ConfigError
-from regrun.kinds.optimizers import SGD
+from regrun.kinds.optimizers.sgd import SGD
 from regrun.kinds.penalties import L1, L2, ElasticNet
 from regrun.kinds.registry import KINDS
-from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.entrywise import add_gradient, coefficients, value
 from regrun.regularizers.penalties import PENALTIES, StackedPenalties
+from regrun.stack.optimizer import StackedOptimizer
 
 ROLES = {"hidden.weight": "weight", "hidden.bias": "bias", "output.weight": "weight"}
 SHAPES = {"hidden.weight": (3, 4), "hidden.bias": (3,), "output.weight": (1, 3)}

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from regrun.errors import ConfigError
-from regrun.kinds.optimizers import SGD
+from regrun.kinds.optimizers.sgd import SGD
 from regrun.kinds.penalties import L1, L2, ElasticNet, GroupLasso
-from regrun.optim.optimizers import StackedOptimizer
 from regrun.regularizers.penalties import StackedPenalties
 from regrun.regularizers.proximal import shrink_groups_, soft_threshold_
+from regrun.stack.optimizer import StackedOptimizer
 
 PROXIMAL = {"method": "proximal"}
 L1_ = L1(type="l1", strength=0.4, **PROXIMAL)

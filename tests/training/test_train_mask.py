@@ -12,9 +12,9 @@ from sklearn.linear_model import ElasticNet, Lasso
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
-from regrun.training.curvature import largest_eigenvalue, with_learning_rates
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Row
+from regrun.training.lipschitz import largest_eigenvalue, with_learning_rates
 from tests.support import engines
 from tests.support.engines import CPU
 

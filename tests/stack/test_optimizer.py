@@ -1,29 +1,50 @@
+"""A stack's optimizer against torch.optim and NumPy, member by member, whatever the tiles."""
+
+from __future__ import annotations
+
 import itertools
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from regrun.errors import CorruptInputError
-from regrun.kinds.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
-from regrun.optim.optimizers import StackedOptimizer
+from regrun.kinds.optimizers.adagrad import Adagrad
+from regrun.kinds.optimizers.adam import Adam, AdamW
+from regrun.kinds.optimizers.base import Optimizer
+from regrun.kinds.optimizers.rmsprop import RMSprop
+from regrun.kinds.optimizers.sgd import SGD
 from regrun.regularizers.entrywise import EntrywiseTerm
+from regrun.stack.optimizer import StackedOptimizer
 
-SHAPES = {"hidden.weight": (4, 7), "hidden.bias": (4,), "output.weight": (1, 4)}
-LARGE_SHAPES = {"hidden.weight": (127, 130), "hidden.bias": (4,), "output.weight": (1, 4)}
-"""One of them so large that a kernel may have each member by itself."""
-CLASSES = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad}
-TORCH = {
+Array = NDArray[np.float64]
+Shapes = Mapping[str, tuple[int, ...]]
+Settings = dict[str, Any]
+"""Keys of one member's section."""
+
+SHAPES: Shapes = {"hidden.weight": (4, 7), "hidden.bias": (4,), "output.weight": (1, 4)}
+LARGE_SHAPES: Shapes = {"hidden.weight": (127, 130), "hidden.bias": (4,), "output.weight": (1, 4)}
+"""One of them so large that a fused kernel may get each member on its own."""
+CLASSES: Mapping[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+}
+TORCH: Mapping[str, Any] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "rmsprop": torch.optim.RMSprop,
     "adagrad": torch.optim.Adagrad,
 }
-STRUCTURAL = {"decay", "decay_on"}
-
 # Per case: the name, then the keys of three members.
-CASES = {
+CASES: dict[str, tuple[str, list[Settings]]] = {
     "sgd": ("sgd", [{}, {"lr": 0.3}, {"weight_decay": 0.2}]),
     "sgd momentum": ("sgd", [{"momentum": 0.9}, {"momentum": 0.0}, {"momentum": 0.5}]),
     "sgd dampening": (
@@ -79,11 +100,13 @@ CASES = {
 }
 
 
-def sections(name, members):
+def sections(name: str, members: Sequence[Settings]) -> list[Optimizer]:
     return [CLASSES[name](**{"name": name, "lr": 0.05, **member}) for member in members]
 
 
-def parameters(seed, members=3, dtype=torch.float64, shapes=SHAPES):
+def parameters(
+    seed: int, members: int = 3, dtype: torch.dtype = torch.float64, shapes: Shapes = SHAPES
+) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.randn(members, *shape, generator=generator, dtype=dtype).requires_grad_()
@@ -91,7 +114,7 @@ def parameters(seed, members=3, dtype=torch.float64, shapes=SHAPES):
     }
 
 
-def gradients(seed, steps, like):
+def gradients(seed: int, steps: int, like: Mapping[str, Tensor]) -> list[list[Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     return [
         [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in like.values()]
@@ -99,7 +122,14 @@ def gradients(seed, steps, like):
     ]
 
 
-def torch_run(name, member, k, start, steps, decayed):
+def torch_run(
+    name: str,
+    member: Settings,
+    k: int,
+    start: Mapping[str, Tensor],
+    steps: Sequence[Sequence[Tensor]],
+    decayed: Collection[str],
+) -> dict[str, Tensor]:
     """Member k alone under torch.optim, on the same gradients."""
     own = {n: p.detach()[k].clone().requires_grad_() for n, p in start.items()}
     keys = {"lr": 0.05, "weight_decay": 0.0, **member}
@@ -118,7 +148,7 @@ def torch_run(name, member, k, start, steps, decayed):
 
 @pytest.mark.parametrize("shapes", [SHAPES, LARGE_SHAPES], ids=["small", "large"])
 @pytest.mark.parametrize("case", CASES)
-def test_each_member_equals_its_own_run_of_torch(case, shapes):
+def test_each_member_equals_its_own_run_of_torch(case: str, shapes: Shapes) -> None:
     name, members = CASES[case]
     stack = parameters(1, shapes=shapes)
     steps = gradients(2, 100 if shapes is SHAPES else 20, stack)
@@ -138,7 +168,9 @@ def test_each_member_equals_its_own_run_of_torch(case, shapes):
     ids=["small", "large"],
 )
 @pytest.mark.parametrize("case", CASES)
-def test_every_tile_size_gives_the_same_bits(case, shapes, tiles):
+def test_every_tile_size_gives_the_same_bits(
+    case: str, shapes: Shapes, tiles: Sequence[int]
+) -> None:
     name, members = CASES[case]
     terms = [EntrywiseTerm("hidden.weight", torch.rand(3).double(), torch.rand(3).double())]
     results = []
@@ -152,8 +184,8 @@ def test_every_tile_size_gives_the_same_bits(case, shapes, tiles):
         assert all(torch.equal(tensor, other[name]) for name, tensor in results[0].items())
 
 
-def test_a_gradient_may_lie_in_memory_as_it_likes():
-    """A kernel that takes a member by itself reads memory, and knows of no strides."""
+def test_a_gradient_may_have_any_strides() -> None:
+    """The fused kernel reads memory in order, whatever the strides."""
     stacks = [parameters(1, shapes=LARGE_SHAPES) for _ in range(2)]
     for stack, lies_otherwise in zip(stacks, (False, True), strict=True):
         optimizer = StackedOptimizer(sections("adam", [{}, {}, {}]), stack, set())
@@ -164,7 +196,9 @@ def test_a_gradient_may_lie_in_memory_as_it_likes():
     assert all(torch.equal(stacks[0][name], stacks[1][name]) for name in stacks[0])
 
 
-def numpy_decay(w, g, lr, decay, kind, multiplier):
+def numpy_decay(
+    w: Array, g: Array, lr: float, decay: float, kind: str, multiplier: float
+) -> tuple[Array, Array]:
     if kind == "coupled":
         g = g + decay * w
     if kind == "decoupled":
@@ -174,27 +208,27 @@ def numpy_decay(w, g, lr, decay, kind, multiplier):
     return w, g
 
 
-def numpy_update(name, w, g, state, t, lr):
+def numpy_update(
+    name: str, w: Array, g: Array, state: dict[str, Array], t: int, lr: float
+) -> Array:
     """Each rule once more, in NumPy, at its defaults."""
     if name == "sgd":
         return w - lr * g
     if name in ("adam", "adamw"):
-        state["m"] = 0.9 * state.get("m", 0) + 0.1 * g
-        state["v"] = 0.999 * state.get("v", 0) + 0.001 * g**2
-        mean, square = state["m"] / (1 - 0.9**t), state["v"] / (1 - 0.999**t)
+        mean = state["m"] = 0.9 * state.get("m", 0.0) + 0.1 * g
+        square = state["v"] = 0.999 * state.get("v", 0.0) + 0.001 * g**2
+        mean, square = mean / (1 - 0.9**t), square / (1 - 0.999**t)
         return w - lr * mean / (np.sqrt(square) + 1e-8)
-    if name == "rmsprop":
-        state["v"] = 0.99 * state.get("v", 0) + 0.01 * g**2
-        return w - lr * g / (np.sqrt(state["v"]) + 1e-8)
-    state["v"] = state.get("v", 0) + g**2
-    return w - lr * g / (np.sqrt(state["v"]) + 1e-10)
+    old = state.get("v", 0.0)
+    square = state["v"] = 0.99 * old + 0.01 * g**2 if name == "rmsprop" else old + g**2
+    return w - lr * g / (np.sqrt(square) + (1e-8 if name == "rmsprop" else 1e-10))
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
     list(itertools.product(CLASSES, ["coupled", "decoupled", "decoupled_schedule"])),
 )
-def test_every_kind_of_decay_works_with_every_optimizer(name, kind):
+def test_every_kind_of_decay_works_with_every_optimizer(name: str, kind: str) -> None:
     decays, rates = [0.0, 0.02, 0.1], [0.05, 0.1, 0.02]
     stack = parameters(5)
     members = [
@@ -203,7 +237,7 @@ def test_every_kind_of_decay_works_with_every_optimizer(name, kind):
     optimizer = StackedOptimizer(sections(name, members), stack, {"hidden.weight"})
     steps = gradients(6, 30, stack)
     expected = {n: p.detach().numpy().copy() for n, p in stack.items()}
-    states = {(n, k): {} for n in stack for k in range(3)}
+    states: dict[tuple[str, int], dict[str, Array]] = {(n, k): {} for n in stack for k in range(3)}
     for t, step in enumerate(steps, start=1):
         multiplier = np.array([1 / t, 1.0, 0.5])
         for (n, w), gradient in zip(expected.items(), step, strict=True):
@@ -219,13 +253,13 @@ def test_every_kind_of_decay_works_with_every_optimizer(name, kind):
         np.testing.assert_allclose(parameter.detach().numpy(), expected[n], rtol=1e-11, atol=1e-12)
 
 
-def test_auto_is_each_optimizers_own_decay():
+def test_auto_is_each_optimizers_own_decay() -> None:
     own = {name: sections(name, [{}])[0].resolved_decay for name in CLASSES}
     assert own == {name: "decoupled" if name == "adamw" else "coupled" for name in CLASSES}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_nan_member_never_changes_its_neighbours(case):
+def test_a_nan_member_never_changes_its_neighbours(case: str) -> None:
     name, members = CASES[case]
     results = []
     for poisoned in (False, True):
@@ -244,7 +278,7 @@ def test_a_nan_member_never_changes_its_neighbours(case):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_member_without_momentum_or_decay_does_not_feel_those_that_have_it(name):
+def test_a_member_without_momentum_or_decay_does_not_feel_those_that_have_it(name: str) -> None:
     keys = {"momentum": 0.9} if name in ("sgd", "rmsprop") else {}
     alone, together = parameters(9, dtype=torch.float32), parameters(9, dtype=torch.float32)
     steps = gradients(10, 30, alone)
@@ -260,7 +294,7 @@ def test_a_member_without_momentum_or_decay_does_not_feel_those_that_have_it(nam
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_gradients_are_left_as_they_are(name):
+def test_gradients_are_left_as_they_are(name: str) -> None:
     stack = parameters(11)
     terms = [EntrywiseTerm("hidden.weight", torch.ones(3).double(), torch.ones(3).double())]
     optimizer = StackedOptimizer(sections(name, [{"weight_decay": 0.1}] * 3), stack, SHAPES, terms)
@@ -270,7 +304,7 @@ def test_gradients_are_left_as_they_are(name):
     assert all(torch.equal(a, b) for a, b in zip(step, before, strict=True))
 
 
-def test_decay_touches_only_the_chosen_parameters():
+def test_decay_touches_only_the_chosen_parameters() -> None:
     stack = parameters(13)
     before = {name: p.detach().clone() for name, p in stack.items()}
     optimizer = StackedOptimizer(
@@ -283,7 +317,7 @@ def test_decay_touches_only_the_chosen_parameters():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_state_that_is_saved_and_loaded_goes_on_bit_for_bit(case):
+def test_state_that_is_saved_and_loaded_goes_on_bit_for_bit(case: str) -> None:
     name, members = CASES[case]
     stack = parameters(14, dtype=torch.float32)
     steps = gradients(15, 20, stack)
@@ -301,7 +335,7 @@ def test_state_that_is_saved_and_loaded_goes_on_bit_for_bit(case):
     assert all(torch.equal(t, other.state_dict()[n]) for n, t in optimizer.state_dict().items())
 
 
-def test_state_names_say_slot_and_parameter():
+def test_state_names_say_slot_and_parameter() -> None:
     stack = parameters(16)
     optimizer = StackedOptimizer(sections("adam", [{}] * 3), stack, ())
     slots = {f"{slot}/{name}" for slot in ("exp_avg", "exp_avg_sq") for name in SHAPES}
@@ -309,7 +343,7 @@ def test_state_names_say_slot_and_parameter():
     assert all(tensor.shape[0] == 3 for tensor in optimizer.state_dict().values())
 
 
-def test_state_of_another_optimizer_is_refused():
+def test_state_of_another_optimizer_is_refused() -> None:
     stack = parameters(17)
     optimizer = StackedOptimizer(sections("adam", [{}] * 3), stack, ())
     state = dict(optimizer.state_dict())
@@ -323,7 +357,7 @@ def test_state_of_another_optimizer_is_refused():
 
 @pytest.mark.parametrize("as_mask", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_members_that_are_kept_go_on_as_if_nothing_had_happened(case, as_mask):
+def test_members_that_stay_go_on_as_if_none_had_left(case: str, as_mask: bool) -> None:
     name, members = CASES[case]
     stack = parameters(18, dtype=torch.float32)
     terms = [EntrywiseTerm("hidden.weight", torch.rand(3).double(), torch.rand(3).double())]
@@ -336,7 +370,7 @@ def test_members_that_are_kept_go_on_as_if_nothing_had_happened(case, as_mask):
     shrinking = StackedOptimizer(sections(name, members), smaller, SHAPES, terms)
     shrinking.load_state_dict(optimizer.state_dict())
     smaller = {n: p.detach()[kept].clone().requires_grad_() for n, p in stack.items()}
-    shrinking.keep(torch.tensor([True, False, True]) if as_mask else kept, smaller)
+    shrinking.shrink_to(torch.tensor([True, False, True]) if as_mask else kept, smaller)
     for step in steps[10:]:
         optimizer.step(step, torch.full((3,), 0.5))
         shrinking.step([gradient[kept] for gradient in step], torch.full((2,), 0.5))
@@ -344,7 +378,7 @@ def test_members_that_are_kept_go_on_as_if_nothing_had_happened(case, as_mask):
     assert shrinking.current_lr().shape == (2,)
 
 
-def test_a_constant_multiplier_may_change_between_steps():
+def test_a_constant_multiplier_may_change_between_steps() -> None:
     stack, reference = parameters(20), parameters(20)
     (step,) = gradients(21, 1, stack)
     optimizer = StackedOptimizer(sections("sgd", [{}] * 3), stack, ())
@@ -356,7 +390,7 @@ def test_a_constant_multiplier_may_change_between_steps():
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_multiplier_of_zero_moves_nothing(name):
+def test_a_multiplier_of_zero_moves_nothing(name: str) -> None:
     stack = parameters(22)
     before = {n: p.detach().clone() for n, p in stack.items()}
     optimizer = StackedOptimizer(sections(name, [{}] * 3), stack, ())
@@ -364,14 +398,14 @@ def test_a_multiplier_of_zero_moves_nothing(name):
     assert all(torch.equal(p, before[n]) for n, p in stack.items())
 
 
-def test_the_logged_learning_rate_is_the_members_own_times_the_multiplier():
+def test_the_logged_learning_rate_is_the_members_own_times_the_multiplier() -> None:
     members = [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.4}]
     optimizer = StackedOptimizer(sections("adam", members), parameters(23), ())
     expected = torch.tensor([0.05, 0.2, 0.4], dtype=torch.float64)
     torch.testing.assert_close(optimizer.current_lr(torch.tensor([0.5, 1, 1])), expected)
 
 
-def test_a_gradient_that_is_not_contiguous_counts_the_same():
+def test_a_gradient_that_is_not_contiguous_counts_the_same() -> None:
     shapes = {"w": (6, 8)}
     plain, turned = parameters(24, shapes=shapes), parameters(24, shapes=shapes)
     (step,) = gradients(25, 1, plain)
@@ -380,9 +414,9 @@ def test_a_gradient_that_is_not_contiguous_counts_the_same():
     assert torch.equal(plain["w"], turned["w"])
 
 
-def test_parameters_stay_leaves_that_autograd_knows_to_have_changed():
+def test_parameters_stay_leaves_that_autograd_knows_to_have_changed() -> None:
     stack = parameters(26)
-    loss = sum((p**2).sum() for p in stack.values())
+    loss = torch.stack([(p**2).sum() for p in stack.values()]).sum()
     StackedOptimizer(sections("sgd", [{}] * 3), stack, ()).step(
         [torch.ones_like(p) for p in stack.values()], 1.0
     )
@@ -391,12 +425,12 @@ def test_parameters_stay_leaves_that_autograd_knows_to_have_changed():
         loss.backward()
 
 
-def test_members_that_differ_in_structure_cannot_share_a_stack():
-    with pytest.raises(ValueError, match=r"optimizer\.amsgrad"):
+def test_members_that_differ_in_structure_cannot_share_a_stack() -> None:
+    with pytest.raises(ValueError, match=r"differ in optimizer\.amsgrad$"):
         StackedOptimizer(sections("adam", [{}, {"amsgrad": True}, {}]), parameters(27), ())
 
 
-def test_a_centered_variance_that_rounds_below_zero_is_zero():
+def test_a_centered_variance_that_rounds_below_zero_is_zero() -> None:
     stack = {"w": torch.zeros(1, 64, dtype=torch.float32)}
     section = sections("rmsprop", [{"centered": True, "alpha": 0.5, "eps": 1e-3}])
     optimizer = StackedOptimizer(section, stack, ())

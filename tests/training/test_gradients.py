@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from regrun.config.training import Training
-from regrun.training.clipping import Clipping, member_norms
+from regrun.training.gradients import Clipping, member_norms
 
 CPU = torch.device("cpu")
 Limit = st.none() | st.floats(1e-3, 1e3)

@@ -9,9 +9,9 @@ import torch
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
 from regrun.kinds.models import build_model
-from regrun.kinds.optimizers import Fista
-from regrun.training import curvature
-from regrun.training.curvature import largest_eigenvalue, with_learning_rates
+from regrun.kinds.optimizers.fista import Fista
+from regrun.training import lipschitz
+from regrun.training.lipschitz import largest_eigenvalue, with_learning_rates
 from regrun.training.losses import LOSSES, LossName
 
 
@@ -54,7 +54,7 @@ def test_the_largest_eigenvalue_is_that_of_the_inputs_with_ones(
     x = np.c_[data.train.inputs.numpy(), np.ones(count)]
     expected = np.linalg.norm(x, 2) ** 2 / count
     assert largest_eigenvalue(data) == pytest.approx(expected, rel=1e-12)
-    monkeypatch.setattr(curvature, "CHUNK", 20)
+    monkeypatch.setattr(lipschitz, "CHUNK", 20)
     assert largest_eigenvalue(data) == pytest.approx(expected, rel=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""FISTA's own learning rate: 1/L, L the largest curvature that a linear model's objective has."""
+"""The learning rate 1/L, L the Lipschitz constant of the gradient of a linear model's objective."""
 
 from __future__ import annotations
 
@@ -9,29 +9,22 @@ from torch import Tensor
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.kinds.optimizers import Fista
-from regrun.kinds.penalties import L2
-from regrun.regularizers.entrywise import coefficients
 from regrun.training.losses import LOSSES, resolve_loss
 
 CHUNK = 2**24
-"""Entries of the inputs that are looked at together."""
+"""Entries of the inputs that enter the Gram matrix at a time."""
 
 
 def with_learning_rates(
     configs: Sequence[Config], dataset: Dataset, kept: Tensor | None = None
 ) -> list[Config]:
-    """The configs, with the learning rate of each `fista` that has none.
+    """Return the configs with the learning rate 1/L where `optimizer.lr` is None.
 
-    configs: valid (see `undefined_pairs`), of one stack. kept: see `Engine`. L is the loss's
-    curvature times the largest eigenvalue of X̃ᵀX̃/n, X̃ the member's inputs with a column of ones
-    for the intercept, plus those of l2 penalties and weight decay.
+    configs: valid, of one stack. kept: see `Engine`. L is the loss's curvature times the largest
+    eigenvalue of X̃ᵀX̃/n, X̃ the member's inputs with a column of ones for the intercept, plus the
+    curvature of smooth penalties and weight decay.
     """
-    needing = [
-        member
-        for member, config in enumerate(configs)
-        if isinstance(config.optimizer, Fista) and config.optimizer.lr is None
-    ]
+    needing = [member for member, config in enumerate(configs) if config.optimizer.lr is None]
     resolved = list(configs)
     if not needing:
         return resolved
@@ -39,7 +32,7 @@ def with_learning_rates(
     per_output = LOSSES[loss].curvature / (1 if loss == "cross_entropy" else dataset.num_outputs)
     for member, eigenvalue in zip(needing, _eigenvalues(dataset, needing, kept), strict=True):
         config = configs[member]
-        added = sum(2 * coefficients(p).square for p in config.penalty if isinstance(p, L2))
+        added = sum(penalty.curvature() or 0.0 for penalty in config.penalty)
         rate = 1 / (per_output * eigenvalue + added + config.optimizer.weight_decay)
         optimizer = config.optimizer.model_copy(update={"lr": rate})
         resolved[member] = config.model_copy(update={"optimizer": optimizer})
@@ -47,7 +40,7 @@ def with_learning_rates(
 
 
 def _eigenvalues(dataset: Dataset, members: Sequence[int], kept: Tensor | None) -> list[float]:
-    """Of each member's own examples; worked out once for those who have the same."""
+    """`largest_eigenvalue` of each member's own examples, once for members that share them."""
     if kept is None:
         return [largest_eigenvalue(dataset)] * len(members)
     parts, which = torch.unique(kept[list(members)], dim=0, return_inverse=True)
@@ -56,7 +49,7 @@ def _eigenvalues(dataset: Dataset, members: Sequence[int], kept: Tensor | None) 
 
 
 def largest_eigenvalue(dataset: Dataset, chosen: Tensor | None = None) -> float:
-    """Of X̃ᵀX̃/n, X̃ the n training inputs, flat, with a column of ones; in float64.
+    """Return λ_max(X̃ᵀX̃/n) in float64, X̃ the n training inputs, flat, with a column of ones.
 
     chosen: indices of the inputs, ascending; None: all.
     """

@@ -1,20 +1,29 @@
+"""Schedules against torch's schedulers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
-from torch.optim import lr_scheduler
+from numpy.typing import NDArray
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
 
-from regrun.kinds.schedules import Constant, Cosine, StepDecay
-from regrun.optim.schedules import (
-    always_one,
-    multipliers,
-    multipliers_at,
-    stacked_multipliers,
-)
+from regrun.kinds.schedules import Constant, Cosine, Schedule, StepDecay
 
+Array = NDArray[np.float64]
+MakeScheduler = Callable[[Optimizer], LRScheduler]
 EPOCHS, PER_EPOCH = 7, 4
 
 
-def stepped(make_scheduler, count=EPOCHS * PER_EPOCH):
+def multipliers(schedule: Schedule, epochs: int = EPOCHS, per_epoch: int = PER_EPOCH) -> Array:
+    """The multiplier of every step of a run."""
+    return schedule.multipliers(np.arange(epochs * per_epoch), epochs, per_epoch)
+
+
+def stepped(make_scheduler: MakeScheduler, count: int = EPOCHS * PER_EPOCH) -> Array:
     """Multipliers of one of torch's schedulers that is stepped once per step."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     scheduler = make_scheduler(optimizer)
@@ -26,33 +35,33 @@ def stepped(make_scheduler, count=EPOCHS * PER_EPOCH):
     return np.array(seen)
 
 
-def with_warmup(steps, start, rest):
-    def make(optimizer):
+def with_warmup(steps: int, start: float, rest: MakeScheduler) -> MakeScheduler:
+    def make(optimizer: Optimizer) -> LRScheduler:
         rise = lr_scheduler.LinearLR(optimizer, start_factor=start, total_iters=steps)
         return lr_scheduler.SequentialLR(optimizer, [rise, rest(optimizer)], milestones=[steps])
 
     return make
 
 
-def test_constant_is_one_everywhere():
+def test_constant_is_one_everywhere() -> None:
     schedule = Constant(type="constant")
-    assert np.array_equal(multipliers(schedule, EPOCHS, PER_EPOCH), np.ones(EPOCHS * PER_EPOCH))
-    assert always_one(schedule)
-    assert not always_one(Constant(type="constant", warmup_epochs=1.0))
+    assert np.array_equal(multipliers(schedule), np.ones(EPOCHS * PER_EPOCH))
+    assert schedule.always_one
+    assert not Constant(type="constant", warmup_epochs=1.0).always_one
 
 
-def test_step_equals_torch():
+def test_step_equals_torch() -> None:
     schedule = StepDecay(type="step", step_size=2, gamma=0.3)
     theirs = stepped(lambda o: lr_scheduler.StepLR(o, step_size=2 * PER_EPOCH, gamma=0.3))
-    np.testing.assert_allclose(multipliers(schedule, EPOCHS, PER_EPOCH), theirs, rtol=1e-12)
+    np.testing.assert_allclose(multipliers(schedule), theirs, rtol=1e-12)
 
 
 @pytest.mark.parametrize("least", [0.0, 0.2])
-def test_cosine_equals_torch(least):
+def test_cosine_equals_torch(least: float) -> None:
     schedule = Cosine(type="cosine", min_factor=least)
     total = EPOCHS * PER_EPOCH
     theirs = stepped(lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=total, eta_min=least))
-    np.testing.assert_allclose(multipliers(schedule, EPOCHS, PER_EPOCH), theirs, rtol=1e-12)
+    np.testing.assert_allclose(multipliers(schedule), theirs, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -72,31 +81,23 @@ def test_cosine_equals_torch(least):
         ),
     ],
 )
-def test_warm_up_equals_torch(schedule, rest):
+def test_warm_up_equals_torch(schedule: Schedule, rest: MakeScheduler) -> None:
     theirs = stepped(with_warmup(6, 0.1, rest))
-    ours = multipliers(schedule, EPOCHS, PER_EPOCH)
+    ours = multipliers(schedule)
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
-def test_warm_up_starts_at_zero_by_default_and_ends_at_one():
+def test_warm_up_starts_at_zero_by_default_and_ends_at_one() -> None:
     ours = multipliers(Constant(type="constant", warmup_epochs=2.0), 3, 2)
     np.testing.assert_allclose(ours, [0, 0.25, 0.5, 0.75, 1, 1])
 
 
-def test_a_warm_up_longer_than_the_run_is_all_rise():
+def test_a_warm_up_longer_than_the_run_is_all_rise() -> None:
     ours = multipliers(Cosine(type="cosine", warmup_epochs=10.0), 2, 2)
     np.testing.assert_allclose(ours, np.arange(4) / 20)
 
 
-def test_any_piece_of_the_run_has_the_multipliers_of_the_whole():
+def test_any_piece_of_the_run_has_the_multipliers_of_the_whole() -> None:
     schedule = Cosine(type="cosine", min_factor=0.1, warmup_epochs=2.0)
-    piece = multipliers_at(schedule, np.arange(5, 20), EPOCHS, PER_EPOCH)
-    assert np.array_equal(piece, multipliers(schedule, EPOCHS, PER_EPOCH)[5:20])
-
-
-def test_a_stack_has_a_column_per_member():
-    schedules = [Cosine(type="cosine"), Constant(type="constant"), Cosine(type="cosine")]
-    stacked = stacked_multipliers(schedules, np.arange(8), 2, 4)
-    assert stacked.shape == (8, 3)
-    for column, schedule in zip(stacked.T, schedules, strict=True):
-        assert np.array_equal(column, multipliers(schedule, 2, 4))
+    piece = schedule.multipliers(np.arange(5, 20), EPOCHS, PER_EPOCH)
+    assert np.array_equal(piece, multipliers(schedule)[5:20])

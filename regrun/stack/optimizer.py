@@ -1,26 +1,27 @@
-"""The optimizer of a stack: K members with one update rule and numbers of their own."""
+"""The optimizer of a stack: one update rule for K members, with numbers of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from regrun.errors import CorruptInputError
-from regrun.kinds.optimizers import Optimizer
-from regrun.optim.rules import SHARED, rule_of
-from regrun.optim.tiles import LARGE, Layout, Tile, shared_scratch, tile_entries
+from regrun.kinds.base import faults_of, per_member
+from regrun.kinds.optimizers.base import Optimizer, UpdateRule
 from regrun.regularizers.entrywise import EntrywiseTerm, add_gradient
 from regrun.regularizers.proximal import ProximalTerm
+from regrun.stack.tiles import LARGE, Layout, StackTile, shared_scratch, tile_entries
 
 
 class StackedOptimizer:
-    """Updates the parameters of K members in place, every member by its own section.
+    """Updates the parameters of K members in place, each by its own section.
 
-    One step, per parameter: g gets the penalties' gradient and coupled decay; decoupled decay
-    shrinks w; the rule does its part; proximal penalties theirs. Members never mix: each number
-    enters only the arithmetic of its own member.
+    One step, per parameter: the gradients of penalties and coupled decay are added to g; decoupled
+    decay shrinks w; the update rule changes w; proximal penalties take their steps. Members are
+    independent: a number enters only the arithmetic of its own member.
     """
 
     def __init__(
@@ -32,14 +33,15 @@ class StackedOptimizer:
         tile: int | None = None,
         proximal: Sequence[ProximalTerm] = (),
     ) -> None:
-        """sections: K, alike in all but numbers. parameters: name → (K, ...), contiguous, of one
-        dtype and device. decayed: names that weight decay applies to. entrywise: what the
-        penalties add to the gradients. tile: entries of one tile; default: fits the cache.
-        proximal: what penalties do after each step.
+        """Allocate the state, 0 steps in.
 
-        Raises ValueError when the members or parameters do not fit together.
+        sections: K of one structure. parameters: name → (K, ...), contiguous, of one dtype and
+        device. decayed: names that weight decay applies to. entrywise: what the penalties add to
+        the gradients. tile: entries of one tile; default: fits the cache. proximal: what penalties
+        do after each step. Raises ValueError when the members or parameters do not fit together.
         """
-        self._check(sections, parameters)
+        _check_structure(sections)
+        _check_parameters(parameters, len(sections))
         self._sections = list(sections)
         self._decayed = frozenset(decayed)
         self._entrywise = {term.parameter: term for term in entrywise}
@@ -57,16 +59,17 @@ class StackedOptimizer:
 
     @torch.inference_mode()
     def step(self, gradients: Sequence[Tensor], multiplier: Tensor | float = 1.0) -> None:
-        """One update. gradients: in the parameters' order, each of its parameter's shape, left
-        as they are; a gradient that is not contiguous costs a copy. multiplier: the schedule's,
-        one or (K,).
+        """Take one step.
+
+        gradients: in the parameters' order, each of its parameter's shape. They are not changed;
+        one that is not contiguous costs a copy. multiplier: the schedule's, one or (K,).
         """
         self._set_numbers(multiplier)
         rule = self._rule
         for (layout, tiles), gradient in zip(self._cuts, gradients, strict=True):
             for tile, piece in zip(tiles, layout.cut(gradient), strict=True):
                 g = add_gradient(
-                    tile.weight, piece, tile.sign, tile.linear, tile.total, tile.scratch
+                    tile.weight, piece, tile.sign, tile.linear, tile.grad_buffer, tile.scratch
                 )
                 if tile.shrink is not None:
                     tile.weight.mul_(tile.shrink)
@@ -75,31 +78,33 @@ class StackedOptimizer:
             self._proximal_step(term, self.current_lr(multiplier))
 
     def _proximal_step(self, term: ProximalTerm, rate: Tensor) -> None:
-        """The penalties' own step; a momentum buffer takes it in as it takes in gradients.
+        """Take the penalties' own step, and add it to the slot that accumulates gradients, if any.
 
         Otherwise momentum would multiply the step along the loss's gradient alone, and the minimum
         reached would be that of a smaller strength (cf. Ochs et al. 2014, whose inertia is likewise
         that of the whole step).
         """
         weight = self._weights[term.parameter]
-        buffer = self._state.get(f"momentum_buffer/{term.parameter}")
-        before = None if buffer is None else weight.clone()
+        slot = self._state.get(f"{self._rule.proximal_slot}/{term.parameter}")
+        if slot is None:
+            term.step_(weight, rate)
+            return
+        before = weight.clone()
         term.step_(weight, rate)
-        if buffer is not None and before is not None:
-            per_rate = (1 / rate).to(weight.dtype)  # not finite where the schedule is at 0
-            used = torch.where(term.active & per_rate.isfinite(), per_rate, 0.0)
-            buffer.addcmul_(before.sub_(weight), used.view(-1, *[1] * (weight.dim() - 1)))
+        per_rate = (1 / rate).to(weight.dtype)  # not finite where the schedule is at 0
+        used = torch.where(term.active & per_rate.isfinite(), per_rate, 0.0)
+        slot.addcmul_(before.sub_(weight), per_member(used, weight))
 
     def current_lr(self, multiplier: Tensor | float = 1.0) -> Tensor:
-        """η = lr · multiplier of each member: (K,), float64. Adagrad's lr_decay is not in it."""
+        """Return η = lr · multiplier, (K,), float64, before anything the rule makes of it."""
         return self._lr * multiplier
 
     def state_dict(self) -> dict[str, Tensor]:
-        """`<slot>/<parameter>` → (K, ...), and `step` → (K,): the live tensors, not copies."""
+        """Return `<slot>/<parameter>` → (K, ...) and `step` → (K,): the live tensors."""
         return {"step": self._step, **self._state}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy a `state_dict` in. Raises CorruptInputError when it is not of this optimizer."""
+        """Copy a `state_dict` in. Raises CorruptInputError for that of another optimizer."""
         own = self.state_dict()
         if own.keys() != state.keys():
             wrong = sorted(own.keys() ^ state.keys())
@@ -115,14 +120,15 @@ class StackedOptimizer:
         for name, tensor in own.items():
             tensor.copy_(state[name])
 
-    def keep(self, rows: Tensor, parameters: Mapping[str, Tensor]) -> None:
-        """Shrink to some members. rows: their indices, or a (K,) mask; parameters: their new
-        tensors, (len(rows), ...), under the same names.
+    def shrink_to(self, rows: Tensor, parameters: Mapping[str, Tensor]) -> None:
+        """Keep some members only.
+
+        rows: their indices, or a (K,) mask. parameters: their tensors, (len(rows), ...), under the
+        same names as before.
         """
         rows = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
-        sections = [self._sections[row] for row in rows.tolist()]
-        self._check(sections, parameters)
-        self._sections = sections
+        _check_parameters(parameters, len(rows))
+        self._sections = [self._sections[row] for row in rows.tolist()]
         self._entrywise = {
             name: EntrywiseTerm(name, term.sign[rows.cpu()], term.linear[rows.cpu()])
             for name, term in self._entrywise.items()
@@ -132,35 +138,24 @@ class StackedOptimizer:
         self._step = self._step[rows]
         self._build(parameters)
 
-    @staticmethod
-    def _check(sections: Sequence[Optimizer], parameters: Mapping[str, Tensor]) -> None:
-        for key in SHARED:
-            values = {getattr(section, key, None) for section in sections}
-            if len(values) > 1:
-                raise ValueError(f"members of one stack differ in optimizer.{key}: {values}")
-        first = next(iter(parameters.values()))
-        for name, tensor in parameters.items():
-            if tensor.shape[0] != len(sections) or not tensor.is_contiguous():
-                raise ValueError(f"{name}: not a contiguous ({len(sections)}, ...) tensor")
-            if tensor.dtype != first.dtype or tensor.device != first.device:
-                raise ValueError(f"{name}: {tensor.dtype} on {tensor.device}, unlike the others")
-
     def _build(self, parameters: Mapping[str, Tensor]) -> None:
-        """Everything that is made once: numbers, state, and the tiles' views of them."""
+        """Make the rule, the numbers, the state, and the tiles, which are views of them."""
         like = next(iter(parameters.values())).detach()
-        sections = self._sections
-        self._rule = rule_of(sections[0])(sections, like.device)
-        column = self._rule.column
-        self._lr = column([_given(section.lr) for section in sections])
-        self._decay = column([section.weight_decay for section in sections])
-        self._decay_kind = sections[0].resolved_decay
+        first = self._sections[0]
+        if any(section.lr is None for section in self._sections):
+            raise ValueError("optimizer.lr has to be worked out first")
+        with faults_of(first, "Rule", "optimizer.name"):
+            self._rule: UpdateRule[Any] = first.Rule(self._sections, like.device)
+        self._lr = self._rule.column("lr")
+        self._decay = self._rule.column("weight_decay")
+        self._decay_kind = first.resolved_decay
         self._multiplier: float | None = None
         shrinks = self._decay_kind != "coupled" and bool(self._decay.any())
-        # What the arithmetic reads, in the parameters' dtype; the tiles hold views of these.
+        # The numbers that the arithmetic reads, in the parameters' dtype; tiles hold views of them.
         self._shrink = torch.ones_like(self._lr, dtype=like.dtype) if shrinks else None
-        self._numbers = {name: n.to(like.dtype) for name, n in self._rule.numbers.items()}
-        for name, changing in self._rule.at_step(self._lr, self._step + 1).items():
-            self._numbers[name] = changing.to(like.dtype)
+        # Copies, as every step overwrites them: a rule may well return the tensors that it got.
+        numbers = self._rule.numbers | self._rule.at_step(self._lr, self._step + 1)
+        self._numbers = {name: n.to(like.dtype, copy=True) for name, n in numbers.items()}
         self._weights = {name: parameter.detach() for name, parameter in parameters.items()}
         before, self._state = self._state, {}
         for name in self._rule.counters:
@@ -170,8 +165,10 @@ class StackedOptimizer:
                 key = f"{slot}/{name}"
                 self._state[key] = before[key] if key in before else self._fresh(slot, parameter)
         limit = self._tile or tile_entries(like)
-        apart = self._rule.apart
-        layouts = {name: Layout.of(p.shape, limit, apart) for name, p in parameters.items()}
+        per_member_tiles = self._rule.per_member_tiles
+        layouts = {
+            name: Layout.of(p.shape, limit, per_member_tiles) for name, p in parameters.items()
+        }
         pieces = [p for name in layouts for p in layouts[name].cut(parameters[name].detach())]
         scratch = iter(shared_scratch(like, pieces))
         self._cuts = [
@@ -183,12 +180,12 @@ class StackedOptimizer:
         state = torch.zeros_like(parameter, requires_grad=False)
         start = self._rule.initial(slot)
         if start is not None:
-            state += start.to(parameter.dtype).view(-1, *[1] * (parameter.dim() - 1))
+            state += per_member(start, parameter)
         return state
 
     def _tiles(
         self, name: str, weight: Tensor, layout: Layout, scratch: Iterator[tuple[Tensor, Tensor]]
-    ) -> Iterator[Tile]:
+    ) -> Iterator[StackTile]:
         sign, linear = self._additions(name, weight)
         shrink = self._shrink if name in self._decayed else None
         numbers = {key: layout.numbers(n) for key, n in self._numbers.items()}
@@ -197,23 +194,23 @@ class StackedOptimizer:
             [None] * len(layout.sizes) if n is None else layout.numbers(n)
             for n in (sign, linear, shrink)
         ]
-        by_itself = self._rule.apart and weight[0].numel() >= LARGE
+        single = self._rule.per_member_tiles and weight[0].numel() >= LARGE
         for i, piece in enumerate(layout.cut(weight)):
-            total, work = next(scratch)
-            yield Tile(
+            grad_buffer, work = next(scratch)
+            yield StackTile(
                 weight=piece,
-                total=total,
+                grad_buffer=grad_buffer,
                 scratch=work,
                 state={slot: pieces[i] for slot, pieces in state.items()},
                 numbers={key: views[i] for key, views in numbers.items()},
-                member=layout.members[i].start if by_itself else None,
+                member=layout.members[i].start if single else None,
                 sign=optional[0][i],
                 linear=optional[1][i],
                 shrink=optional[2][i],
             )
 
     def _additions(self, name: str, weight: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Coefficients of sign(w) and w in a parameter's gradient, None where all are 0: (K,)."""
+        """Return the coefficients of sign(w) and w in a parameter's gradient, (K,); None for 0."""
         sign, linear = torch.zeros_like(self._lr), torch.zeros_like(self._lr)
         if name in self._entrywise:
             sign += self._entrywise[name].sign.to(sign.device)
@@ -241,7 +238,17 @@ class StackedOptimizer:
             self._shrink.copy_(1 - self._decay * factor)
 
 
-def _given(lr: float | None) -> float:
-    if lr is None:
-        raise ValueError("optimizer.lr has to be worked out first")
-    return lr
+def _check_structure(sections: Sequence[Optimizer]) -> None:
+    first, *others = dict.fromkeys(section.structure() for section in sections)
+    for other in others:
+        keys = sorted({str(part[0]) for part in set(first) ^ set(other) if isinstance(part, tuple)})
+        raise ValueError(f"members of one stack differ in optimizer.{', optimizer.'.join(keys)}")
+
+
+def _check_parameters(parameters: Mapping[str, Tensor], members: int) -> None:
+    first = next(iter(parameters.values()))
+    for name, tensor in parameters.items():
+        if tensor.shape[0] != members or not tensor.is_contiguous():
+            raise ValueError(f"{name}: not a contiguous ({members}, ...) tensor")
+        if tensor.dtype != first.dtype or tensor.device != first.device:
+            raise ValueError(f"{name}: {tensor.dtype} on {tensor.device}, unlike the others")

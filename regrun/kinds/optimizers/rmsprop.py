@@ -1,0 +1,75 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from regrun.kinds.base import Fraction, NonNegative, Rate
+from regrun.kinds.optimizers.base import GivenRate, Tile, UpdateRule, sqrt_into
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class RMSprop(GivenRate):
+    """Steps divided by the root of a moving average of squares."""
+
+    formula: ClassVar[str] = "v ← α v + (1−α) g²;  w ← w − η g / (√v + ε)"
+    reference: ClassVar[str] = "Tieleman & Hinton 2012; centered: Graves 2013"
+    name: Literal["rmsprop"]
+    alpha: Rate = 0.99
+    eps: NonNegative = 1e-8
+    momentum: Fraction = 0.0
+    centered: bool = False
+
+    @classmethod
+    def slots(cls, members: Sequence[Self]) -> tuple[str, ...]:
+        """The mean square; with `centered` the mean, with momentum in any member a buffer."""
+        mean = ("grad_avg",) if members[0].centered else ()
+        buffer = ("momentum_buffer",) if any(member.momentum > 0 for member in members) else ()
+        return ("square_avg", *mean, *buffer)
+
+    def symbols(self) -> list[str]:
+        """The assignments of v, a, b and w."""
+        alpha, gain = f"{self.alpha:g}", f"{1 - self.alpha:g}"
+        root = "√(v − a²)" if self.centered else "√v"
+        step = f"g / ({root} + {self.eps:g})"
+        return [
+            f"v ← {alpha} v + {gain} g²",
+            *([f"a ← {alpha} a + {gain} g"] if self.centered else []),
+            *([f"b ← {self.momentum:g} b + {step}"] if self.momentum else []),
+            f"w ← w − η_t {'b' if self.momentum else step}",
+        ]
+
+    class Rule(UpdateRule["RMSprop"]):
+        """As in torch, ε is outside the root; centered: Graves 2013, eq. 38–45."""
+
+        def columns(self) -> dict[str, Tensor]:
+            """1 − α, ε and the momentum."""
+            return {
+                "gain": 1 - self.column("alpha"),
+                "eps": self.column("eps"),
+                "momentum": self.column("momentum"),
+            }
+
+        def update(self, tile: Tile, g: Tensor) -> None:
+            """Change v, then a and b if there are any, then w."""
+            import torch
+
+            square, numbers, scratch = tile.state["square_avg"], tile.numbers, tile.scratch
+            torch.mul(g, g, out=scratch)
+            square.lerp_(scratch, numbers["gain"])
+            if "grad_avg" in tile.state:
+                mean = tile.state["grad_avg"].lerp_(g, numbers["gain"])
+                # The variance of a gradient that no longer changes may round to just below 0.
+                torch.addcmul(square, mean, mean, value=-1, out=scratch)
+                sqrt_into(scratch, out=scratch)
+            else:
+                sqrt_into(square, out=scratch)
+            scratch.add_(numbers["eps"])
+            torch.div(g, scratch, out=scratch)
+            if "momentum_buffer" in tile.state:
+                buffer = tile.state["momentum_buffer"]
+                scratch = buffer.mul_(numbers["momentum"]).add_(scratch)
+            tile.weight.addcmul_(scratch, numbers["lr"], value=-1)

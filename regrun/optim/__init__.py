@@ -1,1 +1,0 @@
-"""Stacked optimizers, learning-rate schedules, and which parameter gets what, and why."""

@@ -1,0 +1,95 @@
+"""Gradients before the optimizer gets them: sharpness-aware minimisation and clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+import torch
+from torch import Tensor
+
+from regrun.config.training import Training
+from regrun.kinds.base import per_member
+from regrun.stack import Noise, Stack
+
+GradientFunction = Callable[[], tuple[Tensor, Sequence[Tensor]]]
+"""A forward and a backward pass: (K,) losses and the objective's gradients, (K, ...) each."""
+
+
+def member_norms(tensors: Sequence[Tensor]) -> Tensor:
+    """‖·‖₂ of each member over all its tensors: (K, ...) each → (K,)."""
+    each = [torch.linalg.vector_norm(tensor.flatten(1), dim=1) for tensor in tensors]
+    norms: Tensor = torch.linalg.vector_norm(torch.stack(each), dim=0)
+    return norms
+
+
+class SAM:
+    """Takes the gradient at w + ρ g / ‖g‖₂, where g is the gradient at w over all parameters.
+
+    Foret et al. 2021. Both gradients are of one function: same batch, same noise. The second pass
+    does not change batch norm's statistics, so that they belong to the weights before the step.
+    radii: ρ of each member; 0 is the ordinary gradient.
+    """
+
+    def __init__(self, radii: Sequence[float], device: torch.device) -> None:
+        self._radii = torch.tensor(radii, dtype=torch.float64, device=device)
+        self._any = any(radii)
+
+    def __bool__(self) -> bool:
+        """Whether any member has a ρ above 0."""
+        return self._any
+
+    def __call__(
+        self, stack: Stack, noise: Noise, gradient: GradientFunction
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return the losses at w, (K,), and the gradients at w + ρ g / ‖g‖₂; w stays."""
+        if not self._any:
+            return gradient()
+        streams = noise.state_dict()
+        losses, uphill = gradient()
+        weights = [parameter.detach() for parameter in stack.parameters.values()]
+        before = [weight.clone() for weight in weights]
+        buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
+        scale = self._radii / (member_norms(uphill).double() + 1e-12)
+        for weight, direction in zip(weights, uphill, strict=True):
+            weight.add_(direction * per_member(scale, direction))
+        noise.load_state_dict(streams)
+        _, gradients = gradient()
+        for weight, old in zip(weights, before, strict=True):
+            weight.copy_(old)
+        for name, buffer in buffers.items():
+            stack.buffers[name].copy_(buffer)
+        return losses, gradients
+
+
+class Clipping:
+    """`clip_value`, then `clip_norm`, as torch.nn.utils has them (Pascanu et al. 2013).
+
+    sections: one per member; a limit of None changes nothing.
+    """
+
+    def __init__(self, sections: Sequence[Training], device: torch.device) -> None:
+        def limits(given: Sequence[float | None]) -> Tensor | None:
+            if not any(given):
+                return None
+            each = [inf if limit is None else limit for limit in given]
+            return torch.tensor(each, dtype=torch.float64, device=device)
+
+        self._value = limits([section.clip_value for section in sections])
+        self._norm = limits([section.clip_norm for section in sections])
+
+    def __bool__(self) -> bool:
+        """Whether any member has a limit."""
+        return self._value is not None or self._norm is not None
+
+    def __call__(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the clipped gradients, (K, ...) each; those given are not changed."""
+        if self._value is not None:
+            limits = [per_member(self._value, g) for g in gradients]
+            gradients = [g.clamp(-limit, limit) for g, limit in zip(gradients, limits, strict=True)]
+        if self._norm is not None:
+            # torch adds 1e-6, so a gradient a hair above the limit ends a hair below it.
+            factor = (self._norm / (member_norms(gradients).double() + 1e-6)).clamp(max=1.0)
+            factor = torch.where(self._norm < inf, factor, 1.0)
+            gradients = [g * per_member(factor, g) for g in gradients]
+        return gradients
