@@ -119,10 +119,8 @@ def sweep(
     """
     from regrun.sweeps.run import Options, run_sweep
 
-    values: dict[str, Any] = {f"sweep.grid.{key}": list(each) for key, each in (axes or {}).items()}
-    if seeds is not None:
-        values["sweep.seeds"] = seeds
-    loaded = config_from_mapping(config, values)
+    overrides = {} if seeds is None else {"sweep.seeds": seeds}
+    loaded = config_from_mapping(config, overrides, axes=axes)
     if loaded.config.sweep is None:
         raise UsageError("nothing to sweep: give axes, seeds, or a config with a sweep section")
     options = Options(device=device, workers=workers)

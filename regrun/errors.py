@@ -15,9 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-Path = tuple[str | int, ...]
+if TYPE_CHECKING:
+    from regrun.config.diagnostics import Diagnostic
+
+KeyPath = tuple[str | int, ...]
 """Where in a config: ``("model", "dropout", 1)``."""
 
 
@@ -37,7 +40,7 @@ class UsageError(RegrunError):
 class Problem:
     """One thing wrong with a config: where, and what (value first, then the rule)."""
 
-    path: Path
+    path: KeyPath
     message: str
 
     def __str__(self) -> str:
@@ -45,21 +48,30 @@ class Problem:
 
 
 class ConfigError(UsageError):
-    """The config is wrong.
+    """The config is wrong; one error holds every problem.
 
-    ``problems`` holds all of them. Code below the loader raises it with bare problems; the
-    loader's source adds file, line, column and excerpt (`regrun.config.load`), which then
-    stand in ``rendered``.
+    Code that knows nothing of files raises it with bare problems. `Source.locate` of
+    `regrun.config.load` then finds the places, from which the text is rendered.
+
+    Args:
+        problems: What is wrong, each with the path of its key.
+        diagnostics: The same problems with their places; empty until they are located.
+        text: The message; by default a line per problem.
     """
 
-    def __init__(self, problems: Sequence[Problem], rendered: str | None = None) -> None:
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        diagnostics: Sequence[Diagnostic] = (),
+        text: str | None = None,
+    ) -> None:
         self.problems = tuple(problems)
-        self.rendered = rendered
-        super().__init__(rendered or "\n".join(str(problem) for problem in problems))
+        self.diagnostics = tuple(diagnostics)
+        super().__init__(text or "\n".join(str(problem) for problem in problems))
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[object, ...]]:
         """Pickle whole: errors travel from worker processes."""
-        return type(self), (self.problems, self.rendered)
+        return type(self), (self.problems, self.diagnostics, str(self))
 
     @classmethod
     def at(cls, path: str, message: str) -> ConfigError:
@@ -96,6 +108,6 @@ class Interrupted(RegrunError):  # noqa: N818 - it is not an error of anyone's
         self.document = document
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """``("penalty", 0, "type")`` → ``penalty.0.type``."""
     return ".".join(str(part) for part in path)

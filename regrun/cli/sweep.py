@@ -81,12 +81,10 @@ def load_sweep(config: Path, overrides: list[str], seeds: int | None) -> Loaded:
     """
     from regrun.config.load import load_config
     from regrun.errors import UsageError
-    from regrun.sweeps.space import axes_as_overrides
 
-    plain = axes_as_overrides(overrides)
     if seeds is not None:
-        plain.append(f"sweep.seeds={seeds}")
-    loaded = load_config(config, plain)
+        overrides = [*overrides, f"sweep.seeds={seeds}"]
+    loaded = load_config(config, overrides, axes=True)
     if loaded.config.sweep is None:
         raise UsageError(
             f"{config} has no sweep section; add an axis, such as optimizer.weight_decay=0,0.1,1, "

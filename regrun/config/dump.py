@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from regrun.config.schema import Config
-from regrun.config.yaml_compose import resolve
+from regrun.config.yaml_nodes import resolve
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 

@@ -3,25 +3,117 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from regrun.config.checks import contradictions
-from regrun.config.overrides import Assignment, AssignmentProblem, parse_override
-from regrun.config.report import Finding
+from regrun.config.consistency import contradictions
+from regrun.config.diagnostics import Diagnostic, Span, config_error
+from regrun.config.overrides import Assignment, assign, parse_overrides
 from regrun.config.schema import RESERVED_NAME, Config
-from regrun.config.source import Source
-from regrun.config.validate import validate
-from regrun.config.wording import show
-from regrun.config.yaml_compose import MAX_DEPTH, YAMLProblem, check_text
-from regrun.config.yaml_source import read_config
-from regrun.errors import ConfigError, UsageError
+from regrun.config.schema_tree import trace
+from regrun.config.validate import KeyProblem, MissingKey, show, validate
+from regrun.config.yaml_nodes import MAX_DEPTH, check_text, read_config
+from regrun.errors import ConfigError, KeyPath, Problem, UsageError, dotted
 from regrun.kinds.optimizers.sgd import SGD
 
 _PATHS = ("path", "test_path", "root")
 """Keys of `dataset` that name files."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a config comes from: plain data, their spans in the file, and what was set on top.
+
+    It knows the place of every problem with them.
+    """
+
+    label: str
+    """The file as the user named it, empty if there is none."""
+    tree: Mapping[str, Any]
+    keys: Mapping[KeyPath, Span] = field(default_factory=dict)
+    values: Mapping[KeyPath, Span] = field(default_factory=dict)
+    lines: Sequence[str] = ()
+    assigned: tuple[tuple[KeyPath, Assignment], ...] = ()
+    """Path in the tree and what set it, in order."""
+
+    def assigning(self, assignments: Iterable[Assignment]) -> tuple[Source, list[Diagnostic]]:
+        """Set values. Returns the new source, and what is wrong with impossible assignments."""
+        tree, assigned = self.tree, list(self.assigned)
+        diagnostics: list[Diagnostic] = []
+        for assignment in assignments:
+            try:
+                tree, path = assign(tree, assignment)
+                assigned.append((path, assignment))
+            except ConfigError as error:
+                diagnostics += error.diagnostics
+        return replace(self, tree=tree, assigned=tuple(assigned)), diagnostics
+
+    def locate(self, error: ConfigError) -> ConfigError:
+        """The same problems with file, line, column and excerpt.
+
+        Paths of bare problems are those of the `Config`, in which one penalty is a list of one.
+        """
+        if error.diagnostics:
+            return error
+        paths = [trace(problem.path, self.tree)[-1].path for problem in error.problems]
+        written = [
+            replace(each, path=path) for each, path in zip(error.problems, paths, strict=True)
+        ]
+        return self.error([self.diagnose(problem) for problem in written])
+
+    def error(self, diagnostics: Sequence[Diagnostic]) -> ConfigError:
+        """Diagnostics as one error of this source."""
+        return config_error(diagnostics, self.label, self.lines)
+
+    def diagnose(self, problem: Problem) -> Diagnostic:
+        """Find the place to blame for a problem whose path is as written."""
+        path = problem.path
+        blamed = self._blamed(problem, path)
+        if blamed is not None:
+            set_path, assignment = blamed
+            return Diagnostic(
+                problem, assignment.span, assignment.origin, set_path, assignment.number
+            )
+        return Diagnostic(self._with_cause(problem), self._span(problem, path))
+
+    def _blamed(self, problem: Problem, path: KeyPath) -> tuple[KeyPath, Assignment] | None:
+        """The last assignment that set the place, chose the kind of its section, or made it."""
+        choice = problem.chosen_by if isinstance(problem, MissingKey) else None
+        above = [
+            each for each in self.assigned if path[: len(each[0])] == each[0] or each[0] == choice
+        ]
+        if above:
+            return above[-1]
+        within = [each for each in self.assigned if path and each[0][: len(path)] == path]
+        written = path in self.values
+        if written and isinstance(problem, MissingKey):
+            # `penalty: none` is written, but the section that lacks the key is not.
+            written = any(len(key) > len(path) and key[: len(path)] == path for key in self.keys)
+        return within[-1] if within and not written else None
+
+    def _span(self, problem: Problem, path: KeyPath) -> Span | None:
+        """Span of the key or value; of the nearest enclosing section if it is not in the file."""
+        at = path
+        while at and at not in self.values:
+            at = at[:-1]
+        if not at:
+            return None
+        key, value = self.keys.get(at), self.values[at]
+        about_key = isinstance(problem, KeyProblem | MissingKey) or at != path
+        about_key = about_key or value.line != value.end_line
+        return key if key is not None and about_key else value
+
+    def _with_cause(self, problem: Problem) -> Problem:
+        """A key that became wrong because an override chose another kind of section says so."""
+        if not isinstance(problem, KeyProblem) or problem.chosen_by is None:
+            return problem
+        for set_path, assignment in reversed(self.assigned):
+            if problem.chosen_by[: len(set_path)] == set_path:
+                cause = f"({dotted(problem.chosen_by)} was set by {assignment.short})"
+                return replace(problem, message=f"{problem.message.partition(';')[0]} {cause}")
+        return problem
 
 
 @dataclass(frozen=True)
@@ -32,62 +124,62 @@ class Loaded:
     source: Source
 
     def with_values(self, values: Mapping[str, Any]) -> Config:
-        """The config with dotted keys set, as one member of a sweep; its `sweep` is None.
+        """The config with dotted keys set, as one cell of a sweep; its `sweep` is None.
 
         Raises ConfigError that names the key and the value, located where the file holds them.
         """
         return self.member(values).config
 
     def member(self, values: Mapping[str, Any]) -> Loaded:
-        """The same with its source, which knows the values' places."""
+        """The same with its source, which knows the places of the values."""
         axes = [self._axis(key, value) for key, value in values.items()]
-        member = {key: value for key, value in self.source.tree.items() if key != "sweep"}
-        source, findings = replace(self.source, tree=member).assigning(axes)
-        if findings:
-            raise source.located(findings)
+        own = {key: value for key, value in self.source.tree.items() if key != "sweep"}
+        source, diagnostics = replace(self.source, tree=own).assigning(axes)
+        if diagnostics:
+            raise source.error(diagnostics)
         if any(key.startswith("dataset") for key in values):
             source = replace(source, tree=_with_absolute_paths(source))
         return Loaded(_checked(source), source)
 
     def _axis(self, key: str, value: Any) -> Assignment:
-        said_by = f"{key}={_written(value)}"
-        mark = None
+        span = None
         sweep = self.config.sweep
         if sweep is not None and value in sweep.grid.get(key, ()):
             at = sweep.grid[key].index(value)
-            mark = self.source.values.get(("sweep", "grid", key, at))
+            span = self.source.values.get(("sweep", "grid", key, at))
         elif sweep is not None and key in sweep.space:
-            mark = self.source.keys.get(("sweep", "space", key))
-        return Assignment(said_by, "the sweep", key, value, mark=mark)
+            span = self.source.keys.get(("sweep", "space", key))
+        return Assignment(f"{key}={_written(value)}", "the sweep", key, value, span=span)
 
 
-def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Loaded:
+def load_config(path: Path | str, overrides: Sequence[str] = (), *, axes: bool = False) -> Loaded:
     """Read, override and validate a config file.
 
-    overrides: ``KEY=VALUE``. Raises UsageError when the file cannot be read, ConfigError with
-    every problem located.
+    Each override is ``KEY=VALUE``; with ``axes``, ``KEY=V1,V2`` sets an axis of the sweep. Raises
+    UsageError if the file cannot be read, ConfigError with every problem located.
     """
-    assignments, findings = [], []
-    for number, text in enumerate(overrides, start=1):
-        try:
-            assignments.append(parse_override(text, number))
-        except AssignmentProblem as problem:
-            findings.append(problem.finding())
-    return _load(_of_file(path), assignments, findings)
+    assignments, diagnostics = parse_overrides(overrides, axes=axes)
+    return _load(_of_file(path), assignments, diagnostics)
 
 
 def config_from_mapping(
-    config: Mapping[str, Any] | Path | str, overrides: Mapping[str, Any] | None = None
+    config: Mapping[str, Any] | Path | str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    axes: Mapping[str, Sequence[Any]] | None = None,
 ) -> Loaded:
-    """The same from Python: a file, or its content as a mapping; overrides as dotted key → value.
+    """The same from Python: a file, or its content as a mapping.
 
+    ``overrides`` maps dotted keys to values, ``axes`` to lists of values, the axes of the sweep.
     Raises UsageError, ConfigError.
     """
+    given = [*(axes or {}).items(), *(overrides or {}).items()]
     assignments = []
-    for number, (key, value) in enumerate((overrides or {}).items(), start=1):
+    for number, (key, value) in enumerate(given, start=1):
         short = f"override {number}"
-        said_by = f"{short}: {key}={_written(value)}"
-        assignments.append(Assignment(said_by, short, str(key), plain(value, key), number))
+        origin = f"{short}: {key}={_written(value)}"
+        set_key = Assignment(origin, short, str(key), plain(value, key), number)
+        assignments.append(set_key.as_axis() if number <= len(axes or {}) else set_key)
     if isinstance(config, Mapping):
         return _load(Source("", plain(config, "config")), assignments, [])
     return _load(_of_file(config), assignments, [])
@@ -110,7 +202,7 @@ def plain(value: Any, where: Any, depth: int = 0) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise UsageError(f"{where}: {key!r} is not a text; keys are")
+                raise UsageError(f"{where}: keys must be strings, got {key!r}")
         return {key: plain(each, key, depth + 1) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [plain(each, where, depth + 1) for each in value]
@@ -121,11 +213,11 @@ def plain(value: Any, where: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         try:
             check_text(value)
-        except YAMLProblem as problem:
-            raise UsageError(f"{where}: {problem}") from None
+        except ConfigError as error:
+            raise UsageError(f"{where}: {error.problems[0].message}") from None
     elif not isinstance(value, bool | int | float | None):
         raise UsageError(
-            f"{where}: {type(value).__name__} is neither text, number, list nor mapping"
+            f"{where}: {type(value).__name__} is neither a string, a number, a list nor a mapping"
         )
     return value
 
@@ -139,7 +231,9 @@ def _of_file(path: Path | str) -> Source:
     return Source(str(path), document.data, document.keys, document.values, document.lines)
 
 
-def _load(source: Source, assignments: list[Assignment], findings: list[Finding]) -> Loaded:
+def _load(
+    source: Source, assignments: Sequence[Assignment], diagnostics: Sequence[Diagnostic]
+) -> Loaded:
     source, impossible = source.assigning(assignments)
     tree = _with_absolute_paths(source)
     tree.setdefault("name", safe_name(Path(source.label).stem) if source.label else "run")
@@ -147,17 +241,17 @@ def _load(source: Source, assignments: list[Assignment], findings: list[Finding]
     if isinstance(optimizer, Mapping):
         tree["optimizer"] = {"name": SGD.model_fields["name"].default, **optimizer}
     source = replace(source, tree=tree)
-    findings = [*findings, *impossible]
-    if findings:
+    diagnostics = [*diagnostics, *impossible]
+    if diagnostics:
         _, problems = validate(source.tree)
-        raise source.located(findings + [source.find(problem) for problem in problems])
+        raise source.error(diagnostics + [source.diagnose(problem) for problem in problems])
     return Loaded(_checked(source), source)
 
 
 def _checked(source: Source) -> Config:
     config, problems = validate(source.tree)
     if config is None:
-        raise source.located([source.find(problem) for problem in problems])
+        raise source.error([source.diagnose(problem) for problem in problems])
     contradicting = contradictions(config)
     if contradicting:
         raise source.locate(ConfigError(contradicting))
@@ -165,7 +259,7 @@ def _checked(source: Source) -> Config:
 
 
 def _with_absolute_paths(source: Source) -> dict[str, Any]:
-    """The tree with the dataset's files found: beside the config, or in the working directory."""
+    """The tree with the dataset's files found: next to the config, or in the working directory."""
     tree = dict(source.tree)
     dataset = tree.get("dataset")
     if not isinstance(dataset, Mapping):
@@ -184,8 +278,10 @@ def _with_absolute_paths(source: Source) -> dict[str, Any]:
 def _absolute(written: str, label: str, overridden: bool) -> str:
     try:
         path = Path(written).expanduser()
-        here, beside = Path.cwd() / path, Path(label).resolve().parent / path
-        candidates = [here, beside] if overridden or not label else [beside, here]
+        here, next_to_config = Path.cwd() / path, Path(label).resolve().parent / path
+        candidates = [next_to_config, here]
+        if overridden or not label:
+            candidates.reverse()
         found = next((each for each in candidates if each.exists()), here)
         return str(found.resolve())
     except (OSError, RuntimeError, ValueError):  # an impossible name, or no home folder

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 from regrun.config.schema import Config
-from regrun.errors import Path, Problem
+from regrun.errors import KeyPath, Problem
 from regrun.kinds.base import Section
 from regrun.kinds.optimizers.base import Optimizer
 from regrun.kinds.penalties import ActivityPenalty, GroupLasso, Penalty
@@ -26,7 +26,7 @@ def kind_of(section: Penalty | Optimizer) -> str:
     return str(getattr(section, key))
 
 
-def _method(optimizer: Optimizer, penalty: Penalty, where: Path) -> Iterator[Problem]:
+def _method(optimizer: Optimizer, penalty: Penalty, where: KeyPath) -> Iterator[Problem]:
     proximal = penalty.method == "proximal"
     if proximal and "proximal" not in penalty.methods:
         yield Problem(where, f"proximal: {kind_of(penalty)} has no proximal step; use gradient")
@@ -45,7 +45,7 @@ def _name(kind: type[Section]) -> str:
     return str(get_args(kind.model_fields["name"].annotation)[0])
 
 
-def _model(config: Config, penalty: Penalty, where: Path) -> Iterator[Problem]:
+def _model(config: Config, penalty: Penalty, where: KeyPath) -> Iterator[Problem]:
     model = config.model
     if isinstance(penalty, ActivityPenalty):
         why = model.no_hidden_activations

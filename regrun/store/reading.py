@@ -88,7 +88,7 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A stored ``config.yaml`` as plain data. Raises `CorruptInputError`, `StorageError`."""
-    from regrun.config.yaml_source import parse_config
+    from regrun.config.yaml_nodes import parse_config
 
     try:
         config: dict[str, Any] = parse_config(read_bytes(path), str(path)).data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import nan
@@ -62,10 +62,13 @@ class Outcome:
     messages: tuple[str, ...]
 
 
-def config_of(loaded: Loaded, run: PlannedRun) -> Config:
-    """The config of one planned run."""
-    config = loaded.with_values(run.params)
-    return config.model_copy(update={"seed": run.seed})
+def configs_of(loaded: Loaded, runs: Iterable[PlannedRun]) -> Iterator[Config]:
+    """The config of each planned run; the config of a cell is validated once for all its seeds."""
+    cells: dict[int, Config] = {}
+    for run in runs:
+        if run.cell not in cells:
+            cells[run.cell] = loaded.with_values(run.params)
+        yield cells[run.cell].model_copy(update={"seed": run.seed})
 
 
 def run_job(
@@ -85,7 +88,10 @@ def run_job(
             store.clear()  # a kill may have come between the last summary and this
             return Outcome(True, ())
         loaded = load_config(files.config)
-        members = [Member(config_of(loaded, run), job.sweep / run.directory) for run in job.runs]
+        members = [
+            Member(config, job.sweep / run.directory)
+            for run, config in zip(job.runs, configs_of(loaded, job.runs), strict=True)
+        ]
         for member in members:
             make_directory(member.directory)
         prepared = prepare(members[0].config, resolve_device(device), allow_large=True)
@@ -109,11 +115,11 @@ def mark_failed(job: Job, error: BaseException) -> int:
     text = f"{type(error).__name__}: {error}"
     log = text if isinstance(error, RegrunError) else "".join(traceback.format_exception(error))
     unfinished = job.unfinished()
-    for run in unfinished:
+    for run, config in zip(unfinished, configs_of(loaded, unfinished), strict=True):
         directory = job.sweep / run.directory
         make_directory(directory)
         paths = RunDir(directory)
-        write_atomic(paths.config, dump_config(config_of(loaded, run)), durable=False)
+        write_atomic(paths.config, dump_config(config), durable=False)
         write_atomic(paths.log, log.rstrip() + "\n", durable=False)
         summary = {
             "run_dir": str(directory),

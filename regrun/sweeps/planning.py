@@ -46,12 +46,13 @@ class Planner:
         self._budgets: dict[Structure, Budget] = {}
         self._last: tuple[str, Dataset] | None = None
         self._fingerprints: dict[str, str] = {}
+        self._leading: dict[int, Loaded] = {}
 
     def round(self, cells: Sequence[PlannedCell]) -> Round:
         """Runs of the cells and their packs. The same cells give the same round on one machine."""
-        validated = validate_cells(self._loaded, cells)
-        self._check(cells, validated)
-        configs = [list(self._seeded(config)) for config in validated]
+        loaded = validate_cells(self._loaded, cells)
+        self._check(cells, loaded)
+        configs = [list(self._seeded(each.config)) for each in loaded]
         runs: list[PlannedRun] = []
         position: dict[tuple[int, int], int] = {}
         for index, (cell, members) in enumerate(zip(cells, configs, strict=True)):
@@ -61,27 +62,35 @@ class Planner:
                 directory = f"{label}-seed={config.seed}"
                 runs.append(PlannedRun(cell.index, dict(cell.params), config.seed, directory))
         packs = pack(configs, self._limit, self._least_packs(configs))
+        self._leading |= {cells[first].index: loaded[first] for (first, _), *_ in packs}
         data = [self._fingerprints[_data_key(configs[members[0][0]][0])] for members in packs]
         return Round(runs, [[position[run] for run in members] for members in packs], data)
 
     def expect(self, planned: Round) -> None:
         """From now on raise CorruptInputError for data that are not those of this round."""
         for members, fingerprint in zip(planned.packs, planned.data, strict=True):
-            config = self._loaded.with_values(planned.runs[members[0]].params)
+            config = self._cell(planned.runs[members[0]]).config
             self._fingerprints[_data_key(config)] = fingerprint
 
     def budget_of(self, run: PlannedRun) -> Budget:
         """What a planned run needs."""
-        member = self._loaded.member(run.params)
-        return self._budget(member, [member.config])
+        cell = self._cell(run)
+        return self._budget(cell, [cell.config])
 
-    def _check(self, cells: Sequence[PlannedCell], configs: Sequence[Config]) -> None:
+    def _cell(self, run: PlannedRun) -> Loaded:
+        """The config of the cell of a pack's first run, which is validated only once."""
+        if run.cell not in self._leading:
+            self._leading[run.cell] = self._loaded.member(run.params)
+        return self._leading[run.cell]
+
+    def _check(self, cells: Sequence[PlannedCell], loaded: Sequence[Loaded]) -> None:
         """Budgets of all kinds of runs, and whether each cell goes with its data and network."""
+        configs = [each.config for each in loaded]
         kinds: dict[Structure, list[int]] = {}
         for index, config in enumerate(configs):
             kinds.setdefault(structure(config), []).append(index)
         for indices in kinds.values():
-            first = self._loaded.member(cells[indices[0]].params)
+            first = loaded[indices[0]]
             self._budget(first, [configs[index] for index in indices])
             dataset = self._dataset(first)
             try:
@@ -97,8 +106,7 @@ class Planner:
                 try:
                     check_config_against_data(configs[index], dataset, roles, shapes, ())
                 except ConfigError as error:
-                    member = self._loaded.member(cells[index].params)
-                    raise member.source.locate(error) from error
+                    raise loaded[index].source.locate(error) from error
 
     def _check_average(self, cell: PlannedCell, config: Config) -> None:
         key = config.training.missing_average(self._metric.name)

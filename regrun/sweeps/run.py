@@ -16,7 +16,7 @@ import torch
 from regrun.analysis.sweeps import sweep_cells, sweep_document
 from regrun.config.dump import dump_tree
 from regrun.config.load import Loaded, load_config
-from regrun.config.yaml_source import parse_config
+from regrun.config.yaml_nodes import parse_config
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from regrun.config.diagnostics import Diagnostic, config_error
 from regrun.config.load import Loaded
-from regrun.config.overrides import AssignmentProblem, parse_value
-from regrun.config.report import located
 from regrun.config.schema import Config
 from regrun.config.sweeps import Distribution
 from regrun.errors import ConfigError, Problem
@@ -20,8 +18,6 @@ SHOWN = 20
 
 MOST_CORNERS = 256
 """Corners of a search space that are validated together; of a larger one, each bound once."""
-
-_PART = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|.', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -74,58 +70,26 @@ def corner_cells(space: Mapping[str, Distribution]) -> list[PlannedCell]:
     ]
 
 
-def command_line_axes(overrides: Sequence[str]) -> tuple[list[str], dict[str, list[Any]]]:
-    """Plain overrides, and the grid axes among them: ``KEY=V1,V2`` with commas outside of brackets.
+def validate_cells(loaded: Loaded, cells: Iterable[PlannedCell]) -> list[Loaded]:
+    """The config of every cell. Raises one ConfigError with every problem once.
 
-    ``model.dropout=[0,0],[0.2,0.5]`` is an axis of two values, ``model.dropout=[0.2,0.5]`` an
-    override. Raises ConfigError that holds every axis that cannot be read.
+    Cells with few problems come first, since others often only repeat them.
     """
-    plain: list[str] = []
-    axes: dict[str, list[Any]] = {}
-    findings = []
-    for number, text in enumerate(overrides, start=1):
-        key, values = _split(text)
-        if len(values) < 2:
-            plain.append(text)
-            continue
-        try:
-            if key in axes:
-                raise ValueError(f"{key} is an axis already")
-            axes[key] = [_parsed(value) for value in values]
-        except ValueError as error:
-            problem = AssignmentProblem(f"override {number}: {text}", number, str(error))
-            findings.append(problem.finding())
-    if findings:
-        raise located(findings, "", ())
-    return plain, axes
-
-
-def axes_as_overrides(overrides: Sequence[str]) -> list[str]:
-    """The same list with every axis ``KEY=V1,V2`` written as ``sweep.grid.KEY=[V1,V2]``.
-
-    The loader then validates axes as it does those of the file, and keeps the numbers by which it
-    names overrides. Raises ConfigError as `command_line_axes` does.
-    """
-    command_line_axes(overrides)
-    rewritten = []
-    for text in overrides:
-        key, values = _split(text)
-        axis = len(values) > 1
-        rewritten.append(f"sweep.grid.{key}=[{', '.join(values)}]" if axis else text)
-    return rewritten
-
-
-def validate_cells(loaded: Loaded, cells: Iterable[PlannedCell]) -> list[Config]:
-    """The config of every cell. Raises one ConfigError with all that is wrong, each thing once."""
-    configs, errors = [], []
+    members, errors = [], []
     for cell in cells:
         try:
-            configs.append(loaded.with_values(cell.params))
+            members.append(loaded.member(cell.params))
         except ConfigError as error:
             errors.append(error)
     if errors:
-        raise _merged(errors, loaded.source.label or "the config")
-    return configs
+        found: dict[Problem, Diagnostic] = {}
+        for of_cell in sorted(errors, key=lambda error: len(error.problems)):
+            for each in of_cell.diagnostics:
+                found.setdefault(each.problem, each)
+        label, lines = loaded.source.label, loaded.source.lines
+        scope = f"the cells of {label or 'the config'}"
+        raise config_error(list(found.values()), label, lines, scope=scope, shown=SHOWN)
+    return members
 
 
 def cell_label(params: Mapping[str, Any]) -> str:
@@ -145,44 +109,6 @@ def identity(value: Any) -> Hashable:
     if isinstance(value, list | tuple):
         return ("list", tuple(identity(each) for each in value))
     return ("bool", value) if isinstance(value, bool) else value
-
-
-def _split(text: str) -> tuple[str, list[str]]:
-    """Key and comma-separated values; commas in brackets and quotes do not separate."""
-    key, _, rest = text.partition("=")
-    values, depth = [""], 0
-    for part in _PART.findall(rest):
-        depth += (part in "[{") - (part in "]}")
-        if part == "," and depth == 0:
-            values.append("")
-        else:
-            values[-1] += part
-    return key.strip(), [value.strip() for value in values]
-
-
-def _parsed(text: str) -> Any:
-    if not text:
-        raise ValueError("an empty value between commas; write null for none")
-    return parse_value(text)
-
-
-def _merged(errors: Sequence[ConfigError], label: str) -> ConfigError:
-    """Every problem once: cells with few problems first, since others often only repeat them."""
-    seen: set[Problem] = set()
-    blocks: dict[str, None] = {}  # a message each, perhaps with an excerpt below it
-    for error in sorted(errors, key=lambda error: len(error.problems)):
-        if not seen.issuperset(error.problems):
-            text = str(error).rpartition("\n")[0] or str(error)  # without its count
-            blocks |= dict.fromkeys(re.split(r"\n(?=\S)", text))
-        seen.update(error.problems)
-    told = list(blocks)
-    lines = told[:SHOWN]
-    if len(told) > SHOWN:
-        lines.append(f"… and {len(told) - SHOWN} more")
-    count = f"{len(seen)} error{'s' if len(seen) > 1 else ''}"
-    lines.append(f"{count} in the cells of {label}")
-    problems = sorted(seen, key=lambda problem: [str(part) for part in problem.path])
-    return ConfigError(problems, rendered="\n".join(lines))
 
 
 def _short(key: str, keys: Iterable[str]) -> str:

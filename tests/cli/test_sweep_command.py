@@ -210,7 +210,7 @@ def test_all_wrong_values_are_told_at_once_before_anything_is_written(
     assert result.exit_code == 2
     assert f"{config}:8:25: optimizer.lr=-3: -3 is not above 0" in result.stderr
     assert "optimizer.momentum=1.5: 1.5 is not in [0, 1)" in result.stderr
-    assert "training.epochs=soon: 'soon' is not a whole number" in result.stderr
+    assert "training.epochs=soon: 'soon' is not an integer" in result.stderr
     assert "3 errors" in result.stderr
     assert nothing_written(tmp_path)
 

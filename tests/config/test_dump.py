@@ -8,9 +8,9 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, assume, given, settings
 
-from regrun.config import config_from_mapping, dump_config, json_schema, load_config
-from regrun.config.yaml_compose import compose
-from regrun.config.yaml_source import parse_config
+from regrun.config.dump import dump_config, json_schema
+from regrun.config.load import config_from_mapping, load_config
+from regrun.config.yaml_nodes import compose, parse_config
 from regrun.errors import ConfigError
 from tests.support.config_strategies import TRICKY, configs
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 
-from regrun.config import load_config
+from regrun.config.load import load_config
 from regrun.errors import ConfigError
 
 
@@ -40,4 +41,6 @@ def test_the_message_is_exactly(
     with pytest.raises(ConfigError) as caught:
         load_config("case.yaml", overrides)
     assert str(caught.value) == told
-    assert caught.value.rendered == told
+    assert len(caught.value.diagnostics) == len(caught.value.problems)
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copied), copied.diagnostics) == (told, caught.value.diagnostics)

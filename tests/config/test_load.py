@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regrun.config import Loaded, config_from_mapping, load_config
-from regrun.config.load import safe_name
+from regrun.config.load import Loaded, config_from_mapping, load_config, safe_name
 from regrun.errors import ConfigError, UsageError
 
 TEXT = """dataset: {name: digits}

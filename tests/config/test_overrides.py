@@ -1,12 +1,19 @@
+"""Values set by dotted path: `KEY=VALUE`, and `KEY=V1,V2` for the axis of a sweep."""
+
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from regrun.config import config_from_mapping, load_config
-from regrun.config.overrides import Assignment, AssignmentProblem, assign, parse_override
+from regrun.config.load import config_from_mapping, load_config
+from regrun.config.overrides import Assignment, assign, parse_override, parse_overrides
+from regrun.errors import ConfigError
 
 BASE: dict[str, Any] = {
     "dataset": {"name": "digits"},
@@ -15,6 +22,16 @@ BASE: dict[str, Any] = {
 }
 L1 = {"type": "l1", "strength": 1}
 L2 = {"type": "l2", "strength": 1}
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**6), 10**6),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text("abc,[]{}'\" :#é", max_size=6),
+)
+VALUES = st.one_of(
+    LEAVES, st.lists(LEAVES, max_size=3), st.dictionaries(st.text("abc"), LEAVES, max_size=2)
+)
 
 
 def _set(tree: dict[str, Any], *texts: str) -> dict[str, Any]:
@@ -41,9 +58,9 @@ def test_values_are_parsed_by_the_rules_of_the_file() -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "=1", "a..b=1", ".a=1", "a b=1", "a=[", "a=\0", "a=*b"])
 def test_what_cannot_be_read_is_told_by_number(text: str) -> None:
-    with pytest.raises(AssignmentProblem) as caught:
+    with pytest.raises(ConfigError) as caught:
         parse_override(text, 7)
-    assert caught.value.said_by.startswith("override 7: ")
+    assert str(caught.value).startswith("override 7: ")
 
 
 def test_a_missing_section_is_made() -> None:
@@ -75,9 +92,9 @@ def test_one_of_several_penalties_needs_its_index() -> None:
     both = {"penalty": [L1, L2]}
     assert _set(both, "penalty.1.strength=2") == {"penalty": [L1, {**L2, "strength": 2}]}
     for text in ("penalty.strength=2", "penalty.2.strength=2"):
-        with pytest.raises(AssignmentProblem):
+        with pytest.raises(ConfigError):
             _set(both, text)
-    with pytest.raises(AssignmentProblem, match="no entry 1"):
+    with pytest.raises(ConfigError, match="no entry 1"):
         _set({"penalty": L1}, "penalty.1.strength=2")
 
 
@@ -87,7 +104,7 @@ def test_entries_of_a_list_are_set() -> None:
         "model": {"dropout": [0.5, 0.2]}
     }
     for text in ("model.hidden.2=5", "model.hidden.-1=5", "model.hidden.x=5", "model.channels.0=5"):
-        with pytest.raises(AssignmentProblem):
+        with pytest.raises(ConfigError):
             _set(BASE, text)
 
 
@@ -105,7 +122,7 @@ def test_a_dotted_key_of_a_grid_is_one_key() -> None:
 
 @pytest.mark.parametrize("text", ["loss.x=1", "optimizer.lr.x=1", "training.batch_size.x=1"])
 def test_a_value_has_no_keys(text: str) -> None:
-    with pytest.raises(AssignmentProblem):
+    with pytest.raises(ConfigError):
         _set(BASE, text)
 
 
@@ -115,7 +132,7 @@ def test_the_path_that_was_set_is_the_path_in_the_tree() -> None:
     assert assign({"penalty": [L1]}, assignment)[1] == ("penalty", 0, "strength")
 
 
-def test_later_overrides_win_and_the_kind_may_change(tmp_path: Any) -> None:
+def test_later_overrides_win_and_the_kind_may_change(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("dataset: {name: digits}\nmodel: {name: mlp}\noptimizer: {name: sgd, lr: 1}\n")
     config = load_config(path, ["optimizer.lr=2", "optimizer.lr=3", "optimizer.name=adam"]).config
@@ -125,3 +142,71 @@ def test_later_overrides_win_and_the_kind_may_change(tmp_path: Any) -> None:
 def test_overrides_in_python_are_the_same() -> None:
     config = config_from_mapping(BASE, {"penalty.type": "l1", "penalty.strength": 0.5}).config
     assert [(each.type, each.strength) for each in config.penalty] == [("l1", 0.5)]
+
+
+def _axes(*texts: str) -> dict[str, Any]:
+    """What overrides of a sweep set."""
+    assignments, diagnostics = parse_overrides(texts, axes=True)
+    assert not diagnostics
+    return {each.key: each.value for each in assignments}
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("optimizer.lr=0.1,0.2,1e-3", [0.1, 0.2, 1e-3]),
+        ("model.dropout=[0,0],[0.2,0.5]", [[0, 0], [0.2, 0.5]]),
+        ("penalty=none,{type: l1, strength: 0.1}", ["none", {"type": "l1", "strength": 0.1}]),
+        ("model.bias=true, false", [True, False]),
+        ("schedule=constant, cosine", ["constant", "cosine"]),
+        ("""penalty.apply_to="a,b",'c'""", ["a,b", "c"]),
+        ("penalty=null,l2", [None, "l2"]),
+    ],
+)
+def test_commas_outside_of_brackets_and_quotes_make_an_axis(text: str, values: list[Any]) -> None:
+    key = f"sweep.grid.{text.partition('=')[0]}"
+    assert _axes("training.epochs=3", text) == {"training.epochs": 3, key: values}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["model.dropout=[0.2,0.5]", "penalty={type: l1, strength: 1}", "name='a,b'", "a=1", "a="],
+)
+def test_a_single_value_is_an_override_and_no_axis(text: str) -> None:
+    assert parse_override(text, 1, axes=True) == parse_override(text, 1)
+    assert not parse_override(text, 1, axes=True).is_axis
+
+
+@pytest.mark.parametrize("text", ["a=]1,2[", "a,b"])
+def test_commas_make_no_axis_of_what_cannot_be_read(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_override(text, 1, axes=True)
+    with pytest.raises(ConfigError) as plain:
+        parse_override(text, 1)
+    assert str(caught.value) == str(plain.value)
+
+
+@given(st.lists(VALUES, min_size=2, max_size=4))
+def test_any_values_written_as_json_come_back_from_the_command_line(values: list[Any]) -> None:
+    text = "a.b=" + ",".join(json.dumps(value) for value in values)
+    assert _axes(text) == {"sweep.grid.a.b": values}
+
+
+def test_every_axis_that_cannot_be_read_is_named_with_its_number() -> None:
+    texts = ["a=1", "b=1,,2", "c=1,2", "d=1,[2", "e=1,!!x 2", "c=3,4"]
+    _, diagnostics = parse_overrides(texts, axes=True)
+    assert [(each.origin, each.number) for each in diagnostics] == [
+        ("override 2: b=1,,2", 2),
+        ("override 4: d=1,[2", 4),
+        ("override 5: e=1,!!x 2", 5),
+        ("override 6: c=3,4", 6),
+    ]
+    messages = [each.problem.message for each in diagnostics]
+    assert messages[0] == "an empty value between commas; write null for none"
+    assert messages[1].startswith("not valid YAML")
+    assert messages[2:] == ["!!x: tags are not supported", "c is an axis already"]
+
+
+def test_a_key_of_very_many_parts_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"nested more than 50 deep"):
+        _set({}, ".".join(["a"] * 100_000) + "=1")

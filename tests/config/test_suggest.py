@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from regrun.config import load_config
-from regrun.config.outline import Sections, as_sections, fields, root
-from regrun.config.wording import unknown_key
+from regrun.config.load import load_config
+from regrun.config.schema_tree import SectionNode, fields, root, section_of
+from regrun.config.validate import unknown_key
 from regrun.errors import ConfigError
 from regrun.suggest import nearest
 
 
-def _sections(at: Sections) -> Iterator[tuple[Sections, str | None]]:
+def _sections(at: SectionNode) -> Iterator[tuple[SectionNode, str | None]]:
     """Every section of the schema with every kind it can be."""
     for kind in at.distinct():
         tag = next(tag for tag, each in at.kinds.items() if each is kind)
         yield at, tag
-        for shape in fields(kind).values():
-            inner = as_sections(shape)
+        for node in fields(kind).values():
+            inner = section_of(node)
             if inner is not None:
                 yield from _sections(inner)
 
@@ -57,7 +57,7 @@ def test_a_typo_in_any_key_is_answered_with_that_key() -> None:
 def test_a_typo_in_any_name_is_answered_with_that_name() -> None:
     right = total = 0
     for name in ("dataset", "model", "optimizer", "penalty", "schedule"):
-        sections = as_sections(fields(root().kinds[None])[name])
+        sections = section_of(fields(root().kinds[None])[name])
         assert sections is not None
         for tag in sections.tags():
             for typo in set(_typos(tag)) - set(sections.tags()):

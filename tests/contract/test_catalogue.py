@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from regrun.cli.app import app
 from regrun.cli.catalog import TOPICS, Entry, entries
-from regrun.config import config_from_mapping
+from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
 from regrun.config.training import Training
 from regrun.data.dataset import Dataset

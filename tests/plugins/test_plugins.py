@@ -194,7 +194,7 @@ def printed(program, site):
 
 
 def test_a_plugin_may_be_imported_before_the_schema(site):
-    program = "import regrun_example, regrun.config; print(regrun.config.Config.__name__)"
+    program = "import regrun_example, regrun.config.schema as s; print(s.Config.__name__)"
     assert printed(program, site) == "Config\n"
 
 

@@ -1,4 +1,4 @@
-"""Valid configs, drawn from the outline of the schema itself."""
+"""Valid configs, drawn from the tree of the schema itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from regrun.config.outline import Choice, Items, OneOf, Scalar, Sections, Shape, fields
+from regrun.config.schema_tree import AnyOf, Choice, ListNode, Node, Scalar, SectionNode, fields
 
 TRICKY = [
     "yes", "no", "on", "y", "null", "~", "true", "1", "010", "0o17", "0x1F", "1e-3", "1.0e-4",
@@ -27,44 +27,44 @@ def configs() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def section(kind: Any, skip: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
-    shapes = {name: value(shape) for name, shape in fields(kind).items() if name not in skip}
+    values = {name: value(node) for name, node in fields(kind).items() if name not in skip}
     required = {name for name, field in kind.model_fields.items() if field.is_required()}
     return st.fixed_dictionaries(
-        {name: each for name, each in shapes.items() if name in required},
-        optional={name: each for name, each in shapes.items() if name not in required},
+        {name: each for name, each in values.items() if name in required},
+        optional={name: each for name, each in values.items() if name not in required},
     )
 
 
-def value(shape: Shape) -> st.SearchStrategy[Any]:
-    match shape:
+def value(node: Node) -> st.SearchStrategy[Any]:
+    match node:
         case Scalar():
-            return scalar(shape)
+            return scalar(node)
         case Choice(words=words):
             return st.sampled_from(words)
-        case Items(item=item, length=length):
+        case ListNode(item=item, length=length):
             return st.lists(value(item), min_size=length or 1, max_size=length or 3)
-        case OneOf(shapes=shapes):
-            return st.one_of([value(each) for each in shapes])
-        case Sections():
-            return st.one_of([section(kind) for kind in shape.distinct()])
+        case AnyOf(options=options):
+            return st.one_of([value(each) for each in options])
+        case SectionNode():
+            return st.one_of([section(kind) for kind in node.distinct()])
         case _:
-            raise AssertionError(shape)
+            raise AssertionError(node)
 
 
-def scalar(shape: Scalar) -> st.SearchStrategy[Any]:
-    low = shape.ge if shape.ge is not None else shape.gt
-    high = shape.le if shape.le is not None else shape.lt
-    if shape.kind is str:
+def scalar(node: Scalar) -> st.SearchStrategy[Any]:
+    low = node.ge if node.ge is not None else node.gt
+    high = node.le if node.le is not None else node.lt
+    if node.type is str:
         return texts
-    if shape.kind is bool:
+    if node.type is bool:
         return st.booleans()
-    if shape.kind is int:
+    if node.type is int:
         return st.integers(int(low or 0), int(high) - 1 if high else None)
     return st.floats(
         low,
         high,
-        exclude_min=shape.gt is not None,
-        exclude_max=shape.lt is not None,
+        exclude_min=node.gt is not None,
+        exclude_max=node.lt is not None,
         allow_nan=False,
         allow_infinity=False,
     )

@@ -13,8 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from regrun.config.outline import Choice, Items, OneOf, Scalar, Sections, Shape, fields, root
 from regrun.config.schema import Config
+from regrun.config.schema_tree import (
+    AnyOf,
+    Choice,
+    ListNode,
+    Node,
+    Scalar,
+    SectionNode,
+    fields,
+    root,
+)
 from regrun.data.load import load_dataset
 from regrun.errors import ConfigError
 from regrun.kinds.base import PerMember
@@ -51,7 +60,7 @@ BASES: tuple[Plain, ...] = (
 """Every kind of section is tried on these, one after the other, until it can be trained on one."""
 
 NOT_TRAINED = ("name", "sweep")
-"""Fields that neither shape a tensor nor change a number."""
+"""Fields that neither node a tensor nor change a number."""
 
 
 def is_marked(kind: type[BaseModel], name: str) -> bool:
@@ -63,13 +72,13 @@ def places(
 ) -> Iterator[tuple[Path, Plain, bool]]:
     """(path of a field, a plain config that has it, whether it is a member's own)."""
     tags = ("name", "type") if path else NOT_TRAINED
-    for name, shape in fields(kind).items():
+    for name, node in fields(kind).items():
         if name in tags:
             continue
         own = marked or is_marked(kind, name)
-        if has_values(shape):
+        if has_values(node):
             yield (*path, name), base, own
-        for section, inner_path in sections_in(shape, (*path, name)):
+        for section, inner_path in sections_in(node, (*path, name)):
             for tag, inner in one_tag_each(section):
                 written = minimal(section.tag, tag, inner)
                 placed = put(base, inner_path, written)
@@ -77,20 +86,20 @@ def places(
                     yield from places(inner, inner_path, placed, own)
 
 
-def has_values(shape: Shape) -> bool:
+def has_values(node: Node) -> bool:
     """Whether it can differ in more than its fields do."""
-    if isinstance(shape, Choice):
-        return len(shape.words) > 1
-    return not isinstance(shape, Sections) or shape.tag is not None
+    if isinstance(node, Choice):
+        return len(node.words) > 1
+    return not isinstance(node, SectionNode) or node.tag is not None
 
 
-def sections_in(shape: Shape, path: Path) -> Iterator[tuple[Sections, Path]]:
-    if isinstance(shape, Sections):
-        yield shape, path
-    elif isinstance(shape, Items):
-        yield from sections_in(shape.item, (*path, 0))
-    elif isinstance(shape, OneOf):
-        for each in shape.shapes:
+def sections_in(node: Node, path: Path) -> Iterator[tuple[SectionNode, Path]]:
+    if isinstance(node, SectionNode):
+        yield node, path
+    elif isinstance(node, ListNode):
+        yield from sections_in(node.item, (*path, 0))
+    elif isinstance(node, AnyOf):
+        for each in node.options:
             yield from sections_in(each, path)
 
 
@@ -103,27 +112,27 @@ def minimal(tag_key: str | None, tag: str | None, kind: type[BaseModel]) -> Plai
     return section
 
 
-def candidates(shape: Shape) -> Iterator[Any]:
-    if isinstance(shape, Choice):
-        yield from shape.words
-    elif isinstance(shape, Scalar):
-        yield from ((True, False) if shape.kind is bool else ())
-        yield from (("weight", "bias", ";", "|") if shape.kind is str else ())
-        yield from (number for number in NUMBERS if shape.kind in (type(number), float))
-    elif isinstance(shape, Items):
-        for each in candidates(shape.item):
-            for length in (1, 2) if shape.length is None else (shape.length,):
+def candidates(node: Node) -> Iterator[Any]:
+    if isinstance(node, Choice):
+        yield from node.words
+    elif isinstance(node, Scalar):
+        yield from ((True, False) if node.type is bool else ())
+        yield from (("weight", "bias", ";", "|") if node.type is str else ())
+        yield from (number for number in NUMBERS if node.type in (type(number), float))
+    elif isinstance(node, ListNode):
+        for each in candidates(node.item):
+            for length in (1, 2) if node.length is None else (node.length,):
                 yield [each] * length
-    elif isinstance(shape, OneOf):
-        for inner in shape.shapes:
+    elif isinstance(node, AnyOf):
+        for inner in node.options:
             yield from candidates(inner)
-    elif isinstance(shape, Sections):
-        for tag, kind in one_tag_each(shape):
-            yield minimal(shape.tag, tag, kind)
+    elif isinstance(node, SectionNode):
+        for tag, kind in one_tag_each(node):
+            yield minimal(node.tag, tag, kind)
     yield None
 
 
-def one_tag_each(section: Sections) -> list[tuple[str | None, type[BaseModel]]]:
+def one_tag_each(section: SectionNode) -> list[tuple[str | None, type[BaseModel]]]:
     """Of the many networks of torchvision a small one."""
     tags = {kind: tag for tag, kind in section.kinds.items()}
     if "squeezenet1_1" in section.kinds:
@@ -156,40 +165,40 @@ def valid(tree: Plain) -> Config | None:
 def variants(path: Path, base: Plain) -> Iterator[tuple[Config, Config]]:
     """Pairs of valid configs that differ in this one field."""
     one = valid(base)
-    shape = shape_at(path, base)
-    if one is None or shape is None:
+    node = node_at(path, base)
+    if one is None or node is None:
         return
-    for candidate in candidates(shape):
+    for candidate in candidates(node):
         other = valid(put(base, path, candidate))
-        if other is not None and other != one and not same_kind(shape, candidate, base, path):
+        if other is not None and other != one and not same_kind(node, candidate, base, path):
             yield one, other
 
 
-def same_kind(shape: Shape, candidate: Any, base: Plain, path: Path) -> bool:
+def same_kind(node: Node, candidate: Any, base: Plain, path: Path) -> bool:
     """Whether a section is of the kind it had: then its fields differ, not it."""
-    if not isinstance(shape, Sections):
+    if not isinstance(node, SectionNode):
         return False
     tree: Any = base
     for part in path:
         tree = tree[part] if isinstance(part, int) else (tree or {}).get(part)
-    return bool(tree) and shape.tag_of(tree) == shape.tag_of(candidate)
+    return bool(tree) and node.tag_of(tree) == node.tag_of(candidate)
 
 
-def shape_at(path: Path, tree: Any) -> Shape | None:
-    shape: Shape = root()
+def node_at(path: Path, tree: Any) -> Node | None:
+    node: Node = root()
     for part in path:
         if isinstance(part, int):
-            shape = next(
-                each for each in [shape, *getattr(shape, "shapes", ())] if isinstance(each, Items)
+            node = next(
+                each for each in [node, *getattr(node, "options", ())] if isinstance(each, ListNode)
             ).item
             tree = tree[0]
             continue
-        inner = next((each for each, _ in sections_in(shape, ())), None)
+        inner = next((each for each, _ in sections_in(node, ())), None)
         kind = inner.kind(tree) if inner is not None else None
         if kind is None or part not in fields(kind):
             return None
-        shape, tree = fields(kind)[part], tree.get(part) if isinstance(tree, Mapping) else None
-    return shape
+        node, tree = fields(kind)[part], tree.get(part) if isinstance(tree, Mapping) else None
+    return node
 
 
 @cache

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrun.config import config_from_mapping
+from regrun.config.load import config_from_mapping
 from regrun.metrics import Direction, Metric
 from regrun.sweeps.pruning import Kind, Pruner, pruner_of
 

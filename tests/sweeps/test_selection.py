@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from regrun.config import config_from_mapping
+from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
 from regrun.errors import ConfigError
 from regrun.sweeps.selection import check_selection, metric_of

@@ -8,16 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regrun.config import Loaded, config_from_mapping, load_config
+from regrun.config.load import Loaded, config_from_mapping, load_config
 from regrun.config.sweeps import Distribution
 from regrun.errors import ConfigError
 from regrun.sweeps.space import (
     MOST_CORNERS,
     SHOWN,
     PlannedCell,
-    axes_as_overrides,
     cell_label,
-    command_line_axes,
     corner_cells,
     grid_cells,
     identity,
@@ -90,69 +88,30 @@ def test_a_duplicate_is_located_where_the_file_holds_it(tmp_path: Any) -> None:
     assert f"{path}:4:37: " in str(config.source.locate(caught.value))
 
 
-@pytest.mark.parametrize(
-    ("text", "values"),
-    [
-        ("optimizer.lr=0.1,0.2,1e-3", [0.1, 0.2, 1e-3]),
-        ("model.dropout=[0,0],[0.2,0.5]", [[0, 0], [0.2, 0.5]]),
-        ("penalty=none,{type: l1, strength: 0.1}", ["none", {"type": "l1", "strength": 0.1}]),
-        ("model.bias=true, false", [True, False]),
-        ("schedule=constant, cosine", ["constant", "cosine"]),
-        ("""penalty.apply_to="a,b",'c'""", ["a,b", "c"]),
-        ("penalty=null,l2", [None, "l2"]),
-    ],
-)
-def test_commas_outside_of_brackets_and_quotes_make_an_axis(text: str, values: list[Any]) -> None:
-    plain, axes = command_line_axes(["training.epochs=3", text])
-    assert plain == ["training.epochs=3"]
-    assert axes == {text.partition("=")[0]: values}
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["model.dropout=[0.2,0.5]", "penalty={type: l1, strength: 1}", "name='a,b'", "a=]1,2[", "a,b"],
-)
-def test_a_single_value_is_an_override_and_no_axis(text: str) -> None:
-    assert command_line_axes([text]) == ([text], {})
-    assert axes_as_overrides([text]) == [text]
-
-
-@given(st.lists(VALUES, min_size=2, max_size=4))
-def test_any_values_written_as_json_come_back_from_the_command_line(values: list[Any]) -> None:
-    text = "a.b=" + ",".join(json.dumps(value) for value in values)
-    _, axes = command_line_axes([text])
-    assert axes == {"a.b": values}
-
-
-def test_every_axis_that_cannot_be_read_is_named_with_its_number() -> None:
-    with pytest.raises(ConfigError) as caught:
-        command_line_axes(["a=1", "b=1,,2", "c=1,2", "d=1,[2", "e=1,!!x 2", "c=3,4"])
-    told = str(caught.value)
-    assert "override 2: b=1,,2: an empty value between commas; write null for none" in told
-    assert "override 4: d=1,[2: not valid YAML" in told
-    assert "override 5: e=1,!!x 2: !!x: tags are not supported" in told
-    assert "override 6: c=3,4: c is an axis already" in told
-    assert len(caught.value.problems) == 4
-
-
-def test_axes_written_as_overrides_become_the_grid_of_the_loaded_config(tmp_path: Any) -> None:
+def test_axes_of_the_command_line_become_the_grid_of_the_loaded_config(tmp_path: Any) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(
         "dataset: {name: digits}\nmodel: {name: mlp, hidden: [3, 4]}\n"
         "optimizer: {name: sgd, lr: 1}\nsweep: {grid: {optimizer.lr: [1, 2]}, seeds: 3}\n"
     )
     overrides = ["model.dropout=[0,0],[0.2,0.5]", "seed=3", "optimizer.lr=5,6"]
-    sweep = load_config(path, axes_as_overrides(overrides)).config.sweep
+    sweep = load_config(path, overrides, axes=True).config.sweep
     assert sweep is not None
     assert sweep.grid == {"optimizer.lr": (5, 6), "model.dropout": ([0, 0], [0.2, 0.5])}
     assert sweep.seeds == 3
-    with pytest.raises(ConfigError, match=r"override 2: sweep\.grid\.optimizer\.lrr=\[1, 2\]"):
-        load_config(path, axes_as_overrides(["seed=1", "optimizer.lrr=1,2"]))
+    with pytest.raises(ConfigError, match=r"^override 2: optimizer\.lrr=1,2: unknown key"):
+        load_config(path, ["seed=1", "optimizer.lrr=1,2"], axes=True)
+    in_python = config_from_mapping(
+        path, {"seed": 3}, axes={"optimizer.lr": (5, 6), "model.dropout": [[0, 0], [0.2, 0.5]]}
+    )
+    assert in_python.config.sweep == sweep
+    with pytest.raises(ConfigError, match=r"^override 1: optimizer\.lrr=\[1, 2\]: unknown key"):
+        config_from_mapping(path, axes={"optimizer.lrr": [1, 2]})
 
 
 def test_valid_cells_give_their_configs_in_order() -> None:
     cells = grid_cells({"optimizer.lr": [0.1, 0.2], "model.dropout": [0.0, [0.5, 0.1]]})
-    configs = validate_cells(loaded(), cells)
+    configs = [cell.config for cell in validate_cells(loaded(), cells)]
     assert [config.optimizer.lr for config in configs] == [0.1, 0.1, 0.2, 0.2]
     assert all(config.sweep is None for config in configs)
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from regrun.config import load_config
-from regrun.config.yaml_compose import MAX_NODES, compose, resolve
-from regrun.config.yaml_source import parse_config, read_config
+from regrun.config.load import load_config
+from regrun.config.yaml_nodes import MAX_NODES, compose, parse_config, read_config, resolve
 from regrun.errors import ConfigError, UsageError
 
 SURPRISES: list[tuple[str, Any]] = [

@@ -1,4 +1,4 @@
-"""Rules between sections that the config alone can break."""
+"""Rules between sections that a config can break by itself."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from regrun.config.outline import (
+from regrun.config.diagnostics import SHOWN
+from regrun.config.pairs import undefined_pairs
+from regrun.config.schema import Config
+from regrun.config.schema_tree import (
+    AnyOf,
     Anything,
-    Items,
-    OneOf,
-    Sections,
-    Shape,
+    ListNode,
+    Node,
+    SectionNode,
     dotted_keys,
     fields,
-    kinds_with,
     root,
 )
-from regrun.config.pairs import undefined_pairs
-from regrun.config.report import SHOWN
-from regrun.config.schema import Config
 from regrun.config.sweeps import Sweep
-from regrun.config.validate import KeyProblem
-from regrun.config.wording import elsewhere, no_such_key, show
-from regrun.errors import Path, Problem
+from regrun.config.validate import KeyProblem, no_such_key, path_in_other_section, show
+from regrun.errors import KeyPath, Problem
 from regrun.kinds.base import Section
 from regrun.kinds.datasets import NPZ
 from regrun.kinds.plugins import GivesArrays
@@ -39,7 +37,7 @@ REGRESSION = ("synthetic_linear", "diabetes", "california_housing")
 
 
 def contradictions(config: Config) -> list[Problem]:
-    """Everything that two sections of a valid config contradict each other in."""
+    """Every contradiction between the sections of a valid config."""
     return [
         *_loss(config),
         *_early_stopping(config),
@@ -50,7 +48,7 @@ def contradictions(config: Config) -> list[Problem]:
     ]
 
 
-def _conflicts(config: Config, section: Section, path: Path) -> Iterator[Problem]:
+def _conflicts(config: Config, section: Section, path: KeyPath) -> Iterator[Problem]:
     """What a section, and every section in it, cannot be combined with."""
     for problem in section.conflicts(config):
         yield replace(problem, path=(*path, *problem.path))
@@ -90,7 +88,7 @@ def _averaging(config: Config) -> Iterator[Problem]:
         yield Problem(where, f"{section.start} is not within the {epochs} training.epochs")
 
 
-def _metric(config: Config, where: Path, metric: str) -> Iterator[Problem]:
+def _metric(config: Config, where: KeyPath, metric: str) -> Iterator[Problem]:
     """What is sure without the data; `regrun.training.fit` looks again when it is there."""
     validated = config.dataset.validation or isinstance(config.dataset, NPZ | GivesArrays)
     average = config.training.missing_average(metric)
@@ -141,32 +139,31 @@ def _axis_problem(key: str, config: Config, moving: set[str]) -> str | None:
     parts = key.split(".")
     if parts[0] in ("sweep", "name"):
         return f"{parts[0]} cannot be an axis"
-    shape: Shape | None = root()
+    node: Node | None = root()
     value: Any = config
     for at, part in enumerate(parts):
-        if isinstance(shape, Items | OneOf):
-            shape, value = _entry(shape, value, part)
+        if isinstance(node, ListNode | AnyOf):
+            node, value = _entry(node, value, part)
             if part.isdecimal():
                 continue
-        if not isinstance(shape, Sections):
+        if not isinstance(node, SectionNode):
             return f"{'.'.join(parts[:at])} has no keys"
-        given = getattr(value, shape.tag or "", None)
+        given = getattr(value, node.tag or "", None)
         prefix = ".".join(parts[:at])
-        free = shape.tag is None or given is None or not _is_fixed(prefix, shape.tag, moving)
-        kinds: list[type[BaseModel]] = shape.distinct() if free else [type(value)]
+        free = node.tag is None or given is None or not _is_fixed(prefix, node.tag, moving)
+        kinds: list[type[BaseModel]] = node.distinct() if free else [type(value)]
         having = [kind for kind in kinds if part in fields(kind)]
         if not having:
-            if any(part in fields(kind) for kind in shape.distinct()):
-                return no_such_key(given, kinds_with(shape, part))
+            if node.kinds_with(part):
+                return no_such_key(given, node.kinds_with(part))
             return _unknown(key, prefix, [name for kind in kinds for name in fields(kind)], part)
-        shape, value = fields(having[0])[part], getattr(value, part, None)
+        node, value = fields(having[0])[part], getattr(value, part, None)
     return None
 
 
-def _entry(shape: Items | OneOf, value: Any, part: str) -> tuple[Shape | None, Any]:
-    if isinstance(shape, OneOf):
-        shape = next((each for each in shape.shapes if isinstance(each, Items)), shape)
-    item = shape.item if isinstance(shape, Items) else Anything()
+def _entry(node: ListNode | AnyOf, value: Any, part: str) -> tuple[Node, Any]:
+    entry = node.list_or_self() if isinstance(node, AnyOf) else node
+    item = entry.item if isinstance(entry, ListNode) else Anything()
     at = int(part[:9]) if part.isdecimal() else 0
     entries = value if isinstance(value, tuple) else ()
     return item, entries[at] if at < len(entries) else None
@@ -185,13 +182,13 @@ def _without_indices(key: str) -> str:
 def _unknown(key: str, prefix: str, known: list[str], part: str) -> str:
     meant = nearest(part, known)
     dotted = f"{prefix}.{meant}".lstrip(".") if meant else nearest(key, dotted_keys())
-    dotted = dotted or elsewhere(part)
+    dotted = dotted or path_in_other_section(part)
     return f"unknown key, did you mean {dotted}?" if dotted else "unknown key"
 
 
 def _values(sweep: Sweep) -> Iterator[Problem]:
     """Infinities and NaNs, which the schema lets pass where any value may stand."""
-    lists: list[tuple[Path, tuple[Any, ...]]]
+    lists: list[tuple[KeyPath, tuple[Any, ...]]]
     lists = [(("sweep", "grid", key), values) for key, values in sweep.grid.items()]
     lists += [
         (("sweep", "space", key, "choice"), axis.choice or ()) for key, axis in sweep.space.items()

@@ -1,0 +1,352 @@
+"""YAML text → plain data, and the span of every key and value.
+
+PyYAML composes the nodes, libyaml parses. Plain scalars follow the core schema of YAML 1.2
+(§10.3.2) instead of PyYAML's YAML 1.1, in which ``no`` is a boolean, ``1e-3`` a string and
+``12:30`` a number. The result holds strings, numbers, booleans, null, lists and mappings only, and
+no text, however hostile, costs more than the limits below allow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml._yaml import CParser
+from yaml.composer import Composer
+from yaml.resolver import BaseResolver
+
+from regrun.config.diagnostics import Diagnostic, Span, config_error
+from regrun.errors import ConfigError, KeyPath, Problem, UsageError
+from regrun.suggest import did_you_mean
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
+MAX_NODES = 10_000
+"""Keys and values, counted after aliases are expanded."""
+
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+# libyaml compares every %TAG line with all earlier ones: 60,000 of them take minutes.
+_TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
+
+_CORE = "tag:yaml.org,2002:"
+_STR = f"{_CORE}str"
+_MERGE = f"{_CORE}merge"
+_CORE_SCHEMA: Mapping[str, re.Pattern[str]] = {
+    f"{_CORE}null": re.compile(r"(null|Null|NULL|~|)\Z"),
+    f"{_CORE}bool": re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"),
+    f"{_CORE}int": re.compile(r"([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"),
+    f"{_CORE}float": re.compile(
+        r"([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)"
+        r"|\.(nan|NaN|NAN))\Z"
+    ),
+    _MERGE: re.compile(r"<<\Z"),  # not of the core schema: recognised in order to refuse it
+}
+"""Tag → the plain scalars that have it, the first match counts; all others are strings."""
+
+
+def _int(text: str) -> int:
+    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+
+def _float(text: str) -> float:
+    """Also of an integer, for ``!!float 3``; Python writes ``.inf`` and ``.nan`` without a dot."""
+    return float(re.sub(r"\.(?=[a-z])", "", text.lower()))
+
+
+_VALUES: Mapping[str, Callable[[str], Any]] = {
+    f"{_CORE}null": lambda text: None,
+    f"{_CORE}bool": lambda text: text[0] in "tT",
+    f"{_CORE}int": _int,
+    f"{_CORE}float": _float,
+    _STR: str,
+    _MERGE: str,
+}
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain data and, for every path in it, the span of its key and of its value."""
+
+    data: Any
+    keys: Mapping[KeyPath, Span]
+    values: Mapping[KeyPath, Span]
+    lines: tuple[str, ...]
+
+
+def read_config(path: Path | str) -> Document:
+    """Read a config file, whose root is a mapping.
+
+    Raises UsageError if the file cannot be read, ConfigError (located) if it is not YAML.
+    """
+    return parse_config(_read(Path(path)), label=str(path))
+
+
+def parse_config(text: str | bytes, label: str) -> Document:
+    """Parse a config, whose root is a mapping. Raises ConfigError, located in ``label``."""
+    lines: tuple[str, ...] = ()
+    try:
+        decoded = _decode(text) if isinstance(text, bytes) else text
+        lines = split_lines(decoded)
+        document = compose(decoded)
+        if document.data is None:
+            raise _error("the config is empty; it needs at least dataset, model and optimizer")
+        if not isinstance(document.data, dict):
+            found = "a list" if isinstance(document.data, list) else "a single value"
+            message = f"the config is {found}, not a mapping of keys to values"
+            raise _error(message, document.values[()])
+    except ConfigError as error:
+        raise config_error(error.diagnostics, label, lines) from None
+    return document
+
+
+def compose(text: str) -> Document:
+    """Parse one YAML document of any type. Raises ConfigError with the spans of all problems."""
+    check_text(text)
+    lines = split_lines(text)
+    directive = _TAG_DIRECTIVE.search(text)
+    if directive:
+        line = text.count("\n", 0, directive.start())
+        raise _error("%TAG: tags are not supported", Span(line, 0, line, 4))
+    try:
+        root = _Loader(text).root()
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(error, lines) from None
+    except yaml.YAMLError as error:
+        raise _error(f"not valid YAML: {error}") from None
+    if root is None:
+        return Document(None, {}, {(): Span(0, 0, 0, 1)}, lines)
+    return _Builder(lines).document(root)
+
+
+def resolve(text: str) -> Any:
+    """Return the value of a plain scalar. Raises ValueError for more digits than Python reads."""
+    return _VALUES[_tag_of(text)](text)
+
+
+def check_text(text: str) -> None:
+    """Raise ConfigError at the first character that YAML does not allow, such as a NUL."""
+    found = _UNPRINTABLE.search(text)
+    if found:
+        at = found.start()
+        line = text.count("\n", 0, at)
+        column = at - (text.rfind("\n", 0, at) + 1)
+        code = f"U+{ord(found.group()):04X}"
+        raise _error(f"{code}: a control character", Span(line, column, line, column + 1))
+
+
+def split_lines(text: str) -> tuple[str, ...]:
+    """Split as libyaml counts lines, so that spans fit."""
+    return tuple(re.sub("\r\n|[\r\x85\u2028\u2029]", "\n", text).split("\n"))
+
+
+class _Loader(Composer, CParser, BaseResolver):
+    """PyYAML's composer over libyaml's events, with limits.
+
+    An alias becomes a node of its own, with the content of its anchor, so that its span is that of
+    the alias.
+    """
+
+    def __init__(self, text: str) -> None:
+        CParser.__init__(self, text)
+        Composer.__init__(self)
+        BaseResolver.__init__(self)
+        self._depth = self._nodes = 0
+
+    def root(self) -> yaml.Node | None:
+        self.get_event()  # the start of the stream
+        root = None
+        if not self.check_event(yaml.StreamEndEvent):
+            root = self.compose_document()
+        if not self.check_event(yaml.StreamEndEvent):
+            raise _error("a second document; a config is one", _span(self.get_event()))
+        return root
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()
+        self._nodes += 1
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _error(f"nested more than {MAX_DEPTH} deep", _span(event))
+        _check_count(self._nodes, _span(event))
+        if isinstance(event, yaml.AliasEvent):
+            node: yaml.Node | None = self._aliased(self.get_event())
+        else:
+            self.anchors.pop(event.anchor, None)  # an anchor may be set again
+            if isinstance(event, yaml.ScalarEvent) and event.tag == "!":
+                event.implicit = (False, True)  # `! 1` is the string "1"
+            node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def _aliased(self, event: Any) -> yaml.Node:
+        anchored = self.anchors.get(event.anchor)
+        if anchored is None:
+            message = f"*{event.anchor}: there is no anchor &{event.anchor} above"
+            raise _error(message, _span(event))
+        if anchored.end_mark is None:  # still being composed
+            raise _error(f"*{event.anchor} stands inside its own anchor", _span(event))
+        return type(anchored)(anchored.tag, anchored.value, event.start_mark, event.end_mark)
+
+
+for _tag, _pattern in _CORE_SCHEMA.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, first=None)
+
+
+@dataclass
+class _Builder:
+    """Nodes → plain data; notes what a config may not hold and goes on."""
+
+    lines: tuple[str, ...]
+    keys: dict[KeyPath, Span] = field(default_factory=dict)
+    values: dict[KeyPath, Span] = field(default_factory=dict)
+    refused: dict[Diagnostic, None] = field(default_factory=dict)
+    """An ordered set: what is refused inside an anchor comes up again with every alias."""
+
+    def document(self, root: yaml.Node) -> Document:
+        data = self._value(root, ())
+        if self.refused:
+            raise config_error(list(self.refused))
+        return Document(data, self.keys, self.values, self.lines)
+
+    def _value(self, node: yaml.Node, path: KeyPath) -> Any:
+        span = _span(node)
+        self.values[path] = span
+        _check_count(len(self.values), span)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node)
+        expected = "seq" if isinstance(node, yaml.SequenceNode) else "map"
+        if node.tag != _CORE + expected:
+            self._refuse_tag(node)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key, key_span = self._key(key_node), _span(key_node)
+            if key in data:
+                first = self.keys[(*path, key)].line + 1
+                self._refuse(f"{key}: a second time; the first is on line {first}", key_span)
+            elif key is not None:
+                self.keys[(*path, key)] = key_span
+                data[key] = self._value(value_node, (*path, key))
+        return data
+
+    def _key(self, node: yaml.Node) -> str | None:
+        if node.tag == _MERGE:
+            self._refuse("<<: merge keys are not supported; write the keys out", _span(node))
+            return None
+        key = self._scalar(node) if isinstance(node, yaml.ScalarNode) else None
+        if isinstance(key, str):
+            return key
+        self._refuse(f"{self._text(node)}: a key must be a string; quote it", _span(node))
+        return None
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        text = node.value
+        if node.tag not in _VALUES:
+            self._refuse_tag(node)
+            return None
+        as_float = node.tag == f"{_CORE}float" and _tag_of(text) == f"{_CORE}int"
+        if node.tag not in (_STR, _MERGE, _tag_of(text)) and not as_float:
+            self._refuse(f"{self._text(node)}: the value does not fit its tag", _span(node))
+            return None
+        try:
+            value = _VALUES[node.tag](text)
+        except ValueError:  # Python refuses integers of more than 4,300 digits
+            self._refuse(f"a number of {len(text):,} digits", _span(node))
+            return None
+        if isinstance(value, str) and _UNPRINTABLE.search(value):
+            self._refuse("an escaped control character", _span(node))
+        return value
+
+    def _refuse_tag(self, node: yaml.Node) -> None:
+        tag = "!!" + node.tag.removeprefix(_CORE) if node.tag.startswith(_CORE) else node.tag
+        span = _span(node)
+        written = re.match(r"[^\s,\[\]{}]*", self.lines[span.line][span.column :])
+        end = span.column + len(written[0]) if written else span.column
+        span = Span(span.line, span.column, span.line, end)
+        self._refuse(f"{tag[:80]}: tags are not supported", span)
+
+    def _refuse(self, message: str, span: Span) -> None:
+        self.refused[Diagnostic(Problem((), message[:200]), span)] = None
+
+    def _text(self, node: yaml.Node) -> str:
+        """The node as written, shortened."""
+        span = _span(node)
+        line = self.lines[span.line]
+        end = span.end_column if span.end_line == span.line else len(line)
+        return line[span.column : end].strip()[:60]
+
+
+def _tag_of(text: str) -> str:
+    return next((tag for tag, pattern in _CORE_SCHEMA.items() if pattern.match(text)), _STR)
+
+
+def _span(node: Any) -> Span:
+    """The span of a node or an event."""
+    start, end = node.start_mark, node.end_mark
+    return Span(start.line, start.column, end.line, end.column)
+
+
+def _check_count(count: int, span: Span) -> None:
+    if count > MAX_NODES:
+        raise _error(f"the config has more than {MAX_NODES:,} values", span)
+
+
+def _error(message: str, span: Span | None = None) -> ConfigError:
+    """One problem that ends the reading."""
+    return config_error([Diagnostic(Problem((), message), span)])
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, lines: tuple[str, ...]) -> ConfigError:
+    at = error.problem_mark or error.context_mark
+    if at is None:
+        return _error(f"not valid YAML: {error.problem}")
+    line = min(at.line, len(lines) - 1)
+    column = at.column if line == at.line else len(lines[line])
+    message = f"not valid YAML: {error.problem}"
+    if lines[line][column : column + 1] == "\t":
+        message = "a tab; YAML is indented with spaces"
+    elif error.context and error.context_mark and error.context_mark.line != line:
+        message += f" ({error.context} of line {error.context_mark.line + 1})"
+    return _error(message, Span(line, column, line, column + 1))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        hint = did_you_mean(path.name, _neighbours(path))
+        raise UsageError(f"{path}: no such config file{hint}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path}: a folder, not a config file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r}: not a file name ({error})") from None
+
+
+def _neighbours(path: Path) -> list[str]:
+    try:
+        return sorted(each.name for each in path.parent.glob("*.y*ml"))[:500]
+    except OSError:
+        return []
+
+
+def _decode(data: bytes) -> str:
+    if len(data) > MAX_BYTES:
+        raise _error(f"the file is larger than {MAX_BYTES:,} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start)
+        begin = data.rfind(b"\n", 0, error.start) + 1
+        column = len(data[begin : error.start].decode("utf-8", errors="replace"))
+        span = Span(line, column, line, column + 1)
+        raise _error(f"byte 0x{data[error.start]:02x}: not UTF-8 text", span) from None
