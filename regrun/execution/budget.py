@@ -17,7 +17,6 @@ from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.models import build_model
 from regrun.nn.layer_table import activations, layer_table, widest
 from regrun.nn.roles import roles_of
-from regrun.training.augment import augmenting_bytes
 from regrun.training.batches import steps_per_epoch
 from regrun.training.data_checks import check_config_against_data
 from regrun.training.evaluation import EVALUATION_ELEMENTS
@@ -88,8 +87,9 @@ def estimate(
     batch = len(dataset.train) if training.batch_size == "full" else training.batch_size
     batch = min(batch, len(dataset.train))
     numbers = prod(dataset.input_shape) + 2 * activations(rows)  # values, and their gradients
-    sections = [each.augment for each in configs]
-    example = max(size * numbers, augmenting_bytes(sections, dataset.input_shape, size))
+    shape = dataset.input_shape
+    augmented = max(each.augment.working_bytes(shape, size) for each in configs)
+    example = max(size * numbers, augmented)
     budget = replace(
         least,
         member_bytes=least.member_bytes + batch * example,

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from regrun.config.schema import Config
-from regrun.inspection.noise_plan import noise_before_loss, noise_in_loss
 from regrun.inspection.step_plan import average_lines, gradient_lines, rate_lines
 from regrun.kinds.constraints import Constraint, MaxNorm
 from regrun.kinds.penalties import ActivityPenalty, GroupLasso, Penalty, WeightPenalty
@@ -88,9 +87,9 @@ def plan_parameters(
 def update_rule(config: Config) -> list[str]:
     """One training step in symbols, with the config's numbers, in the order it is done."""
     optimizer, decay = config.optimizer, config.optimizer.weight_decay
-    lines = noise_before_loss(config)
+    lines = [*config.augment.symbols_before_loss(), *config.model.symbols()]
     lines.append(f"L = {_loss_symbols(config)}   ({config.loss})")
-    lines += noise_in_loss(config.augment)
+    lines += config.augment.symbols_in_loss()
     names = [f"P{i}" if len(config.penalty) > 1 else "P" for i in range(1, len(config.penalty) + 1)]
     lines.append(" + ".join(["J = L", *names]))
     lines += [_penalty_line(n, p) for n, p in zip(names, config.penalty, strict=True)]

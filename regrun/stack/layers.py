@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from regrun.kinds.noise import ON_ACTIVATIONS, DropConnect, NoiseKind, StochasticDepth
 from regrun.nn.modules import ACTIVATIONS, DropConnectLinear, NoiseLayer, noise_level
-from regrun.stack.members import expand_groups, expand_members
 from regrun.stack.noise import Noise
 
 
@@ -41,6 +40,19 @@ class ForwardContext:
 Handler = Callable[[Tensor, ForwardContext], Tensor]
 HandlerMaker = Callable[[str, Sequence[nn.Module]], Handler]
 """(name, the members' modules) → handler."""
+
+
+def expand_groups(x: Tensor, size: int) -> Tensor:
+    """(S, B, …) → (K, B, …): each member gets its group's examples; a view where possible."""
+    groups = x.shape[0]
+    if groups == 1:
+        return x.expand(size, *x.shape[1:])
+    return x if groups == size else x.repeat_interleave(size // groups, dim=0)
+
+
+def expand_members(values: Tensor, like: Tensor) -> Tensor:
+    """(K,) → (K, 1, …): one value per member, to broadcast against `like`, (K, …)."""
+    return values.view(-1, *[1] * (like.dim() - 1))
 
 
 def to_channels(x: Tensor) -> Tensor:

@@ -12,8 +12,14 @@ from torch import Tensor, nn
 
 from regrun.nn.modules import Residual, noise_level
 from regrun.nn.roles import Role, roles_of
-from regrun.stack.layers import LAYER_HANDLERS, ForwardContext, Handler, make_noise, noise_of
-from regrun.stack.members import expand_groups
+from regrun.stack.layers import (
+    LAYER_HANDLERS,
+    ForwardContext,
+    Handler,
+    expand_groups,
+    make_noise,
+    noise_of,
+)
 from regrun.stack.noise import Noise
 from regrun.stack.vmapped import make_vmapped
 

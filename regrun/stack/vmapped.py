@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from regrun.kinds.noise import NoiseKind
-from regrun.stack.layers import ForwardContext, Handler, noise_of
-from regrun.stack.members import expand_groups
+from regrun.stack.layers import ForwardContext, Handler, expand_groups, noise_of
 
 
 class _MemberNoise(nn.Module):

@@ -1,72 +1,33 @@
-"""Noise in the training batches of K members: their own numbers, their own streams."""
+"""The augmented training batches of K members, each with its own levels and random streams."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import torch
 from torch import Tensor
 
-from regrun.data.dataset import Dataset
-from regrun.errors import ConfigError
-from regrun.kinds.augmentation import Augment
+from regrun.kinds.augmentation import (
+    AUGMENTATIONS,
+    Augment,
+    Crop,
+    CutMix,
+    Cutout,
+    Flip,
+    LabelSmoothing,
+    Mixup,
+)
+from regrun.nn.image_ops import moved
 from regrun.stack import Noise
-from regrun.stack.members import expand_groups
-from regrun.training.image_noise import beta, box, moved, whole_below, with_holes
+from regrun.stack.layers import expand_groups, expand_members
 from regrun.training.losses import Targets
-
-IMAGES_ONLY = ("flip", "crop", "cutout", "cutmix")
-
-
-def check_augment(section: Augment, dataset: Dataset) -> None:
-    """Raise ConfigError for what this dataset cannot be given."""
-    if section.label_smoothing and dataset.task != "classification":
-        raise ConfigError.at(
-            "augment.label_smoothing",
-            f"{section.label_smoothing:g} needs classes; {dataset.name} is regression",
-        )
-    for key in IMAGES_ONLY:
-        value = getattr(section, key)
-        if value and len(dataset.input_shape) != 3:
-            raise ConfigError.at(
-                f"augment.{key}",
-                f"{value:g} needs images (channels, height, width), but the inputs of "
-                f"{dataset.name} have shape {list(dataset.input_shape)}; use 0",
-            )
-        if key in ("crop", "cutout") and value and value >= min(dataset.input_shape[1:]):
-            height, width = dataset.input_shape[1:]
-            raise ConfigError.at(
-                f"augment.{key}",
-                f"{value} leaves nothing of some images of {height}×{width} pixels; "
-                f"use less than {min(height, width)}",
-            )
-
-
-def augmenting_bytes(
-    sections: Sequence[Augment], input_shape: Sequence[int], number_bytes: int
-) -> int:
-    """What an example of a member's batch takes at most while `Augmenter` is at it.
-
-    sections: of one stack. number_bytes: of one floating-point number.
-    """
-    one = number_bytes * prod(input_shape)
-    pixels = prod(input_shape[-2:])
-    needs = [one]
-    if any(section.cutout for section in sections):
-        needs.append(2 * one + pixels)  # and the holes
-    if any(section.mixup or section.cutmix for section in sections):
-        needs.append(3 * one)  # the other example, and the mixture
-    if any(section.flip or section.crop for section in sections):
-        needs.append(2 * one + 12 * pixels)  # where each pixel comes from, int64, and masks
-    return max(needs)
 
 
 class Augmenter:
-    """Does what the `augment` sections say to batches and targets.
+    """Augments batches and targets as the `augment` sections say.
 
-    sections, seeds: a row per member. A batch that several members share stays shared where they
-    would make the same of it: same seed, same section.
+    sections, seeds: one per member. A batch that several members share stays shared where they
+    would augment it alike: same seed, same section.
     """
 
     def __init__(
@@ -82,12 +43,13 @@ class Augmenter:
         self._levels = {
             key: torch.tensor(
                 [getattr(section, key) for section in sections],
-                dtype=torch.int64 if key in ("crop", "cutout") else dtype,
+                dtype=torch.int64 if kind.in_pixels else dtype,
                 device=device,
             )
-            for key in Augment.model_fields
+            for key, kind in AUGMENTATIONS.items()
             if any(getattr(section, key) for section in sections)
         }
+        self._change_inputs = any(section.changes_inputs for section in sections)
         self._either = any(section.mixup and section.cutmix for section in sections)
 
     def __call__(self, inputs: Tensor, targets: Tensor, noise: Noise) -> tuple[Tensor, Targets]:
@@ -97,26 +59,26 @@ class Augmenter:
         rows = self._representatives(inputs.shape[0])
         draws = _Draws(noise, rows)
         levels = {key: level[rows] for key, level in self._levels.items()}
-        if levels.keys() - {"label_smoothing"}:
+        if self._change_inputs:
             inputs = expand_groups(inputs, len(rows))
-        if "flip" in levels or "crop" in levels:
+        if Flip.key in levels or Crop.key in levels:
             inputs = _move(inputs, levels, draws)
-        if "cutout" in levels:
-            u = draws("cutout", (inputs.shape[1], 2))
-            inputs = with_holes(inputs, u, levels["cutout"])
+        if Cutout.key in levels:
+            inputs = Cutout.apply(inputs, draws, levels[Cutout.key])
         second = share = None
-        if "mixup" in levels or "cutmix" in levels:
+        if Mixup.key in levels or CutMix.key in levels:
             order = torch.argsort(draws("order", inputs.shape[1:2]), stable=True)
             share, share_of_pixel = self._shares(inputs, levels, draws)
-            inputs = torch.lerp(_taken(inputs, order), inputs, share_of_pixel)
-            second, share = _taken(expand_groups(targets, len(rows)), order), share.unsqueeze(1)
-        smoothing = levels.get("label_smoothing")
+            inputs = torch.lerp(_reordered(inputs, order), inputs, share_of_pixel)
+            second = _reordered(expand_groups(targets, len(rows)), order)
+            share = share.unsqueeze(1)
+        smoothing = levels.get(LabelSmoothing.key)
         return inputs, Targets(
             targets, second, share, None if smoothing is None else smoothing.unsqueeze(1)
         )
 
     def _representatives(self, groups: int) -> Tensor:
-        """The rows to draw for: one of each group where its members are alike, else all."""
+        """The rows to draw for: the first of each group whose members are alike, else all."""
         if groups not in self._rows:
             size = len(self._members) // groups
             alike = all(
@@ -130,28 +92,26 @@ class Augmenter:
     def _shares(
         self, inputs: Tensor, levels: dict[str, Tensor], draws: _Draws
     ) -> tuple[Tensor, Tensor]:
-        """Of the batch itself in the mixture: in the loss, (R,), and in each pixel."""
+        """λ in the loss, (R,), and in each pixel, to broadcast against the inputs."""
         share = inputs.new_ones(inputs.shape[0])
-        if "mixup" in levels:
-            share = beta(draws("mixup", (2,)), levels["mixup"]).to(inputs.dtype)
-        share_of_pixel = _beside(share, inputs)
-        if "cutmix" not in levels:
+        if Mixup.key in levels:
+            share = Mixup.share(draws, levels[Mixup.key]).to(inputs.dtype)
+        share_of_pixel = expand_members(share, inputs)
+        if CutMix.key not in levels:
             return share, share_of_pixel
-        chosen = levels["cutmix"] > 0
+        cut = levels[CutMix.key] > 0
         if self._either:
             heads = draws("either", (1,))[:, 0] < 0.5
-            chosen = chosen & (heads | (levels.get("mixup", torch.zeros_like(share)) == 0))
-        u = draws("cutmix", (4,))
-        inside = box(u[:, 2:], beta(u[:, :2], levels["cutmix"]), *inputs.shape[-2:])
+            cut = cut & (heads | (levels.get(Mixup.key, torch.zeros_like(share)) == 0))
+        inside = CutMix.box(draws, levels[CutMix.key], inputs.shape[-2:])
+        outside = (~inside).to(inputs.dtype)
         left = 1 - inside.to(inputs.dtype).mean((1, 2, 3, 4))
-        share_of_pixel = torch.where(
-            _beside(chosen, inputs), (~inside).to(inputs.dtype), share_of_pixel
-        )
-        return torch.where(chosen, left, share), share_of_pixel
+        share_of_pixel = torch.where(expand_members(cut, inputs), outside, share_of_pixel)
+        return torch.where(cut, left, share), share_of_pixel
 
 
 class _Draws:
-    """Uniform numbers of some rows, from streams of the batches' own."""
+    """Uniform numbers for some rows, from the batches' own streams."""
 
     def __init__(self, noise: Noise, rows: Tensor) -> None:
         self._noise, self._rows = noise, rows
@@ -162,23 +122,17 @@ class _Draws:
 
 
 def _move(images: Tensor, levels: dict[str, Tensor], draws: _Draws) -> Tensor:
+    """Crops and flips in one pass over the images."""
     rows, batch = images.shape[:2]
     down = right = torch.zeros((rows, batch), dtype=torch.int64, device=images.device)
     mirrored = down.bool()
-    if "crop" in levels:
-        padding = levels["crop"].view(-1, 1, 1)
-        offsets = whole_below(draws("crop", (batch, 2)), 2 * padding + 1) - padding
-        down, right = offsets.unbind(-1)
-    if "flip" in levels:
-        mirrored = draws("flip", (batch,)) < levels["flip"].unsqueeze(1)
+    if Crop.key in levels:
+        down, right = Crop.offsets(draws, levels[Crop.key], batch)
+    if Flip.key in levels:
+        mirrored = Flip.mirrored(draws, levels[Flip.key], batch)
     return moved(images, down, right, mirrored)
 
 
-def _taken(x: Tensor, order: Tensor) -> Tensor:
+def _reordered(x: Tensor, order: Tensor) -> Tensor:
     """Each row's examples in its own order: (R, B, …), (R, B) → (R, B, …)."""
     return x[torch.arange(x.shape[0], device=x.device).unsqueeze(1), order]
-
-
-def _beside(levels: Tensor, x: Tensor) -> Tensor:
-    """(R,) → (R, 1, …) against x."""
-    return levels.view(-1, *[1] * (x.dim() - 1))

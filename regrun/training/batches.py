@@ -147,4 +147,4 @@ def check_train_mask(
 def _mixes_examples(config: Config) -> bool:
     """Whether the objective depends on a batch's examples other than through the mean loss."""
     activity = any(isinstance(penalty, ActivityPenalty) for penalty in config.penalty)
-    return activity or bool(config.augment.mixup or config.augment.cutmix)
+    return activity or config.augment.mixes_examples

@@ -13,7 +13,6 @@ from regrun.nn.layer_table import LayerRow
 from regrun.nn.roles import Role, select
 from regrun.regularizers.constraints import StackedConstraints
 from regrun.regularizers.penalties import StackedPenalties
-from regrun.training.augment import check_augment
 from regrun.training.losses import resolve_loss
 
 
@@ -29,7 +28,7 @@ def check_config_against_data(
     roles: `roles_of` the network. shapes: parameter name → shape. rows: its `layer_table`.
     """
     resolve_loss(config, dataset)
-    check_augment(config.augment, dataset)
+    config.augment.check(dataset)
     select(config.optimizer.decay_on, roles, "optimizer.decay_on")
     StackedPenalties([config.penalty], roles, shapes)
     StackedConstraints([config.constraints], roles)

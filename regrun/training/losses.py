@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
-from regrun.stack.members import expand_groups
+from regrun.kinds.augmentation import LabelSmoothing, Mixing
+from regrun.stack.layers import expand_groups
 
 LossName = Literal["mse", "half_mse", "cross_entropy"]
 
@@ -95,9 +95,9 @@ class Targets:
         members = outputs.shape[0]
         losses = per_example(outputs, self.first)
         if self.second is not None and self.share is not None:
-            mixed_in = per_example(outputs, self.second)
-            losses = torch.lerp(mixed_in, losses, expand_groups(self.share, members))
+            other = per_example(outputs, self.second)
+            losses = Mixing.mixed_loss(losses, other, expand_groups(self.share, members))
         if self.smoothing is not None:
-            over_classes = -F.log_softmax(outputs, -1).mean(-1)
-            losses = torch.lerp(losses, over_classes, expand_groups(self.smoothing, members))
+            level = expand_groups(self.smoothing, members)
+            losses = LabelSmoothing.smoothed_loss(losses, outputs, level)
         return losses

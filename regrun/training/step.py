@@ -18,7 +18,7 @@ from regrun.seeding import derive
 from regrun.stack import Noise, Stack
 from regrun.stack.optimizer import StackedOptimizer
 from regrun.stack.schedule import StackedSchedule
-from regrun.training.augment import Augmenter, check_augment
+from regrun.training.augment import Augmenter
 from regrun.training.averaging import Averages, refresh_statistics
 from regrun.training.batches import BatchSampler, TrainMask
 from regrun.training.gradients import SAM, Clipping
@@ -52,7 +52,7 @@ class Step:
         self._autocast = first.training.precision == "bfloat16"
         self.per_example = LOSSES[resolve_loss(first, dataset)].per_example
         for config in configs:
-            check_augment(config.augment, dataset)
+            config.augment.check(dataset)
         self._noise = Noise([config.seed for config in configs], device)
         self._batches = BatchSampler(dataset, first.training.batch_size, self._dtype)
         self.per_epoch = self._batches.steps_per_epoch

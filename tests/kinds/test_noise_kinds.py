@@ -173,9 +173,8 @@ def test_stochastic_depth_drops_whole_examples() -> None:
 
 
 def test_a_residual_layer_adds_its_input_and_hides_no_names() -> None:
-    block = Residual(nn.Linear(3, 3), nn.ReLU())
-    x = torch.randn(4, 3)
-    torch.testing.assert_close(
-        block(x), x + torch.relu(F.linear(x, block[0].weight, block[0].bias))
-    )
+    linear, x = nn.Linear(3, 3), torch.randn(4, 3)
+    block = Residual(linear, nn.ReLU())
+    expected = x + torch.relu(F.linear(x, linear.weight, linear.bias))
+    torch.testing.assert_close(block(x), expected)
     assert list(block.state_dict()) == ["0.weight", "0.bias"]

@@ -43,10 +43,10 @@ def test_dropout_drops_at_its_rate_and_keeps_the_mean(rate: float) -> None:
     model = MLP.model_validate({"name": "mlp", "hidden": [units], "dropout": rate})
     module = build_model(model, (1,), 1, seed=0).double()
     with torch.no_grad():
-        module.get_submodule("hidden.0.linear").weight.fill_(1.0)
-        module.get_submodule("hidden.0.linear").bias.zero_()
-        module.get_submodule("output").weight.fill_(1 / units)
-        module.get_submodule("output").bias.zero_()
+        module.get_parameter("hidden.0.linear.weight").fill_(1.0)
+        module.get_parameter("hidden.0.linear.bias").zero_()
+        module.get_parameter("output.weight").fill_(1 / units)
+        module.get_parameter("output.bias").zero_()
     stack = Stack([module], CPU, torch.float64)
     x = torch.ones(1, 8, 1, dtype=torch.float64)
     means = stack(x, Noise([0], CPU))
@@ -68,7 +68,7 @@ def test_rates_differ_between_members_of_a_stack() -> None:
     for row, module in enumerate(modules):
         alone = Stack([module], CPU, torch.float64)(x, Noise([1], CPU))
         torch.testing.assert_close(together[row], alone[0], rtol=1e-12, atol=1e-12)
-    bias = modules[2].get_submodule("output").bias
+    bias = modules[2].get_parameter("output.bias")
     assert torch.equal(together[2], bias.expand(6, 3))
 
 

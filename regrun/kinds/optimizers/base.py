@@ -236,8 +236,7 @@ class Optimizer(Section):
         model, augment, training = config.model, config.augment, config.training
         if not model.is_linear:
             yield f"for linear models, not for {model.kind}"
-        smoothing_only = type(augment)(label_smoothing=augment.label_smoothing)
-        if model.symbols() or augment != smoothing_only:
+        if model.symbols() or augment.changes_inputs:
             yield "without noise in the inputs"
         if self.sam or training.clip_value or training.clip_norm:
             yield "of the plain gradient, without sam and clipping"

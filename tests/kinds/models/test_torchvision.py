@@ -35,9 +35,10 @@ def test_the_schema_names_all_of_torchvisions_classifiers() -> None:
 
 def test_a_resnet_on_small_pictures_is_adapted_and_says_so() -> None:
     module = build_model(section("resnet18"), (3, 32, 32), 10, seed=0)
-    assert module.conv1.kernel_size == (3, 3) and module.conv1.stride == (1, 1)
+    conv = module.conv1
+    assert isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3) and conv.stride == (1, 1)
     assert isinstance(module.maxpool, nn.Identity)
-    assert module.fc.out_features == 10
+    assert isinstance(module.fc, nn.Linear) and module.fc.out_features == 10
     (note,) = section("resnet18").notes((3, 32, 32))
     assert note.startswith("stem: 3×3 convolution of stride 1, no max-pooling")
 
