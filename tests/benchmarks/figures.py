@@ -18,6 +18,7 @@ from tests.benchmarks.measuring import (
     execute,
     find_data,
     milliseconds_a_member_step,
+    probe,
     python,
     regrun,
     scaled_to,
@@ -94,7 +95,7 @@ def sweep_mnist_adam(settings: Settings) -> Table:
 
     def engine(size: int, seeds: int) -> list[str]:
         count = steps if size > 1 else few
-        return python("probes/engine_steps.py", config, size, count, "--seeds", seeds, "penalty=[]")
+        return probe("engine_steps", config, size, count, "--seeds", seeds, "penalty=[]")
 
     tutorial = "as tutorials write it"
     contenders = [
@@ -213,11 +214,9 @@ def logging_and_storing(settings: Settings) -> Table:
     find_data("MNIST")
     members = settings.size(quick=10, usual=1000)
     long = settings.size(quick=4, usual=64)
-    sweep = python(
-        "probes/storing_sweep.py", CONFIGS / "weight_decay.yaml", *_weight_decays(members)
-    )
-    pack = python(
-        "probes/storing.py", CONFIGS / "l1_mnist.yaml", long, "--seeds", 4, "--steps", 30_000,
+    sweep = probe("storing_sweep", CONFIGS / "weight_decay.yaml", *_weight_decays(members))
+    pack = probe(
+        "storing", CONFIGS / "l1_mnist.yaml", long, "--seeds", 4, "--steps", 30_000,
         "penalty=[]", "dataset.num_train=500", "dataset.num_test=100",
     )  # fmt: skip
     runs = [execute(sweep, settings) for _ in range(settings.repeats)]
@@ -263,8 +262,8 @@ def gpu_mnist(settings: Settings) -> Table:
     contenders = [
         Contender(
             name,
-            python(
-                "probes/engine_steps.py", config, size, steps,
+            probe(
+                "engine_steps", config, size, steps,
                 "--seeds", min(size, 8), "--device", "cuda", "penalty=[]",
             ),
             figure,

@@ -16,7 +16,8 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
-CONFIGS = HERE.parents[1] / "configs"
+ROOT = HERE.parents[1]
+CONFIGS = ROOT / "configs"
 
 
 class BenchmarkError(Exception):
@@ -87,6 +88,11 @@ def python(script: str, *arguments: object) -> list[str]:
     return [sys.executable, str(HERE / script), *map(str, arguments)]
 
 
+def probe(module: str, *arguments: object) -> list[str]:
+    """A command that runs a module of `probes`."""
+    return [sys.executable, "-m", f"tests.benchmarks.probes.{module}", *map(str, arguments)]
+
+
 IMPORT_TORCH = [sys.executable, "-c", "import torch"]
 """The least that any program with PyTorch takes."""
 
@@ -121,6 +127,8 @@ def execute(command: Sequence[str], settings: Settings) -> Finished:
     The folder is left: ext4 takes ten times as long to create files where many were just deleted.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(settings.threads), "COLUMNS": "100"}
+    found = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(found)  # for the probes, which are modules here
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # start-up is with compiled files, as usual
     folder = tempfile.mkdtemp(dir=settings.folder)
     started = time.perf_counter()
@@ -141,7 +149,7 @@ def scaled_to(runs: int) -> Callable[[Finished], float]:
     """Seconds of the whole command, had it done this many runs."""
 
     def figure(finished: Finished) -> float:
-        missing = runs - finished.report["runs"]
+        missing = runs - int(finished.report["runs"])
         return finished.seconds + missing * float(finished.report["seconds_per_run"])
 
     return figure
@@ -150,7 +158,8 @@ def scaled_to(runs: int) -> Callable[[Finished], float]:
 def milliseconds_a_member_step(finished: Finished) -> float:
     """Of a report with seconds, steps and members."""
     report = finished.report
-    return 1000 * float(report["seconds"]) / report["steps"] / report.get("members", 1)
+    member_steps = int(report["steps"]) * int(report.get("members", 1))
+    return 1000 * float(report["seconds"]) / member_steps
 
 
 def find_data(folder: str) -> None:

@@ -1,7 +1,7 @@
 """Benchmarks: regrun beside the ways people do the same today, in one run. Nothing is asserted.
 
-    python tests/benchmarks/run.py                        every figure
-    python tests/benchmarks/run.py help train-weight-decay --repeats 7
+    python -m tests.benchmarks.run                        every figure
+    python -m tests.benchmarks.run help train-weight-decay --repeats 7
 
 Whole commands run in alternation, each in an empty folder, all on the same cores. Times are
 medians over the rounds; a ratio is the median of the rounds' own ratios. Figures on a busy machine

@@ -1,5 +1,5 @@
 """The benchmarks work: every figure, at a tiny size, gives numbers. How large they are is not
-tested: `python tests/benchmarks/run.py` prints them.
+tested: `python -m tests.benchmarks.run` prints them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import pytest
 
 from tests.benchmarks.figures import FIGURES
 
-RUN = Path(__file__).with_name("run.py")
 DATA = Path(os.environ.get("REGRUN_DATA", "data"))
 NEEDS = {
     "sweep-mnist": "MNIST",
@@ -30,7 +29,10 @@ def test_a_figure_can_be_measured(name: str) -> None:
     if name in NEEDS and not (DATA / NEEDS[name]).is_dir():
         pytest.skip(f"{NEEDS[name]} is not in {DATA}/")
     done = subprocess.run(
-        [sys.executable, RUN, name, "--quick", "--json"], capture_output=True, text=True
+        [sys.executable, "-m", "tests.benchmarks.run", name, "--quick", "--json"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     print(done.stderr)

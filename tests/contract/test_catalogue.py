@@ -161,7 +161,7 @@ def variants(topic: str) -> list[tuple[str, dict[str, Any]]]:
 
 PENALTIES = dict(variants("penalties"))
 CONSTRAINTS = dict(variants("constraints"))
-ALL = {
+ALL: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: ("penalty", section) for name, section in PENALTIES.items()},
     **{name: ("constraints", section) for name, section in CONSTRAINTS.items()},
 }
@@ -193,14 +193,17 @@ def digits(count: int) -> Dataset:
 
 
 def engine(configs: Sequence[Config]) -> Engine:
-    return Engine(configs, digits(configs[0].dataset.num_train), CPU)
+    return Engine(configs, digits(configs[0].dataset.model_dump()["num_train"]), CPU)
 
 
 def end(running: Engine) -> list[dict[str, torch.Tensor]]:
     """The weights that each member ends with."""
-    ends = {event.member: event for event in running.run() if isinstance(event, MemberEnd)}
-    assert all(each.status == "completed" for each in ends.values())
-    return [ends[member].weights for member in sorted(ends)]
+    found: dict[int, dict[str, torch.Tensor]] = {}
+    for event in running.run():
+        if isinstance(event, MemberEnd):
+            assert event.status == "completed" and event.weights is not None
+            found[event.member] = event.weights
+    return [found[member] for member in sorted(found)]
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -249,9 +252,10 @@ def test_strength_0_changes_nothing(model: str, name: str) -> None:
 def test_alone_is_together(model: str, name: str) -> None:
     key, section = ALL[name]
     first = allowed(model, name)
-    doubled = {number: section[number] * 2 for number in ("strength", "limit") if number in section}
-    changed = {**section, **doubled}
-    members = [first, config(model), config(model, **{key: changed}, seed=1)]
+    numbers = [number for number in ("strength", "limit") if number in section]
+    changed = section | {number: 2 * section[number] for number in numbers}
+    sections: dict[str, Any] = {key: changed, "seed": 1}
+    members = [first, config(model), config(model, **sections)]
     for mine, alone in zip(end(engine(members)), members, strict=True):
         for parameter, expected in end(engine([alone]))[0].items():
             torch.testing.assert_close(mine[parameter], expected, rtol=1e-9, atol=1e-11)

@@ -90,7 +90,7 @@ def test_the_report_has_the_averages_beside_the_weights(invoke: Any, tmp_path: P
 
 
 def test_a_sweep_over_averages_is_one_stack(tmp_path: Path) -> None:
-    axes = {"training.ema": [0.0, 0.9], "training.swa": [None, {"start": 3}]}
+    axes: dict[str, list[Any]] = {"training.ema": [0.0, 0.9], "training.swa": [None, {"start": 3}]}
     sweep = regrun.sweep(LINEAR, axes, runs_dir=tmp_path, device="cpu")
     cells = sweep.summary["cells"]
     assert sweep.summary["completed"] == 4
@@ -205,7 +205,8 @@ def test_the_metric_of_an_average_that_is_not_kept_is_refused(
 def test_a_sweep_can_be_led_by_an_average_that_every_cell_keeps(
     invoke: Any, tmp_path: Path
 ) -> None:
-    section = {"grid": {"training.ema": [0.5, 0.9]}, "seeds": 2, "metric": "ema/val/loss"}
+    grid = {"training.ema": [0.5, 0.9]}
+    section = {"grid": grid, "seeds": 2, "metric": "ema/val/loss"}
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps({**DIGITS, "sweep": {**section, "pruner": "asha"}}))
     shown = invoke("sweep", path, "--runs-dir", tmp_path / "runs", "--json")
@@ -216,7 +217,7 @@ def test_a_sweep_can_be_led_by_an_average_that_every_cell_keeps(
     assert "lowest ema/val/loss: training.ema=" in text
     assert "ema/val/loss" in text.splitlines()[0], "no column of what they are chosen by"
 
-    section["grid"]["training.ema"] = [0.0, 0.9]
+    grid["training.ema"] = [0.0, 0.9]
     path.write_text(json.dumps({**DIGITS, "sweep": section}))
     refused = invoke("sweep", path, "--runs-dir", tmp_path / "none")
     assert refused.exit_code == 2

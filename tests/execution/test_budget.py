@@ -25,11 +25,11 @@ from tests.support.runs import LINEAR
 CPU = torch.device("cpu")
 
 
-class Allocations(TorchDispatchMode):
+class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Bytes of all tensors that operations gave and that are still alive, and their peak."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = self._now = 0
         self._living: dict[int, int] = {}
 

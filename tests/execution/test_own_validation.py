@@ -26,7 +26,7 @@ def arrays(tmp_path: Path) -> Any:
     def write(*, validation: bool, **sections: Any) -> dict[str, Any]:
         random = np.random.default_rng(0)
         parts = {"train": 20, "test": 10} | ({"val": 8} if validation else {})
-        content = {}
+        content: dict[str, Any] = {}
         for part, count in parts.items():
             content[f"x_{part}"] = random.normal(size=(count, 3))
             content[f"y_{part}"] = content[f"x_{part}"].sum(1) + random.normal(size=count)
@@ -61,7 +61,7 @@ def test_without_one_the_metric_is_refused_where_it_stands_before_anything_is_wr
     result = invoke("train", path, "--runs-dir", tmp_path / "runs")
     assert result.exit_code == 2
     assert f"own.yaml:{line}:14: training.early_stopping.metric: val/loss needs" in result.stderr
-    assert "no x_val and y_val beside x_train; give dataset.validation" in result.stderr
+    assert "no x_val and y_val; give dataset.validation" in result.stderr
     assert not list((tmp_path / "runs").glob("*"))
     held = invoke("train", path, "dataset.validation=5", "--runs-dir", tmp_path / "runs")
     assert held.exit_code == 0, held.stderr

@@ -34,7 +34,7 @@ def test_ten_epochs_reach_what_the_book_shows(seed: int, configs: Path, tmp_path
     path = configs / "dropout_fashion_mnist.yaml"
     rows = regrun.train(path, {"seed": seed}, runs_dir=tmp_path, device="cpu").metrics
     assert len(rows) == 10
-    best = rows.loc[rows["test/loss"].idxmin()]
+    best = rows.iloc[int(rows["test/loss"].argmin())]
     assert best["train/loss"] < 0.5
     assert best["train/accuracy"] > 0.85
     assert best["test/accuracy"] > 0.85

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from regrun.errors import ConfigError, UsageError
 from regrun.kinds import plugins
@@ -23,7 +26,7 @@ from regrun.kinds.models import ModelSection
 from regrun.kinds.penalties import L1, Penalty, WeightPenalty
 from regrun.kinds.registry import union
 from regrun.regularizers.penalties import StackedPenalties
-from tests.support.program import Program, search_path
+from tests.support.program import Program, run_in_one_interpreter, search_path
 
 EXAMPLE = Path(__file__).parent / "example"
 MODULE = EXAMPLE / "regrun_example.py"
@@ -37,7 +40,9 @@ training: {epochs: 2, batch_size: 16}
 """
 
 
-def install(folder: Path, name: str, modules: dict[str, str], points: dict[str, dict[str, str]]):
+def install(
+    folder: Path, name: str, modules: dict[str, str], points: dict[str, dict[str, str]]
+) -> None:
     """A package as an installer leaves it: its modules, and a folder that describes it."""
     information = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     information.mkdir(parents=True)
@@ -62,56 +67,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-RUN_ALL = """
-import json, sys, tempfile
-from contextlib import redirect_stderr, redirect_stdout
-from regrun.cli.app import run
-
-for words in json.loads(sys.argv[1]):
-    sys.argv = ["regrun", *words]
-    code = 0
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        with redirect_stdout(out), redirect_stderr(err):
-            try:
-                run()
-            except SystemExit as end:
-                code = end.code or 0
-        texts = []
-        for stream in (out, err):
-            stream.flush()
-            stream.seek(0)
-            texts.append(stream.read())
-    print(json.dumps([code, *texts]), flush=True)
-"""
-"""Commands one after the other, in one process: torch is imported once."""
-
-
 def run_all(site: Path, folder: Path, *commands: list[str]) -> list[tuple[int, str, str]]:
-    """Exit code, stdout and stderr of each."""
+    """Exit code, stdout and stderr of each, with the config at hand."""
     (folder / "plugged.yaml").write_text(CONFIG)
-    ended = subprocess.run(
-        [sys.executable, "-c", RUN_ALL, json.dumps(commands)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **search_path(site)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return [tuple(json.loads(line)) for line in ended.stdout.splitlines()]
+    return run_in_one_interpreter(commands, folder=folder, site=site)
 
 
 @pytest.fixture
-def example(monkeypatch: pytest.MonkeyPatch) -> Any:
+def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The example's module, in this process."""
     monkeypatch.syspath_prepend(EXAMPLE)
-    import regrun_example
-
-    yield regrun_example
+    yield importlib.import_module("regrun_example")
     del sys.modules["regrun_example"]
 
 
-def weights_equal(one: dict[str, Any], other: dict[str, Any], *, within: float = 0.0) -> bool:
+def weights_equal(one: dict[str, Tensor], other: dict[str, Tensor], *, within: float = 0.0) -> bool:
     return all(torch.allclose(one[name], other[name], rtol=0, atol=within) for name in one)
 
 
@@ -126,7 +96,7 @@ MISTAKES = {
 }
 
 
-def test_all_three_work_from_yaml_like_those_of_regrun(site, tmp_path):
+def test_all_three_work_from_yaml_like_those_of_regrun(site: Path, tmp_path: Path) -> None:
     train = ["train", "plugged.yaml", "--json", "--quiet", "--runs-dir"]
     swept, alone, zero, without, listed, inspected, *mistaken = run_all(
         site,
@@ -180,7 +150,7 @@ def test_a_broken_plugin_is_named_with_its_package(program: Program, tmp_path: P
         assert "broken-example 1.0; fix that package or uninstall it" in ended.stderr
 
 
-def printed(program, site):
+def printed(program: str, site: Path) -> str:
     """What a program of its own prints where the plug-ins of site are installed."""
     ended = subprocess.run(
         [sys.executable, "-c", program],
@@ -193,12 +163,12 @@ def printed(program, site):
     return ended.stdout
 
 
-def test_a_plugin_may_be_imported_before_the_schema(site):
+def test_a_plugin_may_be_imported_before_the_schema(site: Path) -> None:
     program = "import regrun_example, regrun.config.schema as s; print(s.Config.__name__)"
     assert printed(program, site) == "Config\n"
 
 
-def test_listing_plugins_loads_no_torch(site):
+def test_listing_plugins_loads_no_torch(site: Path) -> None:
     program = "import sys, regrun.config.schema; print('torch' in sys.modules)"
     assert printed(program, site) == "False\n"
 
@@ -209,10 +179,10 @@ class Cube(WeightPenalty):
     type: Literal["cube"]
     formula: ClassVar[str] = "λ Σ |w|³"
     reference: ClassVar[str] = "a test"
-    shift: float = 0.0
+    offset: float = 0.0
 
-    def value(self, weight):
-        return (weight.abs() + self.shift).pow(3).flatten(1).sum(1)
+    def value(self, weight: Tensor) -> Tensor:
+        return (weight.abs() + self.offset).pow(3).flatten(1).sum(1)
 
 
 class Taken(Cube):
@@ -238,7 +208,7 @@ class Formless(WeightPenalty):
 
     type: Literal["formless"]
 
-    def value(self, weight):
+    def value(self, weight: Tensor) -> Tensor:
         return weight.flatten(1).sum(1)
 
 
@@ -251,21 +221,20 @@ class Alien(ModelSection):
 
     name: Literal["alien"]
 
-    def build(self, input_shape, num_outputs):
+    def build(self, input_shape: tuple[int, ...], num_outputs: int) -> Any:
         return None
 
 
 NOT_A_CLASS = 3
 
 
-def load(monkeypatch, *names: str) -> list[type]:
+def load(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[type]:
     points = [EntryPoint(name, f"{__name__}:{name}", "regrun.penalties") for name in names]
-    monkeypatch.setitem(sys.modules, __name__, sys.modules[Cube.__module__])
     monkeypatch.setattr(plugins, "_installed", lambda: {"regrun.penalties": points})
     return plugins.sections("regrun.penalties", [L1])
 
 
-def test_a_sound_section_is_taken(monkeypatch):
+def test_a_sound_section_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, "Cube") == [Cube]
 
 
@@ -283,12 +252,16 @@ def test_a_sound_section_is_taken(monkeypatch):
         (["Absent"], "AttributeError"),
     ],
 )
-def test_an_unusable_section_is_refused_by_what_it_lacks(monkeypatch, names, why):
+def test_an_unusable_section_is_refused_by_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, names: list[str], why: str
+) -> None:
     with pytest.raises(UsageError, match=why):
         load(monkeypatch, *names)
 
 
-def test_a_union_gains_what_is_plugged_in_and_keeps_its_discriminator(monkeypatch):
+def test_a_union_gains_what_is_plugged_in_and_keeps_its_discriminator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from pydantic import TypeAdapter
 
     adapter = TypeAdapter(union((L1, *load(monkeypatch, "Cube"))))
@@ -305,7 +278,14 @@ def stacked(*lists: list[Penalty]) -> StackedPenalties:
     return StackedPenalties(lists, ROLES, {"weight": (3, 4), "bias": (3,)})  # type: ignore[arg-type]
 
 
-def drawn(members: int) -> dict[str, torch.Tensor]:
+def amount_of(parameters: dict[str, Tensor], *lists: list[Penalty]) -> Tensor:
+    """What the penalties add to the loss: (members,)."""
+    amount = stacked(*lists).differentiable(parameters)
+    assert amount is not None
+    return amount
+
+
+def drawn(members: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
     shapes = {"weight": (members, 3, 4), "bias": (members, 3)}
     return {
@@ -314,37 +294,38 @@ def drawn(members: int) -> dict[str, torch.Tensor]:
     }
 
 
-def test_a_plugged_penalty_adds_its_formula_and_its_derivative(example):
+def test_a_plugged_penalty_adds_its_formula_and_its_derivative(example: Any) -> None:
     log = example.Log(type="log", strength=0.3, apply_to=("all",))
     parameters = drawn(2)
-    amount = stacked([log], []).differentiable(parameters)
-    amount.sum().backward()
+    amount = amount_of(parameters, [log], [])
+    torch.autograd.backward(amount.sum())
     for name, tensor in parameters.items():
         w = tensor.detach().numpy()
+        assert tensor.grad is not None
         np.testing.assert_allclose(tensor.grad[0], 0.3 * np.sign(w[0]) / (1 + np.abs(w[0])))
         assert not tensor.grad[1].any(), name
     every = sum(np.log1p(np.abs(t.detach().numpy()[0])).sum() for t in parameters.values())
     np.testing.assert_allclose(amount.detach(), [0.3 * every, 0.0])
 
 
-def test_strength_0_of_a_plugged_penalty_is_no_penalty(example):
+def test_strength_0_of_a_plugged_penalty_is_no_penalty(example: Any) -> None:
     assert stacked([example.Log(type="log", strength=0.0)]).differentiable(drawn(1)) is None
 
 
-def test_members_keep_their_own_settings_of_a_plugged_penalty():
-    pair = [Cube(type="cube", strength=1.0, shift=shift) for shift in (0.0, 2.0)]
+def test_members_keep_their_own_settings_of_a_plugged_penalty() -> None:
+    pair = [Cube(type="cube", strength=1.0, offset=offset) for offset in (0.0, 2.0)]
     parameters = drawn(2)
-    together = stacked([pair[0]], [pair[1]]).differentiable(parameters)
+    together = amount_of(parameters, [pair[0]], [pair[1]])
     for row, penalty in enumerate(pair):
         own = {name: tensor[row : row + 1] for name, tensor in parameters.items()}
-        assert torch.equal(together[row], stacked([penalty]).differentiable(own)[0])
+        assert torch.equal(together[row], amount_of(own, [penalty])[0])
 
 
-def test_a_value_that_is_not_one_per_member_is_refused():
+def test_a_value_that_is_not_one_per_member_is_refused() -> None:
     class Total(Cube):
         """Adds up the members."""
 
-        def value(self, weight):
+        def value(self, weight: Tensor) -> Tensor:
             return weight.sum()
 
     penalty = Total(type="cube", strength=1.0)
@@ -352,23 +333,21 @@ def test_a_value_that_is_not_one_per_member_is_refused():
         stacked([penalty], [penalty]).differentiable(drawn(2))
 
 
-def test_a_build_that_gives_no_module_is_refused():
+def test_a_build_that_gives_no_module_is_refused() -> None:
     from regrun.kinds.models import build_model
 
     with pytest.raises(ConfigError, match="build gave a NoneType"):
         build_model(Alien(name="alien"), (2,), 1, seed=0)
 
 
-def readme_block(language: str) -> str:
-    """What stands in the code block of that language under Plug-ins."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = readme[readme.index("\n## Plug-ins\n") :]
-    return section.split(f"```{language}\n")[1].split("```")[0]
+def first_block(language: str) -> str:
+    """The first code block of that language in the guide's page on plug-ins."""
+    page = Path(__file__).parents[2] / "regrun" / "guide" / "plugins.md"
+    return page.read_text(encoding="utf-8").split(f"```{language}\n")[1].split("```")[0]
 
 
-def test_the_plugin_of_the_readme_has_twenty_lines_and_works_as_it_stands(tmp_path):
-    module, packaging = readme_block("python"), readme_block("toml")
-    assert len((module + packaging).splitlines()) <= 20
+def test_the_plugin_of_the_guide_works_as_it_stands(tmp_path: Path) -> None:
+    module, packaging = first_block("python"), first_block("toml")
     project = tomllib.loads(packaging)["project"]
     site = tmp_path / "site"
     install(site, project["name"], {"regrun_log": module}, project["entry-points"])

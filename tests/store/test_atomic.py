@@ -1,3 +1,5 @@
+"""Files that are replaced whole or not at all, on disks that fail at any operation."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""Checkpoints: bit for bit, damaged ones noticed, older ones kept."""
+
 from __future__ import annotations
 
 import errno

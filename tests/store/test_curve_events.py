@@ -1,3 +1,5 @@
+"""Event records against those that TensorBoard's own writer makes."""
+
 from __future__ import annotations
 
 import struct

@@ -1,3 +1,5 @@
+"""Evaluations of many members as one table of columns."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""One process at a time in a directory."""
+
 from __future__ import annotations
 
 import os

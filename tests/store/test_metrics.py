@@ -1,3 +1,5 @@
+"""The lines of metrics.jsonl."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""Stored runs, found and read."""
+
 from __future__ import annotations
 
 import json
@@ -99,9 +101,14 @@ def test_runs_are_found_from_every_level_in_order_and_once(tmp_path: Path) -> No
 def test_a_summary_alone_is_read_with_one_open(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = []
+    opened: list[str] = []
     real = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or real(path))
+
+    def read(path: Path) -> bytes:
+        opened.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
     assert load_stored_run(finished).status == "completed"
     assert opened == ["summary.json"]
     assert json.loads(real(finished / "summary.json"))["status"] == "completed"

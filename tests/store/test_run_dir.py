@@ -1,3 +1,5 @@
+"""Names of run directories, and claims of new ones by many processes at once."""
+
 from __future__ import annotations
 
 import errno

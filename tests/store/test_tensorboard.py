@@ -1,3 +1,5 @@
+"""Event files as TensorBoard itself reads them."""
+
 from __future__ import annotations
 
 import errno
@@ -218,7 +220,7 @@ def test_rebuilt_points_lie_in_time_between_the_start_and_the_last_row(run: RunD
 
 
 def test_two_resumes_within_a_second_overwrite_nothing(run: RunDir) -> None:
-    cut = ROWS[5]["step"]
+    cut = int(ROWS[5]["step"])
     for _ in range(2):
         writer = RunWriter.resume(run.path, cut, 6, HPARAMS)
         for row in ROWS[6:]:
@@ -257,7 +259,7 @@ def test_a_running_tensorboard_forgets_the_points_that_a_resume_takes_back(run: 
     assert shown() == expect("train/loss")
     expected = expect("train/loss", ROWS[:4])
     for value in (8.0, 9.0):
-        writer = RunWriter.resume(run.path, ROWS[3]["step"], 4, HPARAMS)
+        writer = RunWriter.resume(run.path, int(ROWS[3]["step"]), 4, HPARAMS)
         for row in ROWS[4:7]:
             evaluate(writer, {**row, "train/loss": value})
         writer.flush()

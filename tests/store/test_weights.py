@@ -1,3 +1,5 @@
+"""Stored weights."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""The files of a run through its life, killed or failing at any file operation."""
+
 from __future__ import annotations
 
 import errno

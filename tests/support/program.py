@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,48 @@ def _forked(
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+_RUN_ALL = """
+import json, sys, tempfile
+from contextlib import redirect_stderr, redirect_stdout
+from regrun.cli.app import run
+
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["regrun", *words]
+    code = 0
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                run()
+            except SystemExit as end:
+                code = end.code or 0
+        texts = []
+        for stream in (out, err):
+            stream.flush()
+            stream.seek(0)
+            texts.append(stream.read())
+    print(json.dumps([code, *texts]), flush=True)
+"""
+
+
+def run_in_one_interpreter(
+    commands: Sequence[Sequence[str]], *, folder: Path, site: Path
+) -> list[tuple[int, str, str]]:
+    """Run commands one after the other in one new interpreter, which imports torch once.
+
+    Returns exit code, stdout and stderr of each. folder: where they run. site: a folder searched
+    for modules before all others.
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", _RUN_ALL, json.dumps(commands)],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **search_path(site)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = [json.loads(line) for line in ended.stdout.splitlines()]
+    return [(code, stdout, stderr) for code, stdout, stderr in found]

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from regrun.sweeps import worker_pool
+from regrun.sweeps.jobs import mark_failed, run_job
 from tests.support.sweeps import LINEAR, with_keys
 
 
@@ -30,10 +31,9 @@ def tiny(runs: int, stack_size: int) -> dict[str, Any]:
 def measured(sweep: Any, monkeypatch: Any, config: dict[str, Any], measure: Any) -> list[int]:
     """What `measure` says after every pack."""
     found: list[int] = []
-    real = worker_pool.run_job
 
     def run_and_measure(*arguments: Any) -> Any:
-        outcome = real(*arguments)
+        outcome = run_job(*arguments)
         gc.collect()
         found.append(measure())
         return outcome
@@ -78,12 +78,11 @@ def test_a_failing_pack_leaves_nothing_behind(sweep: Any, monkeypatch: Any) -> N
     try:
         config = tiny(80, 10)
         held = []
-        real = worker_pool.mark_failed
 
         def mark(*arguments: Any) -> int:
             gc.collect()
             held.append(tracemalloc.get_traced_memory()[0])
-            return real(*arguments)
+            return mark_failed(*arguments)
 
         monkeypatch.setattr(worker_pool, "mark_failed", mark)
         done = sweep(config)

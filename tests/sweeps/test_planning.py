@@ -10,6 +10,7 @@ import torch
 
 from regrun.config.load import Loaded, config_from_mapping
 from regrun.errors import ConfigError
+from regrun.execution.prepare import load_data
 from regrun.metrics import Metric
 from regrun.store.sweep_dir import Round
 from regrun.sweeps import planning
@@ -81,13 +82,12 @@ def test_a_sweep_over_datasets_does_not_hold_them_all(monkeypatch: Any) -> None:
 
     alive: list[Any] = []
     most = 0
-    real = planning.load_data
 
     def load(*arguments: Any, **options: Any) -> Any:
         nonlocal most
         gc.collect()
         most = max(most, sum(each() is not None for each in alive))
-        data = real(*arguments, **options)
+        data = load_data(*arguments, **options)
         alive.append(weakref.ref(data))
         return data
 
@@ -98,9 +98,13 @@ def test_a_sweep_over_datasets_does_not_hold_them_all(monkeypatch: Any) -> None:
 
 
 def test_the_data_of_one_kind_of_run_are_loaded_once(monkeypatch: Any) -> None:
-    loads = []
-    real = planning.load_data
-    monkeypatch.setattr(planning, "load_data", lambda *a, **o: loads.append(1) or real(*a, **o))
+    loads: list[Any] = []
+
+    def load(*arguments: Any, **options: Any) -> Any:
+        loads.append(arguments)
+        return load_data(*arguments, **options)
+
+    monkeypatch.setattr(planning, "load_data", load)
     planned(GRID)
     assert len(loads) == 1
 

@@ -1,3 +1,5 @@
+"""Pruners on simulated learning curves."""
+
 from __future__ import annotations
 
 import json
@@ -29,7 +31,7 @@ def simulate(
     """Cells → epochs they were trained. curves: (cells, epochs)."""
     count, epochs = curves.shape
     judge = pruner(kind, epochs, range(count), direction)
-    ended = dict.fromkeys(range(count), epochs)
+    ended = dict.fromkeys(range(count), int(epochs))
     live = set(range(count))
     for epoch in range(every, epochs + 1, every):
         cut = judge.report(epoch, {cell: float(curves[cell, epoch - 1]) for cell in live})
@@ -60,7 +62,8 @@ def learning_curves(
 def successive_halving(curves: np.ndarray, rungs: list[int]) -> dict[int, int]:
     """The synchronous algorithm: at every rung the better half goes on, the best always does."""
     count, epochs = curves.shape
-    ended, live = dict.fromkeys(range(count), epochs), np.arange(count)
+    ended = dict.fromkeys(range(count), int(epochs))
+    live = np.arange(count)
     for rung in rungs:
         order = live[np.argsort(curves[live, rung - 1])]
         kept = max(1, len(live) // 2)

@@ -1,3 +1,5 @@
+"""Random, TPE and CMA-ES searches, without training."""
+
 from __future__ import annotations
 
 import json
@@ -39,7 +41,7 @@ def valley(params: Any) -> float:
     """Least at weight_decay 0.1, lr 0.01, dropout 0.3."""
     decay = math.log10(params["optimizer.weight_decay"]) + 1
     lr = math.log10(params["optimizer.lr"]) + 2
-    return 0.1 * decay**2 + 0.05 * lr**2 + (params["model.dropout"] - 0.3) ** 2
+    return 0.1 * decay**2 + 0.05 * lr**2 + (float(params["model.dropout"]) - 0.3) ** 2
 
 
 def outcome(cell: PlannedCell) -> tuple[float | None, Any, int]:

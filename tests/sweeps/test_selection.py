@@ -1,3 +1,5 @@
+"""The metric that a sweep selects by, and the cell it selects."""
+
 from __future__ import annotations
 
 from typing import Any

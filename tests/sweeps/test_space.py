@@ -1,3 +1,5 @@
+"""Axes, cells and their seeds."""
+
 from __future__ import annotations
 
 import itertools
@@ -117,7 +119,11 @@ def test_valid_cells_give_their_configs_in_order() -> None:
 
 
 def test_everything_wrong_with_the_cells_is_told_once() -> None:
-    grid = {"optimizer.lr": [-1.0, 0.1, -2.0], "model.dropout": [7.0, 0.5], "seed": [0, 1]}
+    grid: dict[str, list[Any]] = {
+        "optimizer.lr": [-1.0, 0.1, -2.0],
+        "model.dropout": [7.0, 0.5],
+        "seed": [0, 1],
+    }
     base = loaded({"grid": grid})
     with pytest.raises(ConfigError) as caught:
         validate_cells(base, grid_cells(grid))
@@ -201,7 +207,7 @@ def test_seeds_count_up_from_the_configs_own() -> None:
 
 
 def test_what_two_cells_have_in_common_is_told_once_beside_what_is_wrong_with_one_alone() -> None:
-    grid = {"optimizer.name": ["sgd", "foo"], "penalty.strength": [1.0, 2.0]}
+    grid: dict[str, list[Any]] = {"optimizer.name": ["sgd", "foo"], "penalty.strength": [1.0, 2.0]}
     base = loaded({"grid": {"optimizer.name": ["sgd"]}})
     with pytest.raises(ConfigError) as caught:
         validate_cells(base, grid_cells(grid))

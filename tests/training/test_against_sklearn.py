@@ -40,7 +40,7 @@ def config(penalty: Any, task: str, dataset: dict[str, Any], **training: Any) ->
     )
 
 
-def solve(data: Dataset, penalties: Sequence[dict[str, Any]]) -> list[Solution]:
+def solve(data: Dataset, penalties: Sequence[Any]) -> list[Solution]:
     """Coefficients and intercepts, all penalties in one stack, trained until nothing moves."""
     name = {"name": "diabetes" if data.task == "regression" else "breast_cancer"}
     configs = [config(penalty, data.task, name) for penalty in penalties]
@@ -92,7 +92,7 @@ def regressions(data: Dataset, strength: float) -> None:
                 {"type": "l2", "strength": 0.7 * strength},
             ],
             {"type": "l2", "strength": strength},
-        ],  # type: ignore[list-item]
+        ],
     )
     theirs = Lasso(alpha=strength, **tight).fit(x, y[:, 0])
     assert_same(lasso[0][0], theirs.coef_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 
 import pytest
@@ -39,7 +40,8 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.first(x)
-        return self.output((x + self.norm(x)).mean((-2, -1)))
+        output: torch.Tensor = self.output((x + self.norm(x)).mean((-2, -1)))
+        return output
 
 
 def residual(seed: int) -> nn.Module:
@@ -48,7 +50,7 @@ def residual(seed: int) -> nn.Module:
 
 
 @pytest.mark.parametrize("make", [convolutional, residual])
-def test_statistics_are_refreshed_as_by_update_bn(make) -> None:
+def test_statistics_are_refreshed_as_by_update_bn(make: Callable[[int], nn.Module]) -> None:
     modules = [make(seed) for seed in range(3)]
     stack = Stack(modules, CPU, torch.float64)
     generator = torch.Generator().manual_seed(1)
@@ -68,7 +70,7 @@ def test_statistics_are_refreshed_as_by_update_bn(make) -> None:
 def test_a_network_without_batch_norm_sees_no_batch() -> None:
     stack = Stack([nn.Sequential(nn.Linear(3, 2))], CPU, torch.float64)
 
-    def unwanted():
+    def unwanted() -> Iterator[torch.Tensor]:
         raise AssertionError("a batch was drawn")
         yield
 

@@ -107,7 +107,10 @@ def test_before_an_average_has_begun_nothing_is_waited_for() -> None:
     assert not patience.improved({"swa/val/loss": 1.0}) and patience.exhausted
 
 
-AVERAGES = {"ema": {"ema": 0.9}, "swa": {"swa": {"start": 4, "every": 2}}}
+AVERAGES: dict[str, dict[str, Any]] = {
+    "ema": {"ema": 0.9},
+    "swa": {"swa": {"start": 4, "every": 2}},
+}
 
 
 @pytest.mark.parametrize("average", AVERAGES)
@@ -121,7 +124,7 @@ def test_an_average_can_lead_and_weights_and_averages_of_its_best_epoch_are_kept
     assert end.best_row is not None and end.weights is not None and end.averages is not None
     sign = -1 if quantity == "accuracy" else 1
     scores = {row["epoch"]: sign * row[metric] for row in rows if metric in row}
-    best = min(scores, key=lambda epoch: scores[epoch])
+    best = int(min(scores, key=lambda epoch: scores[epoch]))
     assert end.best_row["epoch"] == best
     assert end.status == "stopped" and len(rows) == best + 5
     same, until = train(config(epochs=best, **_as_of(average, best)))

@@ -112,8 +112,9 @@ def test_seven_together_are_seven_alone(case: str) -> None:
         alone_rows, alone_ends = train([one])
         assert_close(rows[member], alone_rows[0])
         assert ends[member].weights is not None and alone_ends[0].weights is not None
-        for name, weight in alone_ends[0].weights.items():
-            torch.testing.assert_close(ends[member].weights[name], weight, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(
+            ends[member].weights, alone_ends[0].weights, rtol=1e-9, atol=1e-11
+        )
 
 
 def test_seven_torchvision_networks_together_are_seven_alone() -> None:

@@ -43,7 +43,7 @@ def told(event: Event) -> Any:
     if isinstance(event, Evaluation):
         return ("evaluation", event.epoch, event.rows)
     if isinstance(event, MemberEnd):
-        weights = event.weights and {name: t.tolist() for name, t in event.weights.items()}
+        weights = {name: t.tolist() for name, t in (event.weights or {}).items()}
         return ("end", event.member, event.status, event.epoch, event.step, weights, event.best_row)
     return ("tick", event.step)
 

@@ -52,7 +52,7 @@ def small_images() -> Dataset:
 def dataset_of(one: Config) -> Dataset:
     """Small images for networks that need them, and for what is done to images."""
     wants = (one.augment.flip, one.augment.crop, one.augment.cutout, one.augment.cutmix)
-    if one.model.name == "cnn" or any(wants) or one.name == "images":
+    if one.model.kind == "cnn" or any(wants) or one.name == "images":
         return small_images()
     return load_dataset(one.dataset).to(CPU, torch.float64)
 

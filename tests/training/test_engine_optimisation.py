@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from regrun.config.schema import Config
 from regrun.kinds.models import build_model
+from regrun.kinds.penalties import L1
 from regrun.seeding import derive
 from regrun.training.batches import BatchSampler
 from regrun.training.engine import Engine
@@ -81,7 +82,7 @@ class PlainLoop:
         for penalty in self.config.penalty:
             strength = penalty.strength
             sums = [
-                w.abs().sum() if penalty.type == "l1" else 0.5 * w.square().sum()
+                w.abs().sum() if isinstance(penalty, L1) else 0.5 * w.square().sum()
                 for w in self.weights
             ]
             loss = loss + strength * torch.stack(sums).sum()
@@ -94,7 +95,7 @@ class PlainLoop:
             inputs, targets = (tensor[0] for tensor in self.feed(step))
             self.model.train()
             self.optimizer.zero_grad()
-            self.objective(inputs, targets).backward()
+            torch.autograd.backward(self.objective(inputs, targets))
             if rho:
                 self.climb(rho, inputs, targets)
             if training.clip_value is not None:
@@ -107,7 +108,7 @@ class PlainLoop:
                     mean.mul_(beta).add_((1 - beta) * p)
             if beta:
                 if self.torch_ema is None:
-                    ema = get_ema_multi_avg_fn(beta)
+                    ema = get_ema_multi_avg_fn(beta)  # type: ignore[no-untyped-call]
                     self.torch_ema = AveragedModel(self.model, multi_avg_fn=ema)
                     self.first = [p.detach().clone() for p in self.model.parameters()]
                 self.torch_ema.update_parameters(self.model)
@@ -130,7 +131,7 @@ class PlainLoop:
             for p in self.model.parameters():
                 p.add_(rho * p.grad / norm)  # type: ignore[operator]
         self.optimizer.zero_grad()
-        self.objective(inputs, targets).backward()
+        torch.autograd.backward(self.objective(inputs, targets))
         with torch.no_grad():
             for p, before in zip(self.model.parameters(), old, strict=True):
                 p.copy_(before)

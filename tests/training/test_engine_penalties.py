@@ -116,8 +116,8 @@ def test_seven_together_are_seven_alone(case: str) -> None:
     rows, ends = train(configs)
     for member, one in enumerate(configs):
         alone_rows, alone_ends = train([one])
-        for mine, alone in zip(rows[member], alone_rows[0], strict=True):
-            assert mine == pytest.approx(alone, rel=1e-9, abs=1e-11)
+        for row, alone in zip(rows[member], alone_rows[0], strict=True):
+            assert row == pytest.approx(alone, rel=1e-9, abs=1e-11)
         for name, weight in weights_of(alone_ends[0]).items():
             mine = weights_of(ends[member])[name]
             torch.testing.assert_close(mine, weight, rtol=1e-9, atol=1e-11)
@@ -212,8 +212,9 @@ class Activations:
     def penalty(self, kind: str, half: bool) -> Tensor:
         batch = len(self.given[0])
         if kind == "activity_l1":
-            return sum(h.abs().sum() for h in self.given) / batch
-        return (0.5 if half else 1.0) * sum(h.square().sum() for h in self.given) / batch
+            return torch.stack([h.abs().sum() for h in self.given]).sum() / batch
+        squares = torch.stack([h.square().sum() for h in self.given]).sum()
+        return (0.5 if half else 1.0) * squares / batch
 
 
 @pytest.mark.parametrize(
@@ -246,7 +247,7 @@ def test_activity_is_what_a_plain_module_shows(
     activations = Activations(module)
     inputs = dataset.features(dataset.train.inputs, torch.float64)
     loss = nn.functional.cross_entropy(module(inputs), dataset.train.targets)
-    (loss + 0.3 * activations.penalty(kind, half)).backward()
+    torch.autograd.backward(loss + 0.3 * activations.penalty(kind, half))
     torch.optim.SGD(module.parameters(), lr=0.1).step()
 
     rows, ends = collect(engine)

@@ -63,6 +63,6 @@ def test_without_limits_there_is_nothing_to_do() -> None:
 @pytest.mark.parametrize("key", ["clip_norm", "clip_value"])
 def test_the_gradients_given_are_left_as_they_are(key: str) -> None:
     given_ = gradients()
-    Clipping([Training(**{key: 0.01})] * 3, CPU)(given_)
+    Clipping([Training.model_validate({key: 0.01})] * 3, CPU)(given_)
     for mine, original in zip(given_, gradients(), strict=True):
         assert torch.equal(mine, original)

@@ -1,3 +1,5 @@
+"""FISTA's step: the largest eigenvalue of the objective's Hessian, for linear models."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -5,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.autograd import functional
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
+from regrun.kinds.datasets import Task
 from regrun.kinds.models import build_model
 from regrun.kinds.optimizers.fista import Fista
+from regrun.kinds.penalties import L2
 from regrun.training import lipschitz
 from regrun.training.lipschitz import largest_eigenvalue, with_learning_rates
 from regrun.training.losses import LOSSES, LossName
@@ -23,7 +28,7 @@ def dataset(count: int, features: int, outputs: int = 1, classes: int = 0) -> Da
     else:
         targets = torch.randn(count, outputs, generator=generator).double()
     split = Split(inputs, targets)
-    task = "classification" if classes else "regression"
+    task: Task = "classification" if classes else "regression"
     return Dataset("drawn", task, split, None, split, (features,), classes or outputs)
 
 
@@ -71,17 +76,20 @@ def hessian(one: Config, data: Dataset, seed: int) -> torch.Tensor:
     """Of the objective's smooth part, at random weights, as a matrix."""
     module = build_model(one.model, data.input_shape, data.num_outputs, seed).double()
     shapes = {name: p.shape for name, p in module.named_parameters()}
-    l2 = sum(p.strength for p in one.penalty if p.type == "l2") + one.optimizer.weight_decay
+    l2 = sum(p.strength for p in one.penalty if isinstance(p, L2)) + one.optimizer.weight_decay
 
     def objective(flat: torch.Tensor) -> torch.Tensor:
         weight, bias = flat.split([s.numel() for s in shapes.values()])  # type: ignore[no-untyped-call]
         outputs = data.train.inputs @ weight.view(shapes["output.weight"]).T + bias
         loss: LossName = one.loss  # type: ignore[assignment]
         losses = LOSSES[loss].per_example(outputs[None], data.train.targets[None]).mean()
-        return losses + 0.5 * l2 * weight.square().sum()
+        decay: torch.Tensor = 0.5 * l2 * weight.square().sum()
+        return losses + decay
 
     flat = torch.cat([p.detach().flatten() for p in module.parameters()]) * 0.1 * seed
-    return torch.autograd.functional.hessian(objective, flat)  # type: ignore[no-any-return]
+    found = functional.hessian(objective, flat)  # type: ignore[no-untyped-call]
+    assert isinstance(found, torch.Tensor)
+    return found
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""Seconds that regrun's engine takes for a step of a stack, in process, evaluation left out.
+r"""Seconds that regrun's engine takes for a step of a stack, in process, evaluation left out.
 
-    python engine_steps.py CONFIG MEMBERS STEPS [--seeds S] [--device cuda] [KEY=VALUE ...]
+    python -m tests.benchmarks.probes.engine_steps CONFIG MEMBERS STEPS \
+        [--seeds S] [--device cuda] [KEY=VALUE ...]
 
 The members are a sweep over the learning rate and S seeds. The engine's epoch must be longer than
 the steps asked for.
@@ -17,8 +18,9 @@ import torch
 
 from regrun.config.load import load_config
 from regrun.data.load import load_dataset
-from regrun.training.engine import DTYPES, Engine
+from regrun.training.engine import Engine
 from regrun.training.events import Event, Tick
+from regrun.training.step import DTYPES
 
 WARM_UP = 20
 

@@ -1,6 +1,6 @@
 """How a pack's time is shared between training and everything around it: files, events, summaries.
 
-    python storing.py CONFIG MEMBERS [--seeds S] [--steps N] [KEY=VALUE ...]
+    python -m tests.benchmarks.probes.storing CONFIG MEMBERS [--seeds S] [--steps N] [KEY=VALUE ...]
 
 Trains MEMBERS runs as one stack with all their files. The engine's own time (building, steps,
 evaluation) is taken by standing between it and the pack; the rest is logging and storing. With
@@ -17,13 +17,13 @@ import time
 from pathlib import Path
 
 import torch
-from timed_engine import time_engines
 
 from regrun.config.load import load_config
 from regrun.execution import pack
 from regrun.execution.observer import Silent
 from regrun.execution.prepare import prepare
 from regrun.store.checkpoint import CheckpointStore
+from tests.benchmarks.probes.timed_engine import time_engines
 
 
 def main() -> None:

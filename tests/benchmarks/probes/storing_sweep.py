@@ -1,6 +1,6 @@
 """How much of a whole `regrun sweep` goes into the runs' files and events.
 
-    python storing_sweep.py CONFIG [KEY=VALUE ...]
+    python -m tests.benchmarks.probes.storing_sweep CONFIG [KEY=VALUE ...]
 
 Runs the program in this process, which trains by itself. Around: the time of its packs that their
 engines were not at work.
@@ -13,13 +13,14 @@ import sys
 import time
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from timed_engine import time_engines
 
 from regrun.cli import app
 from regrun.sweeps import worker_pool
 from regrun.sweeps.jobs import Outcome, run_job
+from tests.benchmarks.probes.timed_engine import time_engines
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
         jobs.append(time.perf_counter() - started)
         return outcome
 
-    worker_pool.run_job = timed
+    patch.object(worker_pool, "run_job", timed).start()
     code = _regrun(["sweep", *sys.argv[1:], "--workers", "0", "--quiet"])
     training = sum(engine.training for engine in engines)
     print(json.dumps({"training": training, "around": sum(jobs) - training}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 from regrun.execution import pack
 from regrun.training.engine import Engine
@@ -50,5 +51,5 @@ def time_engines() -> list[TimedEngine]:
         engines.append(TimedEngine(*arguments, **settings))
         return engines[-1]
 
-    pack.Engine = timed  # type: ignore[misc, assignment]
+    patch.object(pack, "Engine", timed).start()
     return engines

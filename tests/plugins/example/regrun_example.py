@@ -1,11 +1,17 @@
 """A model, a dataset and a penalty for regrun."""
 
+from __future__ import annotations
+
 from math import prod
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from regrun.kinds.datasets import DatasetSection, Subset
 from regrun.kinds.models import ModelSection
 from regrun.kinds.penalties import WeightPenalty
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
 
 
 class Perceptron(ModelSection):
@@ -14,7 +20,7 @@ class Perceptron(ModelSection):
     name: Literal["perceptron"]
     units: int = 16
 
-    def build(self, input_shape, num_outputs):
+    def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         from torch import nn
 
         hidden = nn.Linear(prod(input_shape), self.units)
@@ -27,7 +33,7 @@ class Moons(Subset, DatasetSection):
     name: Literal["moons"]
     noise: float = 0.2
 
-    def arrays(self):
+    def arrays(self) -> dict[str, np.ndarray]:
         from sklearn.datasets import make_moons
 
         x, y = make_moons(200, noise=self.noise, random_state=self.seed)
@@ -41,5 +47,5 @@ class Log(WeightPenalty):
     formula: ClassVar[str] = "λ Σ log(1 + |w|)"
     reference: ClassVar[str] = "Candès, Wakin & Boyd 2008"
 
-    def value(self, weight):  # (K, ...) → (K,), λ not included
+    def value(self, weight: Tensor) -> Tensor:  # (K, ...) → (K,), λ not included
         return weight.abs().log1p().flatten(1).sum(1)
