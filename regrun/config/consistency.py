@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from regrun.config.diagnostics import SHOWN
-from regrun.config.pairs import undefined_pairs
 from regrun.config.schema import Config
 from regrun.config.schema_tree import (
     AnyOf,
@@ -42,7 +41,6 @@ def contradictions(config: Config) -> list[Problem]:
         *_loss(config),
         *_early_stopping(config),
         *_averaging(config),
-        *undefined_pairs(config),
         *_conflicts(config, config, ()),
         *_sweep(config),
     ]

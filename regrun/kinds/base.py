@@ -6,10 +6,10 @@ A section is a frozen pydantic model. A *kind* is a section that a config choose
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
@@ -87,6 +87,15 @@ class Section(BaseModel):
         """
         return iter(())
 
+    def numbers(self) -> dict[str, float]:
+        """Return the values of its `PerMember` keys, where they are numbers."""
+        return {
+            name: value
+            for name, field in type(self).model_fields.items()
+            if any(isinstance(mark, PerMember) for mark in field.metadata)
+            and isinstance(value := getattr(self, name), int | float)
+        }
+
     def structure(self) -> tuple[Any, ...]:
         """All that shapes tensors or control flow: equal for members of one stack."""
         parts: list[Any] = [type(self).__name__]
@@ -122,6 +131,32 @@ class Section(BaseModel):
 def tag_of(kind: type[Section]) -> str:
     """The key that chooses a kind: ``type`` or ``name``."""
     return "type" if "type" in kind.model_fields else "name"
+
+
+def names_of(kind: type[Section]) -> tuple[str, ...]:
+    """The names by which a config chooses a kind; none where its tag is not a literal."""
+    field = kind.model_fields.get(tag_of(kind))
+    if field is None or get_origin(field.annotation) is not Literal:
+        return ()
+    return tuple(str(name) for name in get_args(field.annotation))
+
+
+def listed(selector: Sequence[str]) -> str:
+    """A selector as `regrun inspect` shows it: ``[weight, bias]``."""
+    return f"[{', '.join(selector)}]"
+
+
+def expand_members(numbers: Tensor, like: Tensor) -> Tensor:
+    """View numbers so that they broadcast against a stacked tensor, member by member.
+
+    Args:
+        numbers: (K,), one for each member.
+        like: (K, ...).
+
+    Returns:
+        (K, 1, …, 1), with as many axes as `like`; dtype and device stay.
+    """
+    return numbers.view(-1, *[1] * (like.dim() - 1))
 
 
 def _append(described: dict[str, Any], sentence: str) -> None:
@@ -197,25 +232,24 @@ FAULTS = (
 """What the code of a plug-in raises when it is unfinished or written for other versions."""
 
 
-@contextmanager
-def faults_of(section: object, method: str, path: str) -> Iterator[None]:
+def faults_of(section: object, method: str, path: str) -> AbstractContextManager[None]:
     """Turn what a plug-in's method raises into a ConfigError at a dotted path of the config.
 
     What a built-in's method raises is a bug of regrun and passes.
     """
-    kind = type(section)
+    if type(section).__module__.startswith("regrun."):
+        return nullcontext()
+    return _reported(section, method, path)
+
+
+@contextmanager
+def _reported(section: object, method: str, path: str) -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
-        if kind.__module__.startswith("regrun."):
-            raise
+        kind = type(section)
         raise ConfigError.at(
             path,
             f"the plug-in's {kind.__module__}.{kind.__qualname__}.{method} failed: "
             f"{type(error).__name__}: {error}",
         ) from error
-
-
-def per_member(numbers: Tensor, like: Tensor) -> Tensor:
-    """View numbers, (K,), as (K, 1, …, 1) with as many axes as `like`, (K, …), in its dtype."""
-    return numbers.to(like.dtype).view(-1, *[1] * (like.dim() - 1))

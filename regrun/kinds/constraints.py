@@ -1,20 +1,73 @@
-"""The table of constraints: projections of the weights after every optimizer step."""
+"""The kinds of constraints: projections of the weights after every optimizer step.
+
+A neuron's incoming weight vector is one slice of a parameter along its first axis: a row of a
+dense layer, a filter of a convolution. A parameter of one axis (a bias) is one vector.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from regrun.kinds.base import WEIGHT_ONLY, Positive, Section, Selector
+from regrun.kinds.base import WEIGHT_ONLY, Positive, Section, Selector, expand_members, listed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Constraint(Section):
-    """Keys that every constraint has."""
+    """A set that parameters stay in. Derive from it to bring one; it has to define `project_`.
+
+    >>> import torch
+    >>> from typing import ClassVar, Literal
+    >>> from regrun.kinds.base import Positive
+    >>> class Box(Constraint):
+    ...     '''Every entry is at most `bound` away from 0.'''
+    ...     type: Literal["box"]
+    ...     formula: ClassVar[str] = "w ← min(max(w, −c), c)"
+    ...     reference: ClassVar[str] = "Goldstein 1964"
+    ...     bound: Positive
+    ...     def project_(self, weight, numbers):
+    ...         weight.clamp_(-numbers["bound"], numbers["bound"])
+    >>> weight = torch.tensor([[-3.0, 0.5], [-3.0, 0.5]])
+    >>> Box(type="box", bound=1).project_(weight, {"bound": torch.tensor([[1.0], [2.0]])})
+    >>> weight
+    tensor([[-1.0000,  0.5000],
+            [-2.0000,  0.5000]])
+    """
 
     formula: ClassVar[str]
     reference: ClassVar[str]
 
     apply_to: Selector = WEIGHT_ONLY
     """Roles (`weight`, `bias`, `norm`), name patterns, or `all`."""
+
+    @abstractmethod
+    def project_(self, weight: Tensor, numbers: Mapping[str, Tensor]) -> None:
+        """Replace w by the nearest point of the set, member by member and in place.
+
+        Only members that have the constraint are given, and all agree in the keys that are not
+        numbers, so any member's section may project them together.
+
+        Args:
+            weight: (K, *shape), one parameter of K members.
+            numbers: Key → (K, 1, …, 1), each member's value of it in the dtype of weight, for every
+                key that is marked `PER_MEMBER`. Read these instead of the section's own.
+        """
+
+    def symbols(self) -> str:
+        """Return the line of `regrun inspect`: the formula with the section's numbers."""
+        numbers = "".join(f",  {key} = {value:g}" for key, value in self.numbers().items())
+        return f"{self.formula}{numbers}   ({self.place()})"
+
+    def place(self) -> str:
+        """Return the kind and its selector."""
+        return f"{self.kind} on {listed(self.apply_to)}"
+
+    def summary(self) -> dict[str, str | float]:
+        """Return the keys that `regrun inspect` lists for each parameter with this constraint."""
+        return {"type": self.kind, **self.numbers()}
 
 
 class MaxNorm(Constraint):
@@ -26,6 +79,15 @@ class MaxNorm(Constraint):
     limit: Positive
     """c, the largest ‖w‖₂."""
 
+    def project_(self, weight: Tensor, numbers: Mapping[str, Tensor]) -> None:
+        """argmin_v ‖v − w‖² subject to ‖v‖₂ ≤ limit, for each neuron's incoming vector w."""
+        norm, limit = incoming_norms(weight), numbers["limit"]
+        weight.mul_((limit / norm).where(norm > limit, 1.0))
+
+    def symbols(self) -> str:
+        """Return the formula with its c."""
+        return f"{self.formula},  c = {self.limit:g}   ({self.place()}, per neuron)"
+
 
 class UnitNorm(Constraint):
     """Each neuron's incoming weight vector is scaled to norm 1; a zero vector stays."""
@@ -34,6 +96,11 @@ class UnitNorm(Constraint):
     reference: ClassVar[str] = "Keras, UnitNorm"
     type: Literal["unit_norm"]
 
+    def project_(self, weight: Tensor, numbers: Mapping[str, Tensor]) -> None:
+        """argmin_v ‖v − w‖² subject to ‖v‖₂ = 1, for each neuron's incoming vector w; 0 stays 0."""
+        norm = incoming_norms(weight)
+        weight.div_(norm.where(norm > 0, 1.0))
+
 
 class NonNegative(Constraint):
     """Negative entries become 0."""
@@ -41,3 +108,17 @@ class NonNegative(Constraint):
     formula: ClassVar[str] = "w ← max(w, 0)"
     reference: ClassVar[str] = "Keras, NonNeg"
     type: Literal["non_negative"]
+
+    def project_(self, weight: Tensor, numbers: Mapping[str, Tensor]) -> None:
+        """argmin_v ‖v − w‖² subject to v ≥ 0, entry by entry."""
+        weight.clamp_(min=expand_members(weight.new_zeros(len(weight)), weight))
+
+
+def incoming_norms(weight: Tensor) -> Tensor:
+    """‖w‖₂ of each neuron's incoming weights: (K, out, in, …) → (K, out, 1, …); (K, n) → (K, 1)."""
+    import torch
+
+    first = 2 if weight.dim() > 2 else 1
+    axes = tuple(range(first, weight.dim()))
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
+    return norms

@@ -1,8 +1,9 @@
 """Sections of the schema that other installed packages bring, and what these have to give.
 
-A package names its section classes as entry points of `regrun.models`, `regrun.datasets` or
-`regrun.penalties`. A class is written as those of regrun are: its `name` or `type` is a literal,
-its fields are its keys, its docstring is the line that `regrun list` shows.
+A package names its section classes as entry points of `regrun.models`, `regrun.datasets`,
+`regrun.penalties` or `regrun.constraints`. A class is written as those of regrun are: its `name` or
+`type` is a literal, its fields are its keys, its docstring is the line that `regrun list` shows,
+and it defines the abstract methods of its base class in `regrun.plugins`.
 """
 
 from __future__ import annotations
@@ -14,15 +15,12 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import (
     TYPE_CHECKING,
     Any,
-    Literal,
     Protocol,
-    get_args,
-    get_origin,
     runtime_checkable,
 )
 
 from regrun.errors import UsageError
-from regrun.kinds.base import FAULTS, Section
+from regrun.kinds.base import FAULTS, Section, names_of, tag_of
 from regrun.kinds.constraints import Constraint
 from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.models import ModelSection
@@ -32,7 +30,6 @@ from regrun.kinds.schedules import Schedule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor
 
 
 @runtime_checkable
@@ -53,48 +50,37 @@ class GivesArrays(Protocol):
         ...
 
 
-@runtime_checkable
-class MeasuresWeights(Protocol):
-    """A `WeightPenalty` that knows its value; autograd differentiates it together with the loss."""
-
-    def value(self, weight: Tensor) -> Tensor:
-        """One parameter of some members, (K, *shape) → its value for each at strength 1, (K,).
-
-        A member's value depends on its own weights alone.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class _Group:
-    base: type[Section]
-    tag: str
-    gives: type
-    method: str
+    base: type
+    gives: type = object
+    method: str = ""
+    computes: bool = True
+    """Whether its classes have a formula and a reference."""
 
 
 GROUPS: Mapping[str, _Group] = {
-    "regrun.models": _Group(ModelSection, "name", object, ""),
-    "regrun.datasets": _Group(DatasetSection, "name", GivesArrays, "arrays"),
-    "regrun.penalties": _Group(WeightPenalty, "type", MeasuresWeights, "value"),
-    "regrun.constraints": _Group(Constraint, "type", object, ""),
-    "regrun.optimizers": _Group(Optimizer, "name", object, ""),
-    "regrun.schedules": _Group(Schedule, "type", object, ""),
+    "regrun.models": _Group(ModelSection, computes=False),
+    "regrun.datasets": _Group(DatasetSection, GivesArrays, "arrays", computes=False),
+    "regrun.penalties": _Group(WeightPenalty),
+    "regrun.constraints": _Group(Constraint),
+    "regrun.optimizers": _Group(Optimizer),
+    "regrun.schedules": _Group(Schedule),
 }
-"""Entry-point group → what its classes derive from, are chosen by, and have to have."""
+"""Entry-point group → what its classes derive from and have to have."""
 
 
 def sections(group: str, built_in: Sequence[type[Section]] = ()) -> list[type[Section]]:
     """The section classes of a group of entry points, by name. Raises UsageError."""
     rules = GROUPS[group]
-    taken = dict.fromkeys((tag for kind in built_in for tag in _tags(kind, rules.tag)), "regrun")
+    taken = dict.fromkeys((name for kind in built_in for name in names_of(kind)), "regrun")
     found = []
     for point in _installed()[group]:
         section = _load(point, rules)
-        for tag in _tags(section, rules.tag):
-            if tag in taken:
-                raise _unusable(point, f"{rules.tag}: {tag} is taken by {taken[tag]}")
-            taken[tag] = _package(point)
+        for name in names_of(section):
+            if name in taken:
+                raise _unusable(point, f"{tag_of(section)}: {name} is taken by {taken[name]}")
+            taken[name] = _package(point)
         found.append(section)
     return found
 
@@ -111,31 +97,32 @@ def _installed() -> Mapping[str, Sequence[EntryPoint]]:
 
 def _load(point: EntryPoint, rules: _Group) -> type[Section]:
     try:
-        section = point.load()
+        section: type[Section] = point.load()
     except FAULTS as error:
         raise _unusable(point, f"{type(error).__name__}: {error}") from error
     if not (isinstance(section, type) and issubclass(section, rules.base)):
-        raise _unusable(point, f"is no subclass of {rules.base.__module__}.{rules.base.__name__}")
-    if not _tags(section, rules.tag):
-        raise _unusable(point, f'has no key {rules.tag}: Literal["…"] to be chosen by')
-    missing = sorted(section.__abstractmethods__)
-    if missing:
-        raise _unusable(point, f"has no method {', '.join(missing)}")
+        raise _unusable(point, f"is no subclass of regrun.plugins.{rules.base.__name__}")
+    if not names_of(section):
+        raise _unusable(point, f'has no key {tag_of(section)}: Literal["…"] to be chosen by')
     if not issubclass(section, rules.gives):
         raise _unusable(point, f"has no method {rules.method}")
+    missing = _undefined(section)
+    if missing:
+        raise _unusable(point, f"has no method {', '.join(missing)}")
     if not section.__doc__:
         raise _unusable(point, "has no docstring to be listed with")
-    for fact in ("formula", "reference") if rules.base is WeightPenalty else ():
+    for fact in ("formula", "reference") if rules.computes else ():
         if not isinstance(getattr(section, fact, None), str):
             raise _unusable(point, f"has no {fact}: ClassVar[str]")
     return section
 
 
-def _tags(section: type[Section], key: str) -> tuple[str, ...]:
-    field = section.model_fields.get(key)
-    if field is None or get_origin(field.annotation) is not Literal:
-        return ()
-    return tuple(str(word) for word in get_args(field.annotation))
+def _undefined(section: type[Section]) -> list[str]:
+    """The methods that a class has to define and does not."""
+    missing = sorted(section.__abstractmethods__)
+    if issubclass(section, WeightPenalty) and section.prox_ is WeightPenalty.prox_:
+        missing += ["prox_"] * ("proximal" in section.methods)
+    return missing
 
 
 def _package(point: EntryPoint) -> str:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regrun.kinds.base import expand_members
 from regrun.kinds.noise import ON_ACTIVATIONS, DropConnect, NoiseKind, StochasticDepth
 from regrun.nn.modules import ACTIVATIONS, DropConnectLinear, NoiseLayer, noise_level
 from regrun.stack.noise import Noise
@@ -48,11 +49,6 @@ def expand_groups(x: Tensor, size: int) -> Tensor:
     if groups == 1:
         return x.expand(size, *x.shape[1:])
     return x if groups == size else x.repeat_interleave(size // groups, dim=0)
-
-
-def expand_members(values: Tensor, like: Tensor) -> Tensor:
-    """(K,) → (K, 1, …): one value per member, to broadcast against `like`, (K, …)."""
-    return values.view(-1, *[1] * (like.dim() - 1))
 
 
 def to_channels(x: Tensor) -> Tensor:

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from regrun.errors import CorruptInputError
-from regrun.kinds.base import faults_of, per_member
+from regrun.kinds.base import expand_members, faults_of
 from regrun.kinds.optimizers.base import Optimizer, UpdateRule
-from regrun.regularizers.entrywise import EntrywiseTerm, add_gradient
-from regrun.regularizers.proximal import ProximalTerm
+from regrun.stack.penalty_terms import EntrywiseTerm, ProximalTerm, add_gradient
 from regrun.stack.tiles import LARGE, Layout, StackTile, shared_scratch, tile_entries
 
 
@@ -93,7 +92,7 @@ class StackedOptimizer:
         term.step_(weight, rate)
         per_rate = (1 / rate).to(weight.dtype)  # not finite where the schedule is at 0
         used = torch.where(term.active & per_rate.isfinite(), per_rate, 0.0)
-        slot.addcmul_(before.sub_(weight), per_member(used, weight))
+        slot.addcmul_(before.sub_(weight), expand_members(used, weight))
 
     def current_lr(self, multiplier: Tensor | float = 1.0) -> Tensor:
         """Return η = lr · multiplier, (K,), float64, before anything the rule makes of it."""
@@ -133,7 +132,8 @@ class StackedOptimizer:
             name: EntrywiseTerm(name, term.sign[rows.cpu()], term.linear[rows.cpu()])
             for name, term in self._entrywise.items()
         }
-        self._proximal = [term.keep(rows) for term in self._proximal]
+        for term in self._proximal:
+            term.shrink_to(rows)
         self._state = {name: tensor[rows] for name, tensor in self._state.items()}
         self._step = self._step[rows]
         self._build(parameters)
@@ -180,7 +180,7 @@ class StackedOptimizer:
         state = torch.zeros_like(parameter, requires_grad=False)
         start = self._rule.initial(slot)
         if start is not None:
-            state += per_member(start, parameter)
+            state += expand_members(start.to(parameter.dtype), parameter)
         return state
 
     def _tiles(

@@ -28,8 +28,10 @@ from regrun.execution.budget import available_bytes
 from regrun.execution.device import resolve_device
 from regrun.execution.observer import Observer, Silent
 from regrun.execution.prepare import load_data
+from regrun.kinds.base import Section, names_of
 from regrun.kinds.models import build_model
-from regrun.kinds.penalties import L1, ElasticNet
+from regrun.kinds.penalties import EntrywisePenalty
+from regrun.kinds.registry import KINDS
 from regrun.nn.roles import roles_of, select
 from regrun.seeding import derive
 from regrun.store import strict_json
@@ -81,9 +83,10 @@ def path_config(loaded: Loaded) -> Config:
         )
     if getattr(config.model, "input_dropout", 0.0):
         raise ConfigError.at("model.input_dropout", "a path has no noise; use 0")
-    if len(config.penalty) != 1 or not isinstance(config.penalty[0], L1 | ElasticNet):
-        raise ConfigError.at("penalty", "a path needs one penalty, l1 or elastic_net")
-    if isinstance(config.penalty[0], ElasticNet) and config.penalty[0].l1_ratio == 0:
+    if len(config.penalty) != 1 or not _has_path(type(config.penalty[0])):
+        able = [name for kind in KINDS["penalties"] if _has_path(kind) for name in names_of(kind)]
+        raise ConfigError.at("penalty", f"a path needs one penalty, {' or '.join(able)}")
+    if _l1_share(config) == 0:
         raise ConfigError.at("penalty.l1_ratio", "0: without an L1 part no weight is ever zero")
     return loaded.with_values(
         {
@@ -111,7 +114,7 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     is 0.
     """
     penalty = config.penalty[0]
-    assert isinstance(penalty, L1 | ElasticNet)  # see `path_config`
+    assert isinstance(penalty, EntrywisePenalty)  # see `path_config`
     module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0).double()
     chosen = select(penalty.apply_to, roles_of(module), "penalty.apply_to")
     loss = resolve_loss(config, dataset)
@@ -128,9 +131,20 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     steepest = max(float(gradient.abs().max()) for gradient in gradients)
     if not steepest:
         raise ConfigError.at("dataset", "no input goes with the targets: every weight stays zero")
-    ratio = penalty.l1_ratio if isinstance(penalty, ElasticNet) else 1.0
     # A hair above, so that rounding leaves no weight at 1e-17.
-    return steepest / ratio * (1 + 1e-9)
+    return steepest / _l1_share(config) * (1 + 1e-9)
+
+
+def _has_path(kind: type[Section]) -> bool:
+    """Whether a penalty is λ (a Σ|w| + q Σw²) and takes proximal steps."""
+    return issubclass(kind, EntrywisePenalty) and "proximal" in kind.methods
+
+
+def _l1_share(config: Config) -> float:
+    """The a of the one penalty: its L1 part is λ a Σ|w|."""
+    (penalty,) = config.penalty
+    assert isinstance(penalty, EntrywisePenalty)  # see `path_config`
+    return penalty.coefficients().absolute
 
 
 def _best_constant(targets: Tensor, outputs: int) -> Tensor:

@@ -17,9 +17,10 @@ from regrun.kinds.augmentation import (
     LabelSmoothing,
     Mixup,
 )
+from regrun.kinds.base import expand_members
 from regrun.nn.image_ops import moved
 from regrun.stack import Noise
-from regrun.stack.layers import expand_groups, expand_members
+from regrun.stack.layers import expand_groups
 from regrun.training.losses import Targets
 
 

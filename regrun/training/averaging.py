@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from regrun.config.schema import Config
-from regrun.kinds.base import per_member
+from regrun.kinds.base import expand_members
 from regrun.stack import Noise, Stack
 from regrun.training.state import strip_prefix, with_prefix
 
@@ -62,7 +62,7 @@ class Averages:
             if gain is None:
                 continue
             for name, parameter in stack.parameters.items():
-                tensors[name].lerp_(parameter, per_member(gain, parameter))
+                tensors[name].lerp_(parameter, expand_members(gain.to(parameter.dtype), parameter))
 
     def _ema_gain(self, steps: int) -> Tensor:
         return (1 - self._decay) / (1 - self._decay**steps)

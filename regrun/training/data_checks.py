@@ -11,8 +11,8 @@ from regrun.errors import ConfigError
 from regrun.metrics import Metric
 from regrun.nn.layer_table import LayerRow
 from regrun.nn.roles import Role, select
-from regrun.regularizers.constraints import StackedConstraints
-from regrun.regularizers.penalties import StackedPenalties
+from regrun.stack.constraints import StackedConstraints
+from regrun.stack.penalties import StackedPenalties
 from regrun.training.losses import resolve_loss
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from regrun.config.training import Training
 from regrun.data.dataset import Dataset, Split
-from regrun.regularizers.activity import activity_sum
-from regrun.regularizers.penalties import StackedPenalties
+from regrun.kinds.penalties import ActivityPenalty
 from regrun.seeding import derive
 from regrun.stack import Stack
+from regrun.stack.penalties import StackedPenalties, activity_sum
 from regrun.training.batches import TrainMask
 
 TRAIN_SUBSET = 10_000
@@ -72,9 +72,8 @@ class Evaluator:
     @torch.no_grad()
     def __call__(self, stack: Stack, penalties: StackedPenalties) -> dict[str, Tensor]:
         """Everything; `objective` is the train loss plus all penalties."""
-        types = penalties.activity_types
-        measured = self.losses(stack, types)
-        activity = {name: measured.pop(f"train/{name}") for name in types}
+        measured = self.losses(stack, penalties.activity)
+        activity = {kind: measured.pop(f"train/{kind}") for kind in penalties.activity}
         values = penalties.values(stack.parameters, activity)
         total = sum(value for label, value in values.items() if "/" not in label)
         measured["objective"] = measured["train/loss"] + total
@@ -84,22 +83,28 @@ class Evaluator:
         )
         return measured
 
-    def losses(self, stack: Stack, activity_types: Sequence[str] = ()) -> dict[str, Tensor]:
+    def losses(
+        self, stack: Stack, activity: Mapping[str, ActivityPenalty] | None = None
+    ) -> dict[str, Tensor]:
         """Losses and accuracies on every split, and activity penalties on the train split."""
         chosen = {"train": self._train_mask.mask, "held_out": self._train_mask.held_out}
         return {
             f"{name}/{quantity}": value
             for name, split in self._splits.items()
             for quantity, value in self._on_split(
-                stack, split, activity_types if name == "train" else (), chosen.get(name)
+                stack, split, (activity or {}) if name == "train" else {}, chosen.get(name)
             ).items()
         }
 
     @torch.no_grad()
     def _on_split(
-        self, stack: Stack, split: Split, activity_types: Sequence[str], chosen: Tensor | None
+        self,
+        stack: Stack,
+        split: Split,
+        activity: Mapping[str, ActivityPenalty],
+        chosen: Tensor | None,
     ) -> dict[str, Tensor]:
-        """`loss`, for classes `accuracy`, and the activity types: means over the examples.
+        """`loss`, for classes `accuracy`, and each kind of activity: means over the examples.
 
         chosen: (K, N) bool, the examples that count for each member; None: all. The mean over no
         example is NaN. Sums are kept in float64 and divided last.
@@ -110,7 +115,7 @@ class Evaluator:
         for start in range(0, count, chunk):
             inputs = split.inputs[start : start + chunk].unsqueeze(0)
             targets = split.targets[start : start + chunk].unsqueeze(0)
-            hidden: list[Tensor] | None = [] if activity_types else None
+            hidden: list[Tensor] | None = [] if activity else None
             features = self._dataset.features(inputs, self._dtype)
             outputs = stack(features, hidden=hidden).to(self._dtype)
             scores = {"loss": self._per_example(outputs, targets).double()}
@@ -120,8 +125,8 @@ class Evaluator:
                 part = chosen[:, start : start + chunk]
                 scores = {name: score * part for name, score in scores.items()}
             sums = {name: score.sum(1) for name, score in scores.items()}
-            for name in activity_types:
-                sums[name] = activity_sum(name, hidden or ()).double()
+            for kind, penalty in activity.items():
+                sums[kind] = activity_sum(penalty, hidden or ()).double()
             totals = {name: totals.get(name, 0) + value for name, value in sums.items()}
         counts = count if chosen is None else chosen.sum(1)
         return {name: total / counts for name, total in totals.items()}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from regrun.config.training import Training
-from regrun.kinds.base import per_member
+from regrun.kinds.base import expand_members
 from regrun.stack import Noise, Stack
 
 GradientFunction = Callable[[], tuple[Tensor, Sequence[Tensor]]]
@@ -52,7 +52,7 @@ class SAM:
         buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
         scale = self._radii / (member_norms(uphill).double() + 1e-12)
         for weight, direction in zip(weights, uphill, strict=True):
-            weight.add_(direction * per_member(scale, direction))
+            weight.add_(direction * expand_members(scale.to(direction.dtype), direction))
         noise.load_state_dict(streams)
         _, gradients = gradient()
         for weight, old in zip(weights, before, strict=True):
@@ -85,11 +85,11 @@ class Clipping:
     def __call__(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
         """Return the clipped gradients, (K, ...) each; those given are not changed."""
         if self._value is not None:
-            limits = [per_member(self._value, g) for g in gradients]
+            limits = [expand_members(self._value.to(g.dtype), g) for g in gradients]
             gradients = [g.clamp(-limit, limit) for g, limit in zip(gradients, limits, strict=True)]
         if self._norm is not None:
             # torch adds 1e-6, so a gradient a hair above the limit ends a hair below it.
             factor = (self._norm / (member_norms(gradients).double() + 1e-6)).clamp(max=1.0)
             factor = torch.where(self._norm < inf, factor, 1.0)
-            gradients = [g * per_member(factor, g) for g in gradients]
+            gradients = [g * expand_members(factor.to(g.dtype), g) for g in gradients]
         return gradients

@@ -12,11 +12,12 @@ from torch import Tensor
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.nn.roles import select
-from regrun.regularizers.constraints import StackedConstraints
-from regrun.regularizers.penalties import StackedPenalties
 from regrun.seeding import derive
 from regrun.stack import Noise, Stack
+from regrun.stack.constraints import StackedConstraints
 from regrun.stack.optimizer import StackedOptimizer
+from regrun.stack.penalties import StackedPenalties
+from regrun.stack.penalty_terms import add_penalty_gradient
 from regrun.stack.schedule import StackedSchedule
 from regrun.training.augment import Augmenter
 from regrun.training.averaging import Averages, refresh_statistics
@@ -24,7 +25,6 @@ from regrun.training.batches import BatchSampler, TrainMask
 from regrun.training.gradients import SAM, Clipping
 from regrun.training.losses import LOSSES, Targets, resolve_loss
 from regrun.training.state import strip_prefix, with_prefix
-from regrun.training.whole_gradient import WholeGradient
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 """`training.precision` → dtype of the parameters; bfloat16 is autocast over float32."""
@@ -82,9 +82,14 @@ class Step:
         self.penalties = StackedPenalties(
             [config.penalty for config in configs], roles, shapes, self._device
         )
-        self._constraints = StackedConstraints([config.constraints for config in configs], roles)
+        self._constraints = StackedConstraints(
+            [config.constraints for config in configs], roles, self._device
+        )
         self._schedule = StackedSchedule(configs, self.per_epoch, self._device)
-        self._whole = WholeGradient(self.penalties.entrywise, self._stack.parameters)
+        self._penalty_columns = {
+            term.parameter: term.columns(self._stack.parameters[term.parameter])
+            for term in self.penalties.entrywise
+        }
         self._clipping = Clipping([config.training for config in configs], self._device)
         self._sam = SAM([config.optimizer.sam for config in configs], self._device)
 
@@ -104,7 +109,7 @@ class Step:
 
     def _gradients(self, inputs: Tensor, targets: Targets) -> tuple[Tensor, Sequence[Tensor]]:
         """Data losses, (K,), and the objective's gradients without what the optimizer adds."""
-        hidden: list[Tensor] | None = [] if self.penalties.activity_types else None
+        hidden: list[Tensor] | None = [] if self.penalties.activity else None
         with self.precision():
             outputs = self._stack(inputs, self._noise, hidden)
         losses = self._train_mask.mean(targets.losses(self.per_example, outputs.to(self._dtype)))
@@ -115,7 +120,9 @@ class Step:
         parameters = list(self._stack.parameters.values())
         gradients: Sequence[Tensor] = torch.autograd.grad(objective, parameters)
         if self._needs_whole:
-            gradients = self._whole(self._stack.parameters, gradients)
+            gradients = add_penalty_gradient(
+                self._stack.parameters, gradients, self._penalty_columns
+            )
         return losses.detach(), gradients
 
     def refresh_statistics(self) -> None:

@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {"errors", "seeding", "metrics", "results", "suggest"}
 CONFIG = BASE | {"kinds", "config", "plugins"}
-ENGINE = CONFIG | {"regularizers", "nn", "stack", "data"}
+ENGINE = CONFIG | {"nn", "stack", "data"}
 TRAINING = ENGINE | {"training", "inspection"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "nn": BASE,
     "kinds": BASE | {"data", "nn"},
     "config": CONFIG | {"plugins"},
-    **dict.fromkeys(("regularizers", "stack", "data"), ENGINE),
+    **dict.fromkeys(("stack", "data"), ENGINE),
     "training": TRAINING,
     "inspection": TRAINING,
     "store": CONFIG,

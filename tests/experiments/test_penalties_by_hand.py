@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from regrun.kinds.penalties import L1, L2, ElasticNet
-from regrun.regularizers.penalties import StackedPenalties
 from regrun.stack import Noise, Stack
+from regrun.stack.penalties import StackedPenalties
 
 VECTOR = torch.tensor([[[0.1, 0.2, 0.3]]], dtype=torch.float64)
 

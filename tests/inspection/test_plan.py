@@ -5,8 +5,8 @@ from regrun.config.schema import Config
 from regrun.errors import ConfigError
 from regrun.inspection.plan import plan_parameters, update_rule
 from regrun.nn.roles import select
-from regrun.regularizers.penalties import StackedPenalties
 from regrun.stack.optimizer import StackedOptimizer
+from regrun.stack.penalties import StackedPenalties
 
 ROLES = {"hidden.0.weight": "weight", "hidden.0.bias": "bias", "norm.weight": "norm"}
 SHAPES = {"hidden.0.weight": (3, 4), "hidden.0.bias": (3,), "norm.weight": (3,)}

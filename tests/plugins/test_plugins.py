@@ -25,7 +25,7 @@ from regrun.kinds import plugins
 from regrun.kinds.models import ModelSection
 from regrun.kinds.penalties import L1, Penalty, WeightPenalty
 from regrun.kinds.registry import union
-from regrun.regularizers.penalties import StackedPenalties
+from regrun.stack.penalties import StackedPenalties
 from tests.support.program import Program, run_in_one_interpreter, search_path
 
 EXAMPLE = Path(__file__).parent / "example"
@@ -247,7 +247,7 @@ def test_a_sound_section_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         (["Valueless"], "has no method value"),
         (["Formless"], "has no formula"),
         (["Undescribed"], "has no docstring"),
-        (["Alien"], "is no subclass of regrun.kinds.penalties.WeightPenalty"),
+        (["Alien"], "is no subclass of regrun.plugins.WeightPenalty"),
         (["NOT_A_CLASS"], "is no subclass of"),
         (["Absent"], "AttributeError"),
     ],

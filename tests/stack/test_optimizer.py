@@ -18,8 +18,8 @@ from regrun.kinds.optimizers.adam import Adam, AdamW
 from regrun.kinds.optimizers.base import Optimizer
 from regrun.kinds.optimizers.rmsprop import RMSprop
 from regrun.kinds.optimizers.sgd import SGD
-from regrun.regularizers.entrywise import EntrywiseTerm
 from regrun.stack.optimizer import StackedOptimizer
+from regrun.stack.penalty_terms import EntrywiseTerm
 
 Array = NDArray[np.float64]
 Shapes = Mapping[str, tuple[int, ...]]

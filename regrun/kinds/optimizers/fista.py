@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from regrun.kinds.base import PER_MEMBER, Positive
+from regrun.kinds.base import PER_MEMBER, Positive, expand_members
 from regrun.kinds.optimizers.base import Optimizer, Tile, UpdateRule
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Fista(Optimizer):
             t.copy_(following)
             for name, x in weights.items():
                 previous = state[f"previous/{name}"]
-                beta = momentum.to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+                beta = expand_members(momentum.to(x.dtype), x)
                 ahead = x.addcmul(x - previous, beta)
                 previous.copy_(x)
                 x.copy_(ahead)

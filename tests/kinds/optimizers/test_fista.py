@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from regrun.kinds.optimizers.fista import Fista
 from regrun.kinds.penalties import L1, ElasticNet, Penalty
 from regrun.nn.roles import Role
-from regrun.regularizers.penalties import StackedPenalties
 from regrun.stack.optimizer import StackedOptimizer
+from regrun.stack.penalties import StackedPenalties
 
 Array = NDArray[np.float64]
 STRENGTHS = (0.0, 0.02, 0.1)

@@ -1,4 +1,4 @@
-"""The members of a stack that a penalty is on; the others enter no arithmetic."""
+"""Some members of a stack."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 
-class Active:
-    """Each member's strength, and the members where it is not 0."""
+class MemberMask:
+    """The members of a stack that something acts on; the others enter no arithmetic.
+
+    strengths: one per member; 0 is a member that it does not act on.
+    """
 
     def __init__(self, strengths: Sequence[float], device: torch.device | str) -> None:
         self._size = len(strengths)
@@ -24,8 +27,13 @@ class Active:
         return len(self._rows) > 0
 
     def take(self, tensor: Tensor) -> Tensor:
-        """(K, ...) → (active, ...)."""
+        """(K, ...) → (active, ...): the tensor itself where every member is active."""
         return tensor if len(self._rows) == self._size else tensor[self._rows]
+
+    def put_(self, tensor: Tensor, taken: Tensor) -> None:
+        """Write back what `take` gave, after it was changed in place."""
+        if len(self._rows) < self._size:
+            tensor.index_copy_(0, self._rows, taken)
 
     def weighted(self, measured: Tensor) -> Tensor:
         """(active,) → (K,): times the strength, and exactly 0 for all others."""

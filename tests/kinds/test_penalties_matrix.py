@@ -1,13 +1,19 @@
+"""Group lasso, orthogonal, spectral: against NumPy, gradcheck, and next to diverged members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
 from regrun.errors import ConfigError
-from regrun.kinds.penalties import GroupLasso, Orthogonal, Spectral
-from regrun.regularizers.penalties import StackedPenalties
-from regrun.regularizers.structured import group_lasso, orthogonal, spectral
+from regrun.kinds.penalties import GroupLasso, Orthogonal, Spectral, WeightPenalty
+from regrun.nn.roles import Role
+from regrun.stack.penalties import StackedPenalties
 
-SECTIONS = {
+SECTIONS: dict[str, WeightPenalty] = {
     "in": GroupLasso(type="group_lasso", strength=0.3, groups="in"),
     "out": GroupLasso(type="group_lasso", strength=0.3, groups="out"),
     "filter": GroupLasso(type="group_lasso", strength=0.3, groups="filter"),
@@ -20,12 +26,17 @@ CASES = [
 ]
 
 
-def weights(shape, members=2, seed=0):
+group_lasso, orthogonal, spectral = (
+    SECTIONS[kind].value for kind in ("in", "orthogonal", "spectral")
+)
+
+
+def weights(shape: tuple[int, ...], members: int = 2, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(members, *shape, generator=generator, dtype=torch.float64)
 
 
-def formula(kind, w):
+def formula(kind: str, w: np.ndarray) -> float:
     """The table of definitions, once more, in NumPy, of one member's parameter."""
     rows = w.reshape(len(w), -1)
     if kind == "spectral":
@@ -37,27 +48,29 @@ def formula(kind, w):
     return sum(np.sqrt(group.size) * np.linalg.norm(group) for group in groups)
 
 
-def penalty_of(section, weight):
+def penalty_of(section: WeightPenalty, weight: torch.Tensor) -> torch.Tensor:
     return StackedPenalties([[section]] * len(weight), {"w": "weight"}).differentiable(
         {"w": weight}
     )
 
 
 @pytest.mark.parametrize(("kind", "shape"), CASES)
-def test_the_value_is_that_of_the_definition(kind, shape):
+def test_the_value_is_that_of_the_definition(kind: str, shape: tuple[int, ...]) -> None:
     weight = weights(shape)
     expected = [0.3 * formula(kind, own.numpy()) for own in weight]
     np.testing.assert_allclose(penalty_of(SECTIONS[kind], weight), expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize(("kind", "shape"), CASES)
-def test_the_gradient_passes_gradcheck(kind, shape):
+def test_the_gradient_passes_gradcheck(kind: str, shape: tuple[int, ...]) -> None:
     weight = weights(shape).requires_grad_()
     assert torch.autograd.gradcheck(lambda w: penalty_of(SECTIONS[kind], w), weight)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_spectral_penalty_is_that_of_a_singular_value_decomposition(shape):
+def test_the_spectral_penalty_is_that_of_a_singular_value_decomposition(
+    shape: tuple[int, ...],
+) -> None:
     weight = weights(shape, members=3, seed=1).requires_grad_()
     (gradient,) = torch.autograd.grad(spectral(weight).sum(), weight)
     u, sigma, vh = torch.linalg.svd(weight.detach().flatten(2), full_matrices=False)
@@ -68,15 +81,15 @@ def test_the_spectral_penalty_is_that_of_a_singular_value_decomposition(shape):
     torch.testing.assert_close(gradient.flatten(2), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_orthogonal_rows_cost_nothing_whatever_their_length():
+def test_orthogonal_rows_cost_nothing_whatever_their_length() -> None:
     rows = torch.linalg.qr(weights((6, 6))).Q[:, :4] * torch.tensor([1.0, 2.0, 0.1, 50.0])[:, None]
     torch.testing.assert_close(orthogonal(rows), torch.zeros(2).double(), rtol=0, atol=1e-25)
     parallel = torch.ones(1, 3, 5).double()
     assert orthogonal(parallel).item() == pytest.approx(3 * 2)
 
 
-@pytest.mark.parametrize("measure", [lambda w: group_lasso(w, "in"), orthogonal, spectral])
-def test_the_gradient_at_zero_is_zero(measure):
+@pytest.mark.parametrize("measure", [group_lasso, orthogonal, spectral])
+def test_the_gradient_at_zero_is_zero(measure: Callable[[torch.Tensor], torch.Tensor]) -> None:
     weight = weights((3, 4), members=1)
     weight[0, 1] = 0
     for start in (weight, torch.zeros_like(weight)):
@@ -87,7 +100,7 @@ def test_the_gradient_at_zero_is_zero(measure):
 
 
 @pytest.mark.parametrize("kind", ["in", "orthogonal", "spectral"])
-def test_a_diverged_member_or_one_without_the_penalty_enters_nothing(kind):
+def test_a_diverged_member_or_one_without_the_penalty_enters_nothing(kind: str) -> None:
     section = SECTIONS[kind]
     weight = weights((3, 4), members=4)
     weight[1, 0, 0], weight[3, 2, 1] = torch.inf, torch.nan
@@ -107,7 +120,9 @@ def test_a_diverged_member_or_one_without_the_penalty_enters_nothing(kind):
 
 
 @pytest.mark.parametrize("kind", SECTIONS)
-def test_the_log_has_the_value_by_either_method_and_the_objective_only_by_gradient(kind):
+def test_the_log_has_the_value_by_either_method_and_the_objective_only_by_gradient(
+    kind: str,
+) -> None:
     weight, section = weights((5, 2, 3, 3)), SECTIONS[kind]
     members = [[section], []]
     if "proximal" in section.methods:
@@ -120,7 +135,7 @@ def test_the_log_has_the_value_by_either_method_and_the_objective_only_by_gradie
     assert objective[1] == 0 and objective[0] == logged[0]
 
 
-def test_nothing_is_differentiated_at_strength_zero():
+def test_nothing_is_differentiated_at_strength_zero() -> None:
     nothing = [section.model_copy(update={"strength": 0.0}) for section in SECTIONS.values()]
     assert (
         StackedPenalties([nothing], {"w": "weight"}).differentiable({"w": weights((3, 4))}) is None
@@ -135,7 +150,10 @@ def test_nothing_is_differentiated_at_strength_zero():
         (SECTIONS["filter"], r"penalty\.0\.groups: filter: w is a matrix of 64×10"),
     ],
 )
-def test_shapes_that_a_penalty_has_no_meaning_for_are_refused_at_its_place(section, place):
-    roles, shapes = {"w": "weight", "b": "bias"}, {"w": (64, 10), "b": (64,)}
+def test_shapes_that_a_penalty_has_no_meaning_for_are_refused_at_its_place(
+    section: WeightPenalty, place: str
+) -> None:
+    roles: dict[str, Role] = {"w": "weight", "b": "bias"}
+    shapes = {"w": (64, 10), "b": (64,)}
     with pytest.raises(ConfigError, match=place):
         StackedPenalties([[section]], roles, shapes)

@@ -1,1 +1,0 @@
-"""Penalties of the objective and constraints after the step, for stacks of members."""

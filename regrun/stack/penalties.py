@@ -1,0 +1,344 @@
+"""The penalties of a stack whose members may have different ones: what each adds, and where.
+
+Entrywise penalties reach the optimizer as two numbers per member (`entrywise`) and proximal ones as
+what to do after its step (`proximal`); all others are differentiated together with the loss
+(`differentiable`). `values` has them all, for the log.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from regrun.errors import ConfigError, Problem
+from regrun.kinds.base import faults_of
+from regrun.kinds.penalties import (
+    ActivityPenalty,
+    Coefficients,
+    EntrywisePenalty,
+    Penalty,
+    WeightPenalty,
+)
+from regrun.nn.roles import Role, select
+from regrun.stack.members import MemberMask
+from regrun.stack.penalty_terms import EntrywiseTerm, ProximalTerm
+
+_Chosen = list[tuple[str, Penalty, tuple[str, ...]]]
+"""A member's penalties: path in the config, section, names of its parameters."""
+
+
+class StackedPenalties:
+    """The penalties of K members over one model.
+
+    A label is `<type>`, or `<type>_2`, `<type>_3`, … for the second and further penalties of
+    one type in a member's own list. One that has parts also has `<label>/<part>`.
+    """
+
+    def __init__(
+        self,
+        lists: Sequence[Sequence[Penalty]],
+        roles: Mapping[str, Role],
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """lists: each member's penalties; roles: parameter name → role, in the model's order;
+        shapes: of one member's parameters; device: the weights'.
+
+        Raises ConfigError when an `apply_to` chooses nothing, or (with shapes) what a penalty has
+        no meaning for; and when two proximal penalties have no joint step.
+        """
+        rows: dict[tuple[str, str, tuple[str, ...]], list[Penalty | None]] = {}
+        paths: dict[str, str] = {}
+        labels: list[tuple[str, ...]] = []
+        members: list[_Chosen] = []
+        for member, penalties in enumerate(lists):
+            chosen = list(_choose(penalties, roles, shapes or {}))
+            members.append(chosen)
+            counts: dict[str, int] = {}
+            own: list[str] = []
+            for path, penalty, names in chosen:
+                kind = penalty.kind
+                counts[kind] = counts.get(kind, 0) + 1
+                label = kind if counts[kind] == 1 else f"{kind}_{counts[kind]}"
+                alike = "" if isinstance(penalty, EntrywisePenalty) else penalty.function_key()
+                rows.setdefault((label, alike, names), [None] * len(lists))[member] = penalty
+                paths.setdefault(label, path)
+                own += [label, *(f"{label}/{part}" for part in _parts(penalty))]
+            labels.append(tuple(own))
+        self.labels: tuple[tuple[str, ...], ...] = tuple(labels)
+        """The labels that each member has by itself, in the order of its list."""
+        self._entrywise: list[_EntrywiseValue] = []
+        self._by_autograd: list[_ValueTerm] = []
+        self._activity: list[_ActivityTerm] = []
+        for (label, _, names), row in rows.items():
+            first = next(each for each in row if each is not None)
+            if isinstance(first, ActivityPenalty):
+                self._activity.append(_ActivityTerm(label, first, row, device))
+            elif names and isinstance(first, EntrywisePenalty):
+                self._entrywise.append(_EntrywiseValue(label, names, row))
+            elif names and isinstance(first, WeightPenalty):
+                self._by_autograd.append(_ValueTerm(label, paths[label], names, first, row, device))
+        on_each = {
+            name: [
+                [
+                    (path, penalty)
+                    for path, penalty, names in own
+                    if name in names and isinstance(penalty, WeightPenalty)
+                ]
+                for own in members
+            ]
+            for name in roles
+        }
+        self.entrywise: list[EntrywiseTerm] = list(_entrywise(on_each))
+        """Per parameter with such a penalty, what the optimizer adds to its gradient."""
+        self.proximal: list[ProximalTerm] = list(_proximal(on_each, device))
+        """Per parameter with such a penalty, what the optimizer does after its step."""
+
+    @property
+    def activity(self) -> dict[str, ActivityPenalty]:
+        """The kinds of penalties on hidden activations that there are, each with one of them."""
+        return {term.penalty.kind: term.penalty for term in self._activity}
+
+    def values(
+        self, parameters: Mapping[str, Tensor], activity: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Label → what it adds to each member's objective, strength included: (K,).
+
+        activity: kind → mean over the examples of its `activity_sum`, (K,), for each of `activity`.
+        """
+        measured = [term.values(parameters) for term in self._entrywise]
+        measured += [term.values(parameters) for term in self._by_autograd]
+        measured += [term.values(activity or {}) for term in self._activity]
+        values: dict[str, Tensor] = {}
+        for found in measured:
+            for label, amount in found.items():
+                values[label] = values[label] + amount if label in values else amount
+        return values
+
+    def differentiable(
+        self, parameters: Mapping[str, Tensor], hidden: Sequence[Tensor] = ()
+    ) -> Tensor | None:
+        """The penalties that autograd must differentiate together with the loss: (K,).
+
+        hidden: the batch's hidden activations, (K, B, ...) each, where `activity` is not empty.
+        None: there are none. Entrywise and proximal penalties are not among them.
+        """
+        found = [term.objective(parameters) for term in self._by_autograd]
+        found += [term.objective(hidden) for term in self._activity]
+        amounts = [amount for amount in found if amount is not None]
+        return torch.stack(amounts).sum(0) if amounts else None
+
+
+def activity_sum(penalty: ActivityPenalty, hidden: Sequence[Tensor]) -> Tensor:
+    """Σ entries(h) over a batch's examples and all hidden units: (K,).
+
+    hidden: (K, B, ...) of each hidden layer. Half precision is summed in float32.
+    """
+    wide = [h.float() if h.dtype == torch.bfloat16 else h for h in hidden]
+    return torch.stack([penalty.entries(h).flatten(1).sum(1) for h in wide]).sum(0)
+
+
+def _parts(penalty: Penalty | None) -> tuple[str, ...]:
+    return (isinstance(penalty, EntrywisePenalty) and penalty.parts) or ()
+
+
+def _choose(
+    penalties: Sequence[Penalty],
+    roles: Mapping[str, Role],
+    shapes: Mapping[str, Sequence[int]],
+) -> Iterator[tuple[str, Penalty, tuple[str, ...]]]:
+    """A member's `_Chosen`, names in the model's order; checked."""
+    proximal: dict[str, list[WeightPenalty]] = {}
+    for index, penalty in enumerate(penalties):
+        path = f"penalty.{index}"
+        if not isinstance(penalty, WeightPenalty):
+            yield path, penalty, ()
+            continue
+        chosen = select(penalty.apply_to, roles, f"{path}.apply_to")
+        names = tuple(name for name in roles if name in chosen)
+        problems: list[Problem] = []
+        for name in names:
+            if name in shapes:
+                problems += penalty.shape_conflicts(name, shapes[name])
+            if penalty.proximal:
+                for earlier in proximal.setdefault(name, []):
+                    problems += penalty.proximal_conflicts(earlier, name)
+                proximal[name].append(penalty)
+        for problem in problems[:1]:
+            raise ConfigError([Problem((*path.split("."), *problem.path), problem.message)])
+        yield path, penalty, names
+
+
+_OnEach = Mapping[str, Sequence[Sequence[tuple[str, WeightPenalty]]]]
+"""Parameter → each member's penalties on it, with their paths."""
+
+
+def _columns(
+    members: Sequence[Sequence[tuple[str, WeightPenalty]]], *, proximal: bool
+) -> tuple[list[float], list[float]]:
+    """The a and q of each member's entrywise penalties of one method, added up."""
+    pairs = [
+        [
+            penalty.scaled_coefficients
+            for _, penalty in own
+            if isinstance(penalty, EntrywisePenalty) and penalty.proximal == proximal
+        ]
+        for own in members
+    ]
+    # fsum rounds once, so the order of the penalties cannot matter.
+    return (
+        [math.fsum(pair.absolute for pair in own) for own in pairs],
+        [math.fsum(pair.square for pair in own) for own in pairs],
+    )
+
+
+def _entrywise(on_each: _OnEach) -> Iterator[EntrywiseTerm]:
+    for name, members in on_each.items():
+        sign, square = _columns(members, proximal=False)
+        if any(sign) or any(square):
+            exact = torch.float64
+            linear = 2 * torch.tensor(square, dtype=exact)
+            yield EntrywiseTerm(name, torch.tensor(sign, dtype=exact), linear)
+
+
+def _proximal(on_each: _OnEach, device: torch.device | str) -> Iterator[ProximalTerm]:
+    for name, members in on_each.items():
+        absolute, square = _columns(members, proximal=True)
+        others: dict[str, tuple[str, WeightPenalty, list[float]]] = {}
+        for member, own in enumerate(members):
+            for path, penalty in own:
+                fused = isinstance(penalty, EntrywisePenalty) or not penalty.proximal
+                if penalty.strength and not fused:
+                    nothing = [0.0] * len(members)
+                    same = others.setdefault(penalty.function_key(), (path, penalty, nothing))
+                    same[2][member] += penalty.strength
+        if any(absolute) or any(square) or others:
+            yield ProximalTerm(name, absolute, square, list(others.values()), device)
+
+
+class _EntrywiseValue:
+    """One entrywise penalty under one label, on one choice of parameters, for the log.
+
+    members: each member's own section, None where it has none; all of one type.
+    """
+
+    def __init__(
+        self, label: str, parameters: Sequence[str], members: Sequence[Penalty | None]
+    ) -> None:
+        self._parameters = parameters
+        self._coefficients = [
+            m.scaled_coefficients if isinstance(m, EntrywisePenalty) else Coefficients(0.0, 0.0)
+            for m in members
+        ]
+        self._label = label
+        self._parts = [f"{label}/{part}" for part in next(filter(None, map(_parts, members)), ())]
+
+    def values(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Label → (K,)."""
+        weights = [parameters[name] for name in self._parameters]
+        amounts = entrywise_values(self._coefficients, weights)
+        parts = dict(zip(self._parts, amounts, strict=True)) if self._parts else {}
+        return {self._label: amounts[0] + amounts[1], **parts}
+
+
+def entrywise_values(
+    members: Sequence[Coefficients], weights: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Each member's a Σ|w| and q Σw² over all entries of the weights.
+
+    members: K pairs (a, q); weights: at least one, (K, ...) each. Returns (K,), (K,) in the
+    weights' dtype; differentiable. A coefficient of 0 gives 0 whatever the weights are.
+    """
+    absolute, square = weights[0].new_tensor(members).unbind(dim=1)
+
+    def total(coefficient: Tensor, entry: Callable[[Tensor], Tensor]) -> Tensor:
+        if not coefficient.any():
+            return torch.zeros_like(coefficient)
+        sums = torch.stack([entry(weight).flatten(1).sum(dim=1) for weight in weights]).sum(dim=0)
+        return torch.where(coefficient == 0, 0.0, coefficient * sums)
+
+    return total(absolute, torch.abs), total(square, torch.square)
+
+
+class _ValueTerm:
+    """One penalty that is not entrywise under one label, on one choice of parameters.
+
+    members: each member's own section, None where it has none; one function at strength 1.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        path: str,
+        parameters: Sequence[str],
+        penalty: WeightPenalty,
+        members: Sequence[Penalty | None],
+        device: torch.device | str,
+    ) -> None:
+        self._label, self._path, self._parameters = label, path, parameters
+        self._penalty = penalty
+        strengths = [0.0 if member is None else member.strength for member in members]
+        self._all = MemberMask(strengths, device)
+        by_gradient = [member is not None and not member.proximal for member in members]
+        self._by_gradient = MemberMask(
+            [s if own else 0.0 for s, own in zip(strengths, by_gradient, strict=True)], device
+        )
+
+    def values(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Label → (K,)."""
+        return {self._label: self._total(self._all, parameters)}
+
+    def objective(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
+        """The sum for members with the gradient method: (K,), differentiable; None without any."""
+        return self._total(self._by_gradient, parameters) if self._by_gradient else None
+
+    def _total(self, mask: MemberMask, parameters: Mapping[str, Tensor]) -> Tensor:
+        return mask.weighted(
+            torch.stack([self._value(mask.take(parameters[n])) for n in self._parameters]).sum(0)
+        )
+
+    def _value(self, weight: Tensor) -> Tensor:
+        with faults_of(self._penalty, "value", self._path):
+            measured = self._penalty.value(weight)
+            if measured.shape == weight.shape[:1]:
+                return measured
+        kind = type(self._penalty)
+        raise ConfigError.at(
+            self._path,
+            f"{self._penalty.kind}: {kind.__module__}.{kind.__qualname__}.value gave shape "
+            f"{list(measured.shape)} for weights of {list(weight.shape)}; it has to give "
+            f"{list(weight.shape[:1])}, one value for each member",
+        )
+
+
+class _ActivityTerm:
+    """One activity penalty under one label, for the members that have it.
+
+    members: each member's own section, None where it has none; all of one type.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        penalty: ActivityPenalty,
+        members: Sequence[Penalty | None],
+        device: torch.device | str,
+    ) -> None:
+        self.penalty = penalty
+        factors = [m.strength * m.scale if isinstance(m, ActivityPenalty) else 0.0 for m in members]
+        self._label, self._mask = label, MemberMask(factors, device)
+
+    def values(self, means: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Label → (K,). means: kind → mean over the examples of Σ entries(h): (K,)."""
+        return {self._label: self._mask.weighted(self._mask.take(means[self.penalty.kind]))}
+
+    def objective(self, hidden: Sequence[Tensor]) -> Tensor | None:
+        """(K,), differentiable; None when no member has a strength above 0."""
+        if not self._mask:
+            return None
+        batch = hidden[0].shape[1]
+        total = activity_sum(self.penalty, [self._mask.take(h) for h in hidden])
+        return self._mask.weighted(total / batch)

@@ -1,0 +1,134 @@
+"""What penalties do within the optimizer's step: add to gradients, and take proximal steps.
+
+prox_f(v) = argmin_w ½‖w − v‖² + f(w), f being a penalty times a step's length, acts after the
+optimizer's step with the learning rate of that step, and makes exact zeros (Parikh & Boyd 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regrun.kinds.base import expand_members, faults_of
+from regrun.kinds.penalties import WeightPenalty
+from regrun.kinds.penalties.base import soft_threshold_
+from regrun.stack.members import MemberMask
+
+
+@dataclass(frozen=True)
+class EntrywiseTerm:
+    """What all penalties together add to the gradient of one parameter: sign·sign(w) + linear·w."""
+
+    parameter: str
+    sign: Tensor
+    """(K,), float64."""
+    linear: Tensor
+    """(K,), float64."""
+
+    def columns(self, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Sign and linear against a weight, (K, ...); None where all are 0."""
+        sign, linear = (
+            expand_members(numbers.to(like), like) if numbers.any() else None
+            for numbers in (self.sign, self.linear)
+        )
+        return sign, linear
+
+
+def add_gradient(
+    weight: Tensor,
+    gradient: Tensor,
+    sign: Tensor | None,
+    linear: Tensor | None,
+    total: Tensor,
+    scratch: Tensor,
+) -> Tensor:
+    """The sum gradient + sign·sign(weight) + linear·weight, without allocating anything.
+
+    weight, gradient, total, scratch: one shape; sign, linear: broadcast against it, None when
+    nothing is to be added. Returns `total`, overwritten, or `gradient` itself when there was
+    nothing to add; neither weight nor gradient is changed.
+    """
+    if sign is not None:
+        torch.sign(weight, out=scratch)
+        gradient = torch.addcmul(gradient, scratch, sign, out=total)
+    if linear is not None:
+        gradient = torch.addcmul(gradient, weight, linear, out=total)
+    return gradient
+
+
+def add_penalty_gradient(
+    parameters: Mapping[str, Tensor],
+    gradients: Sequence[Tensor],
+    columns: Mapping[str, tuple[Tensor | None, Tensor | None]],
+) -> list[Tensor]:
+    """The whole gradients, where they are needed before the optimizer's step (clipping, SAM).
+
+    parameters: name → (K, ...); gradients: in their order, left as they are; columns: name → what
+    `EntrywiseTerm.columns` gives, for the penalised ones.
+    """
+    whole = list(gradients)
+    for index, (name, parameter) in enumerate(parameters.items()):
+        if name in columns:
+            weight = parameter.detach()
+            total, scratch = torch.empty_like(weight), torch.empty_like(weight)
+            whole[index] = add_gradient(weight, whole[index], *columns[name], total, scratch)
+    return whole
+
+
+class ProximalTerm:
+    """All proximal penalties on one parameter: a Σ|w| + q Σw² + Σ λ f(w).
+
+    Their sum has an exact prox: threshold, the others, divide. For norms of groups f see Simon et
+    al. 2013; the division is last since |w| and f are homogeneous. Other f come without a and q:
+    see `WeightPenalty.proximal_conflicts`.
+    """
+
+    def __init__(
+        self,
+        parameter: str,
+        absolute: Sequence[float],
+        square: Sequence[float],
+        others: Sequence[tuple[str, WeightPenalty, Sequence[float]]],
+        device: torch.device | str,
+    ) -> None:
+        """absolute, square: a and q of each member. others: path in the config, section and each
+        member's λ, for every f.
+        """
+        self.parameter = parameter
+        self._others = [(path, penalty) for path, penalty, _ in others]
+        columns = [absolute, square, *(strengths for *_, strengths in others)]
+        self._build(torch.tensor(columns, dtype=torch.float64, device=device))
+
+    def _build(self, columns: Tensor) -> None:
+        """columns: the members' a, q, and λ of each other penalty, (2 + others, K)."""
+        self._columns = columns
+        self._absolute, self._square, *strengths = columns
+        self._has_absolute, self._has_square = columns[:2].any(1).tolist()
+        masks = [MemberMask(row, columns.device) for row in columns[2:].tolist()]
+        self._steps = [
+            (path, penalty, mask, strength)
+            for (path, penalty), mask, strength in zip(self._others, masks, strengths, strict=True)
+            if mask
+        ]
+        self.active = columns.sum(0) > 0
+        """Whether a member has any of them: (K,), bool."""
+
+    def shrink_to(self, rows: Tensor) -> None:
+        """Keep these members only. rows: their indices."""
+        self._build(self._columns[:, rows])
+
+    def step_(self, weight: Tensor, rate: Tensor) -> None:
+        """The prox of rate times the penalties. weight: (K, ...), in place; rate: η, (K,)."""
+        dtype = weight.dtype
+        if self._has_absolute:
+            soft_threshold_(weight, expand_members((rate * self._absolute).to(dtype), weight))
+        for path, penalty, mask, strength in self._steps:
+            own = mask.take(weight)
+            with faults_of(penalty, "prox_", path):
+                penalty.prox_(own, expand_members(mask.take(rate * strength), own))
+            mask.put_(weight, own)
+        if self._has_square:
+            weight.div_(expand_members((1 + 2 * rate * self._square).to(dtype), weight))
