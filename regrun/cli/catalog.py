@@ -1,18 +1,17 @@
-"""What there is, read from the one table that also validates: the config's schema. No torch."""
+"""What a config can name, read from the schema that also validates it. No torch."""
 
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
-from regrun.cli.keys import Key, as_key, walk
 from regrun.errors import UsageError
 from regrun.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from regrun.cli.keys import Key
     from regrun.kinds.base import Section
 
 FAMILIES = ("datasets", "models", "penalties", "constraints", "optimizers", "schedules")
@@ -31,8 +30,8 @@ class Entry:
 
     name: str
     line: str
-    facts: Mapping[str, str]
-    """``formula``, ``source`` or ``origin`` where the table has them."""
+    about: Mapping[str, str]
+    """``formula``, ``source`` or ``origin``, those that the section has."""
     section: type[Section]
 
     @property
@@ -51,10 +50,11 @@ class Entry:
     @property
     def keys(self) -> list[Key]:
         """Its keys with their defaults, those without a default first."""
-        schema = self.section.model_json_schema()
-        keys = [as_key(name, info, schema) for name, info in schema["properties"].items()]
-        chosen = [key for key in keys if key.name not in ("name", "type")]
-        return sorted(chosen, key=lambda key: key.default != "required")
+        from regrun.cli.keys import key_of
+
+        names = [name for name in self.section.model_fields if name not in ("name", "type")]
+        keys = [key_of(self.section, name) for name in names]
+        return sorted(keys, key=lambda key: key.default != "required")
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,12 @@ class Switch(Entry):
     @property
     def keys(self) -> list[Key]:
         """The key itself, and those within it."""
-        schema = self.section.model_json_schema()
-        info = schema["properties"][self.where.rpartition(".")[2]]
-        own = replace(as_key(self.where, info, schema), help="")
-        return [own, *walk(info, schema, f"{self.where}.")]
+        from regrun.cli.keys import key_of, keys_within
+        from regrun.config.schema_tree import fields, section_of
+
+        own = replace(key_of(self.section, self.where), help="")
+        inner = section_of(fields(self.section)[self.where.rpartition(".")[2]])
+        return [own, *(keys_within(inner, f"{self.where}.") if inner else ())]
 
 
 def entries(topic: str | None) -> list[Entry]:
@@ -96,7 +98,7 @@ def entries(topic: str | None) -> list[Entry]:
     from regrun.kinds.registry import KINDS
 
     return [
-        Entry(name, _paragraph(section.__doc__), _facts(section), section)
+        Entry(name, _paragraph(section.__doc__), _about(section), section)
         for section in KINDS[topic]
         for name in _names(section)
     ]
@@ -113,52 +115,41 @@ def find(topic: str, name: str) -> Entry:
 
 @functools.cache
 def _switches() -> dict[str, list[Switch]]:
-    """Every marked key of the config, by family; what several sections have is one entry."""
-    from regrun.config.schema import Config
+    """Every marked key of the config, by topic; what several sections have is one entry."""
+    from regrun.config.schema_tree import fields, root, section_of
 
-    found: dict[str, dict[str, Switch]] = {family: {} for family in SWITCHES}
-    for part, field in Config.model_fields.items():
-        choices = list(_sections(field.annotation))
+    found: dict[str, dict[str, Switch]] = {topic: {} for topic in SWITCHES}
+    for part, node in fields(root().kinds[None]).items():
+        section = section_of(node)
+        kinds: list[Any] = section.distinct() if section else []
         having: dict[tuple[str, str], list[type[Section]]] = {}
-        for section in choices:
-            for family, switch in _marked(section, part):
-                found[family].setdefault(switch.name, switch)
-                having.setdefault((family, switch.name), []).append(section)
-        for (family, name), sections in having.items():
-            if len(sections) < len(choices):
-                labels = tuple(_label(section) for section in sections)
-                found[family][name] = replace(found[family][name], sections=labels)
-    return {family: list(named.values()) for family, named in found.items()}
+        for kind in kinds:
+            for topic, switch in _marked(kind, part):
+                found[topic].setdefault(switch.name, switch)
+                having.setdefault((topic, switch.name), []).append(kind)
+        for (topic, name), having_it in having.items():
+            if len(having_it) < len(kinds):
+                labels = tuple(_label(kind) for kind in having_it)
+                found[topic][name] = replace(found[topic][name], sections=labels)
+    return {topic: list(named.values()) for topic, named in found.items()}
 
 
 def _marked(section: type[Section], part: str) -> Iterator[tuple[str, Switch]]:
-    """Of one section its keys with `Described`, and the values of those with `Choices`."""
+    """Topic and entry of each key with `Described`, and of the values of each with `Choices`."""
     from regrun.kinds.base import Choices, Described, values_of
 
-    def switch(name: str, line: str, facts: Described) -> tuple[str, Switch]:
-        shown = {"formula": facts.formula, "source": facts.reference}
-        where = f"{part}.{key}"
-        return facts.topic, Switch(name, line, shown, section, where, facts.needs)
-
     for key, field in section.model_fields.items():
+        described = []
         for mark in field.metadata:
             if isinstance(mark, Described):
-                yield switch(key, _paragraph(field.description), mark)
+                described.append((key, field.description, mark))
             elif isinstance(mark, Choices):
-                for value in values_of(field.annotation):
-                    if value in mark:
-                        yield switch(value, mark[value].summary, mark[value])
-
-
-def _sections(annotation: Any) -> Iterator[type[Section]]:
-    """The classes of a union, through Annotated."""
-    from regrun.kinds.base import Section
-
-    if inspect.isclass(annotation) and issubclass(annotation, Section):
-        yield annotation
-    else:
-        for argument in get_args(annotation):
-            yield from _sections(argument)
+                values = [value for value in values_of(field.annotation) if value in mark]
+                described += [(value, mark[value].summary, mark[value]) for value in values]
+        for name, line, mark in described:
+            about = {"formula": mark.formula, "source": mark.reference}
+            where = f"{part}.{key}"
+            yield mark.topic, Switch(name, _paragraph(line), about, section, where, mark.needs)
 
 
 def _names(section: type[Section]) -> tuple[str, ...]:
@@ -176,6 +167,6 @@ def _paragraph(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def _facts(section: type[Section]) -> dict[str, str]:
+def _about(section: type[Section]) -> dict[str, str]:
     labels = {"formula": "formula", "source": "reference", "origin": "origin"}
     return {label: getattr(section, key) for label, key in labels.items() if hasattr(section, key)}

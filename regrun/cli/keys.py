@@ -1,10 +1,29 @@
-"""The keys of the config in words, read from its JSON Schema. No torch."""
+"""The keys of the config in words, read from the tree of its schema. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
+
+from pydantic import BaseModel
+
+from regrun.config.schema_tree import (
+    AnyOf,
+    Choice,
+    DictNode,
+    ListNode,
+    Node,
+    Scalar,
+    SectionNode,
+    fields,
+    root,
+    section_of,
+    walk,
+)
+from regrun.kinds.base import sentences
+
+_TYPES = {int: "integer", float: "number", str: "string", bool: "true, false"}
 
 
 @dataclass(frozen=True)
@@ -15,92 +34,84 @@ class Key:
     values: str
     """What it may hold, in words: ``number ≥ 0``."""
     default: str
-    """As YAML would have it; ``required`` without one."""
+    """As YAML writes it; ``required`` without one."""
     help: str
     choices: tuple[str, ...] = ()
 
 
 def override_keys() -> dict[str, Key]:
-    """Every dotted key that an override may set, over all names of every section."""
-    from regrun.config.schema import Config
+    """Every dotted key that an override may set, over all kinds of every section."""
+    keys = {key.name: key for key in keys_within(root(), "")}
+    for name, node in fields(root().kinds[None]).items():
+        none = {"type": "none"}
+        if isinstance(node, ListNode) and node.before and not node.before(none):
+            kind = keys[f"{name}.type"]  # `{type: none}` is no entry
+            keys[kind.name] = replace(kind, choices=(*kind.choices, "none"))
+    return keys
 
-    schema = Config.model_json_schema()
-    return {key.name: key for key in walk(schema, schema, "")}
 
-
-def walk(node: Mapping[str, Any], root: Mapping[str, Any], prefix: str) -> Iterator[Key]:
-    """The keys below a node of a schema, over all that it can be; a section is its keys."""
+def keys_within(section: SectionNode, prefix: str) -> Iterator[Key]:
+    """The keys within a section and its inner sections; those of several kinds as one."""
     found: dict[str, list[Key]] = {}
-    for option in _options(node, root):
-        for name, info in option.get("properties", {}).items():
-            path = f"{prefix}{name}"
-            inner = list(walk(info, root, f"{path}."))
-            yield from inner
-            if not inner:
-                found.setdefault(path, []).append(as_key(path, info, root))
-    for path, same in found.items():
-        choices = tuple(dict.fromkeys(choice for key in same for choice in key.choices))
-        yield Key(path, same[0].values, same[0].default, same[0].help, choices)
+    for path, kind, node in walk(section, prefix):
+        if section_of(node) is None:
+            found.setdefault(path, []).append(key_of(kind, path))
+    for same in found.values():
+        choices = dict.fromkeys(choice for key in same for choice in key.choices)
+        yield replace(same[0], choices=tuple(choices))
 
 
-def _options(node: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The object schemas that a node can be: through references, unions and lists."""
-    if "$ref" in node:
-        yield from _options(root["$defs"][node["$ref"].rpartition("/")[2]], root)
-    elif "properties" in node:
-        yield node
-    for inner in (*node.get("oneOf", ()), *node.get("anyOf", ())):
-        yield from _options(inner, root)
-    if isinstance(node.get("items"), Mapping):
-        yield from _options(node["items"], root)
+def key_of(kind: type[BaseModel], path: str) -> Key:
+    """The key of a section that the last part of ``path`` names."""
+    name = path.rpartition(".")[2]
+    info, node = kind.model_fields[name], fields(kind)[name]
+    default = "required" if info.is_required() else _as_yaml(info.get_default())
+    help_text = " ".join([info.description or "", *sentences(info)])
+    return Key(path, _in_words(node), default, " ".join(help_text.split()), tuple(_choices(node)))
 
 
-def as_key(name: str, info: Mapping[str, Any], root: Mapping[str, Any]) -> Key:
-    """One property of a schema."""
-    default = _as_yaml(info["default"]) if "default" in info else "required"
-    help_text = " ".join(info.get("description", "").split())
-    return Key(name, _in_words(info, root), default, help_text, tuple(_choices(info)))
-
-
-def _choices(info: Mapping[str, Any]) -> Iterator[str]:
-    if info.get("type") == "boolean":
+def _choices(node: Node) -> Iterator[str]:
+    if isinstance(node, Scalar) and node.type is bool:
         yield from ("true", "false")
-    if "const" in info:
-        yield str(info["const"])
-    yield from (str(value) for value in info.get("enum", ()))
-    for inner in info.get("anyOf", ()):
-        yield from _choices(inner)
+    elif isinstance(node, Choice):
+        yield from node.words
+    elif isinstance(node, AnyOf):
+        for option in node.options:
+            yield from _choices(option)
 
 
-def _in_words(info: Mapping[str, Any], root: Mapping[str, Any]) -> str:
-    """A JSON schema as people say it."""
-    if "const" in info:
-        return str(info["const"])
-    if "enum" in info:
-        return ", ".join(str(value) for value in info["enum"])
-    if "anyOf" in info:
-        return " | ".join(_in_words(inner, root) for inner in info["anyOf"])
-    if info.get("type") == "array":
-        items = info.get("prefixItems") or [info.get("items", {})]
-        inner = ", ".join(dict.fromkeys(_in_words(item, root) for item in items))
-        return f"list of {inner}" if inner else "list"
-    kind = {"integer": "whole number", "string": "text", "boolean": "true, false"}
-    named = str(info.get("type", "section"))
-    return kind.get(named, named) + _bounds(info)
+def _in_words(node: Node) -> str:
+    """What a node may hold."""
+    if node.nullable:
+        return f"{_in_words(replace(node, nullable=False))} | null"
+    match node:
+        case Scalar():
+            return _TYPES.get(node.type, node.type.__name__) + _bounds(node)
+        case Choice():
+            return ", ".join(node.words)
+        case AnyOf():
+            return " | ".join(_in_words(option) for option in node.options)
+        case ListNode():
+            item = _in_words(node.item)
+            return f"{item} | list of {item}" if node.before else f"list of {item}"
+        case DictNode():
+            return "object"
+        case _:
+            return "section"
 
 
-def _bounds(info: Mapping[str, Any]) -> str:
+def _bounds(node: Scalar) -> str:
     """`` ≥ 1``, or `` in [0, 1)``."""
-    low = info.get("minimum", info.get("exclusiveMinimum"))
-    high = info.get("maximum", info.get("exclusiveMaximum"))
+    low = node.gt if node.ge is None else node.ge
+    high = node.lt if node.le is None else node.le
     if high is not None and high >= 2**31 - 1:
         high = None  # a bound of the machine's integers explains nothing to a reader
     if low is not None and high is not None:
-        left, right = "[" if "minimum" in info else "(", "]" if "maximum" in info else ")"
-        return f" in {left}{low}, {high}{right}"
+        opening, closing = "[" if node.gt is None else "(", "]" if node.lt is None else ")"
+        return f" in {opening}{low}, {high}{closing}"
     if low is not None:
-        return f" {'≥' if 'minimum' in info else '>'} {low}"
-    return "" if high is None else f" {'≤' if 'maximum' in info else '<'} {high}"
+        return f" {'≥' if node.gt is None else '>'} {low}"
+    return "" if high is None else f" {'≤' if node.lt is None else '<'} {high}"
 
 
 def _as_yaml(value: Any) -> str:
@@ -108,6 +119,6 @@ def _as_yaml(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "[" + ", ".join(_as_yaml(item) for item in value) + "]"
     return str(value)

@@ -99,8 +99,8 @@ def _list_names(topic: str | None, as_json: bool) -> None:
 
 
 def _document(entry: Entry, *, keys: bool = False) -> dict[str, Any]:
-    facts = {**entry.facts, **entry.capabilities}
-    document: dict[str, Any] = {"name": entry.name, "description": entry.line, **facts}
+    about = {**entry.about, **entry.capabilities}
+    document: dict[str, Any] = {"name": entry.name, "description": entry.line, **about}
     if not keys:
         return document
     described = [
@@ -114,14 +114,14 @@ def _table(topic: str, listed: list[Entry]) -> Any:
     from rich.table import Table
 
     table = Table(title=topic, title_justify="left", box=None, show_header=False, pad_edge=False)
-    facts = list(dict.fromkeys(fact for entry in listed for fact in entry.facts))
+    columns = list(dict.fromkeys(column for entry in listed for column in entry.about))
     table.add_column("name", style="bold", max_width=60)
-    for column in ("description", *facts):
+    for column in ("description", *columns):
         table.add_column(column)
     for _, group in groupby(listed, key=lambda entry: (entry.section, entry.line)):
         same = list(group)
         names = ", ".join(entry.name for entry in same)
-        table.add_row(names, same[0].line, *(same[0].facts.get(fact, "") for fact in facts))
+        table.add_row(names, same[0].line, *(same[0].about.get(column, "") for column in columns))
     return table
 
 
@@ -132,7 +132,7 @@ def _details(entry: Entry) -> Any:
 
     lines = [Text(entry.name, "bold"), Text(entry.line)]
     lines += [
-        Text(f"{fact}: {value}") for fact, value in {**entry.facts, **entry.capabilities}.items()
+        Text(f"{label}: {value}") for label, value in {**entry.about, **entry.capabilities}.items()
     ]
     table = Table("key", "default", "values", "", box=None, pad_edge=False)
     for key in entry.keys:

@@ -123,7 +123,7 @@ class Section(BaseModel):
         if hasattr(cls, "formula") and hasattr(cls, "reference"):
             _append(described, f"{cls.formula} ({cls.reference}).")
         for name, field in cls.model_fields.items():
-            for sentence in _sentences(field):
+            for sentence in sentences(field):
                 _append(described["properties"][name], sentence)
         return schema
 
@@ -163,7 +163,7 @@ def _append(described: dict[str, Any], sentence: str) -> None:
     described["description"] = f"{described.get('description', '')} {sentence}".strip()
 
 
-def _sentences(field: FieldInfo) -> Iterator[str]:
+def sentences(field: FieldInfo) -> Iterator[str]:
     """What the marks of a key add to its description."""
     for mark in field.metadata:
         if isinstance(mark, Described):

@@ -65,7 +65,7 @@ def test_a_switch_with_keys_of_its_own_shows_them(invoke: Any) -> None:
 
 
 def test_penalties_have_formula_and_source() -> None:
-    assert find("penalties", "l2").facts == {
+    assert find("penalties", "l2").about == {
         "formula": "½ λ Σ w²  (half: false: λ Σ w²)",
         "source": "Hoerl & Kennard 1970",
     }
@@ -75,11 +75,11 @@ def test_penalties_have_formula_and_source() -> None:
     ("topic", "name", "key", "values", "default"),
     [
         ("models", "mlp", "dropout", "number in [0, 1] | list of number in [0, 1]", "0.0"),
-        ("models", "mlp", "hidden", "list of whole number ≥ 1", "[256, 256]"),
+        ("models", "mlp", "hidden", "list of integer ≥ 1", "[256, 256]"),
         ("optimizers", "sgd", "lr", "number > 0", "required"),
         ("optimizers", "sgd", "momentum", "number in [0, 1)", "0.0"),
         ("penalties", "l2", "half", "true, false", "true"),
-        ("datasets", "csv", "test_path", "text | null", "null"),
+        ("datasets", "csv", "test_path", "string | null", "null"),
     ],
 )
 def test_keys_are_described_in_words(
