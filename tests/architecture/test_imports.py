@@ -1,10 +1,9 @@
-"""The house rules that can be read off the source: who imports whom, and how heavy it is."""
+"""The house rules that can be read off the source: who imports whom, and what handlers catch."""
 
 from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -13,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "regrun"
-FILES = sorted(PACKAGE.rglob("*.py"))
+from tests.architecture.source import FILES, PACKAGE, module_of, tree_of
 
 BASE = {"errors", "seeding", "metrics", "results", "suggest"}
 CONFIG = BASE | {"kinds", "config", "plugins"}
@@ -40,12 +38,7 @@ MAY_IMPORT = {
     "__init__": {"api"},
     "__main__": {"cli"},
 }
-"""Part of the package → the parts it may import beside itself."""
-
-HEAVY = (
-    "torch", "numpy", "pandas", "scipy", "sklearn", "optuna", "matplotlib", "tensorboardX",
-    "tensorboard", "torchvision", "plotext", "pydantic", "yaml", "psutil",
-)  # fmt: skip
+"""Part of the package → the parts it may import, besides itself."""
 
 
 def part_of(path: Path) -> str:
@@ -105,11 +98,7 @@ def test_imports_go_one_way(path: Path) -> None:
 def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     declared = {re.split("[><=]", each)[0].lower() for each in project["dependencies"]}
-    imported = {
-        name.split(".")[0]
-        for path in FILES
-        for name in imported_modules(ast.parse(path.read_text(encoding="utf-8")))
-    }
+    imported = {name.split(".")[0] for path in FILES for name in imported_modules(tree_of(path))}
     outside = imported - sys.stdlib_module_names - {"regrun", "pydantic_core"}  # pydantic's own
     given_by = packages_distributions()
     missing = {name for name in outside if not declared & {d.lower() for d in given_by[name]}}
@@ -117,13 +106,11 @@ def test_every_package_that_is_imported_is_a_declared_dependency() -> None:
 
 
 def test_no_modules_import_in_a_circle() -> None:
-    names = {
-        ".".join(("regrun", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in FILES
-    }
+    names = {module_of(path) for path in FILES}
     edges: dict[str, set[str]] = {}
     for path in FILES:
-        name = ".".join(("regrun", *path.relative_to(PACKAGE).with_suffix("").parts))
-        found = set(imported_modules(ast.parse(path.read_text(encoding="utf-8"))))
+        name = module_of(path)
+        found = set(imported_modules(tree_of(path)))
         edges[name] = {target for item in found for target in (item, item.rpartition(".")[0])}
         edges[name] &= names - {name}
     seen: set[str] = set()
@@ -134,8 +121,7 @@ def test_no_modules_import_in_a_circle() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_handlers_catch_only_what_they_name(path: Path) -> None:
-    source = path.read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ExceptHandler):
             caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
             names = {getattr(kind, "id", getattr(kind, "attr", None)) for kind in caught}
@@ -143,58 +129,3 @@ def test_handlers_catch_only_what_they_name(path: Path) -> None:
                 last = node.body[-1]
                 cleans_up = isinstance(last, ast.Raise) and last.exc is None
                 assert cleans_up, f"line {node.lineno} swallows everything"
-
-
-def modules_after(code: str) -> set[str]:
-    """What is loaded after the code has run in a fresh interpreter."""
-    program = f"{code}\nimport sys\nsys.stderr.write(' '.join(sys.modules))"
-    ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    return {name.split(".")[0] for name in ended.stderr.split()}
-
-
-HELP = """
-import sys
-from regrun.cli.app import run
-sys.argv = ["regrun", *{arguments}]
-try:
-    run()
-except SystemExit:
-    pass
-"""
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
-def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
-    loaded = modules_after(HELP.format(arguments=arguments))
-    assert "typer" in loaded
-    # Newer versions of typer read the arguments of a verb with pydantic.
-    assert loaded & set(HEAVY) <= ({"pydantic"} if arguments[0] == "train" else set())
-
-
-@pytest.mark.parametrize("arguments", [["list"], ["schema"], ["list", "models", "mlp"]])
-def test_lists_come_from_the_schema_without_torch(arguments: list[str]) -> None:
-    loaded = modules_after(HELP.format(arguments=arguments))
-    assert "pydantic" in loaded
-    assert loaded & {"torch", "numpy", "pandas", "scipy", "sklearn", "torchvision"} == set()
-
-
-@pytest.mark.parametrize("arguments", [["guide"], ["guide", "words"]])
-def test_the_guide_loads_nothing_heavy(arguments: list[str]) -> None:
-    loaded = modules_after(HELP.format(arguments=arguments))
-    assert "rich" in loaded
-    # Newer versions of typer read the arguments of a verb with pydantic.
-    assert loaded & set(HEAVY) <= {"pydantic"}
-
-
-def test_importing_regrun_loads_nothing_heavy() -> None:
-    assert modules_after("import regrun") & {*HEAVY, "typer", "rich"} == set()
-
-
-def test_importing_any_module_has_no_effect_on_stdout() -> None:
-    code = "import regrun.cli.app, regrun.analysis.cells, regrun.store.reading"
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert (ended.stdout, ended.stderr) == ("", "")
