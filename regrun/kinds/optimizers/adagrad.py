@@ -54,8 +54,8 @@ class Adagrad(GivenRate):
             return self.column("initial_accumulator_value")
 
         def at_step(self, lr: Tensor, step: Tensor) -> dict[str, Tensor]:
-            """η_t / (1 + lr_decay (t − 1))."""
-            return {"lr": lr / (1 + (step - 1) * self.lr_decay)}
+            """−η_t / (1 + lr_decay (t − 1))."""
+            return {"minus_lr": -lr / (1 + (step - 1) * self.lr_decay)}
 
         def update(self, tile: Tile, g: Tensor) -> None:
             """Change v, then w."""
@@ -66,4 +66,4 @@ class Adagrad(GivenRate):
             sqrt_into(total, out=scratch)
             scratch.add_(tile.numbers["eps"])
             torch.div(g, scratch, out=scratch)
-            tile.weight.addcmul_(scratch, tile.numbers["lr"], value=-1)
+            tile.weight.addcmul_(scratch, tile.numbers["minus_lr"])

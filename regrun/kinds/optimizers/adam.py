@@ -68,12 +68,12 @@ class AdamFamily(GivenRate):
             return {"gain1": gain1, "gain2": gain2}
 
         def at_step(self, lr: Tensor, step: Tensor) -> dict[str, Tensor]:
-            """η_t and ε with the bias corrections."""
+            """−η_t and ε with the bias corrections."""
             if self.per_member_tiles:
                 self.rates, self.steps = lr.tolist(), step.float().unbind()
             correction = (1 - self.beta2**step).sqrt_()
             return {
-                "lr": lr * correction / (1 - self.beta1**step),
+                "minus_lr": lr * correction / (self.beta1**step - 1),
                 "eps": self.eps * correction,
             }
 
@@ -95,7 +95,7 @@ class AdamFamily(GivenRate):
             sqrt_into(square, out=scratch)
             scratch.add_(numbers["eps"])
             torch.div(mean, scratch, out=scratch)
-            tile.weight.addcmul_(scratch, numbers["lr"], value=-1)
+            tile.weight.addcmul_(scratch, numbers["minus_lr"])
 
         def _update_member(self, member: int, tile: Tile, g: Tensor) -> None:
             import torch

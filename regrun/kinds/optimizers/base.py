@@ -132,9 +132,10 @@ class UpdateRule(ABC, Generic[S]):
             step: t, (K,), float64.
 
         Returns:
-            Name → (K,), float64, under the same names at every step. They go to ``tile.numbers``.
+            Name → (K,), float64, under the same names at every step, as ``tile.numbers`` has them.
+            By default ``minus_lr``, −η_t: ``tile.weight.addcmul_(g, tile.numbers["minus_lr"])``.
         """
-        return {"lr": lr}
+        return {"minus_lr": -lr}
 
     def look_ahead(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         """Move the weights to where the gradient is to be taken; by default they stay.

@@ -85,4 +85,4 @@ class Fista(Optimizer):
 
         def update(self, tile: Tile, g: Tensor) -> None:
             """Take the gradient step; the proximal one follows."""
-            tile.weight.addcmul_(g, tile.numbers["lr"], value=-1)
+            tile.weight.addcmul_(g, tile.numbers["minus_lr"])

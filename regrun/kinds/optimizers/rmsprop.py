@@ -72,4 +72,4 @@ class RMSprop(GivenRate):
             if "momentum_buffer" in tile.state:
                 buffer = tile.state["momentum_buffer"]
                 scratch = buffer.mul_(numbers["momentum"]).add_(scratch)
-            tile.weight.addcmul_(scratch, numbers["lr"], value=-1)
+            tile.weight.addcmul_(scratch, numbers["minus_lr"])

@@ -85,20 +85,20 @@ class SGD(GivenRate):
             return {"momentum": momentum, "gain": 1 - dampening}
 
         def at_step(self, lr: Tensor, step: Tensor) -> dict[str, Tensor]:
-            """η_t; with dampening also the gain, as the buffer starts as g, undampened."""
+            """−η_t; with dampening also the gain, as the buffer starts as g, undampened."""
             if not self.follows_step:
-                return {"lr": lr}
-            return {"lr": lr, "gain": self.numbers["gain"].where(step > 1, 1.0)}
+                return {"minus_lr": -lr}
+            return {"minus_lr": -lr, "gain": self.numbers["gain"].where(step > 1, 1.0)}
 
         def update(self, tile: Tile, g: Tensor) -> None:
             """Change b, then w."""
-            import torch
-
             if self.slots:
                 momentum, buffer = tile.numbers["momentum"], tile.state["momentum_buffer"]
                 buffer.mul_(momentum).addcmul_(g, tile.numbers["gain"])
                 if self.nesterov:
+                    import torch
+
                     g = torch.addcmul(g, buffer, momentum, out=tile.grad_buffer)
                 else:
                     g = buffer
-            tile.weight.addcmul_(g, tile.numbers["lr"], value=-1)
+            tile.weight.addcmul_(g, tile.numbers["minus_lr"])
