@@ -1,0 +1,89 @@
+"""What a model says about itself, and what is refused of a plug-in's."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from typing import Any, Literal
+
+import pytest
+from pydantic import TypeAdapter
+from torch import nn
+
+from regrun.errors import ConfigError, UsageError
+from regrun.kinds import plugins
+from regrun.kinds.models import ModelSection, build_model
+from regrun.kinds.registry import AnyModel
+
+
+class Unfinished(ModelSection):
+    """Has no network yet."""
+
+    name: Literal["unfinished"]
+
+
+class Flat(ModelSection):
+    """Flattens its inputs."""
+
+    name: Literal["flat"]
+
+    def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        if len(input_shape) > 2:
+            raise ValueError("too many axes")
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_outputs))
+
+
+def section(**keys: Any) -> ModelSection:
+    model: ModelSection = TypeAdapter(AnyModel).validate_python(keys)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (section(name="mlp"), ""),
+        (section(name="cnn"), ""),
+        (section(name="cnn", hidden=[]), ""),
+        (section(name="mlp", hidden=[]), "has no hidden layer"),
+        (section(name="linear"), "has no hidden layer"),
+        (section(name="resnet18"), "comes from torchvision and hands over its outputs only"),
+        (Flat(name="flat"), "is a plug-in and hands over its outputs only"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_model_says_why_its_hidden_activations_cannot_be_penalised(
+    model: ModelSection, why: str
+) -> None:
+    assert model.no_hidden_activations == why
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "resnet18"])
+def test_only_the_linear_model_is_linear_and_only_torchvision_groups_convolutions(
+    name: str,
+) -> None:
+    model = section(name=name)
+    assert model.is_linear == (name == "linear")
+    assert model.grouped_convolutions == (name == "resnet18")
+    assert model.symbols() == []
+
+
+def test_the_defaults_of_a_plugin_promise_nothing() -> None:
+    model = Flat(name="flat")
+    assert not model.is_linear and not model.grouped_convolutions
+    assert model.symbols() == [] and model.notes((3,)) == []
+
+
+def test_what_a_plugins_build_raises_is_a_config_error_that_names_it() -> None:
+    with pytest.raises(ConfigError, match=r"model\.name: the plug-in's .*Flat\.build failed: Valu"):
+        build_model(Flat(name="flat"), (1, 2, 3), 2, seed=0)
+
+
+def test_what_a_built_in_build_raises_passes_as_a_bug() -> None:
+    with pytest.raises(TypeError):
+        build_model(section(name="linear"), (3,), "two", seed=0)  # type: ignore[arg-type]
+
+
+def test_a_plugin_without_build_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("unfinished", f"{__name__}:Unfinished", "regrun.models")
+    monkeypatch.setattr(plugins, "_installed", lambda: {"regrun.models": [point]})
+    with pytest.raises(UsageError, match="Unfinished: has no method build"):
+        plugins.sections("regrun.models")
