@@ -262,8 +262,8 @@ class Augment(Section):
     """α: examples are mixed with x′, the batch in random order, by one λ per batch; 0 is off."""
     cutmix: Annotated[NonNegative, CutMix.described()] = 0.0
     """Images only. α: a box is taken from x′, the batch in random order; the loss is mixed by the
-    areas left in the image. Beside mixup, each batch gets one of the two with equal chances; 0 is
-    off."""
+    areas left in the image. With mixup too, each batch gets one of the two with equal chances; 0
+    is off."""
     label_smoothing: Annotated[Rate, LabelSmoothing.described()] = 0.0
     """Classification only. ε, the share of the loss that belongs to all classes alike."""
 

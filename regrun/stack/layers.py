@@ -250,4 +250,4 @@ LAYER_HANDLERS: dict[type[nn.Module], HandlerMaker] = {
     DropConnectLinear: make_drop_connect,
     **dict.fromkeys(ACTIVATIONS.values(), make_entrywise),
 }
-"""The layers that are stacked by hand, beside noise on activations (`make_noise`)."""
+"""The layers that are stacked by hand; noise on activations has `make_noise`."""

@@ -71,7 +71,7 @@ def test_the_box_of_cutmix_is_the_papers(u: tuple[float, float], share: float) -
 def test_mixing_shares_are_beta_distributed(alpha: float) -> None:
     """Kolmogorov-Smirnov against SciPy; a right sampler fails once in a million seeds.
 
-    On the half below ½, where float64 can tell the smallest apart; ½ ± are mirror images.
+    On the half below ½, where float64 resolves the smallest; the other half mirrors it.
     """
     from scipy import stats
 

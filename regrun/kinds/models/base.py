@@ -25,11 +25,11 @@ class ModelSection(Section):
     is_linear: ClassVar[bool] = False
     """Whether the outputs are affine in the inputs, with no hidden layer between."""
     grouped_convolutions: ClassVar[bool] = False
-    """Whether it may hold grouped convolutions, whose weights do not tell their inputs apart."""
+    """Whether it may hold grouped convolutions: what a weight multiplies depends on its group."""
 
     init: Init = "default"
-    """Of weights: torch's own default, N(0, init_std²), zeros, Xavier uniform or Kaiming normal;
-    all but `default` set biases to 0."""
+    """Initial weights: torch's own default, N(0, init_std²), zeros, Xavier uniform or Kaiming
+    normal; all but `default` set biases to 0."""
     init_std: Positive = 1.0
     """Standard deviation of `init: normal`."""
 

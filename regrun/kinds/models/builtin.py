@@ -110,7 +110,7 @@ class HiddenLayers(BuiltinModel):
     dropout: Annotated[Rates, StandardDropout.described()] = 0.0
     """Dropout after the activation of the hidden layers: one rate, or one per hidden layer."""
     dropout_type: Annotated[DropoutType, DROPOUT_TYPES] = StandardDropout.name
-    """Of `dropout`; input dropout is always standard."""
+    """Kind of `dropout`; input dropout is always standard."""
     drop_connect: Annotated[Rate, DropConnect.described("w")] = 0.0
     """DropConnect: rate of zeros among the weights of the dense hidden layers, not the biases; one
     mask per step, shared by its batch."""
@@ -197,7 +197,7 @@ class MLP(HiddenLayers):
     hidden: Widths = (256, 256)
     """Units of each hidden layer."""
     dropout_type: Annotated[DenseDropoutType, DROPOUT_TYPES] = StandardDropout.name
-    """Of `dropout`; input dropout is always standard."""
+    """Kind of `dropout`; input dropout is always standard."""
     norm: Norm = "none"
     """Between each hidden linear map and its activation."""
     residual: bool = False

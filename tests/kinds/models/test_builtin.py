@@ -87,7 +87,7 @@ def test_a_cnn_has_blocks_and_then_dense_layers() -> None:
     ("pool", "kind", "features"),
     [("max", "MaxPool2d", 4), ("avg", "AvgPool2d", 4), ("none", "", 16)],
 )
-def test_a_cnn_pools_as_it_is_told(pool: str, kind: str, features: int) -> None:
+def test_a_cnn_has_the_pooling_of_its_config(pool: str, kind: str, features: int) -> None:
     module = build((1, 4, 4), name="cnn", channels=[1], hidden=[], pool=pool)
     assert names_and_shapes(module)["output.weight"] == (3, features)
     pools = {name for name in kinds(module) if "Pool" in name}
