@@ -1,4 +1,4 @@
-"""What a package of your own imports to bring penalties, models, datasets, … to regrun.
+"""What a package of your own imports to bring penalties, optimizers, models, … to regrun.
 
 These names and their meaning are public and stay. See `regrun guide plugins`.
 """
@@ -7,7 +7,7 @@ from regrun.kinds.base import PER_MEMBER, Section, expand_members
 from regrun.kinds.constraints import Constraint
 from regrun.kinds.datasets import DatasetSection, Subset
 from regrun.kinds.models import ModelSection
-from regrun.kinds.optimizers.base import Optimizer
+from regrun.kinds.optimizers.base import Optimizer, Tile, UpdateRule
 from regrun.kinds.penalties import Coefficients, EntrywisePenalty, WeightPenalty
 from regrun.kinds.schedules import Schedule
 
@@ -22,6 +22,8 @@ __all__ = [
     "Schedule",
     "Section",
     "Subset",
+    "Tile",
+    "UpdateRule",
     "WeightPenalty",
     "expand_members",
 ]

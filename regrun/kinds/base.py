@@ -107,6 +107,11 @@ class Section(BaseModel):
         return tuple(parts)
 
     @classmethod
+    def undefined(cls) -> list[str]:
+        """Return the names of the methods that a kind has to define and this class does not."""
+        return sorted(cls.__abstractmethods__)
+
+    @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Accept `source`, the name of `reference` in plug-ins for regrun 0.1."""
         super().__pydantic_init_subclass__(**kwargs)

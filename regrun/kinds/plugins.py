@@ -1,9 +1,9 @@
 """Sections of the schema that other installed packages bring, and what these have to give.
 
-A package names its section classes as entry points of `regrun.models`, `regrun.datasets`,
-`regrun.penalties` or `regrun.constraints`. A class is written as those of regrun are: its `name` or
-`type` is a literal, its fields are its keys, its docstring is the line that `regrun list` shows,
-and it defines the abstract methods of its base class in `regrun.plugins`.
+A package names its section classes as entry points of the group of their family (see `GROUPS`). A
+class is written as those of regrun are: its `name` or `type` is a literal, its fields are its keys,
+its docstring is the line that `regrun list` shows, and it defines the abstract methods of its base
+class in `regrun.plugins`.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _load(point: EntryPoint, rules: _Group) -> type[Section]:
         raise _unusable(point, f'has no key {tag_of(section)}: Literal["…"] to be chosen by')
     if not issubclass(section, rules.gives):
         raise _unusable(point, f"has no method {rules.method}")
-    missing = _undefined(section)
+    missing = section.undefined()
     if missing:
         raise _unusable(point, f"has no method {', '.join(missing)}")
     if not section.__doc__:
@@ -115,14 +115,6 @@ def _load(point: EntryPoint, rules: _Group) -> type[Section]:
         if not isinstance(getattr(section, fact, None), str):
             raise _unusable(point, f"has no {fact}: ClassVar[str]")
     return section
-
-
-def _undefined(section: type[Section]) -> list[str]:
-    """The methods that a class has to define and does not."""
-    missing = sorted(section.__abstractmethods__)
-    if issubclass(section, WeightPenalty) and section.prox_ is WeightPenalty.prox_:
-        missing += ["prox_"] * ("proximal" in section.methods)
-    return missing
 
 
 def _package(point: EntryPoint) -> str:

@@ -1,4 +1,4 @@
-"""A package of a model, a dataset and a penalty, used from YAML; and packages that do not work."""
+"""A package with a kind of each family, used from YAML; and packages that do not work."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ from torch import Tensor
 from regrun.errors import ConfigError, UsageError
 from regrun.kinds import plugins
 from regrun.kinds.models import ModelSection
+from regrun.kinds.optimizers.base import Optimizer, Tile, UpdateRule
 from regrun.kinds.penalties import L1, Penalty, WeightPenalty
 from regrun.kinds.registry import union
+from regrun.kinds.schedules import Schedule
+from regrun.stack.optimizer import StackedOptimizer
 from regrun.stack.penalties import StackedPenalties
 from tests.support.program import Program, run_in_one_interpreter, search_path
 
@@ -137,6 +140,41 @@ def test_all_three_work_from_yaml_like_those_of_regrun(site: Path, tmp_path: Pat
         assert "Traceback" not in told
 
 
+UPDATES = ["optimizer={name: signum, lr: 0.01}", "schedule=polynomial"]
+
+
+def test_an_optimizer_and_a_schedule_work_from_yaml(site: Path, tmp_path: Path) -> None:
+    train = ["train", "plugged.yaml", *UPDATES, "--json", "--quiet", "--runs-dir"]
+    swept, low, high, listed, inspected, wrong = run_all(
+        site,
+        tmp_path,
+        ["sweep", "plugged.yaml", *UPDATES, "optimizer.beta=0.1,0.9", "--runs-dir", "swept"],
+        [*train, "low", "optimizer.beta=0.1"],
+        [*train, "high"],
+        ["list", "optimizers", "signum", "--json"],
+        ["inspect", "plugged.yaml", *UPDATES, "schedule={type: polynomial, power: 2}", "--json"],
+        ["train", "plugged.yaml", *UPDATES, "penalty={type: l1, strength: 1, method: proximal}"],
+    )
+    assert [swept[0], low[0], high[0]] == [0, 0, 0], (swept, low, high)
+    assert "2 runs in 1" in swept[2]
+    weights = [
+        [load_file(path) for path in sorted((tmp_path / folder).rglob("weights.*"))]
+        for folder in ("low", "high", "swept")
+    ]
+    assert not weights_equal(weights[0][0], weights[1][0], within=1e-3)
+    for alone in (weights[0][0], weights[1][0]):
+        assert any(weights_equal(one, alone, within=1e-6) for one in weights[2])
+
+    entry = json.loads(listed[1])
+    assert entry["formula"].endswith("w ← w − η sign(m)")
+    assert "beta" in {key["name"] for key in entry["keys"]}
+    rule = json.loads(inspected[1])["update_rule"]
+    assert "m ← β m + (1−β) g;  w ← w − η sign(m)" in rule
+    assert "s_t = (1 − t/T)^q" in rule
+    assert wrong[0] == 2
+    assert "with signum use gradient" in wrong[2]
+
+
 def test_a_broken_plugin_is_named_with_its_package(program: Program, tmp_path: Path) -> None:
     points = {"regrun.models": {"old": "broken_example:Old"}}
     install(tmp_path, "broken-example", {"broken_example": "import no_such_module\n"}, points)
@@ -225,13 +263,50 @@ class Alien(ModelSection):
         return None
 
 
+class Ruleless(Optimizer):
+    """Has no rule."""
+
+    name: Literal["ruleless"]
+    formula: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+
+
+class Updateless(Ruleless):
+    """Has a rule that does not update."""
+
+    class Rule(UpdateRule[Any]):
+        def at_step(self, lr: Tensor, step: Tensor) -> dict[str, Tensor]:
+            return {}
+
+
+class Sourceless(Optimizer):
+    """Has no reference."""
+
+    name: Literal["sourceless"]
+    formula: ClassVar[str] = ""
+
+    class Rule(UpdateRule[Any]):
+        def update(self, tile: Tile, g: Tensor) -> None:
+            return
+
+
+class Factorless(Schedule):
+    """Has no factors."""
+
+    type: Literal["factorless"]
+    formula: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+
+
 NOT_A_CLASS = 3
 
 
-def load(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[type]:
-    points = [EntryPoint(name, f"{__name__}:{name}", "regrun.penalties") for name in names]
-    monkeypatch.setattr(plugins, "_installed", lambda: {"regrun.penalties": points})
-    return plugins.sections("regrun.penalties", [L1])
+def load(
+    monkeypatch: pytest.MonkeyPatch, *names: str, group: str = "regrun.penalties"
+) -> list[type]:
+    points = [EntryPoint(name, f"{__name__}:{name}", group) for name in names]
+    monkeypatch.setattr(plugins, "_installed", lambda: {group: points})
+    return plugins.sections(group, [L1])
 
 
 def test_a_sound_section_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +332,62 @@ def test_an_unusable_section_is_refused_by_what_it_lacks(
 ) -> None:
     with pytest.raises(UsageError, match=why):
         load(monkeypatch, *names)
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "why"),
+    [
+        ("regrun.optimizers", "Ruleless", "has no method Rule.update"),
+        ("regrun.optimizers", "Updateless", "has no method Rule.update"),
+        ("regrun.optimizers", "Sourceless", "has no reference"),
+        ("regrun.optimizers", "Cube", "is no subclass of regrun.plugins.Optimizer"),
+        ("regrun.schedules", "Factorless", "has no method factors"),
+    ],
+)
+def test_an_unusable_optimizer_or_schedule_is_refused_by_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, group: str, name: str, why: str
+) -> None:
+    with pytest.raises(UsageError, match=why):
+        load(monkeypatch, name, group=group)
+
+
+def test_a_plugged_optimizer_takes_the_steps_of_its_formula(example: Any) -> None:
+    betas, parameters = (0.5, 0.9), {"w": torch.ones(2, 3, dtype=torch.float64)}
+    members = [example.Signum(name="signum", lr=0.1, beta=beta) for beta in betas]
+    optimizer = StackedOptimizer(members, parameters, ())
+    expected, mean = np.ones((2, 3)), np.zeros((2, 3))
+    for step in range(5):
+        g = np.random.default_rng(step).normal(size=(2, 3))
+        beta, rate = np.array(betas)[:, None], 0.1 / (step + 1)
+        mean = beta * mean + (1 - beta) * g
+        expected -= rate * np.sign(mean)
+        optimizer.step([torch.tensor(g)], 1 / (step + 1))
+    np.testing.assert_allclose(parameters["w"], expected, rtol=1e-14)
+
+
+def test_a_plugged_optimizer_that_fails_is_an_error_at_its_place(example: Any) -> None:
+    class Failing(example.Signum):  # type: ignore[misc]
+        """Knows no slots."""
+
+        @classmethod
+        def slots(cls, members: Any) -> Any:
+            raise RuntimeError("no slots")
+
+    with pytest.raises(ConfigError, match=r"optimizer\.name: .*Failing\.Rule failed: .* no slots"):
+        StackedOptimizer([Failing(name="signum", lr=1.0)], {"w": torch.ones(1, 2)}, ())
+
+
+def test_a_plugged_schedule_is_that_of_torch(example: Any) -> None:
+    schedule = example.Polynomial(type="polynomial", power=2.0, warmup_epochs=1)
+    ours = schedule.multipliers(np.arange(12), epochs=3, steps_per_epoch=4)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=8, power=2.0)
+    theirs = [0, 0.25, 0.5, 0.75]
+    for _ in range(8):
+        theirs.append(float(scheduler.get_last_lr()[0]))
+        optimizer.step()
+        scheduler.step()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
 def test_a_union_gains_what_is_plugged_in_and_keeps_its_discriminator(

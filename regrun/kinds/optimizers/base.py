@@ -18,7 +18,6 @@ from regrun.kinds.base import (
     Choices,
     Described,
     NonNegative,
-    PerMember,
     Positive,
     Section,
     Selector,
@@ -111,7 +110,11 @@ class UpdateRule(ABC, Generic[S]):
         Returns:
             Name → (K,), float64; by default every per-member number among the kind's own keys.
         """
-        return {key: self.column(key) for key in own_numbers(type(self.sections[0]))}
+        return {
+            key: self.column(key)
+            for key in self.sections[0].numbers()
+            if key not in Optimizer.model_fields
+        }
 
     def column(self, key: str) -> Tensor:
         """Return one key of all members: (K,), float64."""
@@ -161,11 +164,29 @@ class UpdateRule(ABC, Generic[S]):
 
 
 class Optimizer(Section):
-    """Keys that every optimizer has.
+    """Keys that every optimizer has. Derive from it to bring an optimizer of your own.
 
-    A kind is a subclass with a key `name`, a docstring, `formula`, `reference` and a nested class
-    `Rule`, derived from `UpdateRule`. Mark the numbers that may differ between the members of a
-    stack with `PER_MEMBER`.
+    A kind has a key `name`, a docstring, `formula`, `reference` and a nested class `Rule`, derived
+    from `UpdateRule`. A number marked with `PER_MEMBER` may differ between the members of a stack.
+
+    >>> from typing import Annotated, ClassVar, Literal
+    >>> from regrun.plugins import PER_MEMBER, Optimizer, UpdateRule
+    >>> class Signum(Optimizer):
+    ...     '''Steps along the sign of a moving average of the gradient.'''
+    ...     name: Literal["signum"]
+    ...     formula: ClassVar[str] = "m ← β m + (1−β) g;  w ← w − η sign(m)"
+    ...     reference: ClassVar[str] = "Bernstein et al. 2018"
+    ...     beta: Annotated[float, PER_MEMBER] = 0.9
+    ...     @classmethod
+    ...     def slots(cls, members):
+    ...         return ("exp_avg",)
+    ...     class Rule(UpdateRule):
+    ...         def update(self, tile, g):
+    ...             mean = tile.state["exp_avg"]
+    ...             mean.lerp_(g, 1 - tile.numbers["beta"])
+    ...             tile.weight.addcmul_(mean.sign(), tile.numbers["minus_lr"])
+    >>> Signum(name="signum", lr=0.1).symbols()
+    ['m ← β m + (1−β) g;  w ← w − η sign(m)']
     """
 
     own_decay: ClassVar[Decay] = "coupled"
@@ -198,6 +219,13 @@ class Optimizer(Section):
     ] = 0.0
     """ρ of sharpness-aware minimisation: the gradient at the worst point nearby. Two passes a step;
     0 is none."""
+
+    @classmethod
+    def undefined(cls) -> list[str]:
+        """Return the methods to be defined: also the rule's `update`."""
+        rule = getattr(cls, "Rule", UpdateRule)
+        lacks_update = not issubclass(rule, UpdateRule) or rule.update is UpdateRule.update
+        return super().undefined() + ["Rule.update"] * lacks_update
 
     @property
     def resolved_decay(self) -> Decay:
@@ -253,17 +281,6 @@ class GivenRate(Optimizer):
 
     lr: Positive
     """Learning rate, before the schedule."""
-
-
-def own_numbers(kind: type[Optimizer]) -> list[str]:
-    """Return the per-member keys of a kind that hold one number each."""
-    return [
-        name
-        for name, field in kind.model_fields.items()
-        if name not in Optimizer.model_fields
-        and field.annotation in (int, float)
-        and any(isinstance(mark, PerMember) for mark in field.metadata)
-    ]
 
 
 def sqrt_into(square: Tensor, out: Tensor) -> None:

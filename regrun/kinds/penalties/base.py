@@ -165,6 +165,12 @@ class WeightPenalty(Penalty):
         """
         raise NotImplementedError
 
+    @classmethod
+    def undefined(cls) -> list[str]:
+        """Return the methods to be defined: for the proximal method also `prox_`."""
+        lacks_prox = "proximal" in cls.methods and cls.prox_ is WeightPenalty.prox_
+        return super().undefined() + ["prox_"] * lacks_prox
+
     def place(self) -> str:
         """Return the selector."""
         return listed(self.apply_to)

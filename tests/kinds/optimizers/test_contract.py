@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from regrun.kinds.optimizers.base import Optimizer, own_numbers
+from regrun.kinds.base import names_of
+from regrun.kinds.optimizers.base import Optimizer
 from regrun.kinds.registry import KINDS
 from regrun.stack.optimizer import StackedOptimizer
 
@@ -17,11 +18,10 @@ SHAPES = {"weight": (5, 3), "bias": (5,)}
 
 
 def section(kind: type[Optimizer], shift: float = 0.0) -> Optimizer:
-    """A section whose numbers are its defaults, each moved by a shift."""
-    changed: dict[str, Any] = {}
-    for key in own_numbers(kind):
-        changed[key] = kind.model_fields[key].default * (1 - shift) + shift / 2
-    return kind(name=get_args(kind.model_fields["name"].annotation)[0], lr=0.05 + shift, **changed)
+    """A section whose own numbers are its defaults, each moved by a shift."""
+    keys: dict[str, Any] = {"name": names_of(kind)[0], "lr": 0.05 + shift}
+    own = kind(**keys).numbers().keys() - Optimizer.model_fields.keys()
+    return kind(**keys, **{k: kind.model_fields[k].default * (1 - shift) + shift / 2 for k in own})
 
 
 def weights(members: int) -> dict[str, Tensor]:

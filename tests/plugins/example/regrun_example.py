@@ -1,13 +1,22 @@
-"""A model, a dataset and a penalty for regrun."""
+"""A model, a dataset, a penalty, an optimizer and a schedule for regrun."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from regrun.kinds.datasets import DatasetSection, Subset
-from regrun.kinds.models import ModelSection
-from regrun.kinds.penalties import WeightPenalty
+from regrun.plugins import (
+    PER_MEMBER,
+    DatasetSection,
+    ModelSection,
+    Optimizer,
+    Schedule,
+    Subset,
+    Tile,
+    UpdateRule,
+    WeightPenalty,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,3 +58,34 @@ class Log(WeightPenalty):
 
     def value(self, weight: Tensor) -> Tensor:  # (K, ...) → (K,), λ not included
         return weight.abs().log1p().flatten(1).sum(1)
+
+
+class Signum(Optimizer):
+    """Steps along the sign of a moving average of the gradient."""
+
+    name: Literal["signum"]
+    formula: ClassVar[str] = "m ← β m + (1−β) g;  w ← w − η sign(m)"
+    reference: ClassVar[str] = "Bernstein et al. 2018"
+    beta: Annotated[float, PER_MEMBER] = 0.9
+
+    @classmethod
+    def slots(cls, members: Sequence[Any]) -> tuple[str, ...]:
+        return ("exp_avg",)
+
+    class Rule(UpdateRule[Any]):
+        def update(self, tile: Tile, g: Tensor) -> None:
+            mean = tile.state["exp_avg"]
+            mean.lerp_(g, 1 - tile.numbers["beta"])
+            tile.weight.addcmul_(mean.sign(), tile.numbers["minus_lr"])
+
+
+class Polynomial(Schedule):
+    """A power of the share of steps that are left."""
+
+    type: Literal["polynomial"]
+    formula: ClassVar[str] = "s = (1 − t/T)^q"
+    reference: ClassVar[str] = "torch, PolynomialLR"
+    power: float = 1.0
+
+    def factors(self, steps: np.ndarray, total_steps: int, steps_per_epoch: int) -> np.ndarray:
+        return (1 - steps / total_steps) ** self.power
