@@ -13,26 +13,24 @@ from pydantic import BaseModel
 from regrun.config.schema import Config
 from regrun.config.yaml_nodes import resolve
 
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-
-class _ConfigDumper(_Dumper):  # type: ignore[misc]  # the base is chosen at import
-    """Quotes the texts that a reader of YAML 1.1 or 1.2 would take for another type."""
+class _Dumper(yaml.CSafeDumper):
+    """Quotes the strings that a reader of YAML 1.1 or 1.2 would take for another type."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        style = None if _is_read_as_text(text) else "'"
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)  # type: ignore[no-any-return]
+    def represent_string(self, text: str) -> yaml.ScalarNode:
+        style = None if _is_read_as_string(text) else "'"
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     def represent_items(self, items: list[Any]) -> yaml.SequenceNode:
         flat = not any(isinstance(item, Mapping | list) for item in items)
-        return self.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flat)  # type: ignore[no-any-return]
+        return self.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flat)
 
 
-_ConfigDumper.add_representer(str, _ConfigDumper.represent_text)
-_ConfigDumper.add_representer(list, _ConfigDumper.represent_items)
+_Dumper.add_representer(str, _Dumper.represent_string)
+_Dumper.add_representer(list, _Dumper.represent_items)
 
 
 def dump_config(config: Config) -> str:
@@ -42,7 +40,10 @@ def dump_config(config: Config) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _dump_entry(key: str, value: str) -> str:
-    """value: as JSON, by which the sections that runs of a sweep share are found again."""
+    """Dump one section; ``value`` is JSON, since 1 and 1.0 are equal but are written differently.
+
+    The cache serves the runs of a sweep, which share most sections.
+    """
     return dump_tree({key: json.loads(value)})
 
 
@@ -56,7 +57,7 @@ def dump_tree(tree: Mapping[str, Any]) -> str:
     """Plain data as YAML that loads back to the same."""
     text: str = yaml.dump(
         _led_by_kind(tree),
-        Dumper=_ConfigDumper,
+        Dumper=_Dumper,
         sort_keys=False,
         allow_unicode=True,
         default_flow_style=False,
@@ -74,7 +75,7 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _is_read_as_text(text: str) -> bool:
+def _is_read_as_string(text: str) -> bool:
     try:
         return isinstance(resolve(text), str)
     except ValueError:  # more digits than Python reads

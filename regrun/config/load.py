@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,12 @@ from regrun.kinds.optimizers.sgd import SGD
 
 _PATHS = ("path", "test_path", "root")
 """Keys of `dataset` that name files."""
+
+_KIND_AXIS = re.compile(r"^\w+$|\.(name|type)$")
+"""Axes that replace a section or change its kind."""
+
+_MOST_VALUES = 200
+"""Values of a wrong grid that are tried one by one."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +140,33 @@ class Loaded:
     def member(self, values: Mapping[str, Any]) -> Loaded:
         """The same with its source, which knows the places of the values."""
         axes = [self._axis(key, value) for key, value in values.items()]
-        own = {key: value for key, value in self.source.tree.items() if key != "sweep"}
-        source, diagnostics = replace(self.source, tree=own).assigning(axes)
+        source, diagnostics = self._without_sweep().assigning(axes)
         if diagnostics:
             raise source.error(diagnostics)
         if any(key.startswith("dataset") for key in values):
             source = replace(source, tree=_with_absolute_paths(source))
         return Loaded(_checked(source), source)
+
+    def wrong_values(self, unknown: Collection[str | int]) -> Iterator[Diagnostic]:
+        """Yield what is wrong with single values of a grid that also has ``unknown`` axes.
+
+        No cell of such a grid can be validated. Values in sections whose kind the grid changes are
+        left out, as their keys depend on it.
+        """
+        grid = self.config.sweep.grid if unknown and self.config.sweep else {}
+        changing = {key.partition(".")[0] for key in grid if _KIND_AXIS.search(key)}
+        keys = [k for k in grid if k not in unknown and k.partition(".")[0] not in changing]
+        axes = (self._axis(key, value) for key in keys for value in grid[key])
+        for axis in islice(axes, _MOST_VALUES):
+            source, impossible = self._without_sweep().assigning([axis])
+            for problem in validate(source.tree)[1] if not impossible else ():
+                path = source.assigned[-1][0]
+                if type(problem) is Problem and problem.path[: len(path)] == path:
+                    yield source.diagnose(problem)
+
+    def _without_sweep(self) -> Source:
+        own = {key: value for key, value in self.source.tree.items() if key != "sweep"}
+        return replace(self.source, tree=own)
 
     def _axis(self, key: str, value: Any) -> Assignment:
         span = None
@@ -252,9 +279,11 @@ def _checked(source: Source) -> Config:
     config, problems = validate(source.tree)
     if config is None:
         raise source.error([source.diagnose(problem) for problem in problems])
-    contradicting = contradictions(config)
-    if contradicting:
-        raise source.locate(ConfigError(contradicting))
+    found = contradictions(config)
+    if found:
+        located = source.locate(ConfigError(found)).diagnostics
+        unknown = {each.path[2] for each in found if isinstance(each, KeyProblem)}
+        raise source.error([*located, *Loaded(config, source).wrong_values(unknown)])
     return config
 
 

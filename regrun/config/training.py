@@ -44,13 +44,13 @@ class WeightAveraging(Section):
     """Constant learning rate once averaging has started; default: the schedule goes on."""
 
     def first_epoch(self, epochs: int) -> int:
-        """The epoch after which averaging starts, from 1, of a run of so many."""
+        """The 1-based epoch after which averaging starts in a run of ``epochs`` epochs."""
         if isinstance(self.start, int):
             return self.start
         return ceil(round(self.start * epochs, 9))  # 0.07 · 100 is a little more than 7
 
     def count(self, epoch: int, epochs: int) -> int:
-        """How many points have been averaged after `epoch` epochs of `epochs`."""
+        """The number of points averaged after ``epoch`` of ``epochs`` epochs."""
         return max(0, (epoch - self.first_epoch(epochs)) // self.every + 1)
 
 
@@ -73,6 +73,7 @@ class Training(Section):
             "training",
             formula="g ← min(max(g, −c), c), entry by entry",
             reference="Mikolov 2012; torch's clip_grad_value_",
+            off=None,
         ),
     ] = None
     """c: each entry of the objective's gradient is cut to this range."""
@@ -83,6 +84,7 @@ class Training(Section):
             "training",
             formula="g ← g · min(1, c / ‖g‖₂)",
             reference="Pascanu et al. 2013; torch's clip_grad_norm_",
+            off=None,
         ),
     ] = None
     """c: the objective's gradient over all parameters is scaled down to this norm (after
@@ -93,6 +95,7 @@ class Training(Section):
             "training",
             formula="m ← β m + (1−β) w after every step;  m / (1 − βᵗ)",
             reference="Kingma & Ba 2015, §7.2",
+            off=0.0,
         ),
     ] = 0.0
     """β of an exponential moving average of the weights, which is evaluated and stored beside
@@ -104,6 +107,7 @@ class Training(Section):
             "training",
             formula="mean of w after epochs start, start + every, …",
             reference="Izmailov et al. 2018",
+            off=None,
         ),
     ] = None
     """Stochastic weight averaging; evaluated and stored beside the weights."""
@@ -114,6 +118,7 @@ class Training(Section):
             "training",
             formula="end at epoch t when no later metric beats that of t − patience by min_delta",
             reference="Prechelt 1998",
+            off=None,
         ),
     ] = None
     """Stop when the metric has not improved for a while, and keep the best weights."""
@@ -128,7 +133,7 @@ class Training(Section):
             yield Problem(("batch_size",), message)
 
     def missing_average(self, metric: str) -> str | None:
-        """The key of the average that a metric is of, when it is not kept."""
+        """The key that switches on the average that a metric is of; None if it is on."""
         average = Metric.from_name(metric).average
         kept = average is None or getattr(self, average)
         return None if kept else f"training.{average}"
