@@ -11,6 +11,10 @@ from hypothesis import settings
 
 from tests.support import program as programs
 
+# One thread for each process: as many processes as cores run at a time, and threads that wait for
+# each other would take ten times as long. It must be set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # No test asserts seconds, and the first example of some pays for an import.
 settings.register_profile("regrun", deadline=None)
 settings.load_profile("regrun")
