@@ -33,11 +33,11 @@ def average_lines(config: Config) -> list[str]:
     lines = []
     if beta:
         lines.append(
-            f"m ← {beta:g} m + {1 - beta:g} w;  m / (1 − {beta:g}ᵗ) is measured beside w   (EMA)"
+            f"m ← {beta:g} m + {1 - beta:g} w;  m / (1 − {beta:g}ᵗ) is measured next to w   (EMA)"
         )
     if swa is not None:
         epochs = _epochs(swa, config.training.epochs)
-        lines.append(f"the mean of w after epochs {epochs} is measured beside w   (SWA)")
+        lines.append(f"the mean of w after epochs {epochs} is measured next to w   (SWA)")
     return lines
 
 

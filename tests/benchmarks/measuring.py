@@ -99,10 +99,10 @@ IMPORT_TORCH = [sys.executable, "-c", "import torch"]
 
 def regrun(*arguments: object) -> list[str]:
     """A regrun command, of this interpreter's environment."""
-    beside = Path(sys.executable).with_name("regrun")
-    program = str(beside) if beside.exists() else shutil.which("regrun")
+    script = Path(sys.executable).with_name("regrun")
+    program = str(script) if script.exists() else shutil.which("regrun")
     if program is None:
-        raise BenchmarkError("regrun is not installed beside this Python")
+        raise BenchmarkError("regrun is not installed for this Python")
     return [program, *map(str, arguments)]
 
 

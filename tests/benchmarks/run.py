@@ -1,4 +1,4 @@
-"""Benchmarks: regrun beside the ways people do the same today, in one run. Nothing is asserted.
+"""Benchmarks: regrun and the ways people do the same today, in one run. Nothing is asserted.
 
     python -m tests.benchmarks.run                        every figure
     python -m tests.benchmarks.run help train-weight-decay --repeats 7

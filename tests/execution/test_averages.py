@@ -120,8 +120,8 @@ def test_the_update_rule_names_what_acts_on_the_gradient_and_the_averages(invoke
     assert rule[start + 4].startswith("g ← g + 0.3 w   (weight decay, coupled")
     assert "η_t = 0.01 after epoch 10   (SWA)" in rule
     assert rule[-2:] == [
-        "m ← 0.99 m + 0.01 w;  m / (1 − 0.99ᵗ) is measured beside w   (EMA)",
-        "the mean of w after epochs 10, 12, …, 20 is measured beside w   (SWA)",
+        "m ← 0.99 m + 0.01 w;  m / (1 − 0.99ᵗ) is measured next to w   (EMA)",
+        "the mean of w after epochs 10, 12, …, 20 is measured next to w   (SWA)",
     ]
     plain = "\n".join(update_rule(Config.model_validate(LINEAR)))
     assert not any(word in plain for word in ("SAM", "EMA", "SWA", "min(", "‖g‖"))
@@ -142,7 +142,7 @@ def test_the_memory_of_copies_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("optimizer.sam", -0.1, "-0.1 is below 0"),
         ("training.clip_norm", 0, "0 is not above 0"),
@@ -155,8 +155,8 @@ def test_the_memory_of_copies_is_counted() -> None:
         ("training.swa", {"begin": 1}, "unknown key"),
     ],
 )
-def test_what_cannot_be_is_refused(key: str, value: Any, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_what_cannot_be_is_refused(key: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         config_from_mapping(LINEAR, {key: value})
 
 
@@ -193,11 +193,11 @@ NO_AVERAGE = [
 ]
 
 
-@pytest.mark.parametrize(("overrides", "told"), NO_AVERAGE)
+@pytest.mark.parametrize(("overrides", "message"), NO_AVERAGE)
 def test_the_metric_of_an_average_that_is_not_kept_is_refused(
-    overrides: dict[str, Any], told: str
+    overrides: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=told) as error:
+    with pytest.raises(ConfigError, match=message) as error:
         config_from_mapping(LINEAR, overrides)
     assert error.value.problems[0].path[-1] == "metric"
 
@@ -221,6 +221,6 @@ def test_a_sweep_can_be_led_by_an_average_that_every_cell_keeps(
     path.write_text(json.dumps({**DIGITS, "sweep": section}))
     refused = invoke("sweep", path, "--runs-dir", tmp_path / "none")
     assert refused.exit_code == 2
-    told = "sweep.metric: ema/val/loss needs training.ema, and there is a cell without it: ema=0"
-    assert told in refused.stderr
+    message = "sweep.metric: ema/val/loss needs training.ema, and there is a cell without it: ema=0"
+    assert message in refused.stderr
     assert not list((tmp_path / "none").glob("*/*"))

@@ -157,7 +157,7 @@ def test_a_step_is_as_long_as_it_has_passes_forward_and_back(
     assert budget.seconds(3) == pytest.approx(storing + passes * training)
 
 
-def test_a_dry_run_tells_a_sweep_over_sam_to_take_longer() -> None:
+def test_a_dry_run_expects_a_sweep_over_sam_to_take_longer() -> None:
     def seconds(*radii: float) -> float:
         sweep = {"grid": {"optimizer.sam": list(radii)}}
         plan = plan_sweep(config_from_mapping({**LINEAR, "sweep": sweep}))

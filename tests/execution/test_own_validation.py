@@ -79,7 +79,7 @@ def test_a_sweep_chooses_by_the_validation_set_of_the_file(
 
 
 @pytest.mark.parametrize(
-    ("validation", "sweep", "told"),
+    ("validation", "sweep", "message"),
     [
         (False, {"metric": "val/loss"}, "val/loss needs a validation set, and npz has none"),
         (False, {}, "median chooses by the validation set and there is none"),
@@ -87,10 +87,10 @@ def test_a_sweep_chooses_by_the_validation_set_of_the_file(
     ],
 )
 def test_a_sweep_that_cannot_be_led_so_is_refused_at_its_metric(
-    arrays: Any, validation: bool, sweep: dict[str, Any], told: str
+    arrays: Any, validation: bool, sweep: dict[str, Any], message: str
 ) -> None:
     loaded = config_from_mapping(arrays(validation=validation, sweep={**PRUNED["sweep"], **sweep}))
-    with pytest.raises(ConfigError, match=told) as error:
+    with pytest.raises(ConfigError, match=message) as error:
         plan_sweep(loaded)
     assert error.value.problems[0].path == ("sweep", "metric")
 

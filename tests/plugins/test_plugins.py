@@ -134,10 +134,10 @@ def test_all_three_work_from_yaml_like_those_of_regrun(site: Path, tmp_path: Pat
     assert document["config"]["model"]["name"] == "perceptron"
     assert document["config"]["dataset"]["noise"] == 0.2
 
-    for (code, _, told), answer in zip(mistaken, MISTAKES.values(), strict=True):
+    for (code, _, stderr), answer in zip(mistaken, MISTAKES.values(), strict=True):
         assert code == 2
-        assert answer in told
-        assert "Traceback" not in told
+        assert answer in stderr
+        assert "Traceback" not in stderr
 
 
 UPDATES = ["optimizer={name: signum, lr: 0.01}", "schedule=polynomial"]

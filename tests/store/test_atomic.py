@@ -154,7 +154,7 @@ def test_a_process_is_alive_until_it_has_ended() -> None:
     assert not process_is_alive(2**70)
 
 
-def test_reading_tells_a_missing_file_from_one_that_cannot_be_read(tmp_path: Path) -> None:
+def test_reading_distinguishes_a_missing_file_from_one_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_bytes(tmp_path / "none")
     with pytest.raises(StorageError, match="cannot be read"):

@@ -47,7 +47,7 @@ def start(code: str, directory: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_the_second_of_two_is_told_who_has_it_and_gets_it_when_the_first_is_killed(
+def test_the_second_of_two_sees_who_has_it_and_gets_it_when_the_first_is_killed(
     tmp_path: Path,
 ) -> None:
     with start(HOLD, tmp_path) as first:

@@ -1,4 +1,4 @@
-"""What engines tell in the course of their lives, for the tests that compare them."""
+"""Small engines and what they report, for the tests that compare them."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def go(job: Job, stop_at: int | None = None) -> jobs.Outcome:
 GRID = with_keys(DIGITS, sweep={"grid": {"optimizer.lr": [0.01, 0.02]}, "seeds": 2})
 
 
-def test_a_job_told_to_stop_saves_and_goes_on_later_to_the_last_bit(
+def test_a_job_asked_to_stop_saves_and_goes_on_later_to_the_last_bit(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     config = with_keys(GRID, training={"checkpoint_every": 0})
@@ -137,7 +137,7 @@ def test_a_job_waits_for_the_worker_that_a_kill_left_behind(
     thread.join()
 
 
-def test_a_folder_that_stays_taken_is_told(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_folder_that_stays_taken_is_reported(tmp_path: Path, monkeypatch: Any) -> None:
     (job,) = unstarted(tmp_path, GRID, monkeypatch)
     folder = SweepDir(job.sweep).pack(0)
     folder.mkdir(parents=True)
@@ -201,8 +201,8 @@ def test_of_many_that_diverge_some_are_named_and_the_rest_counted(
     assert messages[-1] == "4 more diverged"
 
 
-def test_the_steps_are_told(tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_steps_are_reported(tmp_path: Path, monkeypatch: Any) -> None:
     (job,) = unstarted(tmp_path, GRID, monkeypatch)
-    told: list[int] = []
-    run_job(job, "cpu", lambda: False, told.append)
-    assert told[-1] == rows_of(job.sweep / job.runs[0].directory)[-1]["step"]
+    reported: list[int] = []
+    run_job(job, "cpu", lambda: False, reported.append)
+    assert reported[-1] == rows_of(job.sweep / job.runs[0].directory)[-1]["step"]

@@ -56,20 +56,20 @@ def outcome(cell: PlannedCell) -> tuple[float | None, Any, int]:
 
 
 def run(
-    search: Search, told: Callable[[PlannedCell], Any] = outcome, backwards: bool = False
+    search: Search, result: Callable[[PlannedCell], Any] = outcome, backwards: bool = False
 ) -> list[PlannedCell]:
     cells: list[PlannedCell] = []
     while batch := search.ask():
         cells += batch
         for cell in reversed(batch) if backwards else batch:
-            search.tell(cell.index, *told(cell))
+            search.tell(cell.index, *result(cell))
     return cells
 
 
 def results(
-    cells: Sequence[PlannedCell], told: Callable[[PlannedCell], Any] = outcome
+    cells: Sequence[PlannedCell], result: Callable[[PlannedCell], Any] = outcome
 ) -> list[Result]:
-    return [Result(json.loads(json.dumps(cell.params)), *told(cell)) for cell in cells]
+    return [Result(json.loads(json.dumps(cell.params)), *result(cell)) for cell in cells]
 
 
 @pytest.mark.parametrize("name", SEARCHES)
@@ -87,7 +87,7 @@ def test_the_order_in_which_cells_finish_does_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_what_was_told_changes_what_is_proposed_next(name: str) -> None:
+def test_results_change_what_is_proposed_next(name: str) -> None:
     one = run(Search(section(name), 0))
     two = run(Search(section(name), 0), lambda cell: (-valley(cell.params), "completed"))
     assert one[:BATCH] == two[:BATCH]
@@ -106,14 +106,14 @@ def test_a_replay_with_lists_mappings_and_equal_cells_goes_on_as_the_undisturbed
     space = {key: MIXED[key] for key in ("model.hidden", "penalty")}
     space["seed"] = Distribution(int=(0, 3))
 
-    def told(cell: PlannedCell) -> tuple[float, str]:
+    def result(cell: PlannedCell) -> tuple[float, str]:
         return len(cell.params["model.hidden"]) + cell.params["seed"], "completed"
 
-    undisturbed = run(Search(section("tpe", 60, space), 5), told)
+    undisturbed = run(Search(section("tpe", 60, space), 5), result)
     for finished in range(len(undisturbed) + 1):
-        done = results(undisturbed[:finished], told)
+        done = results(undisturbed[:finished], result)
         replayed = Search.replay(section("tpe", 60, space), 5, done)
-        assert undisturbed[:finished] + run(replayed, told) == undisturbed
+        assert undisturbed[:finished] + run(replayed, result) == undisturbed
 
 
 def test_stored_cells_that_no_version_here_would_propose_are_taken_over() -> None:
@@ -235,24 +235,24 @@ def test_a_search_that_learns_beats_the_median_random_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_a_region_that_diverges_is_avoided(name: str) -> None:
-    def told(cell: PlannedCell) -> tuple[float | None, str]:
+    def result(cell: PlannedCell) -> tuple[float | None, str]:
         diverges = cell.params["optimizer.lr"] > 0.01
         return (None, "diverged") if diverges else (valley(cell.params), "completed")
 
-    cells = run(Search(section(name, 60), 0), told)
+    cells = run(Search(section(name, 60), 0), result)
     late = [cell.params["optimizer.lr"] > 0.01 for cell in cells[-24:]]
     assert sum(late) < 8
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
 def test_a_cell_without_a_finite_value_counts_as_the_worst(value: float | None) -> None:
-    def told(cell: PlannedCell) -> tuple[float | None, str]:
+    def result(cell: PlannedCell) -> tuple[float | None, str]:
         return (value, "completed") if cell.index % 3 else (valley(cell.params), "completed")
 
     def diverged(cell: PlannedCell) -> tuple[float | None, str]:
         return (0.0, "diverged") if cell.index % 3 else (valley(cell.params), "completed")
 
-    assert run(Search(section("tpe"), 0), told) == run(Search(section("tpe"), 0), diverged)
+    assert run(Search(section("tpe"), 0), result) == run(Search(section("tpe"), 0), diverged)
 
 
 def test_an_accuracy_is_maximised() -> None:

@@ -59,7 +59,7 @@ def assert_equals_runs_alone(sweep: Path, config: Mapping[str, Any]) -> None:
 
 def test_a_sweeps_runs_are_the_same_configs_trained_alone(sweep: Any) -> None:
     done = sweep(DIGITS, AXES, seeds=2)
-    assert len(packs(done.directory)) == 1  # no penalty beside l1, too
+    assert len(packs(done.directory)) == 1  # no penalty next to l1, too
     assert_equals_runs_alone(done.directory, DIGITS)
 
 
@@ -184,18 +184,18 @@ def test_the_axes_of_a_config_file_are_swept_from_python(sweep: Any, tmp_path: P
     assert len(sweep(path, {"optimizer.momentum": [0, 0.5]}).runs) == 8
 
 
-def test_nothing_to_sweep_is_told(sweep: Any) -> None:
+def test_nothing_to_sweep_is_refused(sweep: Any) -> None:
     with pytest.raises(UsageError, match="nothing to sweep"):
         sweep(LINEAR)
 
 
-def test_wrong_cells_are_told_at_once_and_before_anything_is_written(
+def test_wrong_cells_are_refused_at_once_and_before_anything_is_written(
     sweep: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as error:
         sweep(LINEAR, {"optimizer.lr": [0.1, -1, "fast"], "optimizer.momentum": [0, 2]})
     for part in ("-1", "fast", "2", "3 errors"):
-        assert part in str(told.value)
+        assert part in str(error.value)
     assert not (tmp_path / "runs").exists()
 
 
@@ -207,12 +207,12 @@ def test_wrong_cells_are_told_at_once_and_before_anything_is_written(
         ({"optimizer.lr": [0.1, 0.1]}, "stands twice"),
     ],
 )
-def test_what_does_not_fit_data_or_network_is_told_before_anything_is_written(
+def test_what_does_not_fit_data_or_network_is_refused_before_anything_is_written(
     sweep: Any, tmp_path: Path, axes: Any, message: str
 ) -> None:
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as error:
         sweep(with_keys(LINEAR, penalty=L1), axes)
-    assert message in str(told.value)
+    assert message in str(error.value)
     assert not (tmp_path / "runs").exists()
 
 
@@ -369,7 +369,7 @@ def test_a_search_led_by_the_test_set_is_refused(sweep: Any) -> None:
 
 
 @pytest.mark.parametrize(("pruner", "noted"), [("asha", True), (None, False)])
-def test_cells_without_others_to_compare_with_are_told_not_to_be_pruned(
+def test_cells_without_others_to_compare_with_are_reported_as_not_pruned(
     tmp_path: Path, pruner: str | None, noted: bool
 ) -> None:
     class Notes(Silent):

@@ -20,7 +20,7 @@ from regrun.sweeps.worker_pool import ATTEMPTS, SharedProgress, run_jobs
 from tests.support.sweeps import LINEAR, Deadly, results, summary_of, with_keys
 
 
-class Told(Silent):
+class Recorder(Silent):
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.progress: list[tuple[int, int]] = []
@@ -39,7 +39,7 @@ class Work:
     sweep: Path
     does: dict[int, Callable[[], None]] = field(default_factory=dict)
     done: list[int] = field(default_factory=list)
-    told: Told = field(default_factory=Told)
+    recorder: Recorder = field(default_factory=Recorder)
 
     def jobs(self, count: int) -> list[Job]:
         runs = [PlannedRun(i, {}, 0, f"{i:04d}") for i in range(count)]
@@ -57,7 +57,7 @@ class Work:
             "devices": ["cpu"],
             "in_process": True,
             "should_stop": lambda: False,
-            "observer": self.told,
+            "observer": self.recorder,
             "total_steps": 10 * len(jobs),
         }
         return run_jobs(jobs, **{**given, **options})
@@ -88,8 +88,8 @@ def test_one_job_that_raises_is_marked_failed_and_the_others_go_on(work: Work) -
     assert work.done == [0, 2, 3]
     assert work.status(1) == "failed"
     assert "Traceback" in (work.sweep / "0001" / "log.txt").read_text()
-    assert work.told.messages == ["1 run(s) failed: ZeroDivisionError: a bug"]
-    assert work.told.progress[-1] == (30, 40)
+    assert work.recorder.messages == ["1 run(s) failed: ZeroDivisionError: a bug"]
+    assert work.recorder.progress[-1] == (30, 40)
 
 
 def test_fail_fast_stops_at_the_first_failure(work: Work) -> None:
@@ -107,7 +107,7 @@ def test_a_full_disk_ends_all_at_once(work: Work) -> None:
     assert work.status(1) is None
 
 
-def test_a_damaged_checkpoint_is_told_when_the_others_are_done(work: Work) -> None:
+def test_a_damaged_checkpoint_is_reported_when_the_others_are_done(work: Work) -> None:
     work.does[1] = raising(CorruptInputError("all 2 checkpoints are damaged"))
     with pytest.raises(CorruptInputError, match="damaged"):
         work.run(work.jobs(4))
@@ -115,7 +115,7 @@ def test_a_damaged_checkpoint_is_told_when_the_others_are_done(work: Work) -> No
     assert work.status(1) is None  # it can still be repaired
 
 
-def test_told_to_stop_no_further_job_is_started(work: Work) -> None:
+def test_once_asked_to_stop_no_further_job_is_started(work: Work) -> None:
     asked = iter([False, True])
     assert not work.run(work.jobs(4), should_stop=lambda: bool(work.done) and next(asked, True))
     assert 1 <= len(work.done) < 4
@@ -133,9 +133,9 @@ def test_a_worker_that_keeps_dying_takes_nobody_with_it(work: Work) -> None:
         "completed", "failed", "completed", "completed", "completed",
     ]  # fmt: skip
     assert "died 3 times" in (work.sweep / "0001" / "log.txt").read_text()
-    again = [text for text in work.told.messages if "starting them again" in text]
+    again = [text for text in work.recorder.messages if "starting them again" in text]
     assert len(again) == ATTEMPTS - 1
-    assert sum("failed" in text for text in work.told.messages) == 1
+    assert sum("failed" in text for text in work.recorder.messages) == 1
 
 
 def test_the_board_is_seen_by_everyone(tmp_path: Path) -> None:

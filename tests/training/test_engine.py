@@ -34,7 +34,7 @@ def assert_close(mine: list[Row], alone: list[Row]) -> None:
 
 
 SEVEN: dict[str, list[dict[str, Any]]] = {
-    "sgd with momentum, l1 beside none": [
+    "sgd with momentum, l1 or none": [
         {
             "optimizer": {"name": "sgd", "lr": 0.01 * (k + 1), "momentum": 0.15 * k},
             "penalty": [] if k % 2 else {"type": "l1", "strength": 1e-3 * k},
@@ -143,7 +143,7 @@ def test_order_and_company_do_not_matter() -> None:
 
 
 def test_pruned_members_leave_and_the_others_go_on_as_they_would_have() -> None:
-    configs = [config(**change) for change in SEVEN["sgd with momentum, l1 beside none"]]
+    configs = [config(**change) for change in SEVEN["sgd with momentum, l1 or none"]]
     rows, _ = train(configs)
     engine = Engine(configs, dataset_of(configs[0]), CPU)
     kept: list[Row] = []

@@ -38,7 +38,7 @@ def dataset() -> Dataset:
     return load_dataset(MEMBERS[0].dataset).to(CPU, torch.float64)
 
 
-def told(event: Event) -> Any:
+def plain(event: Event) -> Any:
     """An event as plain data."""
     if isinstance(event, Evaluation):
         return ("evaluation", event.epoch, event.rows)
@@ -55,7 +55,7 @@ def test_the_members_here_end_in_every_way(dataset: Dataset) -> None:
 
 
 def test_an_engine_goes_on_alike_from_between_any_two_events(dataset: Dataset) -> None:
-    whole = [told(event) for event in Engine(MEMBERS, dataset, CPU).run()]
+    whole = [plain(event) for event in Engine(MEMBERS, dataset, CPU).run()]
     for position in range(1, len(whole)):
         first = Engine(MEMBERS, dataset, CPU)
         events = first.run()
@@ -64,12 +64,12 @@ def test_an_engine_goes_on_alike_from_between_any_two_events(dataset: Dataset) -
         tensors, numbers = first.state_dict()
         second = Engine(MEMBERS, dataset, CPU)
         second.load_state_dict(tensors, json.loads(json.dumps(numbers)))
-        assert [told(event) for event in second.run()] == whole[position:], position
+        assert [plain(event) for event in second.run()] == whole[position:], position
 
 
 def test_pruning_a_member_that_has_just_stopped_ends_it_once(dataset: Dataset) -> None:
-    told_first = list(Engine(MEMBERS, dataset, CPU).run())
-    stop = next(e for e in told_first if isinstance(e, MemberEnd) and e.status == "stopped")
+    events = list(Engine(MEMBERS, dataset, CPU).run())
+    stop = next(e for e in events if isinstance(e, MemberEnd) and e.status == "stopped")
     engine = Engine(MEMBERS, dataset, CPU)
     ends: list[MemberEnd] = []
     for event in engine.run():

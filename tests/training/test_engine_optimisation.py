@@ -243,7 +243,7 @@ def test_averages_are_torchs_with_statistics_brought_up_by_update_bn(model: str)
             torch.testing.assert_close(mine, torchs, rtol=1e-10, atol=1e-12)
 
 
-def test_swa_is_told_from_its_first_point_on_and_ema_from_the_start() -> None:
+def test_swa_is_reported_from_its_first_point_on_and_ema_from_the_start() -> None:
     one = config(training={"epochs": 5, "ema": 0.5, "swa": {"start": 0.5, "every": 2}})
     rows, ends = train([one])
     assert ["swa/test/loss" in row for row in rows[0]] == [False, False, True, True, True]

@@ -36,7 +36,7 @@ def penalty(kind: str, k: float, **keys: Any) -> dict[str, Any]:
 
 
 SEVEN: dict[str, list[dict[str, Any]]] = {
-    "proximal beside gradient, momentum": [
+    "proximal and gradient, momentum": [
         {
             "penalty": penalty("l1", k, method=["gradient", "proximal"][k % 2]),
             "optimizer": {"name": "sgd", "lr": 0.02 * (k + 1), "momentum": 0.15 * k},
@@ -176,12 +176,12 @@ def test_strength_zero_is_no_penalty_to_the_last_bit_alone_and_in_company(name: 
     zero = config(**keys, penalty={**EVERY[name], "strength": 0.0})
     some = config(**keys, penalty={**EVERY[name], "strength": 0.01})
     _, plain = train([none, none, none])
-    _, beside = train([none, zero, some])
+    _, together = train([none, zero, some])
     for parameter, weight in weights_of(plain[0]).items():
-        assert torch.equal(weights_of(beside[0])[parameter], weight)
-        assert torch.equal(weights_of(beside[1])[parameter], weight)
+        assert torch.equal(weights_of(together[0])[parameter], weight)
+        assert torch.equal(weights_of(together[1])[parameter], weight)
     changed = [
-        n for n, w in weights_of(plain[0]).items() if not torch.equal(weights_of(beside[2])[n], w)
+        n for n, w in weights_of(plain[0]).items() if not torch.equal(weights_of(together[2])[n], w)
     ]
     assert changed
 

@@ -20,7 +20,7 @@ finished: list[float] = []
 
 @dataclass
 class Experiment:
-    """What a job can be told."""
+    """The configuration of a job."""
 
     weight_decay: float = 0.0
     seed: int = 0

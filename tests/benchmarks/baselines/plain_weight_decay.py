@@ -30,7 +30,7 @@ def make_data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def train(
     weight_decay: float, seed: int, on_epoch: Callable[[int, float, float], None] | None = None
 ) -> float:
-    """Train once; the last test loss. on_epoch: is told epoch, train loss and test loss."""
+    """Train once; the last test loss. on_epoch: called with epoch, train loss and test loss."""
     x_train, y_train, x_test, y_test = make_data()
     torch.manual_seed(seed)
     net = nn.Linear(200, 1)
