@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from regrun.kinds.base import Choices, Described
@@ -178,7 +179,7 @@ class AlphaDropout(Dropout):
         "{h} ← a ({h} m − α′ (1−m)) + b,  m ~ Bernoulli(1−p),  "
         "a = ((1−p)(1 + p α′²))^−½,  b = a p α′"
     )
-    symbols = "{h} ← a ({h} where m, else −1.7581) + b,  m ~ Bernoulli(1−p)"
+    symbols = f"{{h}} ← a ({{h}} where m, else −{SELU_LIMIT:.4f}) + b,  m ~ Bernoulli(1−p)"
     reference = "Klambauer et al. 2017, §3"
     needs = "activation: selu"
 
@@ -265,16 +266,9 @@ DROPOUTS: Mapping[str, type[Dropout]] = {
 }
 """`dropout_type` → its kind."""
 
-DROPOUT_TYPES = Choices(
+DROPOUT_TYPES = Choices(  # `dropout` switches them on and off
     {
-        name: Described(
-            "noise",
-            kind.summary,
-            formula=kind.formula.format(h="h"),
-            reference=kind.reference,
-            needs=kind.needs,
-            regularizes=False,
-        )
+        name: replace(kind.described(), summary=kind.summary, off=None, regularizes=False)
         for name, kind in DROPOUTS.items()
     }
 )

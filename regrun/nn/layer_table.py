@@ -1,4 +1,4 @@
-"""The layers of a module and what each gives, seen in a pass with one example."""
+"""The layers of a module with their output shapes, as a pass with one example shows them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class LayerRow:
 def layer_table(
     module: nn.Module, input_shape: tuple[int, ...], *, idle: bool = True
 ) -> list[LayerRow]:
-    """Every leaf layer in the order it runs. module: with real weights, on the CPU.
+    """Every leaf layer in the order in which it runs.
 
-    Not on the meta device: the first pass there imports a good part of torch's compiler.
-    idle: with the noise layers whose rate or standard deviation is 0.
-    Raises ConfigError when an input does not get through, such as a picture that is too small.
+    module: with real weights on the CPU; a first pass on the meta device imports much of torch's
+    compiler. idle: include noise layers of level 0. Raises ConfigError when an input does not fit,
+    such as an image that is too small.
     """
     rows: list[LayerRow] = []
     hooks = []
@@ -53,8 +53,8 @@ def layer_table(
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ConfigError.at(
             "model.name",
-            f"inputs of shape {list(input_shape)} do not get through this network, whose layers "
-            f"come to an end after {rows[-1].name if rows else 'none'}: {error}",
+            f"inputs of shape {list(input_shape)} do not fit this network, which fails after "
+            f"{'layer ' + rows[-1].name if rows else 'none of its layers'}: {error}",
         ) from error
     module.train(was_training)
     for hook in hooks:
@@ -63,10 +63,10 @@ def layer_table(
 
 
 def widest(rows: list[LayerRow], input_shape: tuple[int, ...]) -> int:
-    """The most numbers that any layer takes or gives for one example."""
+    """The largest number of elements that any layer takes or gives for one example."""
     return max(prod(input_shape), *(prod(row.output_shape) for row in rows))
 
 
 def activations(rows: list[LayerRow]) -> int:
-    """Numbers that all layers together give for one example; flattening only gives a view."""
+    """Elements of all layers' outputs for one example; flattening only gives a view."""
     return sum(prod(row.output_shape) for row in rows if row.kind != "Flatten")

@@ -131,3 +131,26 @@ def test_what_would_leave_nothing_of_an_image_is_refused(key: str) -> None:
     Augment.model_validate({key: 7}).check(dataset((1, 8, 9)))
     with pytest.raises(ConfigError, match="use less than 8"):
         Augment.model_validate({key: 8}).check(dataset((1, 8, 9)))
+
+
+@pytest.mark.parametrize("key", AUGMENTATIONS)
+def test_the_off_value_of_a_key_is_its_default_and_does_nothing(key: str) -> None:
+    off = AUGMENTATIONS[key].described().off
+    assert off == Augment.model_fields[key].default
+    quiet, loud = Augment.model_validate({key: off}), Augment.model_validate({key: 1})
+    assert quiet == Augment() and not quiet.changes_inputs and not quiet.mixes_examples
+    assert quiet.symbols_before_loss() == quiet.symbols_in_loss() == []
+    assert loud.changes_inputs == (key != "label_smoothing")
+    assert loud.mixes_examples == (key in ("mixup", "cutmix"))
+
+
+def test_memory_grows_with_what_an_augmentation_holds_at_once() -> None:
+    shape, example, pixels = (3, 8, 9), 8 * 3 * 72, 72
+    assert {
+        key: Augment.model_validate({key: 1}).working_bytes(shape, 8) - example
+        for key in AUGMENTATIONS
+    } == {
+        "crop": example + 12 * pixels, "flip": example + 12 * pixels, "cutout": example + pixels,
+        "mixup": 2 * example, "cutmix": 2 * example, "label_smoothing": 0,
+    }  # fmt: skip
+    assert Augment(flip=0.5, mixup=1.0).working_bytes(shape, 8) == 3 * example

@@ -37,5 +37,7 @@ def test_the_table_leaves_the_module_as_it_was() -> None:
 
 
 def test_an_input_that_does_not_get_through_says_how_far_it_came() -> None:
-    with pytest.raises(ConfigError, match=r"model\.name: inputs of shape \[1, 2, 2\] .* after 3"):
+    with pytest.raises(
+        ConfigError, match=r"model\.name: inputs of shape \[1, 2, 2\] .* after layer 3"
+    ):
         layer_table(SMALL, (1, 2, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from regrun.errors import ConfigError, UsageError
 from regrun.kinds import plugins
+from regrun.kinds.base import Choices, Described
 from regrun.kinds.models import ModelSection, build_model
 from regrun.kinds.registry import AnyModel
 
@@ -87,3 +89,36 @@ def test_a_plugin_without_build_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(plugins, "_installed", lambda: {"regrun.models": [point]})
     with pytest.raises(UsageError, match="Unfinished: has no method build"):
         plugins.sections("regrun.models")
+
+
+NOISY: dict[str, dict[str, Any]] = {
+    "mlp": {
+        "hidden": [4, 4], "residual": True, "stochastic_depth": 0.1, "dropout": [0.1, 0.2],
+        "drop_connect": 0.1, "input_dropout": 0.1, "input_noise": 0.1, "norm": "batch",
+    },
+    "cnn": {"conv_dropout": 0.1, "dropout": 0.1, "dropout_type": "gaussian", "norm": "layer"},
+    "linear": {"input_dropout": 0.1, "input_noise": 0.1},
+    "squeezenet1_1": {"dropout": 0.1},
+}  # fmt: skip
+
+
+def marks(model: ModelSection) -> Iterator[tuple[str, Described]]:
+    """The keys of a model that add noise or norms, with the mark that describes them."""
+    for key, field in type(model).model_fields.items():
+        for mark in field.metadata:
+            if isinstance(mark, Described):
+                yield key, mark
+            elif isinstance(mark, Choices):
+                yield from ((key, choice) for choice in mark.values() if choice.regularizes)
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_the_off_values_switch_all_noise_and_norms_off(name: str) -> None:
+    noisy = section(name=name, **NOISY[name])
+    assert noisy.symbols() != []
+    off = {key: mark.off for key, mark in marks(noisy)}
+    assert set(NOISY[name]) - {"hidden", "residual", "dropout_type"} <= set(off)
+    quiet = section(**{**noisy.model_dump(), **off})
+    assert quiet.symbols() == []
+    module = build_model(quiet, (3, 32, 32), 2)
+    assert not any(isinstance(layer, nn.BatchNorm1d | nn.GroupNorm) for layer in module.modules())
