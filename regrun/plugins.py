@@ -1,9 +1,17 @@
-"""What a package of your own imports to bring penalties, optimizers, models, … to regrun.
+"""The public interface for plug-ins: everything that the class of a new kind needs.
 
-These names and their meaning are public and stay. See `regrun guide plugins`.
+The names and their meaning are stable. `regrun guide plugins` shows how to use them.
 """
 
-from regrun.kinds.base import PER_MEMBER, Section, expand_members
+from regrun.kinds.base import (
+    PER_MEMBER,
+    Fraction,
+    NonNegative,
+    Positive,
+    Rate,
+    Section,
+    expand_members,
+)
 from regrun.kinds.constraints import Constraint
 from regrun.kinds.datasets import DatasetSection, Subset
 from regrun.kinds.models import ModelSection
@@ -17,8 +25,12 @@ __all__ = [
     "Constraint",
     "DatasetSection",
     "EntrywisePenalty",
+    "Fraction",
     "ModelSection",
+    "NonNegative",
     "Optimizer",
+    "Positive",
+    "Rate",
     "Schedule",
     "Section",
     "Subset",
