@@ -26,13 +26,8 @@ from regrun.config.sweeps import Sweep
 from regrun.config.validate import KeyProblem, no_such_key, path_in_other_section, show
 from regrun.errors import KeyPath, Problem
 from regrun.kinds.base import Section
-from regrun.kinds.datasets import NPZ
-from regrun.kinds.plugins import GivesArrays
 from regrun.metrics import METRICS, Metric
 from regrun.suggest import nearest
-
-REGRESSION = ("synthetic_linear", "diabetes", "california_housing")
-"""Datasets that can only be fitted as numbers."""
 
 
 def contradictions(config: Config) -> list[Problem]:
@@ -60,14 +55,8 @@ def _conflicts(config: Config, section: Section, path: KeyPath) -> Iterator[Prob
                     yield from _conflicts(config, each, (*path, name, index))
 
 
-def _is_regression(config: Config) -> bool:
-    return (
-        config.dataset.name in REGRESSION or getattr(config.dataset, "task", None) == "regression"
-    )
-
-
 def _loss(config: Config) -> Iterator[Problem]:
-    if config.loss == "cross_entropy" and _is_regression(config):
+    if config.loss == "cross_entropy" and config.dataset.known_task == "regression":
         yield Problem(
             ("loss",), f"cross_entropy needs classes; {config.dataset.name} is regression"
         )
@@ -88,13 +77,13 @@ def _averaging(config: Config) -> Iterator[Problem]:
 
 def _metric(config: Config, where: KeyPath, metric: str) -> Iterator[Problem]:
     """What is sure without the data; `regrun.training.fit` looks again when it is there."""
-    validated = config.dataset.validation or isinstance(config.dataset, NPZ | GivesArrays)
+    validated = config.dataset.validation or config.dataset.may_have_validation
     average = config.training.missing_average(metric)
     if average is not None:
         yield Problem(where, f"{metric} needs {average}")
     if Metric.from_name(metric).split == "val" and not validated:
         yield Problem(where, f"{metric} needs dataset.validation")
-    elif metric.endswith("/accuracy") and _is_regression(config):
+    elif metric.endswith("/accuracy") and config.dataset.known_task == "regression":
         yield Problem(where, f"{metric} needs classes; {config.dataset.name} is regression")
 
 

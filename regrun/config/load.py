@@ -17,10 +17,8 @@ from regrun.config.schema_tree import trace
 from regrun.config.validate import KeyProblem, MissingKey, show, validate
 from regrun.config.yaml_nodes import MAX_DEPTH, check_text, read_config
 from regrun.errors import ConfigError, KeyPath, Problem, UsageError, dotted
+from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.optimizers.sgd import SGD
-
-_PATHS = ("path", "test_path", "root")
-"""Keys of `dataset` that name files."""
 
 _KIND_AXIS = re.compile(r"^\w+$|\.(name|type)$")
 """Axes that replace a section or change its kind."""
@@ -294,7 +292,7 @@ def _with_absolute_paths(source: Source) -> dict[str, Any]:
     if not isinstance(dataset, Mapping):
         return tree
     tree["dataset"] = dict(dataset)
-    for key in _PATHS:
+    for key in DatasetSection.path_keys:
         written = dataset.get(key)
         if isinstance(written, str) and written:
             overridden = any(

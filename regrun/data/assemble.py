@@ -1,23 +1,26 @@
-"""From whole arrays to a Dataset: split, standardise, note what was done."""
+"""From decoded examples to a Dataset: split, standardize, note what was done."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from regrun.data.dataset import Dataset, Split
-from regrun.data.splits import split
-from regrun.data.standardize import moments, pixel_moments
-from regrun.kinds.datasets import DatasetSection, Task
+from regrun.data.splits import SplitSizes, split
+
+if TYPE_CHECKING:
+    from regrun.kinds.datasets.base import Task
 
 
 def split_and_assemble(
-    section: DatasetSection,
     name: str,
     task: Task,
     train: Split,
     test: Split | int | float,
+    sizes: SplitSizes,
     *,
     validation: Split | None = None,
     standardize: bool,
@@ -25,14 +28,14 @@ def split_and_assemble(
     class_names: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """Draws the parts of ``train`` (and ``test``, where that is not a share of it), then assembles.
+    """Draw the parts of ``train``, and of ``test`` where that is a set of its own; then assemble.
 
-    ``validation`` is a set of the dataset's own, used when the config holds out none.
+    test: the test examples, or how many of ``train`` (a count, or a fraction) to hold out.
+    validation: a validation set that comes with the examples, used when ``sizes`` holds out none.
     """
-    held = test.targets if isinstance(test, Split) else test
-    parts = split(section, train.targets, held, tuple(class_names))
+    held_out = test.targets if isinstance(test, Split) else test
+    parts = split(sizes, train.targets, held_out, tuple(class_names))
     return assemble(
-        section,
         name,
         task,
         train.take(parts.train),
@@ -46,7 +49,6 @@ def split_and_assemble(
 
 
 def assemble(
-    section: DatasetSection,
     name: str,
     task: Task,
     train: Split,
@@ -58,12 +60,7 @@ def assemble(
     class_names: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """Standardises by the training examples and puts everything together.
-
-    ``standardize`` is what `dataset.standardize` is when the config leaves it open.
-    """
-    if section.standardize is not None:
-        standardize = section.standardize
+    """Standardize by the training examples, where asked to, and put everything together."""
     pixel_mean = pixel_std = None
     if standardize and train.inputs.dtype == torch.uint8:
         pixel_mean, pixel_std = pixel_moments(train.inputs)
@@ -93,6 +90,7 @@ def assemble(
 
 
 def _constant_columns(train: Split, names: Sequence[str]) -> list[str]:
+    """A note on the features that are constant in the training examples, if there are any."""
     if train.inputs.ndim != 2 or not names:
         return []
     constant = (train.inputs == train.inputs[0]).all(0).tolist()
@@ -101,3 +99,40 @@ def _constant_columns(train: Split, names: Sequence[str]) -> list[str]:
         return []
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     return [f"constant in the training examples: {', '.join(found[:5])}{more}"]
+
+
+def moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and (population) standard deviation of each feature, or each channel of images.
+
+    inputs: (N, *shape) float64. Both results broadcast against it: (*shape), or (C, 1, 1) for
+    images (N, C, H, W). A constant feature gets standard deviation 1, so that it becomes 0 and
+    not NaN (as in scikit-learn's StandardScaler).
+    """
+    over = (0, 2, 3) if inputs.ndim == 4 else (0,)
+    if inputs[0].numel() == 1 or (inputs.ndim == 4 and inputs.shape[1] == 1):
+        # torch splits a reduction to one number among its threads, so that its last bits depend on
+        # their number; a reduction to two numbers is not split.
+        mean, std = moments(inputs.expand(-1, 2, *inputs.shape[2:]))
+        return mean[:1], std[:1]
+    mean = inputs.mean(over, keepdim=True)[0]
+    std = inputs.std(over, correction=0, keepdim=True)[0]
+    constant = (inputs.amax(over, keepdim=True) == inputs.amin(over, keepdim=True))[0]
+    # Rounding can move the mean of equal numbers, which would leave 1e-17 instead of 0.
+    mean = torch.where(constant, inputs.amin(over, keepdim=True)[0], mean)
+    return mean, std.masked_fill(constant, 1.0)
+
+
+def pixel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and (population) standard deviation of each channel, of pixels in [0, 1].
+
+    images: (N, C, H, W) uint8. Both results are (C,) float64. Counts of the 256 values are exact
+    and need no floating-point copy of the images.
+    """
+    values = torch.arange(256, dtype=torch.float64) / 255
+    counts = torch.stack(
+        [torch.bincount(images[:, c].flatten(), minlength=256) for c in range(images.shape[1])]
+    ).double()
+    share = counts / counts.sum(1, keepdim=True)
+    mean = share @ values
+    std = (share * (values - mean[:, None]) ** 2).sum(1).sqrt()
+    return mean, std.masked_fill(std == 0, 1.0)

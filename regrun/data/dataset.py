@@ -1,80 +1,109 @@
-"""What every loader returns: three splits of tensors in memory, and what is known about them."""
+"""What loading a dataset gives: three splits of tensors in memory, and what is known about them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from regrun.kinds.datasets import Task
+if TYPE_CHECKING:
+    from regrun.kinds.datasets.base import Task
 
 
 @dataclass(frozen=True)
 class Split:
-    """The examples of one of train, validation, test.
-
-    inputs: (N, *input_shape), floating point for tables, uint8 (N, C, H, W) for images.
-    targets: (N,) int64 class indices, or (N, T) floating point for regression.
-    """
+    """The examples of one of train, validation, test."""
 
     inputs: Tensor
+    """(N, *input_shape): floating point for tables, uint8 (N, C, H, W) for images."""
     targets: Tensor
+    """(N,) int64 class indices, or (N, T) floating point for regression."""
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def take(self, indices: Tensor) -> Split:
-        """The examples at ``indices``, ascending; without a copy when it is all of them."""
+        """Select examples.
+
+        Args:
+            indices: Ascending positions, (M,) int64.
+
+        Returns:
+            The M examples at these positions; this very split when they are all of its examples.
+        """
         if len(indices) == len(self):
             return self
         return Split(self.inputs[indices], self.targets[indices])
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Split:
-        """Moved to ``device``; floating-point tensors cast to ``dtype``."""
-        return Split(_moved(self.inputs, device, dtype), _moved(self.targets, device, dtype))
+        """Move the examples to ``device`` and cast floating-point tensors to ``dtype``.
+
+        Class indices stay int64, images uint8.
+        """
+        return Split(_to(self.inputs, device, dtype), _to(self.targets, device, dtype))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset ready to train on. Loaders give float64 (tables) and uint8 (images) on the CPU."""
+    """A dataset ready to train on.
+
+    Datasets load as float64 (tables) or uint8 (images) tensors on the CPU; `to` brings them to the
+    device and precision of a run.
+    """
 
     name: str
+    """Which dataset, as `dataset.name` in a config."""
     task: Task
+    """``classification`` or ``regression``."""
     train: Split
+    """The examples to train on."""
     validation: Split | None
+    """The examples to select by; None: there are none."""
     test: Split
+    """The examples to report on."""
     input_shape: tuple[int, ...]
+    """Shape of one example: (features,) or (channels, height, width)."""
     num_outputs: int
-    """Classes, or target columns."""
+    """The number of classes, or of target columns."""
     pixel_mean: Tensor | None = None
-    """(C,), of pixels in [0, 1]; given when uint8 images are standardised, by `features`."""
+    """(C,), of pixels in [0, 1]; `features` standardizes uint8 images by it. None: it does not."""
     pixel_std: Tensor | None = None
+    """(C,), likewise."""
     feature_names: tuple[str, ...] = ()
-    """Of tables, in the order of the input columns."""
+    """One for each input column of a table; else empty."""
     class_names: tuple[str, ...] = ()
-    """Of classification, in the order of the class indices."""
+    """One for each class index; empty for regression."""
     notes: tuple[str, ...] = ()
     """What was done to the data that its user should know."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Dataset:
-        """Everything on ``device``; floating-point tensors cast to ``dtype``, uint8 kept."""
+        """Move everything to ``device`` and cast floating-point tensors to ``dtype``.
+
+        Class indices stay int64, images uint8.
+        """
         mean, std = self.pixel_mean, self.pixel_std
         return replace(
             self,
             train=self.train.to(device, dtype),
             validation=None if self.validation is None else self.validation.to(device, dtype),
             test=self.test.to(device, dtype),
-            pixel_mean=None if mean is None else _moved(mean, device, dtype),
-            pixel_std=None if std is None else _moved(std, device, dtype),
+            pixel_mean=None if mean is None else _to(mean, device, dtype),
+            pixel_std=None if std is None else _to(std, device, dtype),
         )
 
     def features(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        """What the model sees of ``inputs``.
+        """Turn stored inputs into what the model sees.
 
-        uint8 (..., C, H, W) becomes ``dtype`` in [0, 1], and standardised per channel where the
-        dataset says so. Floating-point inputs are returned as they are.
+        Args:
+            inputs: Stored inputs, with any leading axes: uint8 images (..., C, H, W), or floating
+                point, which is returned as it is.
+            dtype: The floating-point type that images become.
+
+        Returns:
+            Images in [0, 1], standardized by channel where the dataset has `pixel_mean`.
         """
         if inputs.dtype != torch.uint8:
             return inputs
@@ -83,13 +112,14 @@ class Dataset:
             return pixels.div_(255)
         # (p / 255 - mean) / std in two passes over the pixels rather than three
         mean, std = self.pixel_mean.to(dtype), self.pixel_std.to(dtype)
-        scale, shift = 1 / (255 * std), mean / std
-        return pixels.mul_(scale[:, None, None]).sub_(shift[:, None, None])
+        scale, offset = 1 / (255 * std), mean / std
+        return pixels.mul_(scale[:, None, None]).sub_(offset[:, None, None])
 
     def fingerprint(self) -> str:
-        """A hash of all examples, to notice that data changed between a run and its resumption.
+        """Hash all examples, to notice data that changed between a run and its resumption.
 
-        Equal in every process and on every device, for equal dtypes.
+        Returns:
+            32 hexadecimal digits, the same in every process and on every device for equal dtypes.
         """
         digest = blake2b(f"{self.task} {self.num_outputs}".encode(), digest_size=16)
         splits = (self.train, self.validation, self.test)
@@ -101,5 +131,5 @@ class Dataset:
         return digest.hexdigest()
 
 
-def _moved(tensor: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+def _to(tensor: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
     return tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)

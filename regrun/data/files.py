@@ -1,33 +1,35 @@
-"""Finding files on disk, and reading class labels: what the loaders of files share."""
+"""Data files on disk: finding those that a config names, and downloading those that are missing."""
 
 from __future__ import annotations
 
+import errno
+import http.client
 import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+from regrun.errors import ConfigError, StorageError, UsageError
 
-from regrun.errors import ConfigError
+DOWNLOAD_TIMEOUT = 30.0
+"""Seconds without an answer after which a download has failed."""
 
-
-def find_path(written: str, key: str, base: Path | None) -> Path:
-    """The path that a config means: relative to its folder ``base``, else to the working directory.
-
-    Raises ConfigError at ``dataset.<key>`` where there is nothing.
-    """
-    path = Path(written).expanduser()
-    candidates = [path] if base is None or path.is_absolute() else [base / path, path]
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
-    looked = " nor ".join(str(candidate) for candidate in candidates)
-    raise ConfigError.at(f"dataset.{key}", f"{written}: no such file or folder ({looked})")
+_NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def find_file(written: str, key: str, base: Path | None) -> Path:
-    """As `find_path`, and it is a file that may be read."""
-    path = find_path(written, key, base)
+def find_path(name: str, key: str) -> Path:
+    """Return the existing file or folder, or raise ConfigError at ``dataset.<key>``."""
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise ConfigError.at(f"dataset.{key}", f"{name}: no such file or folder ({path})")
+    return path
+
+
+def find_file(name: str, key: str) -> Path:
+    """Return the readable file, or raise ConfigError at ``dataset.<key>``."""
+    path = find_path(name, key)
     if not path.is_file():
         raise ConfigError.at(f"dataset.{key}", f"{path}: is not a file")
     if not os.access(path, os.R_OK):
@@ -36,28 +38,59 @@ def find_file(written: str, key: str, base: Path | None) -> Path:
 
 
 def data_folders(root: str | None) -> list[Path]:
-    """Where downloaded datasets are looked for: ``root``, ``REGRUN_DATA``, ``data/``."""
+    """The folders to search for downloaded datasets: `root`, `REGRUN_DATA`, `data/`."""
     folders = [root, os.environ.get("REGRUN_DATA"), "data"]
     return [Path(folder).expanduser() for folder in folders if folder]
 
 
 def download_folder(root: str | None) -> Path:
-    """Where downloads go: ``root``, else ``data/``; never into the environment's shared folder."""
+    """Where downloads go: `root`, else `data/`; never the shared folder of `REGRUN_DATA`."""
     return Path(root or "data").expanduser()
 
 
-def class_indices(
-    train: NDArray[np.generic], test: NDArray[np.generic] | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64] | None, tuple[str, ...], NDArray[np.intp]]:
-    """Labels as indices into the sorted classes of the training labels.
+def download_into(folder: Path, fetch: Callable[[Path], object], by_hand: str) -> None:
+    """Run ``fetch`` in a temporary folder, then move its files to ``folder``.
 
-    Returns train indices, test indices, class names, and the positions of those test labels
-    that no training example has (their index means nothing).
+    Each file appears at once and complete, however many processes download the same set and
+    whenever one is killed. Raises UsageError (with ``by_hand``) when the download fails,
+    StorageError when ``folder`` cannot be written.
     """
-    classes, indices = np.unique(train, return_inverse=True)
-    names = tuple(str(value) for value in classes.tolist())
-    if test is None:
-        return indices.astype(np.int64), None, names, np.empty(0, dtype=np.intp)
-    unseen = np.flatnonzero(~np.isin(test, classes))
-    positions = np.searchsorted(classes, test).clip(max=len(classes) - 1)
-    return indices.astype(np.int64), positions.astype(np.int64), names, unseen
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+            _fetch(fetch, Path(scratch), by_hand)
+            for file in sorted(Path(scratch).rglob("*")):
+                target = folder / file.relative_to(scratch)
+                if file.is_dir():
+                    target.mkdir(exist_ok=True)
+                else:
+                    file.replace(target)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot hold the download: {error.strerror}") from error
+
+
+def _fetch(fetch: Callable[[Path], object], scratch: Path, by_hand: str) -> None:
+    try:
+        with _socket_timeout(DOWNLOAD_TIMEOUT):
+            fetch(scratch)
+    except (OSError, http.client.HTTPException, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in _NO_STORAGE:
+            raise
+        raise UsageError(f"the download failed: {_reason(error)}\n{by_hand}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The last line of an error: the lines before it are torchvision's list of mirrors."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Set the default timeout of new sockets: neither library has a parameter for it."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

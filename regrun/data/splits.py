@@ -1,10 +1,10 @@
-"""Which examples are trained on, held out for validation, tested on.
+"""Which examples are for training, for validation, for testing.
 
-From the pool of training examples come, in this order: the test set (where the dataset has none of
-its own), the validation set, then `num_train` of what is left. So `num_train` is the number of
+Drawn from the pool of training examples, in this order: the test set (where the dataset comes
+without one), the validation set, then `num_train` of what is left. So `num_train` is the number of
 examples that are trained on, and changing it leaves the validation and test sets as they were.
-Each draw has a stream of its own from `dataset.seed`; the run's seed plays no part. Classes are
-stratified: every part holds them in the proportions of the whole.
+Each draw has its own random stream, derived from `dataset.seed`; the run's seed plays no part.
+Classes are stratified: every part holds them in the proportions of the pool.
 """
 
 from __future__ import annotations
@@ -15,16 +15,27 @@ import torch
 from torch import Tensor
 
 from regrun.errors import ConfigError
-from regrun.kinds.datasets import DatasetSection, Subset
 from regrun.seeding import derive
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Ascending int64 indices.
+class SplitSizes:
+    """How many examples go into each part, and the seed of the draws."""
 
-    ``test`` points into the test examples where those were given apart, else into the same pool
-    as ``train`` and ``validation``.
+    validation: int | float = 0
+    """A count, or a fraction below 1 of the training examples."""
+    num_train: int | None = None
+    """Draw this many of the remaining training examples; None: use all."""
+    num_test: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Ascending int64 indices of each part.
+
+    ``test`` points into the test examples where the dataset comes with some, else into the same
+    pool as ``train`` and ``validation``.
     """
 
     train: Tensor
@@ -33,18 +44,18 @@ class Parts:
 
 
 def split(
-    section: DatasetSection,
+    sizes: SplitSizes,
     targets: Tensor,
     test: Tensor | int | float,
     class_names: tuple[str, ...] = (),
 ) -> Parts:
-    """Draws the parts.
+    """Draw the parts.
 
     targets: of the pool, (N,) int64 (stratified) or (N, T) float.
-    test: the targets of a test set given apart, or how much of the pool to hold out.
+    test: the targets of the test examples, or how many examples of the pool to hold out.
     Raises ConfigError at the key that asks for more than there is.
     """
-    seed, pool = section.seed, torch.arange(len(targets))
+    seed, pool = sizes.seed, torch.arange(len(targets))
     if isinstance(test, Tensor):
         tested, test_targets = torch.arange(len(test)), test
     else:
@@ -53,10 +64,9 @@ def split(
         if not len(tested):
             raise ConfigError.at("dataset.test", f"{test}: there must be at least one test example")
 
-    pool, validation = _draw(pool, targets, section.validation, "validation", seed, class_names)
-    if isinstance(section, Subset):
-        pool = _subset(pool, targets, section.num_train, "num_train", seed, class_names)
-        tested = _subset(tested, test_targets, section.num_test, "num_test", seed, class_names)
+    pool, validation = _draw(pool, targets, sizes.validation, "validation", seed, class_names)
+    pool = _subset(pool, targets, sizes.num_train, "num_train", seed, class_names)
+    tested = _subset(tested, test_targets, sizes.num_test, "num_test", seed, class_names)
     return Parts(pool, validation if len(validation) else None, tested)
 
 
@@ -68,7 +78,7 @@ def _draw(
     seed: int,
     class_names: tuple[str, ...],
 ) -> tuple[Tensor, Tensor]:
-    """``pool`` in two: what stays, and the fraction or count ``held`` that is taken out."""
+    """Divide ``pool``: what stays, and what is drawn, a count or a fraction of it (``held``)."""
     if not held:
         return pool, pool[:0]
     size = len(pool)
@@ -99,7 +109,7 @@ def _subset(
     seed: int,
     class_names: tuple[str, ...],
 ) -> Tensor:
-    """``count`` of ``pool``."""
+    """Draw ``count`` of ``pool``; None: all of it."""
     if count is None or count == len(pool):
         return pool
     if count > len(pool):

@@ -11,7 +11,6 @@ import torch
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.data.load import estimate_bytes
 from regrun.errors import ConfigError
 from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.models import build_model
@@ -118,7 +117,7 @@ def tensor_copies(configs: Sequence[Config]) -> int:
 
 def check_data(section: DatasetSection, device: torch.device) -> None:
     """Raise ConfigError when the examples alone are more than the device can hold."""
-    needed, free = estimate_bytes(section), available_bytes(device)
+    needed, free = section.estimate_bytes(), available_bytes(device)
     if needed is not None and needed > free:
         raise ConfigError.at(
             "dataset",

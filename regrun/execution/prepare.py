@@ -11,7 +11,6 @@ import torch
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.data.load import load_dataset
 from regrun.errors import CorruptInputError
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.kinds.datasets import DatasetSection
@@ -49,10 +48,9 @@ def check_unchanged(section: DatasetSection, before: str, now: str) -> None:
     """Compare fingerprints. Raises CorruptInputError, naming the files, when they differ."""
     if before == now:
         return
-    keys = ("path", "test_path", "root")
-    files = [path for key in keys if (path := getattr(section, key, None)) is not None]
+    files = " or ".join(section.named_paths()) or f"dataset {section.name}"
     raise CorruptInputError(
-        f"{' or '.join(files) or f'dataset {section.name}'}: the examples are not those that "
+        f"{files}: the examples are not those that "
         "training began with; put them back as they were, or start a new run on these"
     )
 
@@ -67,7 +65,7 @@ def load_data(
     """The config's dataset, on the device, in its precision. Raises ConfigError when too large."""
     if not allow_large:
         check_data(config.dataset, device)
-    dataset = load_dataset(config.dataset, progress=progress)
+    dataset = config.dataset.load(progress)
     return dataset.to(device, DTYPES[config.training.precision])
 
 

@@ -12,12 +12,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Protocol,
-    runtime_checkable,
-)
 
 from regrun.errors import UsageError
 from regrun.kinds.base import FAULTS, Section, names_of, tag_of
@@ -28,40 +22,17 @@ from regrun.kinds.optimizers.base import Optimizer
 from regrun.kinds.penalties import WeightPenalty
 from regrun.kinds.schedules import Schedule
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-@runtime_checkable
-class GivesArrays(Protocol):
-    """A `DatasetSection` that knows its examples.
-
-    Keys called `path`, `test_path` and `root` arrive as absolute paths. With a key `task` the user
-    chooses between classification and regression, with `test` what share is held out of `x` and
-    `y`; a class that also derives from `Subset` has `num_train` and `num_test`.
-    """
-
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """`x_train, y_train, x_test, y_test`, and `x_val, y_val` if there are any; or `x, y`.
-
-        x (N, …): uint8 of 3 or 4 axes are images, everything else features. y (N,) of whole
-        numbers, booleans or text are classes, else (N,) or (N, T) the numbers to predict.
-        """
-        ...
-
 
 @dataclass(frozen=True)
 class _Group:
     base: type
-    gives: type = object
-    method: str = ""
     computes: bool = True
     """Whether its classes have a formula and a reference."""
 
 
 GROUPS: Mapping[str, _Group] = {
     "regrun.models": _Group(ModelSection, computes=False),
-    "regrun.datasets": _Group(DatasetSection, GivesArrays, "arrays", computes=False),
+    "regrun.datasets": _Group(DatasetSection, computes=False),
     "regrun.penalties": _Group(WeightPenalty),
     "regrun.constraints": _Group(Constraint),
     "regrun.optimizers": _Group(Optimizer),
@@ -104,8 +75,6 @@ def _load(point: EntryPoint, rules: _Group) -> type[Section]:
         raise _unusable(point, f"is no subclass of regrun.plugins.{rules.base.__name__}")
     if not names_of(section):
         raise _unusable(point, f'has no key {tag_of(section)}: Literal["…"] to be chosen by')
-    if not issubclass(section, rules.gives):
-        raise _unusable(point, f"has no method {rules.method}")
     missing = section.undefined()
     if missing:
         raise _unusable(point, f"has no method {', '.join(missing)}")

@@ -16,22 +16,13 @@ from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
 from regrun.kinds.base import Section, tag_of
 from regrun.kinds.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
-from regrun.kinds.datasets import (
-    CIFAR10,
-    CSV,
-    KMNIST,
-    MNIST,
-    NPZ,
-    BreastCancer,
-    CaliforniaHousing,
-    DatasetSection,
-    Diabetes,
-    Digits,
-    FashionMNIST,
-    ImageFolder,
-    SyntheticLinear,
-    Wine,
-)
+from regrun.kinds.datasets.base import DatasetSection
+from regrun.kinds.datasets.bundled import BreastCancer, CaliforniaHousing, Diabetes, Digits, Wine
+from regrun.kinds.datasets.csv_file import CSV
+from regrun.kinds.datasets.image_folder import ImageFolder
+from regrun.kinds.datasets.npz_file import NPZ
+from regrun.kinds.datasets.synthetic import SyntheticLinear
+from regrun.kinds.datasets.vision import CIFAR10, KMNIST, MNIST, FashionMNIST
 from regrun.kinds.models import CNN, MLP, Linear, ModelSection, Torchvision
 from regrun.kinds.optimizers.adagrad import Adagrad
 from regrun.kinds.optimizers.adam import Adam, AdamW

@@ -94,7 +94,7 @@ class Planner:
             self._budget(first, [configs[index] for index in indices])
             dataset = self._dataset(first)
             try:
-                check_metric(self._metric.name, "sweep.metric", dataset)
+                check_metric(self._metric.name, "sweep.metric", first.config.dataset, dataset)
             except ConfigError as error:
                 raise self._loaded.source.locate(error) from error
             model = build_model(first.config.model, dataset.input_shape, dataset.num_outputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from regrun.config.schema import Config
-from regrun.config.sweeps import Sweep
 from regrun.errors import ConfigError
 from regrun.metrics import METRICS, Metric, default_metric
 from regrun.suggest import did_you_mean
@@ -55,8 +54,6 @@ def check_selection(config: Config) -> Metric:
 
 def _has_validation(config: Config) -> bool:
     """Whether every cell has a validation set, held out or of its dataset's own."""
-    from regrun.data.load import has_own_validation
-
     sweep, key = config.sweep, "dataset.validation"
     held: Any = [config.dataset.validation]
     if sweep is not None and key in sweep.grid:
@@ -64,12 +61,14 @@ def _has_validation(config: Config) -> bool:
     if sweep is not None and key in sweep.space:
         axis = sweep.space[key]
         held = axis.uniform or axis.log_uniform or axis.int or axis.choice
-    return all(held) or (not _chooses_data(sweep) and has_own_validation(config.dataset))
+    return all(held) or (not _chooses_data(config) and config.dataset.has_own_validation())
 
 
-def _chooses_data(sweep: Sweep | None) -> bool:
+def _chooses_data(config: Config) -> bool:
     """Whether cells may have other files than the config itself."""
+    sweep = config.sweep
     if sweep is None:
         return False
     keys = {*sweep.grid, *sweep.space, *(key for cell in sweep.cells for key in cell)}
-    return bool(keys & {"dataset", "dataset.name", "dataset.path"})
+    paths = (f"dataset.{key}" for key in config.dataset.path_keys)
+    return bool(keys & {"dataset", "dataset.name", *paths})

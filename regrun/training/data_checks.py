@@ -8,6 +8,7 @@ from math import prod
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
+from regrun.kinds.datasets import DatasetSection
 from regrun.metrics import Metric
 from regrun.nn.layer_table import LayerRow
 from regrun.nn.roles import Role, select
@@ -34,14 +35,14 @@ def check_config_against_data(
     StackedConstraints([config.constraints], roles)
     if config.training.early_stopping is not None:
         metric = config.training.early_stopping.metric
-        check_metric(metric, "training.early_stopping.metric", dataset)
+        check_metric(metric, "training.early_stopping.metric", config.dataset, dataset)
     _check_smallest_batch(config, dataset, rows)
 
 
-def check_metric(metric: str, where: str, dataset: Dataset) -> None:
+def check_metric(metric: str, where: str, section: DatasetSection, dataset: Dataset) -> None:
     """Raise ConfigError at the dotted path `where` when this dataset does not have the metric."""
     if Metric.from_name(metric).split == "val" and dataset.validation is None:
-        own = ": the file has no x_val and y_val" if dataset.name == "npz" else ""
+        own = ": there are no x_val and y_val" if section.may_have_validation else ""
         raise ConfigError.at(
             where,
             f"{metric} needs a validation set, and {dataset.name} has none here{own}; "

@@ -17,7 +17,6 @@ from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
 from regrun.config.training import Training
 from regrun.data.dataset import Dataset
-from regrun.data.load import load_dataset
 from regrun.errors import ConfigError
 from regrun.kinds.augmentation import Augment
 from regrun.kinds.base import Choices, Described, Section, values_of
@@ -189,7 +188,7 @@ def digits(count: int) -> Dataset:
             "optimizer": {"name": "sgd", "lr": 1.0},
         }
     ).dataset
-    return load_dataset(section).to(CPU, torch.float64)
+    return section.load().to(CPU, torch.float64)
 
 
 def engine(configs: Sequence[Config]) -> Engine:

@@ -13,7 +13,6 @@ import regrun
 from regrun.api import Run
 from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
-from regrun.data.load import load_dataset
 from regrun.errors import ConfigError, UsageError
 from regrun.execution.budget import tensor_copies
 from regrun.store.reading import load_stored_run
@@ -26,7 +25,7 @@ BOTH = {"training.ema": 0.8, "training.swa": {"start": 2}}
 def loss_of(run: Run, average: Any) -> float:
     """Test loss of stored weights, by torch alone."""
     section = Config.model_validate(load_stored_run(run.directory).config).dataset
-    data = load_dataset(section).to(torch.device("cpu"), torch.float32)
+    data = section.load().to(torch.device("cpu"), torch.float32)
     model = regrun.load_model(run.directory, average)
     with torch.no_grad():
         outputs = model(data.features(data.test.inputs, torch.float32)).double()

@@ -14,7 +14,6 @@ from torch.utils._pytree import tree_leaves
 
 from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
-from regrun.data.load import load_dataset
 from regrun.execution.budget import Budget, estimate
 from regrun.stack import Stack
 from regrun.sweeps.run import plan_sweep
@@ -69,7 +68,7 @@ def peak_and_budget(*overrides: dict[str, Any], **sections: Any) -> tuple[int, B
         config_from_mapping({**tree, "seed": seed}, each).config
         for seed, each in enumerate(overrides)
     ]
-    dataset = load_dataset(configs[0].dataset).to(CPU, torch.float32)
+    dataset = configs[0].dataset.load().to(CPU, torch.float32)
     budget = estimate(configs, dataset, CPU, allow_large=True)
     gc.collect()
     with Allocations() as allocations:
@@ -141,7 +140,7 @@ def test_a_step_is_as_long_as_it_has_passes_forward_and_back(
         return call
 
     configs = [config_from_mapping(LINEAR, {"optimizer.sam": radius}).config for radius in radii]
-    dataset = load_dataset(configs[0].dataset).to(CPU, torch.float32)
+    dataset = configs[0].dataset.load().to(CPU, torch.float32)
     step = step_of(configs, dataset)
     monkeypatch.setattr(Stack, "__call__", counting("forward", Stack.__call__))
     monkeypatch.setattr(torch.autograd, "grad", counting("back", torch.autograd.grad))

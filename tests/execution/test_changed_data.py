@@ -16,8 +16,7 @@ import pytest
 import torch
 
 from regrun.config.load import config_from_mapping
-from regrun.data.load import load_dataset
-from regrun.data.standardize import moments
+from regrun.data.assemble import moments
 from regrun.errors import CorruptInputError, Interrupted
 from regrun.execution.observer import Silent
 from regrun.execution.train import resume_run, train_run
@@ -177,12 +176,11 @@ def test_a_fingerprint_is_the_same_in_every_process(table: Path) -> None:
         tree = config_of(table)
         return config_from_mapping({**tree, "dataset": {**tree["dataset"], **keys}}).config.dataset
 
-    here = load_dataset(section()).fingerprint()
+    here = section().load().fingerprint()
     code = (
         "import torch; torch.set_num_threads(3)\n"
         "from regrun.config.load import config_from_mapping\n"
-        "from regrun.data.load import load_dataset\n"
-        f"print(load_dataset(config_from_mapping({config_of(table)!r}).config.dataset)"
+        f"print(config_from_mapping({config_of(table)!r}).config.dataset.load()"
         ".fingerprint())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
@@ -193,5 +191,5 @@ def test_a_fingerprint_is_the_same_in_every_process(table: Path) -> None:
     changes: list[dict[str, Any]] = [
         {"test": 9}, {"validation": 4}, {"standardize": False}, {"seed": 1}, {"ignore": ["a"]},
     ]  # fmt: skip
-    others = {load_dataset(section(**keys)).fingerprint() for keys in changes}
+    others = {section(**keys).load().fingerprint() for keys in changes}
     assert len(others | {here}) == len(changes) + 1

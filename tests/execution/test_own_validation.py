@@ -61,7 +61,7 @@ def test_without_one_the_metric_is_refused_where_it_stands_before_anything_is_wr
     result = invoke("train", path, "--runs-dir", tmp_path / "runs")
     assert result.exit_code == 2
     assert f"own.yaml:{line}:14: training.early_stopping.metric: val/loss needs" in result.stderr
-    assert "no x_val and y_val; give dataset.validation" in result.stderr
+    assert "there are no x_val and y_val; give dataset.validation" in result.stderr
     assert not list((tmp_path / "runs").glob("*"))
     held = invoke("train", path, "dataset.validation=5", "--runs-dir", tmp_path / "runs")
     assert held.exit_code == 0, held.stderr

@@ -17,7 +17,6 @@ import regrun
 from regrun.api import Run
 from regrun.config.load import config_from_mapping
 from regrun.data.dataset import Dataset
-from regrun.data.load import load_dataset
 from regrun.errors import ConfigError, CorruptInputError, UsageError
 from tests.support.runs import DIGITS, LINEAR, results, rows_in
 
@@ -35,7 +34,7 @@ def events_of(directory: Path) -> Any:
 
 def dataset_of(run: Run, dtype: torch.dtype = torch.float32) -> Dataset:
     config = config_from_mapping(run.directory / "config.yaml").config
-    return load_dataset(config.dataset).to("cpu", dtype)
+    return config.dataset.load().to("cpu", dtype)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +172,7 @@ def first_bad_step(lr: float) -> int:
     from regrun.training.batches import epoch_order
 
     config = config_from_mapping(LINEAR).config
-    data = load_dataset(config.dataset).to("cpu", torch.float32).train
+    data = config.dataset.load().to("cpu", torch.float32).train
     model = build_model(config.model, (12,), 1, derive(0, "init"))
     optimizer = torch.optim.SGD(model.parameters(), lr)
     for step in range(100):

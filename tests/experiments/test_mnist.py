@@ -12,7 +12,6 @@ import torch
 
 import regrun
 from regrun.config.load import load_config
-from regrun.data.load import load_dataset
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation
 
@@ -93,7 +92,7 @@ def test_every_sane_strength_beats_no_penalty_on_test_loss(configs: Path) -> Non
             for seed in range(loaded.config.seed, loaded.config.seed + sweep.seeds):
                 members.append(loaded.with_values({"penalty.strength": strength, "seed": seed}))
                 labels.append(name if strength else "none")
-    dataset = load_dataset(members[0].dataset).to("cpu", torch.float32)
+    dataset = members[0].dataset.load().to("cpu", torch.float32)
     last = None
     for event in Engine(members, dataset, torch.device("cpu")).run():
         last = event if isinstance(event, Evaluation) else last

@@ -12,7 +12,6 @@ import torch
 
 from regrun.config.load import load_config
 from regrun.config.schema import Config
-from regrun.data.load import load_dataset
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd
 
@@ -46,7 +45,7 @@ def trained(
 ) -> dict[tuple[bool, str], dict[str, np.ndarray]]:
     """(penalised, method) → test accuracy and share of exact zeros among the weights, per seed."""
     planned = list(cells(configs, changes, seeds))
-    data = load_dataset(planned[0][2].dataset).to("cpu", torch.float32)
+    data = planned[0][2].dataset.load().to("cpu", torch.float32)
     accuracy, zeros = np.zeros(len(planned)), np.zeros(len(planned))
     for index, (_, _, config) in enumerate(planned):  # one by one, as batches this large pack badly
         for event in Engine([config], data, torch.device("cpu")).run():

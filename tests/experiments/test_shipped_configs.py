@@ -15,7 +15,6 @@ from typer.testing import CliRunner, Result
 import regrun
 from regrun.cli.app import app
 from regrun.config.load import load_config
-from regrun.data.load import load_dataset
 from regrun.errors import RegrunError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -106,7 +105,7 @@ def test_diabetes_reaches_the_objective_of_scikit_learns_lasso(
     path = configs / "diabetes.yaml"
     config = load_config(path).config
     run = regrun.train(path, runs_dir=tmp_path, device="cpu")
-    data = load_dataset(config.dataset).train
+    data = config.dataset.load().train
     x, y = data.inputs.numpy(), data.targets.numpy()[:, 0]
     strength = config.penalty[0].strength
     lasso = Lasso(alpha=strength, max_iter=100_000, tol=1e-10).fit(x, y)

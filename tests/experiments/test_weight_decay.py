@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 import regrun
 from regrun.config.load import load_config
 from regrun.config.schema import Config
-from regrun.data.load import load_dataset
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Row
 
@@ -22,7 +21,7 @@ SEEDS = range(5)
 
 def last_rows(configs: list[Config]) -> list[Row]:
     """The final evaluation of every member, all trained as one stack."""
-    dataset = load_dataset(configs[0].dataset).to("cpu", torch.float32)
+    dataset = configs[0].dataset.load().to("cpu", torch.float32)
     evaluations = [
         event
         for event in Engine(configs, dataset, torch.device("cpu")).run()
@@ -91,7 +90,7 @@ def test_the_whole_experiment_is_the_closed_formula_of_ridge_in_the_end(
         "optimizer.lr": 0.08,
     }
     run = regrun.train(configs / "weight_decay_from_scratch.yaml", overrides, runs_dir=tmp_path)
-    data = load_dataset(load_config(run.directory / "config.yaml").config.dataset).train
+    data = load_config(run.directory / "config.yaml").config.dataset.load().train
     x, y = data.inputs.numpy(), data.targets.numpy()[:, 0]
     centred = x - x.mean(0)
     ridge = np.linalg.solve(

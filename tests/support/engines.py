@@ -10,7 +10,6 @@ import torch
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.data.load import load_dataset
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 from regrun.training.step import DTYPES
@@ -28,7 +27,7 @@ def config_of(base: Mapping[str, Any], changes: Mapping[str, Any], *merged: str)
 
 
 def dataset_of(one: Config) -> Dataset:
-    return load_dataset(one.dataset).to(CPU, DTYPES[one.training.precision])
+    return one.dataset.load().to(CPU, DTYPES[one.training.precision])
 
 
 def collect(engine: Engine) -> Life:

@@ -24,7 +24,6 @@ from regrun.config.schema_tree import (
     fields,
     root,
 )
-from regrun.data.load import load_dataset
 from regrun.errors import ConfigError
 from regrun.kinds.base import PerMember
 from regrun.sweeps.packing import CACHE_BYTES, MOST_MEMBERS, pack, stack_size, structure
@@ -244,7 +243,7 @@ def test_a_field_that_is_not_a_members_own_splits_packs(key: str) -> None:
 
 
 def loss_rows(configs: list[Config]) -> list[list[dict[str, float]]]:
-    dataset = load_dataset(configs[0].dataset).to(CPU, DTYPES[configs[0].training.precision])
+    dataset = configs[0].dataset.load().to(CPU, DTYPES[configs[0].training.precision])
     rows: list[list[dict[str, float]]] = [[] for _ in configs]
     for event in Engine(configs, dataset, CPU).run():
         if isinstance(event, Evaluation):

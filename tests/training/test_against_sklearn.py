@@ -12,7 +12,6 @@ from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge, l
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
-from regrun.data.load import load_dataset
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd
 
@@ -75,7 +74,7 @@ def arrays(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def bundled(**keys: Any) -> Dataset:
     section = config([], "regression", keys).dataset
-    return load_dataset(section).to(CPU, torch.float64)
+    return section.load().to(CPU, torch.float64)
 
 
 def regressions(data: Dataset, strength: float) -> None:

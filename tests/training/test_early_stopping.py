@@ -9,7 +9,6 @@ import torch
 
 from regrun.config.schema import Config
 from regrun.config.training import EarlyStopping
-from regrun.data.load import load_dataset
 from regrun.training.early_stopping import EarlyStopper
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
@@ -58,7 +57,7 @@ def config(**training: Any) -> Config:
 
 
 def train(one: Config) -> tuple[list[Row], MemberEnd]:
-    engine = Engine([one], load_dataset(one.dataset).to(CPU, torch.float64), CPU)
+    engine = Engine([one], one.dataset.load().to(CPU, torch.float64), CPU)
     rows, ends = [], []
     for event in engine.run():
         if isinstance(event, Evaluation):

@@ -10,7 +10,6 @@ import torch
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.data.load import load_dataset
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Event, MemberEnd
 
@@ -35,7 +34,7 @@ MEMBERS = [config(lr, early_stopping=STOPPING) for lr in (0.05, 1e200, 0.9, 0.01
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return load_dataset(MEMBERS[0].dataset).to(CPU, torch.float64)
+    return MEMBERS[0].dataset.load().to(CPU, torch.float64)
 
 
 def plain(event: Event) -> Any:

@@ -14,7 +14,6 @@ from regrun.api import load_model
 from regrun.api import train as train_stored
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
-from regrun.data.load import load_dataset
 from regrun.errors import ConfigError
 from regrun.kinds.models import build_model
 from regrun.sweeps.packing import structure
@@ -54,7 +53,7 @@ def dataset_of(one: Config) -> Dataset:
     wants = (one.augment.flip, one.augment.crop, one.augment.cutout, one.augment.cutmix)
     if one.model.kind == "cnn" or any(wants) or one.name == "images":
         return small_images()
-    return load_dataset(one.dataset).to(CPU, torch.float64)
+    return one.dataset.load().to(CPU, torch.float64)
 
 
 def assert_close(mine: Life, member: int, alone: Life) -> None:
@@ -268,7 +267,7 @@ def test_members_of_one_seed_and_one_section_train_on_one_shared_batch() -> None
 def test_the_engine_refuses_for_tables_what_only_images_can_be_given(key: str) -> None:
     one = config(augment={key: 1}, dataset={"name": "wine"})
     with pytest.raises(ConfigError, match=f"augment.{key}: 1 needs images"):
-        Engine([one], load_dataset(one.dataset).to(CPU, torch.float64), CPU)
+        Engine([one], one.dataset.load().to(CPU, torch.float64), CPU)
 
 
 def test_a_torchvision_network_takes_augmented_batches() -> None:
@@ -305,6 +304,6 @@ def test_a_stored_network_with_noise_loads_as_an_ordinary_module(tmp_path: Path)
     assert {"hidden.0.linear.weight", "hidden.2.norm.weight", "output.bias"} <= set(
         module.state_dict()
     )
-    data = load_dataset(config().dataset)
+    data = config().dataset.load()
     loss = F.cross_entropy(module(data.test.inputs), data.test.targets).item()
     assert run.summary["metrics"]["test/loss"] == pytest.approx(loss, rel=1e-9)

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 import torch
 
 from regrun.config.load import load_config
-from regrun.data.load import load_dataset
 from regrun.training.engine import Engine
 from regrun.training.events import Event, Tick
 from regrun.training.step import DTYPES
@@ -44,7 +43,7 @@ def main() -> None:
         for k in range(options.members)
         for seed in [k % options.seeds]
     ]
-    dataset = load_dataset(loaded.config.dataset)
+    dataset = loaded.config.dataset.load()
     dataset = dataset.to(device, DTYPES[loaded.config.training.precision])
     events = Engine(members, dataset, device).run()
     _take(events, WARM_UP, device)

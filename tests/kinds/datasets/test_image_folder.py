@@ -1,13 +1,18 @@
+"""Pictures of the user's own, a folder for each class."""
+
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from regrun.errors import ConfigError, CorruptInputError
+from tests.support.datasets import load
 
 
-def picture(path, colour, size=(9, 7)):
+def picture(path: Path, colour: str | tuple[int, int, int], size: tuple[int, int] = (9, 7)) -> None:
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -15,7 +20,7 @@ def picture(path, colour, size=(9, 7)):
 
 
 @pytest.fixture
-def pets(tmp_path):
+def pets(tmp_path: Path) -> Path:
     """10 red cats and 10 blue dogs."""
     for i in range(10):
         picture(tmp_path / "pets" / "cat" / f"{i}.png", (250 - i, 0, 0))
@@ -23,8 +28,9 @@ def pets(tmp_path):
     return tmp_path / "pets"
 
 
-def test_class_folders_are_split_by_class(load, pets):
+def test_class_folders_are_split_by_class(pets: Path) -> None:
     data = load(name="image_folder", path=str(pets), size=4, test=4, validation=2)
+    assert data.validation is not None
     assert (len(data.train), len(data.validation), len(data.test)) == (14, 2, 4)
     assert data.train.inputs.shape == (14, 3, 4, 4)
     assert data.train.inputs.dtype == torch.uint8
@@ -34,7 +40,7 @@ def test_class_folders_are_split_by_class(load, pets):
     assert torch.equal(red, data.train.targets == 0)
 
 
-def test_pictures_are_resized_as_by_pillow(load, pets):
+def test_pictures_are_resized_as_by_pillow(pets: Path) -> None:
     from PIL import Image
 
     generator = np.random.default_rng(0)
@@ -54,7 +60,7 @@ def test_pictures_are_resized_as_by_pillow(load, pets):
 
 @pytest.mark.parametrize("keep", [0, 1, 20, 500])
 @pytest.mark.parametrize("file", ["cat/3.png", "dog/3.jpg"])
-def test_a_broken_picture_is_named(load, pets, file, keep):
+def test_a_broken_picture_is_named(pets: Path, file: str, keep: int) -> None:
     from PIL import Image
 
     noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -64,7 +70,7 @@ def test_a_broken_picture_is_named(load, pets, file, keep):
         load(name="image_folder", path=str(pets))
 
 
-def test_folders_that_do_not_fit_are_refused(load, pets, tmp_path):
+def test_folders_that_do_not_fit_are_refused(pets: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"dataset\.path: .*empty"):
         load(name="image_folder", path=str(tmp_path / "empty"))
@@ -75,7 +81,7 @@ def test_folders_that_do_not_fit_are_refused(load, pets, tmp_path):
         load(name="image_folder", path=str(pets))
 
 
-def test_one_class_or_other_classes_in_test_are_refused(load, tmp_path):
+def test_one_class_or_other_classes_in_test_are_refused(tmp_path: Path) -> None:
     for part, name in (("train", "cat"), ("train", "dog"), ("test", "cat"), ("test", "cow")):
         picture(tmp_path / part / name / "a.png", "red")
     with pytest.raises(ConfigError, match="classes cat, cow in test, cat, dog in train"):

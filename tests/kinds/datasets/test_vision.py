@@ -1,3 +1,5 @@
+"""The image sets of torchvision: where they are found, and what damage is noticed."""
+
 from __future__ import annotations
 
 import errno
@@ -6,26 +8,30 @@ import os
 import pickle
 import struct
 import sys
+from collections.abc import Callable
 from hashlib import md5
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from regrun.data.targets import Array
 from regrun.errors import CorruptInputError, StorageError, UsageError
+from tests.support.datasets import dataset_section, load
 
 REAL = Path(os.environ.get("REGRUN_DATA", "data"))
 
 
-def write_idx(path, array):
+def write_idx(path: Path, array: Array) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     header = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
     path.write_bytes(header + array.astype(np.uint8).tobytes())
 
 
-def write_set(folder, seed=0):
-    """30 + 10 pictures of 4×4 pixels in the layout of torchvision, below ``folder``."""
+def write_set(folder: Path, seed: int = 0) -> None:
+    """30 + 10 pictures of 4×4 pixels in the layout of torchvision, in ``folder``."""
     generator = np.random.default_rng(seed)
     for part, count in (("train", 30), ("t10k", 10)):
         images = generator.integers(0, 256, (count, 4, 4))
@@ -34,12 +40,12 @@ def write_set(folder, seed=0):
 
 
 @pytest.fixture
-def elsewhere(monkeypatch, tmp_path):
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A working directory without any data, and no connection."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REGRUN_DATA", raising=False)
 
-    def refuse(*args, **kwargs):
+    def refuse(*args: object, **kwargs: object) -> None:
         raise OSError("no connection")
 
     monkeypatch.setattr("torchvision.datasets.utils.urllib.request.urlopen", refuse)
@@ -53,7 +59,9 @@ def elsewhere(monkeypatch, tmp_path):
         ("fashion_mnist", "FashionMNIST", [9, 0, 0, 3], 0.2860, 0.3530),
     ],
 )
-def test_the_real_sets_are_what_the_world_knows(load, name, folder, first_labels, mean, std):
+def test_the_real_sets_are_what_the_world_knows(
+    name: str, folder: str, first_labels: list[int], mean: float, std: float
+) -> None:
     if not (REAL / folder / "raw" / "train-images-idx3-ubyte").is_file():
         pytest.skip(f"{folder} is in neither REGRUN_DATA nor data/")
     data = load(name=name, standardize=True, root=str(REAL))
@@ -63,7 +71,9 @@ def test_the_real_sets_are_what_the_world_knows(load, name, folder, first_labels
     assert data.train.targets[:4].tolist() == first_labels
     assert torch.bincount(data.test.targets).tolist()[0] == (980 if name == "mnist" else 1000)
     assert (data.task, data.num_outputs, data.input_shape) == ("classification", 10, (1, 28, 28))
+    assert data.pixel_mean is not None
     assert float(data.pixel_mean) == pytest.approx(mean, abs=5e-5)
+    assert data.pixel_std is not None
     assert float(data.pixel_std) == pytest.approx(std, abs=5e-5)
 
 
@@ -71,7 +81,7 @@ def test_the_real_sets_are_what_the_world_knows(load, name, folder, first_labels
     ("name", "folder"),
     [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")],
 )
-def test_each_set_is_read_from_its_own_folder(load, elsewhere, name, folder):
+def test_each_set_is_read_from_its_own_folder(elsewhere: Path, name: str, folder: str) -> None:
     write_set(elsewhere / "data" / folder / "raw", seed=3)
     data = load(name=name)
     expected = np.random.default_rng(3).integers(0, 256, (30, 4, 4))
@@ -81,7 +91,9 @@ def test_each_set_is_read_from_its_own_folder(load, elsewhere, name, folder):
     assert data.pixel_mean is None
 
 
-def test_the_root_comes_before_the_environment_and_that_before_data(load, elsewhere, monkeypatch):
+def test_the_root_comes_before_the_environment_and_that_before_data(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for seed, place in enumerate(("named", "shared", "data")):
         write_set(elsewhere / place / "MNIST" / "raw", seed)
     monkeypatch.setenv("REGRUN_DATA", str(elsewhere / "shared"))
@@ -91,7 +103,7 @@ def test_the_root_comes_before_the_environment_and_that_before_data(load, elsewh
     assert first == [int(np.random.default_rng(s).integers(0, 256, 1)[0]) for s in (0, 1, 2)]
 
 
-def test_a_read_only_folder_is_enough(load, elsewhere):
+def test_a_read_only_folder_is_enough(elsewhere: Path) -> None:
     folder = elsewhere / "data" / "MNIST" / "raw"
     write_set(folder)
     before = sorted(elsewhere.rglob("*"))
@@ -103,9 +115,10 @@ def test_a_read_only_folder_is_enough(load, elsewhere):
     assert sorted(elsewhere.rglob("*")) == before
 
 
-def test_validation_and_subsets_are_drawn_by_class(load, elsewhere):
+def test_validation_and_subsets_are_drawn_by_class(elsewhere: Path) -> None:
     write_set(elsewhere / "data" / "MNIST" / "raw")
     data = load(name="mnist", validation=10, num_train=10)
+    assert data.validation is not None
     assert sorted(data.train.targets.tolist()) == sorted(data.validation.targets.tolist())
     assert torch.bincount(data.train.targets).tolist() == [1] * 10
 
@@ -131,7 +144,9 @@ def test_validation_and_subsets_are_drawn_by_class(load, elsewhere):
         ),
     ],
 )
-def test_a_damaged_file_is_named(load, elsewhere, file, damage, message):
+def test_a_damaged_file_is_named(
+    elsewhere: Path, file: str, damage: Callable[[bytes], bytes], message: str
+) -> None:
     folder = elsewhere / "data" / "MNIST" / "raw"
     write_set(folder)
     (folder / file).write_bytes(damage((folder / file).read_bytes()))
@@ -140,7 +155,7 @@ def test_a_damaged_file_is_named(load, elsewhere, file, damage, message):
     assert str(caught.value).startswith(f"data/MNIST/raw/{file}: {message}")
 
 
-def test_every_cut_of_a_file_is_noticed(load, elsewhere):
+def test_every_cut_of_a_file_is_noticed(elsewhere: Path) -> None:
     folder = elsewhere / "data" / "MNIST" / "raw"
     write_set(folder)
     file = folder / "t10k-labels-idx1-ubyte"
@@ -151,7 +166,7 @@ def test_every_cut_of_a_file_is_noticed(load, elsewhere):
             load(name="mnist")
 
 
-def test_a_failed_download_lists_the_files_and_their_places(load, elsewhere):
+def test_a_failed_download_lists_the_files_and_their_places(elsewhere: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load(name="fashion_mnist")
     message = str(caught.value)
@@ -161,16 +176,18 @@ def test_a_failed_download_lists_the_files_and_their_places(load, elsewhere):
     assert list((elsewhere / "data").iterdir()) == []
 
 
-def test_a_folder_that_cannot_hold_the_download_is_a_storage_error(load, elsewhere):
+def test_a_folder_that_cannot_hold_the_download_is_a_storage_error(elsewhere: Path) -> None:
     (elsewhere / "file").write_text("")
     with pytest.raises(StorageError, match="file/below: cannot hold the download: Not a directory"):
         load(name="mnist", root="file/below")
 
 
-def test_a_disk_that_fills_up_during_the_download_is_a_storage_error(load, elsewhere, monkeypatch):
+def test_a_disk_that_fills_up_during_the_download_is_a_storage_error(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from torchvision.datasets import MNIST
 
-    def download(self):
+    def download(self: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(MNIST, "download", download)
@@ -179,29 +196,31 @@ def test_a_disk_that_fills_up_during_the_download_is_a_storage_error(load, elsew
     assert list((elsewhere / "data").iterdir()) == []
 
 
-def test_a_download_arrives_whole_is_announced_and_is_not_repeated(section, elsewhere, monkeypatch):
+def test_a_download_arrives_whole_is_announced_and_is_not_repeated(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from torchvision.datasets import MNIST
 
-    from regrun.data.load import load_dataset
+    downloads: list[str] = []
 
-    downloads = []
-
-    def download(self):
+    def download(self: Any) -> None:
         downloads.append(self.root)
         write_set(Path(self.raw_folder))
 
     monkeypatch.setattr(MNIST, "download", download)
-    told = []
+    lines: list[str] = []
     for _ in range(2):
-        data = load_dataset(section({"name": "mnist", "root": "mine"}), progress=told.append)
+        data = dataset_section(name="mnist", root="mine").load(lines.append)
         assert len(data.train) == 30
     assert len(downloads) == 1
     assert Path(downloads[0]).parent == Path("mine")
-    assert told == ["downloading mnist to mine/"]
+    assert lines == ["downloading mnist to mine/"]
     assert [place.name for place in (elsewhere / "mine").iterdir()] == ["MNIST"]
 
 
-def test_a_partly_downloaded_set_is_completed(load, elsewhere, monkeypatch):
+def test_a_partly_downloaded_set_is_completed(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from torchvision.datasets import MNIST
 
     write_set(elsewhere / "data" / "MNIST" / "raw")
@@ -213,10 +232,10 @@ def test_a_partly_downloaded_set_is_completed(load, elsewhere, monkeypatch):
 class _MissingOrBroken:
     """Makes `import torchvision` fail as it does when it is missing or built for another torch."""
 
-    def __init__(self, error):
+    def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name.split(".")[0] == "torchvision":
             raise self.error
 
@@ -231,7 +250,9 @@ class _MissingOrBroken:
         OSError("libtorch_cuda.so: undefined symbol"),
     ],
 )
-def test_without_a_matching_torchvision_it_says_what_to_install(load, monkeypatch, name, error):
+def test_without_a_matching_torchvision_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
+) -> None:
     for module in [each for each in sys.modules if each.split(".")[0] == "torchvision"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(sys, "meta_path", [_MissingOrBroken(error), *sys.meta_path])
@@ -243,19 +264,19 @@ def test_without_a_matching_torchvision_it_says_what_to_install(load, monkeypatc
 
 
 @pytest.fixture
-def cifar(elsewhere, monkeypatch):
-    """A CIFAR-10 of 20 + 10 pictures, its checksums told to torchvision."""
+def cifar(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A CIFAR-10 of 20 + 10 pictures, whose checksums torchvision expects."""
     from torchvision.datasets import CIFAR10
 
     folder = elsewhere / "data" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
 
-    def write(name, content):
+    def write(name: str, content: object) -> str:
         (folder / name).write_bytes(pickle.dumps(content))
         return md5((folder / name).read_bytes()).hexdigest()
 
-    def batch(count):
+    def batch(count: int) -> dict[str, Any]:
         pixels = generator.integers(0, 256, (count, 3072), dtype=np.uint8)
         return {"data": pixels, "labels": [i % 10 for i in range(count)]}
 
@@ -268,7 +289,7 @@ def cifar(elsewhere, monkeypatch):
     return folder
 
 
-def test_cifar10_has_channels_first_and_its_labels(load, cifar):
+def test_cifar10_has_channels_first_and_its_labels(cifar: Path) -> None:
     data = load(name="cifar10")
     assert data.train.inputs.shape == (20, 3, 32, 32)
     assert data.train.inputs.is_contiguous()
@@ -279,7 +300,7 @@ def test_cifar10_has_channels_first_and_its_labels(load, cifar):
 
 
 @pytest.mark.parametrize("file", ["data_batch_3", "test_batch", "batches.meta"])
-def test_a_cifar10_file_with_another_md5_is_named_and_not_unpickled(load, cifar, file):
+def test_a_cifar10_file_with_another_md5_is_named_and_not_unpickled(cifar: Path, file: str) -> None:
     (cifar / file).write_bytes(b"cos\nsystem\n(S'touch unpickled'\ntR.")
     with pytest.raises(CorruptInputError, match=rf"cifar-10-batches-py/{file}: its md5 is not"):
         load(name="cifar10")

@@ -1,4 +1,4 @@
-"""The text of a CSV file: checked line by line before pandas guesses its types.
+"""CSV files, checked line by line before pandas infers the types of columns.
 
 pandas alone would fill short lines with missing values, take a surplus column for an index and
 rename duplicate columns, all silently.
@@ -8,39 +8,22 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from regrun.data.tables import Table
 from regrun.errors import CorruptInputError
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-@dataclass(frozen=True)
-class Table:
-    """A CSV file in memory. Row i of ``frame`` begins on line ``lines[i]`` of the file."""
-
-    path: Path
-    frame: pd.DataFrame
-    lines: list[int]
-
-    def place(self, row: int) -> str:
-        """``flats.csv:17``."""
-        return f"{self.path}:{self.lines[row]}"
-
-
-def read_table(path: Path, separator: str) -> Table:
-    """Reads a file with a header line, in UTF-8.
+def read_csv(path: Path, separator: str) -> Table:
+    """Read a file in UTF-8 that begins with a header line.
 
     Raises CorruptInputError, with the line, for a file that is empty, not UTF-8, ragged, badly
-    quoted, or names two columns alike.
+    quoted, or has two columns of one name.
     """
     import pandas as pd
 
-    text = _decoded(path)
-    header, lines = _checked(path, text, separator)
+    text = _decode(path)
+    header, lines = _check(path, text, separator)
     frame = pd.read_csv(
         io.StringIO(text),
         sep=separator,
@@ -53,7 +36,7 @@ def read_table(path: Path, separator: str) -> Table:
     return Table(path, frame, lines)
 
 
-def _decoded(path: Path) -> str:
+def _decode(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -72,8 +55,8 @@ def _decoded(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _checked(path: Path, text: str, separator: str) -> tuple[list[str], list[int]]:
-    """The column names, and the line on which each row begins."""
+def _check(path: Path, text: str, separator: str) -> tuple[list[str], list[int]]:
+    """Return the column names, and the line on which each row begins."""
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
     )

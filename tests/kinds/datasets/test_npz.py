@@ -1,13 +1,23 @@
+"""Arrays of the user's own: what becomes of shapes, types and damage."""
+
 from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from regrun.data.targets import Array
 from regrun.errors import ConfigError, CorruptInputError, RegrunError
+from regrun.kinds.datasets import Task
+from tests.support.datasets import load
+
+Save = Callable[..., str]
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = X.sum(1)
@@ -15,46 +25,51 @@ LABELS = np.arange(40) % 4 - 1
 
 
 @pytest.fixture
-def save(tmp_path, monkeypatch):
+def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Save:
+    """Write an archive in the working directory; return its name."""
     monkeypatch.chdir(tmp_path)
 
-    def save(**arrays):
+    def save(**arrays: Any) -> str:
         np.savez(tmp_path / "a.npz", **arrays)
         return "a.npz"
 
     return save
 
 
-def parts(x, y, **others):
+def parts(x: Array, y: Array, **others: Array) -> dict[str, Array]:
     return {"x_train": x[:30], "y_train": y[:30], "x_test": x[30:], "y_test": y[30:], **others}
 
 
-def test_given_parts_are_used_as_they_are(load, save):
+def test_given_parts_are_used_as_they_are(save: Save) -> None:
     data = load(name="npz", path=save(**parts(X, Y)), standardize=False)
     assert (data.task, data.num_outputs, data.input_shape) == ("regression", 1, (3,))
     np.testing.assert_array_equal(data.train.inputs, X[:30])
     np.testing.assert_array_equal(data.test.targets[:, 0], Y[30:])
 
 
-def test_one_array_is_split(load, save):
+def test_one_array_is_split(save: Save) -> None:
     data = load(name="npz", path=save(x=X, y=Y), test=10, validation=5, standardize=False)
+    assert data.validation is not None
     assert (len(data.train), len(data.validation), len(data.test)) == (25, 5, 10)
     found = torch.cat([data.train.targets, data.validation.targets, data.test.targets])
     np.testing.assert_array_equal(np.sort(found[:, 0]), np.sort(Y))
 
 
-def test_a_validation_set_of_its_own_is_used_unless_one_is_held_out(load, save):
+def test_a_validation_set_of_its_own_is_used_unless_one_is_held_out(save: Save) -> None:
     path = save(**parts(X, Y, x_val=X[:7], y_val=Y[:7]))
     own = load(name="npz", path=path, standardize=False)
+    assert own.validation is not None
     np.testing.assert_array_equal(own.validation.inputs, X[:7])
     assert len(own.train) == 30
     held = load(name="npz", path=path, validation=4)
+    assert held.validation is not None
     assert (len(held.train), len(held.validation)) == (26, 4)
 
 
-def test_all_parts_are_standardised_by_the_training_examples(load, save):
+def test_all_parts_are_standardised_by_the_training_examples(save: Save) -> None:
     data = load(name="npz", path=save(**parts(X, Y, x_val=X[:7], y_val=Y[:7])))
     for part, raw in ((data.train, X[:30]), (data.validation, X[:7]), (data.test, X[30:])):
+        assert part is not None
         expected = (raw - X[:30].mean(0)) / X[:30].std(0)
         np.testing.assert_allclose(part.inputs, expected, atol=1e-12)
 
@@ -71,7 +86,9 @@ def test_all_parts_are_standardised_by_the_training_examples(load, save):
     ],
     ids=["integers", "a column of bytes", "booleans", "text", "floats", "two columns"],
 )
-def test_the_task_is_inferred_from_the_targets(load, save, y, task, names):
+def test_the_task_is_inferred_from_the_targets(
+    save: Save, y: Array, task: Task, names: tuple[str, ...]
+) -> None:
     data = load(name="npz", path=save(**parts(X, y)))
     assert (data.task, data.class_names) == (task, names)
     if task == "classification":
@@ -82,7 +99,7 @@ def test_the_task_is_inferred_from_the_targets(load, save, y, task, names):
         assert data.num_outputs == (1 if y.ndim == 1 else 2)
 
 
-def test_whole_floats_can_be_made_classes_and_integers_numbers(load, save):
+def test_whole_floats_can_be_made_classes_and_integers_numbers(save: Save) -> None:
     path = save(**parts(X, LABELS.astype(float)))
     assert load(name="npz", path=path, task="classification").num_outputs == 4
     path = save(**parts(X, LABELS))
@@ -100,7 +117,9 @@ def test_whole_floats_can_be_made_classes_and_integers_numbers(load, save):
         ((40, 2, 5, 6), (2, 5, 6)),
     ],
 )
-def test_bytes_of_three_or_four_axes_are_images(load, save, shape, expected):
+def test_bytes_of_three_or_four_axes_are_images(
+    save: Save, shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
     x = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     data = load(name="npz", path=save(**parts(x, LABELS)))
     assert data.input_shape == expected
@@ -111,14 +130,15 @@ def test_bytes_of_three_or_four_axes_are_images(load, save, shape, expected):
     np.testing.assert_array_equal(data.train.inputs[0], first)
 
 
-def test_images_are_standardised_by_the_training_pixels_on_demand(load, save):
+def test_images_are_standardised_by_the_training_pixels_on_demand(save: Save) -> None:
     x = np.random.default_rng(0).integers(0, 256, (40, 3, 4, 4), dtype=np.uint8)
     data = load(name="npz", path=save(**parts(x, LABELS)), standardize=True)
+    assert data.pixel_mean is not None
     np.testing.assert_allclose(data.pixel_mean, (x[:30] / 255).mean((0, 2, 3)))
 
 
-def with_(array, index, value):
-    changed = array.astype(np.result_type(array, type(value)))
+def with_(array: Array, index: Any, value: float) -> Array:
+    changed: Array = array.astype(np.result_type(array, type(value)))
     changed[index] = value
     return changed
 
@@ -194,7 +214,13 @@ def with_(array, index, value):
         ({"x": X, "y": Y}, {"path": "b.npz"}, ConfigError, "dataset.path: b.npz: no such file"),
     ],
 )
-def test_bad_arrays_and_keys_are_refused_by_name(load, save, arrays, keys, error, message):
+def test_bad_arrays_and_keys_are_refused_by_name(
+    save: Save,
+    arrays: dict[str, Array],
+    keys: dict[str, Any],
+    error: type[RegrunError],
+    message: str,
+) -> None:
     with pytest.raises(error) as caught:
         load(**{"name": "npz", "path": save(**arrays), **keys})
     assert str(caught.value).startswith(message)
@@ -227,14 +253,14 @@ def single() -> bytes:
     [b"", b"x", b"PK\x03\x04", single(), archive_with(b"text"), archive_with(huge())],
     ids=["empty", "a letter", "a zip's first bytes", "one array", "no arrays", "too large"],
 )
-def test_files_that_are_no_archive_of_arrays_are_named(load, tmp_path, content):
+def test_files_that_are_no_archive_of_arrays_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(CorruptInputError) as caught:
         load(name="npz", path=str(tmp_path / "a.npz"))
     assert str(caught.value).startswith(f"{tmp_path / 'a.npz'}: ")
 
 
-def test_cut_and_altered_archives_never_end_in_a_traceback(load, save, tmp_path):
+def test_cut_and_altered_archives_never_end_in_a_traceback(save: Save, tmp_path: Path) -> None:
     whole = bytearray((tmp_path / save(x=X, y=LABELS)).read_bytes())
     generator = np.random.default_rng(0)
     refused = 0

@@ -1,0 +1,183 @@
+"""Examples from named arrays: of a NumPy archive, or of a plug-in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regrun.data.dataset import Split
+from regrun.data.targets import (
+    Array,
+    Target,
+    as_labels,
+    as_numbers,
+    check_finite,
+    class_indices,
+)
+from regrun.errors import ConfigError, CorruptInputError
+
+if TYPE_CHECKING:
+    from regrun.kinds.datasets.base import Task
+
+WHOLE = {"x", "y"}
+PARTS = {"x_train", "y_train", "x_test", "y_test"}
+VALIDATION = {"x_val", "y_val"}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Decoded examples, not split yet."""
+
+    task: Task
+    train: Split
+    validation: Split | None
+    test: Split | None
+    """None: to be drawn from ``train``."""
+    feature_names: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+
+def holds_validation(names: Collection[str]) -> bool:
+    """Whether arrays of these names include a validation set (see `decode_arrays`)."""
+    return not WHOLE.issubset(names) and (PARTS | VALIDATION).issubset(names)
+
+
+def decode_arrays(
+    arrays: Mapping[str, Array], task: Task | None, origin: str, key: str
+) -> Examples:
+    """Take ``x, y``, or ``x_train, y_train, x_test, y_test`` and perhaps ``x_val, y_val``.
+
+    x (N, …): uint8 with 3 or 4 axes are images, everything else is float64 features. y (N,) or
+    (N, 1) of integers, booleans or strings are classes, unless ``task`` says otherwise; anything
+    else is numbers to predict, (N, T).
+    origin: how messages call the place of the arrays; key: of `dataset`, which chose them.
+    Raises ConfigError for other sets of arrays, CorruptInputError for arrays that do not fit
+    together or are not finite.
+    """
+    names = set(arrays)
+    if names >= WHOLE:
+        suffixes = [""]
+    elif names >= PARTS:
+        suffixes = ["_train", "_test", *(["_val"] if holds_validation(names) else [])]
+    else:
+        raise ConfigError.at(
+            f"dataset.{key}",
+            f"{origin}: holds {', '.join(sorted(names)) or 'none'} of what it needs: "
+            "x_train, y_train, x_test and y_test, or x and y",
+        )
+    inputs = [_inputs(origin, f"x{suffix}", arrays[f"x{suffix}"]) for suffix in suffixes]
+    for suffix, values in zip(suffixes, inputs, strict=True):
+        x, y = f"x{suffix}", f"y{suffix}"
+        if arrays[y].shape[:1] != values.shape[:1]:
+            raise CorruptInputError(
+                f"{origin}: {x} holds {len(values)} examples, {y} has shape {arrays[y].shape}"
+            )
+        if values.shape[1:] != inputs[0].shape[1:] or values.dtype != inputs[0].dtype:
+            raise CorruptInputError(
+                f"{origin}: {x} holds examples of shape {values.shape[1:]}, {values.dtype}; "
+                f"x{suffixes[0]} of {inputs[0].shape[1:]}, {inputs[0].dtype}"
+            )
+    named = {f"y{suffix}": arrays[f"y{suffix}"] for suffix in suffixes}
+    task, targets, class_names = _targets(named, task, origin, key)
+    train, test, validation, *_ = [
+        *(
+            Split(torch.from_numpy(x), torch.from_numpy(y))
+            for x, y in zip(inputs, targets, strict=True)
+        ),
+        None,
+        None,
+    ]
+    table = inputs[0].ndim == 2
+    feature_names = tuple(f"x{i}" for i in range(inputs[0].shape[1])) if table else ()
+    return Examples(task, train, validation, test, feature_names, class_names)
+
+
+def _inputs(origin: str, name: str, array: Array) -> Array:
+    """Return float64 (N, …), or uint8 images (N, C, H, W)."""
+    if array.ndim == 0 or array.size == 0:
+        raise CorruptInputError(f"{origin}: {name} is empty, of shape {array.shape}")
+    if array.dtype == np.uint8 and array.ndim in (3, 4):
+        return np.ascontiguousarray(_channels_first(array))
+    if array.dtype.kind not in "fiub":
+        raise CorruptInputError(f"{origin}: {name} holds {array.dtype}, not numbers")
+    values = array.astype(np.float64)
+    check_finite(values, lambda index: _not_finite(origin, name, values, index))
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _channels_first(images: Array) -> Array:
+    if images.ndim == 3:
+        return images[:, None]
+    channels = (1, 3)
+    if images.shape[1] not in channels and images.shape[3] in channels:
+        return images.transpose(0, 3, 1, 2)
+    return images
+
+
+def _targets(
+    named: Mapping[str, Array], task: Task | None, origin: str, key: str
+) -> tuple[Task, list[Array], tuple[str, ...]]:
+    first_name, first = next(iter(named.items()))
+    for name, array in named.items():
+        if array.ndim not in (1, 2) or array.size == 0:
+            raise CorruptInputError(
+                f"{origin}: {name} has shape {array.shape}; needs (N,) or (N, T)"
+            )
+        if array.shape[1:] != first.shape[1:]:
+            raise CorruptInputError(
+                f"{origin}: {name} has shape {array.shape}, {first_name} {first.shape}"
+            )
+    column = first.ndim == 1 or first.shape[1] == 1
+    if task is None:
+        classes = column and first.dtype.kind in "iubU"
+        task = "classification" if classes else "regression"
+    if task == "regression":
+        return task, [_numbers(origin, *each) for each in named.items()], ()
+    if not column:
+        raise ConfigError.at(
+            "dataset.task", f"classification: {first_name} has shape {first.shape}, not (N,)"
+        )
+    labels = [_labels(origin, name, array.reshape(len(array))) for name, array in named.items()]
+    indices, class_names = class_indices(*labels)
+    if len(class_names) < 2:
+        raise ConfigError.at(
+            f"dataset.{key}",
+            f"{origin}: {first_name} is {class_names[0]} everywhere; needs two classes",
+        )
+    for name, values, found in zip(named, labels, indices, strict=True):
+        unseen = np.flatnonzero(found < 0)
+        if len(unseen):
+            raise CorruptInputError(
+                f"{origin}: {name}[{unseen[0]}] is {values[unseen[0]]}, a class that {first_name} "
+                "does not have"
+            )
+    return task, list(indices), class_names
+
+
+def _numbers(origin: str, name: str, array: Array) -> NDArray[np.float64]:
+    if array.dtype.kind not in "fiub":
+        raise ConfigError.at("dataset.task", f"regression: {name} holds {array.dtype}, not numbers")
+    return as_numbers(_target(origin, name, array))
+
+
+def _labels(origin: str, name: str, array: Array) -> Array:
+    if array.dtype.kind not in "fiubU":
+        raise CorruptInputError(f"{origin}: {name} holds {array.dtype}, neither numbers nor text")
+    return as_labels(_target(origin, name, array))
+
+
+def _target(origin: str, name: str, values: Array) -> Target:
+    return Target(
+        values,
+        lambda row: f"{name}[{row}] is {values[row]}",
+        lambda index: _not_finite(origin, name, values, index),
+    )
+
+
+def _not_finite(origin: str, name: str, values: Array, index: tuple[int, ...]) -> str:
+    return f"{origin}: {name}[{', '.join(map(str, index))}] is {values[index]}"

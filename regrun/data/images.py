@@ -1,0 +1,108 @@
+"""Image files: IDX, as MNIST and its relatives have it, and folders of pictures."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regrun.data.dataset import Split
+from regrun.errors import ConfigError, CorruptInputError, UsageError
+
+
+def torchvision_datasets(name: str) -> Any:
+    """Return the module `torchvision.datasets`, for the dataset of that name.
+
+    Raises UsageError where torchvision is missing or was built for another torch: its import
+    then fails with one of several errors, "operator torchvision::nms does not exist" most often.
+    """
+    try:
+        import torchvision.datasets as datasets
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        raise UsageError(
+            f"dataset {name} needs torchvision, which cannot be used here ({error}); "
+            "install both from the same pair of releases: pip install --upgrade torch torchvision"
+        ) from error
+    return datasets
+
+
+def check_idx_pair(images: Path, labels: Path, num_classes: int) -> None:
+    """Raise CorruptInputError where a pair of IDX files is damaged or does not fit together."""
+    num_images, num_labels = _check_idx(images, 3)[0], _check_idx(labels, 1)[0]
+    if num_images != num_labels:
+        raise CorruptInputError(f"{labels}: {num_labels:,} labels for {num_images:,} images")
+    highest = max(labels.read_bytes()[8:])
+    if highest >= num_classes:
+        raise CorruptInputError(f"{labels}: label {highest}; there are {num_classes} classes")
+
+
+def _check_idx(path: Path, dimensions: int) -> tuple[int, ...]:
+    """Return the shape that an IDX file of bytes declares, if magic number and size agree with it.
+
+    Torchvision asserts the same, without saying which file it was.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            header = file.read(4 + 4 * dimensions)
+    except OSError as error:
+        raise CorruptInputError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(header) < 4 + 4 * dimensions:
+        raise CorruptInputError(f"{path}: {size} bytes, too short for its header")
+    magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
+    if magic != 0x0800 + dimensions:
+        raise CorruptInputError(
+            f"{path}: starts with {magic:#010x}, an IDX file of this kind with "
+            f"{0x0800 + dimensions:#010x}"
+        )
+    promised = len(header) + math.prod(shape)
+    if size != promised or not shape[0]:
+        raise CorruptInputError(
+            f"{path}: {size:,} bytes, but its header promises {promised:,}; delete it to download "
+            "it again"
+        )
+    return tuple(shape)
+
+
+def read_class_folders(
+    folder: Path, size: int, datasets: Any, progress: Callable[[str], None] | None
+) -> tuple[Split, list[str]]:
+    """Read ``<class>/…`` as uint8 (N, 3, size, size) in RGB, and the names of the classes.
+
+    datasets: the module `torchvision.datasets`. Raises ConfigError for folders without two classes
+    of pictures, CorruptInputError naming a picture that cannot be decoded.
+    """
+    try:
+        pictures = datasets.ImageFolder(folder)
+    except (OSError, ValueError) as error:
+        raise ConfigError.at("dataset.path", f"{folder}: {error}") from error
+    if len(pictures.classes) < 2:
+        raise ConfigError.at(
+            "dataset.path", f"{folder}: one class, {pictures.classes[0]!r}; there must be two"
+        )
+    if progress is not None:
+        progress(f"reading {len(pictures.samples):,} pictures from {folder}")
+    images = torch.empty(len(pictures.samples), 3, size, size, dtype=torch.uint8)
+    for image, (path, _) in zip(images, pictures.samples, strict=True):
+        image.copy_(torch.from_numpy(_read_picture(path, size)))
+    return Split(images, torch.tensor(pictures.targets)), pictures.classes
+
+
+def _read_picture(path: str, size: int) -> NDArray[np.uint8]:
+    """Return (3, size, size), resized by Pillow (bilinear, antialiased)."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            rgb = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+    # What Pillow raises on damaged pictures: UnidentifiedImageError (an OSError), SyntaxError from
+    # its PNG reader, ValueError and DecompressionBombError for impossible sizes.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise CorruptInputError(f"{path}: not a readable picture: {error}") from error
+    return np.asarray(rgb).transpose(2, 0, 1).copy()

@@ -1,0 +1,210 @@
+"""What all datasets have: keys, facts that are known without loading, and `load`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from regrun.kinds.base import Count, Section, Seed, faults_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from regrun.data.dataset import Dataset, Split
+    from regrun.data.splits import SplitSizes
+
+Task = Literal["regression", "classification"]
+Held = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
+"""How many examples to hold out: a count, or a fraction below 1."""
+
+Progress = Callable[[str], None]
+"""Receives a line before anything that takes long."""
+
+
+class DatasetSection(Section):
+    """Base class of all datasets.
+
+    A dataset of your own needs `name: Literal["…"]`, a docstring (the line in `regrun list`) and
+    `arrays`. Its other fields are its keys; three of them have a meaning if they are there: `task`
+    lets the user choose between classification and regression, `test` is how much of `x` and `y`
+    to hold out as the test set, and those in `path_keys` are absolute paths by the time `arrays`
+    is called. Derive from `Subset` too to have `num_train` and `num_test`.
+
+    Example:
+        >>> import numpy as np
+        >>> from typing import Literal
+        >>> from regrun.plugins import DatasetSection
+        >>> class Line(DatasetSection):
+        ...     "Points on a line."
+        ...     name: Literal["line"] = "line"
+        ...     slope: float = 2.0
+        ...     test: int = 10
+        ...     def arrays(self):
+        ...         x = np.linspace(0, 1, 50)
+        ...         return {"x": x, "y": self.slope * x}
+        >>> data = Line(slope=3.0).load()
+        >>> data.task, len(data.train), len(data.test), data.input_shape
+        ('regression', 40, 10, (1,))
+    """
+
+    origin: ClassVar[str]
+    """``generated``, ``scikit-learn``, ``torchvision`` or ``your file``."""
+    fixed_task: ClassVar[Task | None] = None
+    """The task, where the class leaves no choice."""
+    path_keys: ClassVar[tuple[str, ...]] = ("path", "test_path", "root")
+    """Keys that name files or folders. The config loader makes them absolute."""
+
+    name: str
+    """Which dataset; the other keys depend on it."""
+
+    validation: Held = 0
+    """Held out of the training examples: a fraction below 1, or a count; 0 holds out none. Drawn
+    before `num_train`, so that changing that leaves the validation set as it was."""
+    seed: Seed = 0
+    """Draws synthetic data and every split. The run's own seed does not touch the data."""
+    standardize: bool | None = None
+    """Subtract the mean and divide by the standard deviation of the training examples, feature by
+    feature (images: channel by channel). Default: true for tables, false for synthetic data and
+    images, whose pixels are scaled to [0, 1] either way."""
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Give the examples. Import numpy inside the method, so that `regrun list` stays quick.
+
+        Returns:
+            `x_train, y_train, x_test, y_test`, and `x_val, y_val` if there is a validation set; or
+            `x, y`, which are split. x (N, …): uint8 of 3 or 4 axes are images, (N, H, W),
+            (N, C, H, W) or (N, H, W, C); all other numbers are features, used as float64. y (N,)
+            of integers, booleans or strings are classes; other y, (N,) or (N, T), are the numbers
+            to predict.
+        """
+        raise NotImplementedError
+
+    def load(self, progress: Progress | None = None) -> Dataset:
+        """Load, split, encode and standardize the examples.
+
+        Args:
+            progress: Receives a line before anything that takes long.
+
+        Returns:
+            Tensors on the CPU: float64 features or uint8 images, int64 classes or float64 targets.
+
+        Raises:
+            ConfigError: A key does not suit the data.
+            UsageError: Something has to be installed, or fetched by hand.
+            CorruptInputError: A file is damaged; the message names it.
+            StorageError: A download cannot be written.
+        """
+        return self._from_arrays(self._checked_arrays(), f"dataset {self.name}", "name")
+
+    def estimate_bytes(self) -> int | None:
+        """Estimate the memory of the examples as loaded.
+
+        Returns:
+            Bytes; None where the size is known only from the user's own files.
+        """
+        return None
+
+    @property
+    def known_task(self) -> Task | None:
+        """The task, as far as the config alone settles it; else the targets do."""
+        return self.fixed_task or getattr(self, "task", None)
+
+    @property
+    def may_have_validation(self) -> bool:
+        """Whether the examples may come with a validation set: `arrays` may hold one."""
+        return type(self).arrays is not DatasetSection.arrays
+
+    def has_own_validation(self) -> bool:
+        """Whether the examples come with a validation set, whatever `validation` holds out.
+
+        Raises:
+            RegrunError: What `load` raises for missing or damaged files.
+        """
+        from regrun.data.arrays import holds_validation
+
+        return self.may_have_validation and holds_validation(self._checked_arrays())
+
+    def named_paths(self) -> list[str]:
+        """Return the files and folders that the section names."""
+        return [path for key in self.path_keys if (path := getattr(self, key, None)) is not None]
+
+    @classmethod
+    def undefined(cls) -> list[str]:
+        """A dataset has `arrays`, unless it overrides `load`."""
+        loads = cls.load is not DatasetSection.load or cls.arrays is not DatasetSection.arrays
+        return [*super().undefined(), *([] if loads else ["arrays"])]
+
+    def split_sizes(self) -> SplitSizes:
+        """Return how many examples go into each part, and the seed of the draws."""
+        from regrun.data.splits import SplitSizes
+
+        pool = self if isinstance(self, Subset) else Subset()
+        return SplitSizes(self.validation, pool.num_train, pool.num_test, self.seed)
+
+    def standardizes(self, default: bool) -> bool:
+        """Whether to standardize, given what happens when the config leaves it open."""
+        return default if self.standardize is None else self.standardize
+
+    def _checked_arrays(self) -> dict[str, NDArray[Any]]:
+        import numpy as np
+
+        with faults_of(self, "arrays", "dataset.name"):
+            return {name: np.asarray(array) for name, array in self.arrays().items()}
+
+    def _from_arrays(self, arrays: Mapping[str, NDArray[Any]], origin: str, key: str) -> Dataset:
+        """Decode, split and standardize. origin, key: where the arrays come from, for messages."""
+        from regrun.data.arrays import decode_arrays
+
+        examples = decode_arrays(arrays, self.known_task, origin, key)
+        return self._split(
+            examples.task,
+            examples.train,
+            getattr(self, "test", 0.2) if examples.test is None else examples.test,
+            validation=examples.validation,
+            standardize=examples.train.inputs.ndim != 4,
+            feature_names=examples.feature_names,
+            class_names=examples.class_names,
+        )
+
+    def _split(
+        self,
+        task: Task,
+        train: Split,
+        test: Split | int | float,
+        *,
+        validation: Split | None = None,
+        standardize: bool,
+        feature_names: Sequence[str] = (),
+        class_names: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> Dataset:
+        """Split and assemble decoded examples.
+
+        test: the test examples, or how many to hold out. standardize: whether to, when the config
+        leaves it open.
+        """
+        from regrun.data.assemble import split_and_assemble
+
+        return split_and_assemble(
+            self.name,
+            task,
+            train,
+            test,
+            self.split_sizes(),
+            validation=validation,
+            standardize=self.standardizes(standardize),
+            feature_names=feature_names,
+            class_names=class_names,
+            notes=notes,
+        )
+
+
+class Subset(Section):
+    """Keys of datasets with a fixed pool of examples. Derive from it before `DatasetSection`."""
+
+    num_train: Count | None = None
+    """Use only this many training examples (drawn by `dataset.seed`, stratified by class)."""
+    num_test: Count | None = None
+    """Use only this many test examples (drawn by `dataset.seed`, stratified by class)."""

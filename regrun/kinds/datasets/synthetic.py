@@ -1,0 +1,60 @@
+"""Data drawn from a formula."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from regrun.kinds.base import Count
+from regrun.kinds.datasets.base import DatasetSection, Progress, Task
+
+if TYPE_CHECKING:
+    from regrun.data.dataset import Dataset, Split
+
+
+class SyntheticLinear(DatasetSection):
+    """y = bias + Σ weight·xᵢ + ε with x ~ N(0, 1) and ε ~ N(0, noise²)."""
+
+    origin: ClassVar[str] = "generated"
+    fixed_task: ClassVar[Task | None] = "regression"
+    name: Literal["synthetic_linear"]
+    num_features: Count = 200
+    num_train: Count = 20
+    num_test: Count = 100
+    noise: Annotated[float, Field(ge=0)] = 0.01
+    """Standard deviation of ε."""
+    weight: float = 0.01
+    """Every true coefficient."""
+    bias: float = 0.05
+    """The true intercept."""
+
+    def load(self, progress: Progress | None = None) -> Dataset:
+        """Draw the training and test sets, each from its own random stream, in float64.
+
+        So the size of one does not change the other. The defaults are the experiment of many
+        inputs and few examples in "Dive into Deep Learning", §3.7.
+        """
+        return self._split(
+            "regression",
+            self._draw("train", self.num_train),
+            self._draw("test", self.num_test),
+            standardize=False,
+            feature_names=[f"x{i}" for i in range(self.num_features)],
+        )
+
+    def estimate_bytes(self) -> int:
+        """Count float64 features and targets."""
+        return (self.num_train + self.num_test) * (self.num_features + 1) * 8
+
+    def _draw(self, part: str, count: int) -> Split:
+        import torch
+
+        from regrun.data.dataset import Split
+        from regrun.seeding import derive
+
+        generator = torch.Generator().manual_seed(derive(self.seed, f"{self.name}/{part}"))
+        inputs = torch.randn(count, self.num_features, generator=generator, dtype=torch.float64)
+        noise = torch.randn(count, 1, generator=generator, dtype=torch.float64)
+        signal = inputs.sum(1, keepdim=True) * self.weight + self.bias
+        return Split(inputs, signal + self.noise * noise)

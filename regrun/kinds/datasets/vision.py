@@ -1,0 +1,158 @@
+"""Image sets through torchvision, as whole uint8 tensors: no picture is decoded on its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from regrun.errors import CorruptInputError
+from regrun.kinds.datasets.base import DatasetSection, Progress, Subset, Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from regrun.data.dataset import Dataset, Split
+
+
+class VisionDataset(Subset, DatasetSection):
+    """Keys of the image sets that come through torchvision."""
+
+    origin: ClassVar[str] = "torchvision"
+    fixed_task: ClassVar[Task | None] = "classification"
+    num_examples: ClassVar[int]
+    num_pixels: ClassVar[int]
+    """Of one image, all channels."""
+    torchvision_class: ClassVar[str]
+    """Its name in `torchvision.datasets`."""
+
+    root: str | None = None
+    """Folder as torchvision lays it out. Default: `REGRUN_DATA`, else `data/`, else a download."""
+
+    def estimate_bytes(self) -> int:
+        """Count uint8 pixels and int64 classes."""
+        return self.num_examples * (self.num_pixels + 8)
+
+    def _torchvision(self) -> Any:
+        """The class of torchvision that reads these files."""
+        from regrun.data.images import torchvision_datasets
+
+        return getattr(torchvision_datasets(self.name), self.torchvision_class)
+
+    def _images(self, train: Split, test: Split, classes: list[str]) -> Dataset:
+        return self._split("classification", train, test, standardize=False, class_names=classes)
+
+    def _find_or_download(self, reader: Any, files: list[str], progress: Progress | None) -> Path:
+        """Return the first folder that holds all files, else the one they were downloaded to."""
+        from regrun.data.files import data_folders, download_folder, download_into
+
+        looked = data_folders(self.root)
+        for folder in looked:
+            if all((folder / file).is_file() for file in files):
+                return folder
+        folder = download_folder(self.root)
+        if progress is not None:
+            progress(f"downloading {self.name} to {folder}/")
+        places = ", ".join(f"{place}/" for place in dict.fromkeys(looked))
+        listed = "\n".join(f"  {folder / file}" for file in files)
+        by_hand = (
+            f"{self.name} is not in {places}; put these files there, or name their folder by "
+            f"dataset.root or REGRUN_DATA:\n{listed}"
+        )
+        download_into(folder, lambda scratch: reader(scratch, download=True), by_hand)
+        return folder
+
+
+class IDXDataset(VisionDataset):
+    """MNIST and the sets that took its format: uint8 (N, 1, 28, 28), 10 classes."""
+
+    files: ClassVar[tuple[str, ...]] = (
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    )
+    num_examples: ClassVar[int] = 70_000
+    num_pixels: ClassVar[int] = 784
+
+    def load(self, progress: Progress | None = None) -> Dataset:
+        """Check the IDX files, which torchvision reads without naming a damaged one."""
+        from regrun.data.dataset import Split
+        from regrun.data.images import check_idx_pair
+
+        reader = self._torchvision()
+        files = [f"{self.torchvision_class}/raw/{file}" for file in self.files]
+        root = self._find_or_download(reader, files, progress)
+        for images, labels in (files[:2], files[2:]):
+            check_idx_pair(root / images, root / labels, len(reader.classes))
+
+        def read(train: bool) -> Split:
+            part = reader(root, train=train)
+            return Split(part.data[:, None], part.targets)
+
+        return self._images(read(True), read(False), reader.classes)
+
+
+class MNIST(IDXDataset):
+    """60,000 + 10,000 handwritten digits, 28×28 grey, 10 classes."""
+
+    torchvision_class: ClassVar[str] = "MNIST"
+    name: Literal["mnist"]
+
+
+class FashionMNIST(IDXDataset):
+    """60,000 + 10,000 pieces of clothing, 28×28 grey, 10 classes."""
+
+    torchvision_class: ClassVar[str] = "FashionMNIST"
+    name: Literal["fashion_mnist"]
+
+
+class KMNIST(IDXDataset):
+    """60,000 + 10,000 Kuzushiji characters, 28×28 grey, 10 classes."""
+
+    torchvision_class: ClassVar[str] = "KMNIST"
+    name: Literal["kmnist"]
+
+
+class CIFAR10(VisionDataset):
+    """50,000 + 10,000 photographs, 32×32 colour, 10 classes."""
+
+    files: ClassVar[tuple[str, ...]] = (
+        *(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta",
+    )  # fmt: skip
+    num_examples: ClassVar[int] = 60_000
+    num_pixels: ClassVar[int] = 3072
+    torchvision_class: ClassVar[str] = "CIFAR10"
+    name: Literal["cifar10"]
+
+    def load(self, progress: Progress | None = None) -> Dataset:
+        """uint8 (N, 3, 32, 32). The files are pickles; torchvision checks their md5 first."""
+        import torch
+
+        from regrun.data.dataset import Split
+
+        reader = self._torchvision()
+        files = [f"{reader.base_folder}/{file}" for file in self.files]
+        root = self._find_or_download(reader, files, progress)
+
+        def read(train: bool) -> tuple[Split, list[str]]:
+            part = reader(root, train=train)
+            images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
+            return Split(images, torch.tensor(part.targets)), part.classes
+
+        try:
+            (train, classes), (test, _) = read(True), read(False)
+        except RuntimeError as error:
+            self._check_md5(reader, root, error)
+            raise
+        return self._images(train, test, classes)
+
+    def _check_md5(self, reader: Any, root: Path, error: RuntimeError) -> None:
+        """Raise CorruptInputError for a damaged file: torchvision does not say which it was."""
+        from torchvision.datasets.utils import check_integrity
+
+        meta = [reader.meta["filename"], reader.meta["md5"]]
+        for file, md5 in [*reader.train_list, *reader.test_list, meta]:
+            path = root / reader.base_folder / file
+            if not check_integrity(path, md5):
+                raise CorruptInputError(
+                    f"{path}: its md5 is not {md5}; delete it to download it again"
+                ) from error

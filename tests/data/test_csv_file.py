@@ -1,0 +1,63 @@
+"""Reading CSV files: whatever their bytes are, a table or an error that names the place."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regrun.data.csv_file import read_csv
+from regrun.errors import CorruptInputError
+
+CELL = st.floats(-1e300, 1e300).map(repr)
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp", "Zs"]), min_size=1).map(
+    lambda text: f"t{text}"
+)
+
+
+@given(st.lists(st.tuples(CELL, TEXT, CELL), min_size=1, max_size=8))
+def test_what_a_writer_wrote_is_what_is_read(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([("x", "k, with comma", "y"), *rows])
+    path.write_bytes(buffer.getvalue().encode())
+    table = read_csv(path, ",")
+    assert list(table.frame.columns) == ["x", "k, with comma", "y"]
+    assert table.frame["x"].tolist() == pytest.approx([float(x) for x, _, _ in rows], rel=1e-15)
+    assert table.frame["k, with comma"].tolist() == [k for _, k, _ in rows]
+    assert [table.place(row) for row in range(len(rows))] == [
+        f"{path}:{row + 2}" for row in range(len(rows))
+    ]
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_a_table_or_a_named_error(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path.write_bytes(content)
+    try:
+        table = read_csv(path, ",")
+    except CorruptInputError as error:
+        assert str(path) in str(error)
+    else:
+        assert len(table.frame) == len(table.lines) > 0
+
+
+@given(st.text(st.sampled_from('ab1.,"\n\r \t-e'), max_size=60))
+def test_any_text_is_a_table_or_a_named_error(
+    tmp_path_factory: pytest.TempPathFactory, content: str
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    path.write_bytes(b"x,y\n" + content.encode())
+    try:
+        table = read_csv(path, ",")
+    except CorruptInputError as error:
+        assert str(path) in str(error)
+    else:
+        assert len(table.frame) == len(table.lines) > 0
