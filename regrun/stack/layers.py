@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from regrun.kinds.base import expand_members
@@ -43,7 +44,7 @@ HandlerMaker = Callable[[str, Sequence[nn.Module]], Handler]
 """(name, the members' modules) → handler."""
 
 
-def expand_groups(x: Tensor, size: int) -> Tensor:
+def expand_groups(x: Shaped[Tensor, " S *rest"], size: int) -> Shaped[Tensor, " K *rest"]:
     """(S, B, …) → (K, B, …): each member gets its group's examples; a view where possible."""
     groups = x.shape[0]
     if groups == 1:
@@ -51,17 +52,23 @@ def expand_groups(x: Tensor, size: int) -> Tensor:
     return x if groups == size else x.repeat_interleave(size // groups, dim=0)
 
 
-def to_channels(x: Tensor) -> Tensor:
+def to_channels(x: Float[Tensor, "S B C *pixels"]) -> Float[Tensor, "B S*C *pixels"]:
     """(S, B, C, …) → (B, S·C, …): members side by side as channels; free after a convolution."""
     return x.transpose(0, 1).flatten(1, 2)
 
 
-def to_members(x: Tensor, size: int) -> Tensor:
+def to_members(
+    x: Float[Tensor, "B channels *pixels"], size: int
+) -> Float[Tensor, "{size} B C *pixels"]:
     """(B, S·C, …) → (S, B, C, …), a view."""
     return x.view(x.shape[0], size, -1, *x.shape[2:]).transpose(0, 1)
 
 
-def linear_map(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def linear_map(
+    x: Float[Tensor, "S B inputs"],
+    weight: Float[Tensor, "K outputs inputs"],
+    bias: Float[Tensor, "K outputs"] | None,
+) -> Float[Tensor, "K B outputs"]:
     """W x + b as one batched product, in which a group's members are one wider layer.
 
     x: (S, B, in); weight: (K, out, in); bias: (K, out) → (K, B, out). The weight is the left

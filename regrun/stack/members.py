@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -26,16 +27,18 @@ class MemberMask:
         """Whether there is any such member."""
         return len(self._rows) > 0
 
-    def take(self, tensor: Tensor) -> Tensor:
+    def take(self, tensor: Float[Tensor, " K *shape"]) -> Float[Tensor, " active *shape"]:
         """(K, ...) → (active, ...): the tensor itself where every member is active."""
         return tensor if len(self._rows) == self._size else tensor[self._rows]
 
-    def put_(self, tensor: Tensor, taken: Tensor) -> None:
+    def put_(
+        self, tensor: Float[Tensor, " K *shape"], taken: Float[Tensor, " active *shape"]
+    ) -> None:
         """Write back what `take` gave, after it was changed in place."""
         if len(self._rows) < self._size:
             tensor.index_copy_(0, self._rows, taken)
 
-    def weighted(self, measured: Tensor) -> Tensor:
+    def weighted(self, measured: Float[Tensor, " active"]) -> Float[Tensor, " K"]:
         """(active,) → (K,): times the strength, and exactly 0 for all others."""
         amounts = measured * self._strengths.to(measured.dtype)
         if len(self._rows) == self._size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from jaxtyping import Float32
 from torch import Tensor
 
 from regrun.kinds.noise import NoiseKind
@@ -29,11 +30,11 @@ class Noise:
         self._member_seeds = list(seeds)
         self._rows = torch.tensor([position[seed] for seed in seeds], device=self._device)
 
-    def uniform(self, layer: str, shape: Sequence[int]) -> Tensor:
+    def uniform(self, layer: str, shape: Sequence[int]) -> Float32[Tensor, " K *shape"]:
         """(K, *shape) float32 numbers from [0, 1), each member's the next of its own stream."""
         return self._fill(layer, shape, torch.Tensor.uniform_)
 
-    def normal(self, layer: str, shape: Sequence[int]) -> Tensor:
+    def normal(self, layer: str, shape: Sequence[int]) -> Float32[Tensor, " K *shape"]:
         """(K, *shape) float32 numbers from N(0, 1), each member's the next of its own stream."""
         return self._fill(layer, shape, torch.Tensor.normal_)
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from regrun.errors import ConfigError, Problem
@@ -103,8 +104,10 @@ class StackedPenalties:
         return {term.penalty.kind: term.penalty for term in self._activity}
 
     def values(
-        self, parameters: Mapping[str, Tensor], activity: Mapping[str, Tensor] | None = None
-    ) -> dict[str, Tensor]:
+        self,
+        parameters: Mapping[str, Float[Tensor, "K ..."]],
+        activity: Mapping[str, Float[Tensor, " K"]] | None = None,
+    ) -> dict[str, Float[Tensor, " K"]]:
         """Label → what it adds to each member's objective, strength included: (K,).
 
         activity: kind → mean over the examples of its `activity_sum`, (K,), for each of `activity`.
@@ -119,8 +122,10 @@ class StackedPenalties:
         return values
 
     def differentiable(
-        self, parameters: Mapping[str, Tensor], hidden: Sequence[Tensor] = ()
-    ) -> Tensor | None:
+        self,
+        parameters: Mapping[str, Float[Tensor, "K ..."]],
+        hidden: Sequence[Float[Tensor, "K B ..."]] = (),
+    ) -> Float[Tensor, " K"] | None:
         """The penalties that autograd must differentiate together with the loss: (K,).
 
         hidden: the batch's hidden activations, (K, B, ...) each, where `activity` is not empty.
@@ -132,7 +137,9 @@ class StackedPenalties:
         return torch.stack(amounts).sum(0) if amounts else None
 
 
-def activity_sum(penalty: ActivityPenalty, hidden: Sequence[Tensor]) -> Tensor:
+def activity_sum(
+    penalty: ActivityPenalty, hidden: Sequence[Float[Tensor, "K B ..."]]
+) -> Float[Tensor, " K"]:
     """Σ entries(h) over a batch's examples and all hidden units: (K,).
 
     hidden: (K, B, ...) of each hidden layer. Half precision is summed in float32.
@@ -245,8 +252,8 @@ class _EntrywiseValue:
 
 
 def entrywise_values(
-    members: Sequence[Coefficients], weights: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
+    members: Sequence[Coefficients], weights: Sequence[Float[Tensor, "K ..."]]
+) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
     """Each member's a Σ|w| and q Σw² over all entries of the weights.
 
     members: K pairs (a, q); weights: at least one, (K, ...) each. Returns (K,), (K,) in the

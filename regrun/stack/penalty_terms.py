@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from regrun.kinds.base import expand_members, faults_of
@@ -23,10 +24,8 @@ class EntrywiseTerm:
     """What all penalties together add to the gradient of one parameter: sign·sign(w) + linear·w."""
 
     parameter: str
-    sign: Tensor
-    """(K,), float64."""
-    linear: Tensor
-    """(K,), float64."""
+    sign: Float64[Tensor, " K"]
+    linear: Float64[Tensor, " K"]
 
     def columns(self, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Sign and linear against a weight, (K, ...); None where all are 0."""
@@ -38,13 +37,13 @@ class EntrywiseTerm:
 
 
 def add_gradient(
-    weight: Tensor,
-    gradient: Tensor,
-    sign: Tensor | None,
-    linear: Tensor | None,
-    total: Tensor,
-    scratch: Tensor,
-) -> Tensor:
+    weight: Float[Tensor, " *tile"],
+    gradient: Float[Tensor, " *tile"],
+    sign: Float[Tensor, " *#tile"] | None,
+    linear: Float[Tensor, " *#tile"] | None,
+    total: Float[Tensor, " *tile"],
+    scratch: Float[Tensor, " *tile"],
+) -> Float[Tensor, " *tile"]:
     """The sum gradient + sign·sign(weight) + linear·weight, without allocating anything.
 
     weight, gradient, total, scratch: one shape; sign, linear: broadcast against it, None when

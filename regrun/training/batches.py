@@ -7,6 +7,7 @@ from math import ceil
 from typing import Literal
 
 import torch
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from regrun.config.schema import Config
@@ -22,7 +23,9 @@ def steps_per_epoch(num_examples: int, batch_size: BatchSize) -> int:
     return 1 if batch_size == "full" else ceil(num_examples / batch_size)
 
 
-def epoch_order(seeds: Sequence[int], epoch: int, num_examples: int) -> Tensor:
+def epoch_order(
+    seeds: Sequence[int], epoch: int, num_examples: int
+) -> Int64[Tensor, "S {num_examples}"]:
     """The order of the training examples in one epoch: (S, N) int64 on the CPU, a row per seed.
 
     Row s is a permutation of 0 … N−1 that depends on ``(seeds[s], epoch, num_examples)`` alone, so
@@ -63,7 +66,7 @@ class BatchSampler:
         self._seeds = tuple(distinct if grouped == list(seeds) else seeds)
         self._epoch = -1
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, step: int) -> tuple[Float[Tensor, "S B ..."], Shaped[Tensor, "S B ..."]]:
         """Inputs (S, B, *input_shape), as floats, and targets (S, B, …) of a step."""
         if self._whole is not None:
             return self._whole, self._dataset.train.targets.unsqueeze(0)
@@ -94,7 +97,7 @@ class TrainMask:
         mask: (K, N) bool, at least one example per member; None: every member trains on all.
     """
 
-    def __init__(self, mask: Tensor | None) -> None:
+    def __init__(self, mask: Bool[Tensor, "K N"] | None) -> None:
         self.mask = mask
         self._set_weights()
 
@@ -108,17 +111,17 @@ class TrainMask:
         return bool(self._trains_on_all) and not self._trains_on_all[row]
 
     @property
-    def held_out(self) -> Tensor | None:
+    def held_out(self) -> Bool[Tensor, "K N"] | None:
         """(K, N) bool, the examples that each member does not train on."""
         return None if self.mask is None else ~self.mask
 
-    def mean(self, values: Tensor) -> Tensor:
+    def mean(self, values: Float[Tensor, "K N"]) -> Float[Tensor, " K"]:
         """The mean over the examples that each member trains on: (K, N) → (K,)."""
         if self._weights is None:
             return values.mean(1)
         return (values * self._weights.to(values.dtype)).sum(1)
 
-    def shrink_to(self, rows: Tensor) -> None:
+    def shrink_to(self, rows: Int64[Tensor, " rows"]) -> None:
         """Keep these members only. rows: indices, int64."""
         if self.mask is not None:
             self.mask = self.mask[rows]

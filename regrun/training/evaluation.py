@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from regrun.config.training import Training
@@ -70,7 +71,7 @@ class Evaluator:
         self._splits["test"] = dataset.test
 
     @torch.no_grad()
-    def __call__(self, stack: Stack, penalties: StackedPenalties) -> dict[str, Tensor]:
+    def __call__(self, stack: Stack, penalties: StackedPenalties) -> dict[str, Float[Tensor, " K"]]:
         """Everything; `objective` is the train loss plus all penalties."""
         measured = self.losses(stack, penalties.activity)
         activity = {kind: measured.pop(f"train/{kind}") for kind in penalties.activity}
@@ -132,7 +133,9 @@ class Evaluator:
         return {name: total / counts for name, total in totals.items()}
 
 
-def weight_norms(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def weight_norms(
+    weights: dict[str, Float[Tensor, "K ..."]],
+) -> dict[str, Float64[Tensor, " K"]]:
     """Σ|w|, ‖w‖₂ and the fraction of exact zeros over all weights of each member: (K,) each."""
     flat = [weight.flatten(1) for weight in weights.values()]
     count = sum(weight.shape[1] for weight in flat)

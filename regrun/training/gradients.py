@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from regrun.config.training import Training
@@ -16,8 +17,8 @@ GradientFunction = Callable[[], tuple[Tensor, Sequence[Tensor]]]
 """A forward and a backward pass: (K,) losses and the objective's gradients, (K, ...) each."""
 
 
-def member_norms(tensors: Sequence[Tensor]) -> Tensor:
-    """‖·‖₂ of each member over all its tensors: (K, ...) each → (K,)."""
+def member_norms(tensors: Sequence[Float[Tensor, "K ..."]]) -> Float[Tensor, " K"]:
+    """‖·‖₂ of each member over all its tensors."""
     each = [torch.linalg.vector_norm(tensor.flatten(1), dim=1) for tensor in tensors]
     norms: Tensor = torch.linalg.vector_norm(torch.stack(each), dim=0)
     return norms
@@ -82,8 +83,10 @@ class Clipping:
         """Whether any member has a limit."""
         return self._value is not None or self._norm is not None
 
-    def __call__(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the clipped gradients, (K, ...) each; those given are not changed."""
+    def __call__(
+        self, gradients: Sequence[Float[Tensor, "K ..."]]
+    ) -> Sequence[Float[Tensor, "K ..."]]:
+        """Return the clipped gradients; those given are not changed."""
         if self._value is not None:
             limits = [expand_members(self._value.to(g.dtype), g) for g in gradients]
             gradients = [g.clamp(-limit, limit) for g, limit in zip(gradients, limits, strict=True)]

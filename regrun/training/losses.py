@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch.nn.functional as F
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from regrun.config.schema import Config
@@ -18,19 +19,23 @@ from regrun.stack.layers import expand_groups
 LossName = Literal["mse", "half_mse", "cross_entropy"]
 
 
-def mse(outputs: Tensor, targets: Tensor) -> Tensor:
-    """(o − t)², mean over the T outputs. outputs (K, B, T), targets (S, B, T) → (K, B)."""
+def mse(outputs: Float[Tensor, "K B T"], targets: Float[Tensor, "S B T"]) -> Float[Tensor, "K B"]:
+    """(o − t)², mean over the T outputs."""
     squares = F.mse_loss(outputs, expand_groups(targets, outputs.shape[0]), reduction="none")
     return squares.squeeze(-1) if squares.shape[-1] == 1 else squares.mean(-1)
 
 
-def half_mse(outputs: Tensor, targets: Tensor) -> Tensor:
+def half_mse(
+    outputs: Float[Tensor, "K B T"], targets: Float[Tensor, "S B T"]
+) -> Float[Tensor, "K B"]:
     """½ (o − t)², mean over the T outputs: the convention in which ridge is ½λ‖w‖²."""
     return 0.5 * mse(outputs, targets)
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """−log softmax(o)ₜ. outputs (K, B, classes), targets (S, B) of class indices → (K, B)."""
+def cross_entropy(
+    outputs: Float[Tensor, "K B classes"], targets: Int64[Tensor, "S B"]
+) -> Float[Tensor, "K B"]:
+    """−log softmax(o)ₜ, targets being class indices."""
     labels = expand_groups(targets, outputs.shape[0])
     flat = F.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
     return flat.view_as(labels)
@@ -79,18 +84,20 @@ class Targets:
     """Targets of one training batch, possibly mixed and smoothed by augmentation.
 
     Args:
-        first: (S, B, …), as the dataset gives them.
-        second: (R, B, …), those of the examples mixed in, if any.
-        share: (R, 1), the weight of `first` in the loss.
-        smoothing: (R, 1), the ε of label smoothing. S and R divide K.
+        first: As the dataset gives them.
+        second: Those of the examples mixed in, if any.
+        share: The weight of `first` in the loss.
+        smoothing: The ε of label smoothing. S and R divide K.
     """
 
-    first: Tensor
-    second: Tensor | None = None
-    share: Tensor | None = None
-    smoothing: Tensor | None = None
+    first: Shaped[Tensor, "S B ..."]
+    second: Shaped[Tensor, "R B ..."] | None = None
+    share: Float[Tensor, "R 1"] | None = None
+    smoothing: Float[Tensor, "R 1"] | None = None
 
-    def losses(self, per_example: Callable[[Tensor, Tensor], Tensor], outputs: Tensor) -> Tensor:
+    def losses(
+        self, per_example: Callable[[Tensor, Tensor], Tensor], outputs: Float[Tensor, "K B C"]
+    ) -> Float[Tensor, "K B"]:
         """The loss of every example, (K, B). A share of 1 and an ε of 0 change no bit of it."""
         members = outputs.shape[0]
         losses = per_example(outputs, self.first)

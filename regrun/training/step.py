@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from regrun.config.schema import Config
@@ -93,7 +94,7 @@ class Step:
         self._clipping = Clipping([config.training for config in configs], self._device)
         self._sam = SAM([config.optimizer.sam for config in configs], self._device)
 
-    def __call__(self, step: int) -> Tensor:
+    def __call__(self, step: int) -> Float[Tensor, " K"]:
         """Take step number `step`, counted from 0; returns the data losses, (K,)."""
         self._optimizer.look_ahead()
         inputs, targets = self._augmenter(*self._batches(step), self._noise)
@@ -138,7 +139,7 @@ class Step:
             return torch.autocast(self._device.type, torch.bfloat16)
         return nullcontext()
 
-    def current_lr(self, step: int) -> Tensor:
+    def current_lr(self, step: int) -> Float64[Tensor, " K"]:
         """The learning rate of a step, (K,)."""
         return self._optimizer.current_lr(self._schedule(step))
 
