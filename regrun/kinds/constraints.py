@@ -20,18 +20,18 @@ class Constraint(Section):
     """A set that parameters stay in. Derive from it to bring one; it has to define `project_`.
 
     >>> import torch
-    >>> from typing import ClassVar, Literal
-    >>> from regrun.kinds.base import Positive
+    >>> from typing import Annotated, ClassVar, Literal
+    >>> from regrun.plugins import PER_MEMBER
     >>> class Box(Constraint):
     ...     '''Every entry is at most `bound` away from 0.'''
     ...     type: Literal["box"]
     ...     formula: ClassVar[str] = "w ← min(max(w, −c), c)"
     ...     reference: ClassVar[str] = "Goldstein 1964"
-    ...     bound: Positive
+    ...     bound: Annotated[float, PER_MEMBER]
     ...     def project_(self, weight, numbers):
     ...         weight.clamp_(-numbers["bound"], numbers["bound"])
     >>> weight = torch.tensor([[-3.0, 0.5], [-3.0, 0.5]])
-    >>> Box(type="box", bound=1).project_(weight, {"bound": torch.tensor([[1.0], [2.0]])})
+    >>> Box(type="box", bound=1.0).project_(weight, {"bound": torch.tensor([[1.0], [2.0]])})
     >>> weight
     tensor([[-1.0000,  0.5000],
             [-2.0000,  0.5000]])

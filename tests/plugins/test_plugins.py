@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -22,11 +22,14 @@ from torch import Tensor
 
 from regrun.errors import ConfigError, UsageError
 from regrun.kinds import plugins
+from regrun.kinds.constraints import Constraint, UnitNorm
 from regrun.kinds.models import ModelSection
 from regrun.kinds.optimizers.base import Optimizer, Tile, UpdateRule
 from regrun.kinds.penalties import L1, Penalty, WeightPenalty
 from regrun.kinds.registry import union
 from regrun.kinds.schedules import Schedule
+from regrun.plugins import PER_MEMBER, expand_members
+from regrun.stack.constraints import StackedConstraints
 from regrun.stack.optimizer import StackedOptimizer
 from regrun.stack.penalties import StackedPenalties
 from tests.support.program import Program, run_in_one_interpreter, search_path
@@ -96,40 +99,69 @@ MISTAKES = {
     "penalty.method=proximal": "log has no proximal step; use gradient",
     "penalty.type=activity_l1": "perceptron is a plug-in and hands over its outputs only",
     "dataset.noise=-1": "regrun_example.Moons.arrays failed: InvalidParameterError",
+    "constraints={type: box, bound: 0}": "constraints.bound: 0 ",
+    "constraints={type: box, bond: 1}": 'did you mean "bound"?',
 }
 
 
-def test_all_three_work_from_yaml_like_those_of_regrun(site: Path, tmp_path: Path) -> None:
+def test_all_four_work_from_yaml_like_those_of_regrun(site: Path, tmp_path: Path) -> None:
     train = ["train", "plugged.yaml", "--json", "--quiet", "--runs-dir"]
-    swept, alone, zero, without, listed, inspected, *mistaken = run_all(
+    constraint = "constraints={type: box, bound: 0.25}"
+    swept, alone, zero, without, boxed, boxes, listed, described, inspected, *mistaken = run_all(
         site,
         tmp_path,
         ["sweep", "plugged.yaml", "penalty.strength=0,0.1", "--seeds", "1", "--runs-dir", "swept"],
         [*train, "alone", "penalty.strength=0.1"],
         [*train, "zero", "penalty.strength=0"],
         [*train, "without", "penalty=none"],
+        [*train, "boxed", constraint],
+        [
+            "sweep",
+            "plugged.yaml",
+            constraint,
+            "constraints.bound=0.125,0.25",
+            "--seeds",
+            "1",
+            "--runs-dir",
+            "boxes",
+        ],
         ["list", "penalties", "log", "--json"],
-        ["inspect", "plugged.yaml", "--json"],
+        ["list", "constraints", "box", "--json"],
+        ["inspect", "plugged.yaml", constraint, "--json"],
         *(["train", "plugged.yaml", override] for override in MISTAKES),
     )
-    trained = (swept, alone, zero, without)
-    assert [code for code, *_ in trained] == [0] * 4, trained
+    trained = (swept, alone, zero, without, boxed, boxes)
+    assert [code for code, *_ in trained] == [0] * 6, trained
     assert "2 runs in 1 pack" in swept[2]
     weights = {
         folder: [load_file(path) for path in sorted((tmp_path / folder).rglob("weights.*"))]
-        for folder in ("swept", "alone", "zero", "without")
+        for folder in ("swept", "alone", "zero", "without", "boxed", "boxes")
     }
     assert weights_equal(weights["zero"][0], weights["without"][0])
     assert not weights_equal(weights["zero"][0], weights["alone"][0], within=1e-3)
     for alone_too in (weights["zero"][0], weights["alone"][0]):
         assert any(weights_equal(one, alone_too, within=1e-5) for one in weights["swept"])
 
+    assert "2 runs in 1 pack" in boxes[2]
+    largest = [
+        max(float(each[name].abs().max()) for name in each if name.endswith("weight"))
+        for each in (*weights["boxed"], *weights["boxes"])
+    ]
+    assert largest[0] == 0.25 and sorted(largest[1:]) == [0.125, 0.25]
+    assert any(weights_equal(one, weights["boxed"][0], within=1e-5) for one in weights["boxes"])
+
     entry = json.loads(listed[1])
     assert entry["formula"] == "λ Σ log(1 + |w|)"
     assert entry["source"].startswith("Candès")
     assert {key["name"] for key in entry["keys"]} == {"strength", "method", "apply_to"}
 
+    entry = json.loads(described[1])
+    assert entry["formula"] == "w ← min(max(w, −c), c),  c: bound"
+    assert {key["name"] for key in entry["keys"]} == {"bound", "apply_to"}
+
     document = json.loads(inspected[1])
+    line = "w ← min(max(w, −c), c),  c: bound,  bound = 0.25   (box on [weight])"
+    assert line in json.dumps(document, ensure_ascii=False)
     assert "λ Σ log(1 + |w|),  λ = 0.01" in json.dumps(document, ensure_ascii=False)
     assert document["config"]["model"]["name"] == "perceptron"
     assert document["config"]["dataset"]["noise"] == 0.2
@@ -223,6 +255,59 @@ class Cube(WeightPenalty):
         return (weight.abs() + self.offset).pow(3).flatten(1).sum(1)
 
 
+class Norm(WeightPenalty):
+    """Norm of a parameter as a whole."""
+
+    type: Literal["norm"]
+    formula: ClassVar[str] = "λ Σ_W ‖W‖₂"
+    reference: ClassVar[str] = "a test"
+    methods: ClassVar[tuple[str, ...]] = ("gradient", "proximal")
+
+    def value(self, weight: Tensor) -> Tensor:
+        return weight.flatten(1).norm(dim=1)
+
+    def prox_(self, weight: Tensor, amount: Tensor) -> None:
+        norm = expand_members(self.value(weight), weight)
+        weight.mul_((1 - amount.to(weight.dtype) / norm).clamp(min=0))
+
+
+class Composing(Norm):
+    """The same; the prox of its sum with |w| is one after the other."""
+
+    type: Literal["composing"]  # type: ignore[assignment]
+    composes: ClassVar[bool] = True
+
+
+class Stepless(Cube):
+    """Promises a proximal step and has none."""
+
+    type: Literal["stepless"]  # type: ignore[assignment]
+    methods: ClassVar[tuple[str, ...]] = ("gradient", "proximal")
+
+
+class Half(Constraint):
+    """Entries of one member in two are set to `level`."""
+
+    type: Literal["half"]
+    formula: ClassVar[str] = "w ← level"
+    reference: ClassVar[str] = "a test"
+    level: Annotated[float, PER_MEMBER] = 0.0
+    broken: bool = False
+
+    def project_(self, weight: Tensor, numbers: Mapping[str, Tensor]) -> None:
+        if self.broken:
+            raise KeyError("level")
+        weight.copy_(numbers["level"].expand_as(weight))
+
+
+class Motionless(Constraint):
+    """Projects nothing."""
+
+    type: Literal["motionless"]
+    formula: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+
+
 class Taken(Cube):
     """Calls itself what another is called."""
 
@@ -303,14 +388,22 @@ NOT_A_CLASS = 3
 
 def load(
     monkeypatch: pytest.MonkeyPatch, *names: str, group: str = "regrun.penalties"
-) -> list[type]:
+) -> list[type[Any]]:
     points = [EntryPoint(name, f"{__name__}:{name}", group) for name in names]
     monkeypatch.setattr(plugins, "_installed", lambda: {group: points})
-    return plugins.sections(group, [L1])
+    return list(plugins.sections(group, [L1, UnitNorm]))
 
 
 def test_a_sound_section_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load(monkeypatch, "Cube") == [Cube]
+    assert load(monkeypatch, "Cube", "Norm") == [Cube, Norm]
+    assert load(monkeypatch, "Half", group="regrun.constraints") == [Half]
+
+
+def test_a_constraint_has_to_define_its_projection(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="has no method project_"):
+        load(monkeypatch, "Motionless", group="regrun.constraints")
+    with pytest.raises(UsageError, match=r"is no subclass of regrun\.plugins\.Constraint"):
+        load(monkeypatch, "Cube", group="regrun.constraints")
 
 
 @pytest.mark.parametrize(
@@ -320,6 +413,7 @@ def test_a_sound_section_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         (["Cube", "Cube"], "type: cube is taken by a package without a name"),
         (["Nameless"], "has no key type: Literal"),
         (["Valueless"], "has no method value"),
+        (["Stepless"], "has no method prox_"),
         (["Formless"], "has no formula"),
         (["Undescribed"], "has no docstring"),
         (["Alien"], "is no subclass of regrun.plugins.WeightPenalty"),
@@ -405,7 +499,7 @@ def test_a_union_gains_what_is_plugged_in_and_keeps_its_discriminator(
 ROLES = {"weight": "weight", "bias": "bias"}
 
 
-def stacked(*lists: list[Penalty]) -> StackedPenalties:
+def stacked(*lists: Sequence[Penalty]) -> StackedPenalties:
     return StackedPenalties(lists, ROLES, {"weight": (3, 4), "bias": (3,)})  # type: ignore[arg-type]
 
 
@@ -462,6 +556,70 @@ def test_a_value_that_is_not_one_per_member_is_refused() -> None:
     penalty = Total(type="cube", strength=1.0)
     with pytest.raises(ConfigError, match=r"gave shape \[\] for weights of \[2, 3, 4\]"):
         stacked([penalty], [penalty]).differentiable(drawn(2))
+
+
+def test_a_value_that_fails_names_the_plug_in_and_its_place() -> None:
+    class Failing(Cube):
+        """Reads what is not there."""
+
+        def value(self, weight: Tensor) -> Tensor:
+            raise LookupError("nothing here")
+
+    penalties: list[Penalty] = [L1(type="l1", strength=1.0), Failing(type="cube", strength=1.0)]
+    with pytest.raises(ConfigError, match=r"penalty\.1: .*Failing\.value failed: LookupError"):
+        stacked(penalties).differentiable(drawn(1))
+
+
+def test_a_plugged_proximal_step_reaches_only_the_members_that_have_it() -> None:
+    norms = [Norm(type="norm", strength=s, method="proximal") for s in (0.5, 0.0, 100.0)]
+    (term,) = stacked([norms[0]], [], [norms[1]], [norms[2]]).proximal
+    weight = drawn(4)["weight"].detach()
+    weight[1, 0, 0], weight[2, 1, 1] = torch.inf, torch.nan
+    after = weight.clone()
+    term.step_(after, torch.full((4,), 0.1, dtype=torch.float64))
+    torch.testing.assert_close(after[1:3], weight[1:3], rtol=0, atol=0, equal_nan=True)
+    shrunk = weight[0] * (1 - 0.05 / weight[0].norm())
+    torch.testing.assert_close(after[0], shrunk)
+    assert not after[3].any()
+
+
+def test_a_step_of_ones_own_goes_alone_unless_it_says_that_it_composes() -> None:
+    proximal: Any = {"method": "proximal"}
+    norm, l1 = Norm(type="norm", strength=0.5, **proximal), L1(type="l1", strength=1.0, **proximal)
+    for pair in ([norm, l1], [l1, norm]):
+        with pytest.raises(ConfigError, match=r"penalty\.1\.method: .* no known joint"):
+            stacked(pair)
+    assert len(stacked([norm, norm]).proximal) == 1
+    (term,) = stacked([Composing(type="composing", strength=0.5, **proximal), l1]).proximal
+    weight, after = drawn(1)["weight"].detach(), drawn(1)["weight"].detach()
+    term.step_(after, torch.full((1,), 0.1, dtype=torch.float64))
+    soft = weight.sign() * (weight.abs() - 0.1).clamp(min=0)
+    torch.testing.assert_close(after, soft * (1 - 0.05 / soft.norm()))
+
+
+def constrained(*lists: list[Constraint]) -> StackedConstraints:
+    return StackedConstraints(lists, ROLES)  # type: ignore[arg-type]
+
+
+def test_a_plugged_constraint_gets_each_members_number_and_leaves_the_others() -> None:
+    for dtype in (torch.float32, torch.float64):
+        parameters = {name: tensor.to(dtype).detach() for name, tensor in drawn(4).items()}
+        before = {name: tensor.clone() for name, tensor in parameters.items()}
+        before["weight"][1, 0, 0] = parameters["weight"][1, 0, 0] = torch.nan
+        halves: list[Constraint] = [Half(type="half", level=level) for level in (0.1, 0.2)]
+        constrained([halves[0]], [], [halves[1]], []).project_(parameters)
+        for row, level in ((0, 0.1), (2, 0.2)):
+            assert (parameters["weight"][row] == torch.tensor(level, dtype=dtype)).all()
+        for row in (1, 3):
+            kept = parameters["weight"][row], before["weight"][row]
+            torch.testing.assert_close(*kept, rtol=0, atol=0, equal_nan=True)
+        assert torch.equal(parameters["bias"], before["bias"])
+
+
+def test_a_projection_that_fails_names_the_plug_in_and_its_place() -> None:
+    constraints: list[Constraint] = [UnitNorm(type="unit_norm"), Half(type="half", broken=True)]
+    with pytest.raises(ConfigError, match=r"constraints\.1: .*Half\.project_ failed: KeyError"):
+        constrained(constraints).project_(drawn(1))
 
 
 def test_a_build_that_gives_no_module_is_refused() -> None:

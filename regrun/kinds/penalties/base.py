@@ -228,11 +228,11 @@ class EntrywisePenalty(WeightPenalty):
 
     >>> import torch
     >>> from regrun.kinds.penalties import ElasticNet
-    >>> mixed = ElasticNet(type="elastic_net", strength=0.1, l1_ratio=0.8)
+    >>> mixed = ElasticNet(type="elastic_net", strength=0.1, l1_ratio=0.75)
     >>> mixed.coefficients()
-    Coefficients(absolute=0.8, square=0.1)
+    Coefficients(absolute=0.75, square=0.125)
     >>> mixed.value(torch.tensor([[1.0, -2.0]]))
-    tensor([2.9000])
+    tensor([2.8750])
     """
 
     composes: ClassVar[bool] = True

@@ -1,13 +1,16 @@
-"""A model, a dataset, a penalty, an optimizer and a schedule for regrun."""
+"""A kind of each family for regrun."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from pydantic import Field
+
 from regrun.plugins import (
     PER_MEMBER,
+    Constraint,
     DatasetSection,
     ModelSection,
     Optimizer,
@@ -58,6 +61,18 @@ class Log(WeightPenalty):
 
     def value(self, weight: Tensor) -> Tensor:  # (K, ...) → (K,), λ not included
         return weight.abs().log1p().flatten(1).sum(1)
+
+
+class Box(Constraint):
+    """Every entry is at most `bound` away from 0."""
+
+    type: Literal["box"]
+    formula: ClassVar[str] = "w ← min(max(w, −c), c),  c: bound"
+    reference: ClassVar[str] = "Goldstein 1964"
+    bound: Annotated[float, Field(gt=0), PER_MEMBER]
+
+    def project_(self, weight: Tensor, numbers: Mapping[str, Tensor]) -> None:
+        weight.clamp_(-numbers["bound"], numbers["bound"])
 
 
 class Signum(Optimizer):

@@ -1,3 +1,5 @@
+"""What penalties, optimizers and models cannot be combined with, and how they say so."""
+
 from __future__ import annotations
 
 from typing import Any
