@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from regrun.errors import ConfigError
 from regrun.kinds.penalties import GroupLasso, Orthogonal, Spectral, WeightPenalty
@@ -36,7 +38,7 @@ def weights(shape: tuple[int, ...], members: int = 2, seed: int = 0) -> torch.Te
     return torch.randn(members, *shape, generator=generator, dtype=torch.float64)
 
 
-def formula(kind: str, w: np.ndarray) -> float:
+def formula(kind: str, w: NDArray[np.float64]) -> Any:
     """The table of definitions, once more, in NumPy, of one member's parameter."""
     rows = w.reshape(len(w), -1)
     if kind == "spectral":
@@ -49,9 +51,13 @@ def formula(kind: str, w: np.ndarray) -> float:
 
 
 def penalty_of(section: WeightPenalty, weight: torch.Tensor) -> torch.Tensor:
-    return StackedPenalties([[section]] * len(weight), {"w": "weight"}).differentiable(
-        {"w": weight}
-    )
+    return differentiable(StackedPenalties([[section]] * len(weight), {"w": "weight"}), weight)
+
+
+def differentiable(penalties: StackedPenalties, weight: torch.Tensor) -> torch.Tensor:
+    amount = penalties.differentiable({"w": weight})
+    assert amount is not None
+    return amount
 
 
 @pytest.mark.parametrize(("kind", "shape"), CASES)
@@ -107,7 +113,7 @@ def test_a_diverged_member_or_one_without_the_penalty_enters_nothing(kind: str) 
     weight.requires_grad_()
     none = section.model_copy(update={"strength": 0.0})
     stacked = StackedPenalties([[section], [none], [section], []], {"w": "weight"})
-    total = stacked.differentiable({"w": weight})
+    total = differentiable(stacked, weight)
     (gradient,) = torch.autograd.grad(total.sum(), weight)
     assert total[1] == 0 and total[3] == 0 and not gradient[1].any() and not gradient[3].any()
     sound = weight.detach()[[0, 2]].requires_grad_()
@@ -129,7 +135,7 @@ def test_the_log_has_the_value_by_either_method_and_the_objective_only_by_gradie
         members[1] = [section.model_copy(update={"method": "proximal"})]
     stacked = StackedPenalties(members, {"w": "weight"})
     (label,) = stacked.labels[0]
-    logged, objective = stacked.values({"w": weight})[label], stacked.differentiable({"w": weight})
+    logged, objective = stacked.values({"w": weight})[label], differentiable(stacked, weight)
     expected = 0.3 * formula(kind, weight[1].numpy()) if members[1] else 0
     assert logged[1].item() == pytest.approx(expected, rel=1e-12)
     assert objective[1] == 0 and objective[0] == logged[0]

@@ -264,7 +264,8 @@ class Norm(WeightPenalty):
     methods: ClassVar[tuple[str, ...]] = ("gradient", "proximal")
 
     def value(self, weight: Tensor) -> Tensor:
-        return weight.flatten(1).norm(dim=1)
+        norms: Tensor = torch.linalg.vector_norm(weight.flatten(1), dim=1)
+        return norms
 
     def prox_(self, weight: Tensor, amount: Tensor) -> None:
         norm = expand_members(self.value(weight), weight)
