@@ -85,7 +85,6 @@ class MaxNorm(Constraint):
         weight.mul_((limit / norm).where(norm > limit, 1.0))
 
     def symbols(self) -> str:
-        """Return the formula with its c."""
         return f"{self.formula},  c = {self.limit:g}   ({self.place()}, per neuron)"
 
 

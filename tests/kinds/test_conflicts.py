@@ -133,7 +133,7 @@ def test_activity_penalties_choose_no_parameters() -> None:
     assert problems(penalty=penalty) == ["penalty.apply_to: activity_l1 has no such key"]
 
 
-def test_outgoing_weights_are_not_told_apart_in_torchvision_networks() -> None:
+def test_outgoing_weights_are_unknown_in_torchvision_networks() -> None:
     penalty = {"type": "group_lasso", "strength": 0.1, "groups": "out"}
     (problem,) = problems(model={"name": "resnet18"}, penalty=penalty)
     assert problem.startswith("penalty.groups: out: where convolutions are grouped")

@@ -36,7 +36,7 @@ def copy_of(stack: Parameters) -> Parameters:
 
 
 def neuron_norms(weight: torch.Tensor) -> Array:
-    """Of each row or filter of one member's weight, in NumPy."""
+    """The norm of each row or filter of one member's weight, in NumPy."""
     norms: Array = np.linalg.norm(weight.detach().numpy().reshape(len(weight), -1), axis=1)
     return norms
 

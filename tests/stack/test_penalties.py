@@ -182,7 +182,7 @@ def test_members_with_different_penalties_each_have_their_own() -> None:
             assert torch.equal(added[name][k : k + 1], gradient)
 
 
-def test_values_are_told_apart_by_type_and_add_up() -> None:
+def test_values_have_a_label_per_type_and_add_up() -> None:
     penalties = [
         EXAMPLES["l1"],
         EXAMPLES["elastic_net"],
@@ -240,12 +240,12 @@ def test_strength_zero_changes_nothing(example: str) -> None:
     nothing = EXAMPLES[example].model_copy(update={"strength": 0.0})
     none = sgd_run([[], []], dtype=torch.float32)
     alone = sgd_run([[nothing], [nothing]], dtype=torch.float32)
-    beside = sgd_run([[nothing], [EXAMPLES[example]]], dtype=torch.float32)
+    together = sgd_run([[nothing], [EXAMPLES[example]]], dtype=torch.float32)
     assert StackedPenalties([[nothing]], ROLES).entrywise == []
     for name in SHAPES:
         assert torch.equal(none[name], alone[name])
-        assert torch.equal(none[name][0], beside[name][0])
-    assert not torch.equal(none["hidden.weight"][1], beside["hidden.weight"][1])
+        assert torch.equal(none[name][0], together[name][0])
+    assert not torch.equal(none["hidden.weight"][1], together["hidden.weight"][1])
 
 
 def test_the_order_of_penalties_does_not_matter() -> None:

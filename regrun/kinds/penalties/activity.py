@@ -31,11 +31,9 @@ class ActivityPenalty(Penalty):
         """What is summed: (K, B, …) of one layer → the same shape. Depends on the kind alone."""
 
     def place(self) -> str:
-        """Return what h is."""
         return "hidden activations h, summed over units, mean over the batch"
 
     def conflicts(self, config: Config) -> Iterator[Problem]:
-        """Yield why the model has no hidden activations to penalise."""
         yield from super().conflicts(config)
         why = config.model.no_hidden_activations
         if why:
@@ -52,11 +50,9 @@ class ActivityL1(ActivityPenalty):
     type: Literal["activity_l1"]
 
     def entries(self, hidden: Tensor) -> Tensor:
-        """Return |h|."""
         return hidden.abs()
 
     def expressions(self) -> tuple[str, str]:
-        """Return value and gradient."""
         return sum_expressions(self.strength, 0.0, "h")
 
 
@@ -71,13 +67,10 @@ class ActivityL2(ActivityPenalty):
 
     @property
     def scale(self) -> float:
-        """½ or 1."""
         return 0.5 if self.half else 1.0
 
     def entries(self, hidden: Tensor) -> Tensor:
-        """Return h²."""
         return hidden.square()
 
     def expressions(self) -> tuple[str, str]:
-        """Return value and gradient."""
         return sum_expressions(0.0, self.strength * self.scale, "h")

@@ -172,7 +172,6 @@ class WeightPenalty(Penalty):
         return super().undefined() + ["prox_"] * lacks_prox
 
     def place(self) -> str:
-        """Return the selector."""
         return listed(self.apply_to)
 
     def shape_conflicts(self, name: str, shape: Sequence[int]) -> Iterator[Problem]:
@@ -250,7 +249,6 @@ class EntrywisePenalty(WeightPenalty):
         return Coefficients(self.strength * absolute, self.strength * square)
 
     def value(self, weight: Tensor) -> Tensor:
-        """Return a Σ|w| + q Σw²: (K, *shape) → (K,)."""
         absolute, square = self.coefficients()
         flat = weight.flatten(1)
         return absolute * flat.abs().sum(1) + square * flat.square().sum(1)
@@ -268,11 +266,9 @@ class EntrywisePenalty(WeightPenalty):
         return 2 * square if known is None and not absolute else known
 
     def expressions(self) -> tuple[str, str]:
-        """Return λa Σ|w| + λq Σw² and its gradient."""
         return sum_expressions(*self.scaled_coefficients, "w")
 
     def proximal_symbols(self, name: str) -> list[tuple[int, str]]:
-        """Describe threshold and division."""
         a, q = self.scaled_coefficients
         step = f"(proximal step of {name})"
         return [

@@ -62,18 +62,15 @@ class GroupLasso(WeightPenalty):
         weight.mul_(torch.where(bound > 0, factor, 1.0))
 
     def expressions(self) -> tuple[str, str]:
-        """Return value and gradient."""
         strength = f"{self.strength:g}"
         return f"{strength} Σ_g √|g| ‖w_g‖₂", f"{strength} √|g| w_g / ‖w_g‖₂"
 
     def proximal_symbols(self, name: str) -> list[tuple[int, str]]:
-        """Describe how groups shrink."""
         factor = f"max(0, 1 − η_t {self.strength:g} √|g| / ‖w_g‖₂)"
         line = f"w_g ← w_g · {factor}   (proximal step of {name})"
         return [(1, line)] if self.strength else []
 
     def place(self) -> str:
-        """Return the selector, and what a group is."""
         group = {
             "in": "the weights into a neuron, or a filter",
             "out": "the weights out of a neuron or channel",
@@ -82,21 +79,18 @@ class GroupLasso(WeightPenalty):
         return f"{super().place()}, g: {group}"
 
     def summary(self) -> dict[str, str | float]:
-        """Add the groups."""
         return {**super().summary(), "groups": self.groups}
 
     def conflicts(self, config: Config) -> Iterator[Problem]:
-        """Yield where groups cannot be told from the weights."""
         yield from super().conflicts(config)
         if self.groups == "out" and config.model.grouped_convolutions:
             yield Problem(
                 ("groups",),
-                "out: where convolutions are grouped, weights do not tell what they come from; "
+                "out: where convolutions are grouped, weights do not show what they come from; "
                 f"with {config.model.kind} use in",
             )
 
     def shape_conflicts(self, name: str, shape: Sequence[int]) -> Iterator[Problem]:
-        """Yield vectors, and matrices where groups are filters."""
         yield from super().shape_conflicts(name, shape)
         if self.groups == "filter" and len(shape) < 3:
             yield Problem(

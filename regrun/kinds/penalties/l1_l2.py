@@ -22,7 +22,6 @@ class L1(EntrywisePenalty):
     after the step, and stops there; under sgd and fista."""
 
     def coefficients(self) -> Coefficients:
-        """Return 1 and 0."""
         return Coefficients(1.0, 0.0)
 
 
@@ -37,7 +36,6 @@ class L2(EntrywisePenalty):
     method: Literal["gradient"] = "gradient"
 
     def coefficients(self) -> Coefficients:
-        """Return 0, and ½ or 1."""
         return Coefficients(0.0, 0.5 if self.half else 1.0)
 
 
@@ -57,5 +55,4 @@ class ElasticNet(EntrywisePenalty):
     `half` by 1 + 2 η λ (1−ρ); under sgd and fista."""
 
     def coefficients(self) -> Coefficients:
-        """Return ρ, and 1−ρ or half of it."""
         return Coefficients(self.l1_ratio, (1 - self.l1_ratio) * (0.5 if self.half else 1.0))

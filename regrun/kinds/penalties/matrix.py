@@ -40,7 +40,6 @@ class Orthogonal(WeightPenalty):
         return 2 * cosines.square().tril(-1).sum((1, 2))
 
     def expressions(self) -> tuple[str, str]:
-        """Return value and gradient."""
         return f"{self.strength:g} Σ_{{i≠j}} cos²(w_i, w_j)", "by autograd"
 
 
@@ -74,5 +73,4 @@ class Spectral(WeightPenalty):
         return 0.5 * along.square().sum((1, 2))
 
     def expressions(self) -> tuple[str, str]:
-        """Return value and gradient."""
         return f"{self.strength:g} ½ Σ_W σ_max(W)²", f"{self.strength:g} σ_max u vᵀ"
