@@ -18,7 +18,7 @@ from regrun.config.validate import KeyProblem, MissingKey, show, validate
 from regrun.config.yaml_nodes import MAX_DEPTH, check_text, read_config
 from regrun.errors import ConfigError, KeyPath, Problem, UsageError, dotted
 from regrun.kinds.datasets import DatasetSection
-from regrun.kinds.optimizers.sgd import SGD
+from regrun.kinds.registry import DEFAULT_OPTIMIZER
 
 _KIND_AXIS = re.compile(r"^\w+$|\.(name|type)$")
 """Axes that replace a section or change its kind."""
@@ -264,7 +264,7 @@ def _load(
     tree.setdefault("name", safe_name(Path(source.label).stem) if source.label else "run")
     optimizer = tree.get("optimizer")
     if isinstance(optimizer, Mapping):
-        tree["optimizer"] = {"name": SGD.model_fields["name"].default, **optimizer}
+        tree["optimizer"] = {"name": DEFAULT_OPTIMIZER, **optimizer}
     source = replace(source, tree=tree)
     diagnostics = [*diagnostics, *impossible]
     if diagnostics:

@@ -12,6 +12,7 @@ from regrun.config.training import Training
 from regrun.kinds.augmentation import Augment
 from regrun.kinds.base import PER_MEMBER, Section, Seed
 from regrun.kinds.registry import (
+    DEFAULT_SCHEDULE,
     AnyDataset,
     AnyModel,
     AnyOptimizer,
@@ -19,7 +20,6 @@ from regrun.kinds.registry import (
     Penalties,
     ScheduleOrName,
 )
-from regrun.kinds.schedules import Constant
 
 RESERVED_NAME = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
@@ -54,7 +54,7 @@ class Config(Section):
     constraints: Annotated[Constraints, PER_MEMBER] = ()
     """Projections after every step: none, one, or a list."""
     optimizer: AnyOptimizer
-    schedule: Annotated[ScheduleOrName, PER_MEMBER] = Constant(type="constant")
+    schedule: Annotated[ScheduleOrName, PER_MEMBER] = DEFAULT_SCHEDULE
     """Multiplier of the learning rate: a name, or a section with its settings."""
     augment: Augment = Augment()
     training: Training = Training()

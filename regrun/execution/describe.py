@@ -1,4 +1,4 @@
-"""What `inspect` says: a config worked out as far as can be without training."""
+"""The document of `inspect`: everything about a config that is known without training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from regrun.config.schema import Config
 from regrun.errors import ConfigError
 from regrun.execution.device import resolve_device
 from regrun.execution.prepare import prepare
-from regrun.inspection.plan import plan_parameters, update_rule
+from regrun.inspection.parameters import plan_parameters
+from regrun.inspection.update_rule import update_rule
 from regrun.kinds.models import build_model
 from regrun.nn.layer_table import layer_table
 from regrun.nn.roles import roles_of
@@ -19,10 +20,9 @@ from regrun.training.losses import resolve_loss
 
 
 def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) -> dict[str, Any]:
-    """The document of `inspect --json`, with `model` and `notes` beside.
+    """Return the document of `inspect --json`, with `model` and `notes`.
 
-    The groups are those the engine builds its optimizer from. Raises what `train_run` raises
-    before training.
+    Raises what `train_run` raises before training.
     """
     try:
         return _describe(loaded.config, device, allow_large)

@@ -1,1 +1,1 @@
-"""What `regrun inspect` says: what acts on every parameter and why, and the update in symbols."""
+"""What `regrun inspect` says: what acts on each parameter and why, and the update in symbols."""

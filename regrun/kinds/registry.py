@@ -164,3 +164,6 @@ ScheduleOrName = Annotated[
     AnySchedule,
     BeforeValidator(_as_section, json_schema_input_type=ScheduleName | AnySchedule),
 ]
+DEFAULT_SCHEDULE = Constant(type="constant")
+DEFAULT_OPTIMIZER: str = SGD.model_fields["name"].default
+"""The optimizer of a section without a `name`."""

@@ -35,8 +35,6 @@ MAY_NAME: dict[str, set[str]] = {}
 NOT_YET_2026_11_27: dict[str, set[str]] = {
     "regrun.cli.next_steps": {"adamw", "sgd"},
     "regrun.config.consistency": {"NPZ", "california_housing", "diabetes", "synthetic_linear"},
-    "regrun.config.load": {"SGD"},
-    "regrun.config.schema": {"Constant", "constant"},
     "regrun.data.bundled": {"BreastCancer", "CaliforniaHousing", "Diabetes", "Digits", "Wine"},
     "regrun.data.csv_encode": {"CSV"},
     "regrun.data.csv_table": {"CSV"},

@@ -100,7 +100,7 @@ def test_a_sweep_over_averages_is_one_stack(tmp_path: Path) -> None:
 
 
 def test_the_update_rule_names_what_acts_on_the_gradient_and_the_averages(invoke: Any) -> None:
-    from regrun.inspection.plan import update_rule
+    from regrun.inspection.update_rule import update_rule
 
     training = {
         "epochs": 20, "clip_value": 0.1, "clip_norm": 2, "ema": 0.99,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from regrun.config.schema import Config
-from regrun.inspection.plan import update_rule
+from regrun.inspection.update_rule import update_rule
 
 
 def lines(model: dict[str, Any], **augment: Any) -> list[str]:

@@ -73,7 +73,7 @@ def test_pixels_are_seen_as_the_network_sees_them() -> None:
 
 
 def hessian(one: Config, data: Dataset, seed: int) -> torch.Tensor:
-    """Of the objective's smooth part, at random weights, as a matrix."""
+    """The Hessian of the objective's smooth part at random weights."""
     module = build_model(one.model, data.input_shape, data.num_outputs, seed).double()
     shapes = {name: p.shape for name, p in module.named_parameters()}
     l2 = sum(p.strength for p in one.penalty if isinstance(p, L2)) + one.optimizer.weight_decay

@@ -1,19 +1,14 @@
-"""What `regrun inspect` says about training: per parameter what acts on it and why, and the
-update rule in symbols. Both ask the same functions that the optimizer is built from.
-"""
+"""What acts on each parameter and why, by the same selectors that training uses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 
 from regrun.config.schema import Config
-from regrun.inspection.step_plan import average_lines, gradient_lines, rate_lines
 from regrun.kinds.base import listed
 from regrun.kinds.penalties import WeightPenalty
 from regrun.nn.roles import ROLES, Role, chooses, select
-from regrun.training.losses import LOSSES
 
 
 @dataclass(frozen=True)
@@ -22,25 +17,26 @@ class ParameterPlan:
 
     name: str
     shape: tuple[int, ...]
-    """Of one member."""
+    """The shape of one member's parameter."""
     role: Role
     decay: bool
-    """Whether it really decays: chosen by `decay_on`, and λ is not 0."""
+    """Whether it decays: `decay_on` chooses it, and λ is not 0."""
     decay_kind: str
     penalties: list[dict[str, str | float]]
     """type, strength, method of each penalty on it."""
     constraints: list[dict[str, str | float]]
     """type, and limit where there is one, of each constraint on it."""
     reason: str
-    """The same in plain words, with what chose it."""
+    """The same in plain words, with the selector that chose it."""
 
 
 def plan_parameters(
     config: Config, roles: Mapping[str, Role], shapes: Mapping[str, Sequence[int]]
 ) -> list[ParameterPlan]:
-    """A plan per parameter, in the model's order. shapes: of one member.
+    """Return a plan per parameter, in the model's order.
 
-    Raises ConfigError when a selector's entry chooses nothing.
+    roles, shapes: parameter name → its role, and the shape of one member's parameter. Raises
+    ConfigError if an entry of a selector chooses nothing.
     """
     optimizer = config.optimizer
     decayed = select(optimizer.decay_on, roles, "optimizer.decay_on")
@@ -75,46 +71,6 @@ def plan_parameters(
             )
         )
     return plans
-
-
-def update_rule(config: Config) -> list[str]:
-    """One training step in symbols, with the config's numbers, in the order it is done."""
-    optimizer, decay = config.optimizer, config.optimizer.weight_decay
-    lines = [*config.augment.symbols_before_loss(), *config.model.symbols()]
-    lines.append(f"L = {_loss_symbols(config)}   ({config.loss})")
-    lines += config.augment.symbols_in_loss()
-    names = [f"P{i}" if len(config.penalty) > 1 else "P" for i in range(1, len(config.penalty) + 1)]
-    lines.append(" + ".join(["J = L", *names]))
-    named = list(zip(names, config.penalty, strict=True))
-    lines += [penalty.symbols(name) for name, penalty in named]
-    later = {name: penalty for name, penalty in named if penalty.proximal}
-    lines.append(f"g = ∂({' − '.join(['J', *later])})/∂w" if later else "g = ∂J/∂w")
-    lines += gradient_lines(config)
-    over = listed(optimizer.decay_on)
-    kind = optimizer.resolved_decay
-    if decay and kind == "coupled":
-        lines.append(f"g ← g + {decay:g} w   (weight decay, coupled, on {over})")
-    lines.append(f"η_t = {optimizer.lr:g} · s_t,  s_t = {config.schedule.symbols()}")
-    lines += rate_lines(config)
-    if decay and kind != "coupled":
-        factor = "η_t" if kind == "decoupled" else "s_t"
-        lines.append(f"w ← w − {factor} · {decay:g} w   (weight decay, {kind}, on {over})")
-    lines += optimizer.symbols()
-    steps = [step for name, penalty in later.items() for step in penalty.proximal_symbols(name)]
-    lines += [line for _, line in sorted(steps, key=itemgetter(0))]
-    if later:
-        lines += optimizer.proximal_symbols()
-    lines += [constraint.symbols() for constraint in config.constraints]
-    lines += average_lines(config)
-    return lines
-
-
-def _loss_symbols(config: Config) -> str:
-    """The data loss; means are over the batch, and over the outputs."""
-    if config.loss != "auto":
-        return LOSSES[config.loss].symbols
-    classes, numbers = LOSSES["cross_entropy"].symbols, LOSSES["mse"].symbols
-    return f"{classes} for classes, {numbers} for numbers"
 
 
 def _decay_reason(config: Config, name: str, role: Role, chosen: bool) -> str:

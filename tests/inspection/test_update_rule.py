@@ -1,0 +1,124 @@
+"""The update rule in symbols: the numbers of a config, in the order of a step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from regrun.config.schema import Config
+from regrun.inspection.update_rule import update_rule
+
+
+def config(**keys: Any) -> Config:
+    return Config.model_validate(
+        {
+            "dataset": {"name": "synthetic_linear"},
+            "model": {"name": "linear"},
+            "optimizer": {"name": "sgd", "lr": 0.1},
+            **keys,
+        }
+    )
+
+
+def test_the_update_rule_of_plain_sgd_is_short() -> None:
+    assert update_rule(config(loss="mse")) == [
+        "L = mean((ŷ − y)²)   (mse)",
+        "J = L",
+        "g = ∂J/∂w",
+        "η_t = 0.1 · s_t,  s_t = 1",
+        "w ← w − η_t g",
+    ]
+
+
+def test_the_update_rule_shows_the_factor_of_every_penalty() -> None:
+    lines = update_rule(
+        config(
+            loss="half_mse",
+            penalty=[
+                {"type": "l2", "strength": 3.0},
+                {"type": "l2", "strength": 3.0, "half": False},
+                {"type": "elastic_net", "strength": 1.0, "l1_ratio": 0.3, "half": False},
+                {"type": "l1", "strength": 0.0},
+            ],
+        )
+    )
+    assert lines[:6] == [
+        "L = ½ mean((ŷ − y)²)   (half_mse)",
+        "J = L + P1 + P2 + P3 + P4",
+        "P1 = 1.5 Σw²   (l2 on [weight], gradient 3 w)",
+        "P2 = 3 Σw²   (l2 on [weight], gradient 6 w)",
+        "P3 = 0.3 Σ|w| + 0.7 Σw²   (elastic_net on [weight], gradient 0.3 sign(w) + 1.4 w)",
+        "P4 = 0   (l1 on [weight], gradient 0)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("coupled", "g ← g + 0.2 w   (weight decay, coupled, on [weight])"),
+        ("decoupled", "w ← w − η_t · 0.2 w   (weight decay, decoupled, on [weight])"),
+        (
+            "decoupled_schedule",
+            "w ← w − s_t · 0.2 w   (weight decay, decoupled_schedule, on [weight])",
+        ),
+    ],
+)
+def test_the_update_rule_says_which_weight_decay(kind: str, line: str) -> None:
+    optimizer = {"name": "adam", "lr": 0.1, "weight_decay": 0.2, "decay": kind}
+    assert line in update_rule(config(optimizer=optimizer))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lines"),
+    [
+        (
+            {"name": "sgd", "momentum": 0.9, "nesterov": True},
+            ["b ← 0.9 b + g", "w ← w − η_t (g + 0.9 b)"],
+        ),
+        (
+            {"name": "sgd", "momentum": 0.9, "dampening": 0.1},
+            ["b ← 0.9 b + 0.9 g   (b ← g at t = 1)", "w ← w − η_t b"],
+        ),
+        (
+            {"name": "adam", "amsgrad": True},
+            [
+                "m ← 0.9 m + 0.1 g",
+                "v ← 0.999 v + 0.001 g²",
+                "u ← max(u, v)",
+                "w ← w − η_t · m / (1 − 0.9ᵗ) / (√(u / (1 − 0.999ᵗ)) + 1e-08)",
+            ],
+        ),
+        (
+            {"name": "rmsprop", "centered": True, "momentum": 0.5},
+            [
+                "v ← 0.99 v + 0.01 g²",
+                "a ← 0.99 a + 0.01 g",
+                "b ← 0.5 b + g / (√(v − a²) + 1e-08)",
+                "w ← w − η_t b",
+            ],
+        ),
+        (
+            {"name": "adagrad", "lr_decay": 0.1},
+            ["v ← v + g²", "w ← w − η_t / (1 + 0.1 (t − 1)) · g / (√v + 1e-10)"],
+        ),
+    ],
+)
+def test_the_update_rule_ends_with_the_optimizers_own_lines(
+    optimizer: dict[str, Any], lines: list[str]
+) -> None:
+    assert update_rule(config(optimizer={"lr": 0.1, **optimizer}))[-len(lines) :] == lines
+
+
+def test_the_update_rule_ends_with_schedule_and_constraints() -> None:
+    lines = update_rule(
+        config(
+            schedule={"type": "cosine", "min_factor": 0.1, "warmup_epochs": 2.0},
+            constraints={"type": "max_norm", "limit": 3.0},
+        )
+    )
+    assert lines[-1] == "w ← w · min(1, c / ‖w‖₂),  c = 3   (max_norm on [weight], per neuron)"
+    assert lines[-3] == (
+        "η_t = 0.1 · s_t,  s_t = 0.1 + 0.9 · ½ (1 + cos(π t/T)), "
+        "after a linear rise from 0 to 1 over 2 epochs"
+    )
