@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from regrun.results import RunSummary, SweepSummary
+
 
 @dataclass(frozen=True)
 class Run:
@@ -21,7 +23,7 @@ class Run:
 
     directory: Path
     config: dict[str, Any]
-    summary: dict[str, Any]
+    summary: RunSummary
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -47,31 +49,30 @@ def train(
 
     loaded = config_from_mapping(config, overrides or {})
     summary = train_run(loaded, runs_dir=Path(runs_dir), device=device)
-    return load_run(summary["run_dir"])
+    return load_run(summary.run_dir)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A stored sweep. summary: what `regrun sweep --json` prints."""
+    """A stored sweep."""
 
     directory: Path
-    summary: dict[str, Any]
+    summary: SweepSummary
 
     @property
     def cells(self) -> pd.DataFrame:
         """A row per cell: its parameters, `seeds`, and the metrics.
 
-        Of every metric ``M`` the columns ``M``, ``M/low`` and ``M/high``: mean and 95% interval
+        Each metric ``M`` has the columns ``M``, ``M/low`` and ``M/high``: mean and 95% interval
         over seeds; no interval with one seed.
         """
         import pandas as pd
 
         rows = []
-        for cell in self.summary["cells"]:
-            row = {**cell["params"], "seeds": cell["seeds"]}
-            for name, metric in cell["metrics"].items():
-                row |= {name: metric["mean"], f"{name}/low": metric["low"]}
-                row[f"{name}/high"] = metric["high"]
+        for cell in self.summary.cells:
+            row = {**cell.params, "seeds": cell.seeds}
+            for name, metric in cell.metrics.items():
+                row |= {name: metric.mean, f"{name}/low": metric.low, f"{name}/high": metric.high}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -91,7 +92,7 @@ class Sweep:
             {
                 **run.config,
                 "status": run.status,
-                "epochs": (run.summary or {}).get("epochs"),
+                "epochs": run.summary.epochs if run.summary else None,
                 "run_dir": str(run.path),
                 **metric_values(run.summary),
             }
@@ -112,10 +113,10 @@ def sweep(
 ) -> Sweep:
     """Train many runs as few stacks, as `regrun sweep` does; runs that diverge or fail are counted.
 
-    config: a file, or the same content as a mapping. axes: dotted key → values, beside the config's
-    own `sweep.grid`. seeds: of every cell; default: the config's. workers: processes beside this
-    one; None: as many as pay off. They import the program's main module again, so it must keep what
-    it does below ``if __name__ == "__main__":``. Raises the errors of `regrun.errors`.
+    config: a file, or the same content as a mapping. axes: dotted key → values, in addition to the
+    config's own `sweep.grid`. seeds: of every cell; default: the config's. workers: additional
+    processes; None: as many as pay off. They import the program's main module again, so guard what
+    it does with ``if __name__ == "__main__":``. Raises the errors of `regrun.errors`.
     """
     from regrun.sweeps.run import Options, run_sweep
 
@@ -125,7 +126,7 @@ def sweep(
         raise UsageError("nothing to sweep: give axes, seeds, or a config with a sweep section")
     options = Options(device=device, workers=workers)
     summary = run_sweep(loaded, runs_dir=Path(runs_dir), options=options)
-    return Sweep(Path(summary["sweep_dir"]), summary)
+    return Sweep(Path(summary.sweep_dir), summary)
 
 
 def load_run(directory: str | Path) -> Run:
@@ -133,7 +134,7 @@ def load_run(directory: str | Path) -> Run:
     from regrun.store.reading import load_stored_run
 
     stored = load_stored_run(Path(directory))
-    return Run(Path(directory), stored.config, stored.summary or {})
+    return Run(Path(directory), stored.config, stored.result)
 
 
 def load_model(directory: str | Path, average: Literal["ema", "swa"] | None = None) -> nn.Module:

@@ -13,12 +13,13 @@ Anything else that escapes is a bug in regrun and ends with 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from regrun.config.diagnostics import Diagnostic
+    from regrun.results import Result
 
 KeyPath = tuple[str | int, ...]
 """Where in a config: ``("model", "dropout", 1)``."""
@@ -80,7 +81,7 @@ class ConfigError(UsageError):
 
 
 class DivergedError(RegrunError):
-    """Everything ran to its end, but some runs diverged or failed."""
+    """The command ran to its end and printed its result, but some runs diverged or failed."""
 
     exit_code = 3
 
@@ -97,15 +98,13 @@ class CorruptInputError(RegrunError):
     exit_code = 5
 
 
-class Interrupted(RegrunError):  # noqa: N818 - it is not an error of anyone's
-    """A signal stopped the run after it was saved. document: what `--json` prints of it."""
+class Interrupted(RegrunError):  # noqa: N818 - a control-flow signal, not an error
+    """A signal stopped the run after it was saved. result: what `--json` prints of it."""
 
-    def __init__(
-        self, message: str, signal_number: int, document: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, signal_number: int, result: Result | None = None) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
-        self.document = document
+        self.result = result
 
 
 def dotted(path: KeyPath) -> str:

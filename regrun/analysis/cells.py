@@ -16,6 +16,7 @@ from regrun.analysis.statistics import (
     mean_interval,
 )
 from regrun.metrics import Metric
+from regrun.results import CellSummary, MetricInterval, RunSummary
 
 _NOT_SETTINGS = ("seed", "sweep")
 """Top-level keys that say which run this is, not what was tried."""
@@ -37,8 +38,8 @@ class Run(Protocol):
         """The resolved config."""
 
     @property
-    def summary(self) -> Mapping[str, Any] | None:
-        """As `train --json` prints it; None while the run is unfinished."""
+    def summary(self) -> RunSummary | None:
+        """None while the run is unfinished."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,23 @@ class Cell:
         """Runs that ended with this status."""
         return sum(run.status == status for run in self.runs)
 
-    def document(self) -> dict[str, Any]:
-        """The cell as JSON holds it: params, seeds, and per metric mean, low, high, values."""
-        metrics: dict[str, Any] = {}
-        for name in self.metrics:
-            interval = self._intervals[name]
-            metrics[name] = {
-                "mean": interval.mean,
-                "low": interval.low,
-                "high": interval.high,
-                "values": list(self.values(name).values()),
-            }
-        return {"params": dict(self.params), "seeds": self.seeds, "metrics": metrics}
+    def summarize(self) -> CellSummary:
+        """What JSON holds of the cell, without its runs."""
+        metrics = {
+            name: MetricInterval(
+                mean=interval.mean,
+                low=interval.low,
+                high=interval.high,
+                values=list(self.values(name).values()),
+            )
+            for name, interval in self._intervals.items()
+        }
+        return CellSummary(params=dict(self.params), seeds=self.seeds, metrics=metrics)
+
+    def summarize_with_runs(self) -> CellSummary:
+        """The same with the summaries of the finished runs."""
+        runs = [run.summary for run in self.runs if run.summary is not None]
+        return self.summarize().model_copy(update={"runs": runs})
 
 
 def group_by_setting(runs: Iterable[Run]) -> list[Cell]:
@@ -152,19 +158,23 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def metric_values(summary: Mapping[str, Any] | None) -> dict[str, float]:
+def metric_values(summary: RunSummary | None) -> dict[str, float]:
     """Everything comparable in a summary, by metric name; only finite numbers.
 
     ``gap/loss`` and ``gap/accuracy`` are test − train.
     """
-    summary = summary or {}
-    found: dict[str, Any] = dict(summary.get("metrics") or {})
-    found |= {f"weights/{name}": value for name, value in (summary.get("weights") or {}).items()}
-    found |= {f"penalty/{name}": value for name, value in (summary.get("penalty") or {}).items()}
+    if summary is None:
+        return {}
+    weights = summary.weights
+    found = {
+        **summary.metrics,
+        "weights/l1": weights.l1,
+        "weights/l2": weights.l2,
+        "weights/sparsity": weights.sparsity,
+        **{f"penalty/{name}": value for name, value in summary.penalty.items()},
+    }
     numbers = {
-        name: float(value)
-        for name, value in found.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        name: value for name, value in found.items() if value is not None and math.isfinite(value)
     }
     for quantity in ("loss", "accuracy"):
         if f"train/{quantity}" in numbers and f"test/{quantity}" in numbers:
@@ -173,7 +183,7 @@ def metric_values(summary: Mapping[str, Any] | None) -> dict[str, float]:
 
 
 def not_distinguishable_from_best(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
-    """The best cell by mean, then those the data cannot tell from it.
+    """The best cell by mean, then those that are not distinguishable from it.
 
     Paired t-tests on shared seeds with Holm's correction. Only a list of one names a winner.
     """

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from regrun.results import PathResult
 
 MOST_NAMED = 10
 """Coefficients with a colour and a name; the others are drawn grey."""
@@ -28,30 +30,29 @@ STYLE = {
 }
 
 
-def path_csv(document: Mapping[str, Any]) -> str:
+def path_csv(path: PathResult) -> str:
     """A line per strength: strength, non-zeros, metrics, coefficients by name."""
-    metrics = document["metrics"]
-    coefficients = [np.asarray(each).reshape(-1) for each in document["coefficients"]]
+    coefficients = [np.asarray(each).reshape(-1) for each in path.coefficients]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["strength", "nonzeros", *metrics, *_columns(document)])
-    for index, strength in enumerate(document["strengths"]):
-        row = [values[index] for values in metrics.values()]
-        writer.writerow([strength, document["nonzeros"][index], *row, *coefficients[index]])
+    writer.writerow(["strength", "nonzeros", *path.metrics, *_columns(path)])
+    for index, strength in enumerate(path.strengths):
+        row = [values[index] for values in path.metrics.values()]
+        writer.writerow([strength, path.nonzeros[index], *row, *coefficients[index]])
     return text.getvalue()
 
 
-def path_pictures(document: Mapping[str, Any]) -> dict[Literal["png", "svg"], bytes]:
+def path_pictures(path: PathResult) -> dict[Literal["png", "svg"], bytes]:
     """Coefficients, non-zeros and losses over the strength, weak on the right, in both formats.
 
-    Equal documents give equal bytes.
+    Equal paths give equal bytes.
     """
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    strengths = np.asarray(document["strengths"])
-    coefficients = np.asarray([np.reshape(each, -1) for each in document["coefficients"]])
-    names = [_short(name) for name in _columns(document)]
+    strengths = np.asarray(path.strengths)
+    coefficients = np.asarray([np.reshape(each, -1) for each in path.coefficients])
+    names = [_short(name) for name in _columns(path)]
     with style.context(STYLE):
         figure = Figure(figsize=(9, 9))
         top, middle, bottom = figure.subplots(
@@ -61,11 +62,11 @@ def path_pictures(document: Mapping[str, Any]) -> dict[Literal["png", "svg"], by
         room = 0.035 + 0.0095 * max(map(len, names))
         figure.subplots_adjust(left=0.1, right=1 - room, top=0.955, bottom=0.06)
         _draw_coefficients(top, strengths, coefficients, names)
-        middle.step(strengths, document["nonzeros"], where="mid", color="0.3")
+        middle.step(strengths, path.nonzeros, where="mid", color="0.3")
         middle.set_ylim(bottom=0)
         middle.set_ylabel("non-zeros")
-        _draw_losses(bottom, strengths, document["metrics"])
-        _mark_chosen(figure, (top, middle, bottom), document)
+        _draw_losses(bottom, strengths, path.metrics)
+        _mark_chosen(figure, (top, middle, bottom), path)
         _scale_strengths(bottom, strengths)
         figure.align_ylabels()
         return {"png": _saved(figure, "png"), "svg": _saved(figure, "svg")}
@@ -78,10 +79,10 @@ def _saved(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
     return buffer.getvalue()
 
 
-def _columns(document: Mapping[str, Any]) -> list[str]:
+def _columns(path: PathResult) -> list[str]:
     """Names of the coefficients; of several outputs, `name[output]`."""
-    names: list[str] = list(document["feature_names"])
-    outputs = np.size(document["coefficients"][0]) // len(names)
+    names = path.feature_names
+    outputs = np.size(path.coefficients[0]) // len(names)
     if outputs == 1:
         return names
     return [f"{name}[{output}]" for output in range(outputs) for name in names]
@@ -131,25 +132,18 @@ def _entered(coefficient: np.ndarray) -> np.ndarray:
 def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
     """Heights at least `gap` apart, in the order of those wanted, and near them: (n,).
 
-    The least squares answer: neighbours that are too near share the mean of their place.
+    The least-squares answer: after subtracting the gaps, the heights must only be sorted.
     """
+    from scipy.optimize import isotonic_regression
+
     order = np.argsort(wanted, kind="stable")
-    ideal = wanted[order] - gap * np.arange(len(wanted))
-    blocks: list[tuple[float, int]] = []
-    for place in ideal:
-        mean, count = float(place), 1
-        while blocks and blocks[-1][0] >= mean:
-            before, number = blocks.pop()
-            mean = (mean * count + before * number) / (count + number)
-            count += number
-        blocks.append((mean, count))
-    means = np.repeat([mean for mean, _ in blocks], [count for _, count in blocks])
+    gaps = gap * np.arange(len(wanted))
     heights = np.empty_like(wanted)
-    heights[order] = means + gap * np.arange(len(wanted))
+    heights[order] = isotonic_regression(wanted[order] - gaps).x + gaps
     return heights
 
 
-def _draw_losses(axes: Axes, strengths: np.ndarray, metrics: Mapping[str, Any]) -> None:
+def _draw_losses(axes: Axes, strengths: np.ndarray, metrics: Mapping[str, list[float]]) -> None:
     for tag, colour in (("train/loss", "C0"), ("val/loss", "C2"), ("test/loss", "C1")):
         if tag in metrics:
             axes.plot(strengths, metrics[tag], color=colour, label=tag.partition("/")[0])
@@ -160,22 +154,22 @@ def _draw_losses(axes: Axes, strengths: np.ndarray, metrics: Mapping[str, Any]) 
     axes.legend(loc="upper right", edgecolor="none", framealpha=0.9)
 
 
-def _mark_chosen(figure: Figure, panels: Sequence[Axes], document: Mapping[str, Any]) -> None:
+def _mark_chosen(figure: Figure, panels: Sequence[Axes], path: PathResult) -> None:
     """The two strengths that cross-validation names, through all panels."""
-    strengths, losses = list(document["strengths"]), document["metrics"]["cv/loss"]
     lines = []
-    for key, words, style in (
-        ("one_standard_error", "largest within one standard error", ":"),
-        ("strength", "lowest cross-validated loss", "--"),
+    for strength, words, style in (
+        (path.best.one_standard_error, "largest within one standard error", ":"),
+        (path.best.strength, "lowest cross-validated loss", "--"),
     ):
-        strength = document["best"][key]
-        index = strengths.index(strength)
-        label = f"{words}: λ = {strength:.3g}, {document['nonzeros'][index]} non-zeros"
+        index = path.strengths.index(strength)
+        label = f"{words}: λ = {strength:.3g}, {path.nonzeros[index]} non-zeros"
         for axes in panels:
             line = axes.axvline(
                 strength, color="0.5", linestyle=style, linewidth=1.2, label=f"_{label}", zorder=0
             )
-        panels[-1].plot([strength], [losses[index]], "o", color="0.2", markersize=5)
+        panels[-1].plot(
+            [strength], [path.metrics["cv/loss"][index]], "o", color="0.2", markersize=5
+        )
         lines.append((line, label))
     handles, labels = zip(*reversed(lines), strict=True)
     figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False)

@@ -102,11 +102,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def indistinguishable_from_best(
     cells: Sequence[Mapping[int, float]], direction: Direction = "minimize", alpha: float = 0.05
 ) -> list[int]:
-    """Indices of the cells that the data cannot tell from the best one, the best one first.
+    """Indices of the best cell, then of those that are not distinguishable from it.
 
     ``cells`` map seeds to values. The best has the lowest (``maximize``: highest) mean; every other
     cell is compared with it on shared seeds, with Holm's correction. A cell that shares fewer
-    than two seeds with the best cannot be told from it. Cells without values are left out.
+    than two seeds with the best is not distinguishable from it. Cells without values are left out.
     Only a list of one names a winner.
     """
     sign = 1 if direction == "minimize" else -1

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
+from regrun.analysis.sweeps import sweep_cells
+from regrun.cli.cell_report import comparison_table
+from regrun.cli.console import check, show
+from regrun.cli.format import plus_minus
 from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
+from regrun.cli.progress import watching
+from regrun.store.atomic import probe_writable
+from regrun.store.sweep_dir import SweepDir
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from regrun.results import AblationResult, Difference
 
 
 def ablate(
@@ -23,10 +36,7 @@ def ablate(
     quiet: Quiet = False,
 ) -> None:
     """Train all ingredients, each left out, each alone and none; show each one's effect."""
-    from regrun.cli.console import show
-    from regrun.cli.progress import watching
     from regrun.config.load import load_config
-    from regrun.store.atomic import probe_writable
 
     loaded = load_config(config, overrides or [])
     probe_writable(runs_dir)
@@ -34,53 +44,40 @@ def ablate(
         from regrun.studies.ablation import ablate as run_ablation
         from regrun.sweeps.run import Options
 
-        document = run_ablation(
+        result = run_ablation(
             loaded,
             runs_dir=runs_dir,
             seeds=seeds,
             options=Options(device=device),
             observer=observer,
         )
-    show(document, _report, as_json=as_json)
-    if document["diverged"] or document["failed"]:
-        raise typer.Exit(3)
+    show(result, _report, as_json=as_json)
+    check(result)
 
 
-def _report(document: Mapping[str, Any]) -> list[Any]:
-    from rich.table import Table
-    from rich.text import Text
-
-    from regrun.analysis.sweeps import sweep_cells
-    from regrun.cli.comparison import comparison_table
-    from regrun.store.sweep_dir import SweepDir
-
-    directory = Path(document["sweep_dir"])
+def _report(result: AblationResult) -> list[RenderableType]:
+    directory = Path(result.sweep_dir)
     table = Table("ingredient", box=None, pad_edge=False)
     for header in ("in company", "alone", "interaction"):
         table.add_column(header, justify="right")
     table.add_column("")
-    for effect in document["effects"]:
+    for effect in result.effects:
         table.add_row(
-            Text(effect["ingredient"]),
-            *(Text(_difference(effect[part])) for part in ("left_out", "alone", "interaction")),
-            Text("acts differently in company" if effect["interacts"] else ""),
+            Text(effect.ingredient),
+            Text(_difference(effect.left_out)),
+            Text(_difference(effect.alone)),
+            Text(_difference(effect.interaction)),
+            Text("acts differently in company" if effect.interacts else ""),
         )
     return [
         comparison_table(sweep_cells(SweepDir(directory))),
-        Text(
-            f"\neffect on {document['metric']}: with minus without, 95% interval over seeds", "bold"
-        ),
+        Text(f"\neffect on {result.metric}: with minus without, 95% interval over seeds", "bold"),
         table,
         Text(f"sweep      {directory}"),
         Text(f"next       regrun compare {directory}"),
     ]
 
 
-def _difference(difference: Mapping[str, Any]) -> str:
-    """``-0.12 ± 0.03``; a star when the interval does not hold 0."""
-    from regrun.analysis.statistics import Interval
-    from regrun.cli.numbers import plus_minus
-
-    low, high = difference["low"], difference["high"]
-    star = " *" if low is not None and (low > 0 or high < 0) else ""
-    return plus_minus(Interval(difference["mean"], low, high, difference["n"])) + star
+def _difference(difference: Difference) -> str:
+    """``-0.12 ± 0.03``; a star when the interval does not contain 0."""
+    return plus_minus(difference) + (" *" if difference.excludes_zero else "")

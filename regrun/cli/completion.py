@@ -28,7 +28,7 @@ def complete_override(incomplete: str) -> list[tuple[str, str]]:
 
     try:
         keys = override_keys()
-    except UsageError:  # a broken plug-in, which every command tells of; here is no place to
+    except UsageError:  # a broken plug-in: every command reports it, completion stays silent
         return []
     name, equals, value = incomplete.partition("=")
     if not equals:
@@ -62,7 +62,7 @@ def complete_name(ctx: object, incomplete: str) -> list[str]:
 
 def complete_reproduction(incomplete: str) -> list[str]:
     """Published results that `regrun reproduce` knows."""
-    from regrun.studies.reproductions.table import REPRODUCTIONS
+    from regrun.studies.reproductions.registry import REPRODUCTIONS
 
     return [name for name in REPRODUCTIONS if name.startswith(incomplete)]
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from regrun.errors import Interrupted
+from regrun.errors import DivergedError, Interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+    from regrun.results import Result
+
+T = TypeVar("T")
 
 _ASCII = str.maketrans(
     {
@@ -60,7 +65,7 @@ def output() -> Console:
 
 
 def wants_colour() -> bool:
-    """Whether plots on stdout may tell curves apart by colour."""
+    """Whether plots on stdout may distinguish curves by colour."""
     console = output()
     return console.is_terminal and not console.no_color and not console.is_dumb_terminal
 
@@ -76,8 +81,10 @@ def notices() -> Console:
 
 
 def say(*renderables: RenderableType) -> None:
-    """Print results to stdout, without reading markup or highlighting numbers."""
-    output().print(*renderables, markup=False, highlight=False, soft_wrap=True)
+    """Print results to stdout, one below the other, without markup or highlighted numbers."""
+    console = output()
+    for renderable in renderables:
+        console.print(renderable, markup=False, highlight=False, soft_wrap=True)
 
 
 def notify(text: str) -> None:
@@ -107,19 +114,29 @@ def documenting(*, as_json: bool) -> Iterator[None]:
         yield
     except Interrupted as stop:
         if as_json:
-            print_json(stop.document)
+            print_json(stop.result)
         raise
 
 
+def print_csv(rows: Iterable[Sequence[object]]) -> None:
+    """Print rows to stdout as CSV."""
+    csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+
+
 def show(
-    document: Any, report: Callable[[Any], Iterable[RenderableType]], *, as_json: bool
+    document: T, report: Callable[[T], Iterable[RenderableType]], *, as_json: bool = False
 ) -> None:
-    """Print a result to stdout: as one JSON document, or part by part as its report has it."""
+    """Print a document to stdout: as JSON, or part by part as its report renders it."""
     if as_json:
         print_json(document)
     else:
-        for part in report(document):
-            say(part)
+        say(*report(document))
+
+
+def check(result: Result) -> None:
+    """Raise DivergedError when some runs of a result, which was shown, diverged or failed."""
+    if result.shortfall is not None:
+        raise DivergedError(result.shortfall)
 
 
 def _console(*, stderr: bool) -> Console:

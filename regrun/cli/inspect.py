@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.filesize import decimal
+
 from regrun.cli.options import AllowLarge, ConfigPath, Device, Json, Overrides
 
 if TYPE_CHECKING:
@@ -81,19 +83,17 @@ def _parameter_table(parameters: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _decay(decay: Any) -> str:
-    from regrun.cli.numbers import value
+    from regrun.cli.format import value
 
     return "none" if decay in (None, False, 0, 0.0) else value(decay)
 
 
 def _penalty(penalty: Mapping[str, Any]) -> str:
-    from regrun.cli.numbers import value
+    from regrun.cli.format import value
 
     return f"{penalty['type']} {value(penalty['strength'])} ({penalty['method']})"
 
 
 def _size(runs: int, memory_bytes: int) -> str:
-    from regrun.cli.numbers import in_units
-
     plural = "s" if runs != 1 else ""
-    return f"{runs:,} run{plural}, about {in_units(memory_bytes)} of memory"
+    return f"{runs:,} run{plural}, about {decimal(memory_bytes)} of memory"

@@ -57,15 +57,15 @@ def list_(
 
 
 def _list_reproductions(name: str | None, as_json: bool) -> None:
-    from regrun.cli import reproductions
-    from regrun.cli.console import print_json, say
+    from regrun.cli import reproduce
+    from regrun.cli.console import print_json, say, show
 
-    if as_json:
-        print_json(reproductions.described(name) if name else reproductions.listing())
-    elif name:
-        say(reproductions.details(name))
+    if name is not None:
+        show(reproduce.described(name), reproduce.details, as_json=as_json)
+    elif as_json:
+        print_json(reproduce.listing())
     else:
-        say(reproductions.table())
+        say(reproduce.listing_table(reproduce.listing()))
         say("Claims of one: regrun list reproductions NAME; to run it: regrun reproduce NAME")
 
 
@@ -81,20 +81,20 @@ def _show_one(topic: str, name: str, as_json: bool) -> None:
 
 
 def _list_names(topic: str | None, as_json: bool) -> None:
-    from regrun.cli import reproductions
+    from regrun.cli import reproduce
     from regrun.cli.catalog import TOPICS, entries
     from regrun.cli.console import print_json, say
 
     topics = TOPICS if topic is None else [topic]
     if as_json:
         listed = {name: [_document(entry) for entry in entries(name)] for name in topics}
-        everything = {**listed, "reproductions": reproductions.listing()}
+        everything = {**listed, "reproductions": reproduce.listing()}
         print_json(everything if topic is None else listed[topic])
         return
     for name in topics:
         say(_table(name, entries(name)))
     if topic is None:
-        say(reproductions.table())
+        say(reproduce.listing_table(reproduce.listing()))
     say(f"Keys and defaults of one: regrun list {topic or 'WHAT'} NAME")
 
 
@@ -145,20 +145,18 @@ def _list_runs(runs_dir: Path, as_json: bool) -> None:
     from rich.text import Text
 
     from regrun.cli.console import print_json, say
-    from regrun.cli.numbers import number
+    from regrun.cli.format import number
     from regrun.store.reading import find_runs, load_stored_run
 
     runs = [load_stored_run(path) for path in find_runs([runs_dir])] if runs_dir.is_dir() else []
     if as_json:
-        print_json(
-            [run.summary or {"run_dir": str(run.path), "status": run.status} for run in runs]
-        )
+        print_json([run.result for run in runs])
         return
     table = Table("run", "status", "epochs", "train/loss", "test/loss", box=None, pad_edge=False)
     for run in runs:
-        summary = run.summary or {}
-        metrics = summary.get("metrics") or {}
+        metrics = run.result.metrics
         losses = [number(metrics.get(f"{split}/loss")) for split in ("train", "test")]
-        cells = (str(run.path), run.status, str(summary.get("epochs", "")), *losses)
+        epochs = str(run.summary.epochs) if run.summary else ""
+        cells = (str(run.path), run.status, epochs, *losses)
         table.add_row(*(Text(cell) for cell in cells))
     say(table if runs else f"No runs in {runs_dir}. To make one: regrun train CONFIG")

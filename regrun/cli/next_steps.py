@@ -5,7 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regrun.results import RunSummary
 
 OVERFIT_RATIO = 1.5
 """A test loss above this many times the train loss is called overfitting."""
@@ -20,7 +23,7 @@ _NOISE = (
 
 
 def after_training(
-    summary: Mapping[str, Any],
+    summary: RunSummary,
     config: Mapping[str, Any],
     config_path: Path,
     directory: Path,
@@ -28,7 +31,7 @@ def after_training(
 ) -> list[str]:
     """Commands, the most useful one first."""
     train = f"regrun train {shlex.quote(str(config_path))}"
-    if summary.get("status") == "diverged":
+    if summary.status == "diverged":
         lr = config["optimizer"]["lr"]
         # FISTA's own step cannot be too long; only rounding is left to blame.
         return [
@@ -43,14 +46,13 @@ def after_training(
     return commands
 
 
-def _against_overfitting(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
-    metrics = summary.get("metrics") or {}
-    train, test = metrics.get("train/loss"), metrics.get("test/loss")
+def _against_overfitting(summary: RunSummary, config: Mapping[str, Any]) -> str | None:
+    train, test = summary.metrics.get("train/loss"), summary.metrics.get("test/loss")
     if train is None or test is None or test <= OVERFIT_RATIO * train or _is_regularized(config):
         return None
     optimizer = config["optimizer"]
-    if optimizer["name"] in ("sgd", "adamw") and summary.get("steps"):
-        decay = _SHRINKAGE / (optimizer["lr"] * summary["steps"])
+    if optimizer["name"] in ("sgd", "adamw") and summary.steps:
+        decay = _SHRINKAGE / (optimizer["lr"] * summary.steps)
         return f"optimizer.weight_decay={float(f'{decay:.0e}'):g}"
     if config["model"].get("hidden"):
         return "model.dropout=0.5"

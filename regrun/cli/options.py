@@ -54,6 +54,7 @@ ResumeDevice = Annotated[
 AllowLarge = Annotated[
     bool, typer.Option("--allow-large", help="Try even what seems too large for this machine.")
 ]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV to stdout.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages.")]
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
+from regrun.cli.console import plot_width, show, wants_colour
+from regrun.cli.format import number
 from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
+from regrun.cli.plot import axis_plot
+from regrun.cli.progress import watching
+from regrun.metrics import SPLITS
+from regrun.store.atomic import probe_writable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from regrun.results import PathResult
 
 
 def path(
@@ -25,17 +37,14 @@ def path(
     quiet: Quiet = False,
 ) -> None:
     """Every strength from "all weights zero" down, with the best by cross-validation."""
-    from regrun.cli.console import show
-    from regrun.cli.progress import watching
     from regrun.config.load import load_config
-    from regrun.store.atomic import probe_writable
 
     loaded = load_config(config, overrides or [])
     probe_writable(runs_dir)
     with watching(quiet=quiet) as observer:
         from regrun.studies.path import run_path
 
-        document = run_path(
+        result = run_path(
             loaded,
             runs_dir=runs_dir,
             number=number,
@@ -44,45 +53,36 @@ def path(
             device=device,
             observer=observer,
         )
-    show(document, _report, as_json=as_json)
+    show(result, _report, as_json=as_json)
 
 
 SHOWN = 12
 """Rows of the table on a terminal; path.csv has all."""
 
 
-def _report(document: Mapping[str, Any]) -> list[Any]:
-    from rich.table import Table
-    from rich.text import Text
-
-    from regrun.cli.console import plot_width, wants_colour
-    from regrun.cli.numbers import number
-    from regrun.cli.plot import axis_plot
-
-    strengths, metrics = document["strengths"], document["metrics"]
-    best = document["best"]
+def _report(path: PathResult) -> list[RenderableType]:
+    strengths, metrics, best = path.strengths, path.metrics, path.best
     columns = [tag for tag in metrics if tag.endswith("/loss")]
     table = Table("strength", "non-zeros", *(tag.replace("/", " ") for tag in columns), box=None)
     table.add_column("")
     step = max(1, -(-len(strengths) // SHOWN))
-    named = {best["strength"]: "lowest cv loss", best["one_standard_error"]: "one standard error"}
+    named = {best.strength: "lowest cv loss", best.one_standard_error: "one standard error"}
     for index, strength in enumerate(strengths):
         if index % step and strength not in named and index != len(strengths) - 1:
             continue
         row = [number(metrics[tag][index]) for tag in columns]
-        nonzeros = str(document["nonzeros"][index])
+        nonzeros = str(path.nonzeros[index])
         table.add_row(number(strength), nonzeros, *row, named.get(strength, ""))
     rising = strengths[::-1]
     curves = {
         tag: (rising, metrics[tag][::-1])
-        for tag in ("train/loss", "val/loss", "test/loss")
+        for tag in (f"{split}/loss" for split in SPLITS)
         if tag in metrics
     }
-    parts: list[Any] = [table]
+    parts: list[RenderableType] = [table]
     plot = axis_plot(curves, "strength", plot_width(), colour=wants_colour())
     if plot is not None:
         parts.append(Text.from_ansi(plot))
-    directory = document["path_dir"]
-    parts.append(Text(f"path       {directory}"))
-    parts.append(Text(f"pictures   {directory}/path.png, path.svg; table: path.csv"))
+    parts.append(Text(f"path       {path.path_dir}"))
+    parts.append(Text(f"pictures   {path.path_dir}/path.png, path.svg; table: path.csv"))
     return parts

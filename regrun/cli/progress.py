@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from regrun.results import RunSummary
+
 SECONDS_BETWEEN_LINES = 3.0
 """How often a log file or a pipe gets a line."""
 
@@ -62,7 +64,7 @@ class Lines:
         """Keep the losses for the next line."""
         self._row = row
 
-    def on_end(self, summary: Mapping[str, Any]) -> None:
+    def on_end(self, summary: RunSummary) -> None:
         """Nothing: the result is printed when all is over."""
 
     def on_message(self, text: str) -> None:
@@ -73,7 +75,7 @@ class Lines:
 
 
 class Bar:
-    """One bar with the latest losses beside it; it disappears at the end."""
+    """A bar, followed by the latest losses; it disappears at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -109,7 +111,7 @@ class Bar:
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, losses="  ".join(_losses(row)))
 
-    def on_end(self, summary: Mapping[str, Any]) -> None:
+    def on_end(self, summary: RunSummary) -> None:
         """Nothing: the result is printed when all is over."""
 
     def on_message(self, text: str) -> None:
@@ -135,7 +137,7 @@ def _opening(info: Mapping[str, Any]) -> list[str]:
 
 
 def _losses(row: Mapping[str, float]) -> list[str]:
-    from regrun.cli.numbers import number
+    from regrun.cli.format import number
 
     epoch = [f"epoch {row['epoch']:,}"] if "epoch" in row else []
     names = [f"{split}/loss" for split in ("train", "val", "test")]

@@ -1,14 +1,29 @@
-"""`regrun reproduce`: a published result, trained again and judged."""
+"""`regrun reproduce`: a published result, trained again and judged; and what `list` says of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
 from regrun.cli.completion import complete_reproduction
+from regrun.cli.console import check, show
+from regrun.cli.format import NOTHING, plus_minus, value
 from regrun.cli.options import RUNS, Device, Json, Quiet, RunsDir
+from regrun.cli.progress import watching
+from regrun.store.atomic import probe_writable
+from regrun.studies.reproductions.claims import judge
+from regrun.studies.reproductions.registry import REPRODUCTIONS, find
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from regrun.results import Estimate, ReproductionResult
 
 
 def reproduce(
@@ -32,85 +47,118 @@ def reproduce(
     quiet: Quiet = False,
 ) -> None:
     """Train a published experiment again: published values, ours, and whether they agree."""
-    from regrun.cli.console import show
-    from regrun.cli.progress import watching
-    from regrun.store.atomic import probe_writable
-    from regrun.studies.reproductions.table import find
-
     reproduction = find(name)
     probe_writable(runs_dir)
     with watching(quiet=quiet) as observer:
         from regrun.studies.reproductions.run import reproduce as run_reproduction
         from regrun.sweeps.run import Options
 
-        document = {
-            "name": name,
-            **run_reproduction(
-                reproduction,
-                runs_dir=runs_dir,
-                seeds=seeds,
-                options=Options(device=device),
-                observer=observer,
-            ),
-        }
-    show(document, _report, as_json=as_json)
-    if document["diverged"] or document["failed"]:
-        raise typer.Exit(3)
+        result = run_reproduction(
+            name,
+            reproduction,
+            runs_dir=runs_dir,
+            seeds=seeds,
+            options=Options(device=device),
+            observer=observer,
+        )
+    show(result, _report, as_json=as_json)
+    check(result)
 
 
 _COLOURS = {"agrees": "green", "differs": "red"}
 
 
-def _report(document: Mapping[str, Any]) -> list[Any]:
-    from rich.table import Table
-    from rich.text import Text
-
+def _report(result: ReproductionResult) -> list[RenderableType]:
     table = Table("claim", "published", box=None, pad_edge=False)
     table.add_column("ours", justify="right")
     table.add_column("verdict")
-    for claim in document["claims"]:
-        told, ours = Text(claim["published"]), Text(_ours(claim["ours"]))
-        table.add_row(Text(claim["claim"]), told, ours, _verdict(claim["verdict"]))
+    for claim in result.claims:
+        texts = (Text(claim.claim), Text(claim.published), Text(_ours(claim.ours)))
+        table.add_row(*texts, _verdict(claim.verdict))
     facts = {
-        "source": document["source"],
-        "budget": document["budget"],
-        "published": document["published_budget"],
-        "note": document["remark"],
+        "source": result.source,
+        "budget": result.budget,
+        "published": result.published_budget,
+        "note": result.remark,
     }
-    parts: list[Any] = [Text(document["title"], "bold"), table]
-    parts.append(Text.assemble("overall    ", _verdict(document["verdict"])))
+    parts: list[RenderableType] = [Text(result.title, "bold"), table]
+    parts.append(Text.assemble("overall    ", _verdict(result.verdict)))
     parts += [Text(f"{name:<10} {text}") for name, text in facts.items() if text]
-    parts += [Text(f"chosen     {line}") for line in _chosen(document)]
-    parts += [Text(f"runs       {place}") for place in document["runs_in"]]
-    if document["runs"]:
-        parts.append(Text(f"next       regrun compare {document['runs_in'][-1]}"))
+    parts += [Text(f"chosen     {line}") for line in _chosen(result)]
+    parts += [Text(f"runs       {directory}") for directory in result.runs_in]
+    if result.runs:
+        parts.append(Text(f"next       regrun compare {result.runs_in[-1]}"))
     return parts
 
 
-def _ours(ours: Any) -> str:
+def _ours(ours: Estimate | str | None) -> str:
     """``13.4 ± 0.3 (20 seeds)``."""
-    from regrun.analysis.statistics import Interval
-    from regrun.cli.numbers import NOTHING, plus_minus
-
     if ours is None or isinstance(ours, str):
         return ours or NOTHING
-    interval = Interval(**ours)
-    return f"{plus_minus(interval)} ({interval.n} seed{'s' if interval.n > 1 else ''})"
+    return f"{plus_minus(ours)} ({ours.n} seed{'s' if ours.n > 1 else ''})"
 
 
-def _verdict(verdict: str | None) -> Any:
-    from rich.text import Text
-
+def _verdict(verdict: str | None) -> Text:
     return Text(verdict or "not judged", _COLOURS.get(verdict or "", ""))
 
 
-def _chosen(document: Mapping[str, Any]) -> list[str]:
-    """What validation chose, of methods that were tuned."""
-    from regrun.cli.numbers import value
-
+def _chosen(result: ReproductionResult) -> list[str]:
+    """What validation chose for the methods that were tuned."""
     return [
-        f"{method['name']}: "
-        + ", ".join(f"{key}={value(setting)}" for key, setting in method["tuned"].items())
-        for method in document["methods"]
-        if method["tuned"]
+        f"{method.name}: "
+        + ", ".join(f"{key}={value(setting)}" for key, setting in method.tuned.items())
+        for method in result.methods
+        if method.tuned
     ]
+
+
+def listing() -> list[dict[str, Any]]:
+    """All reproductions, for `list`."""
+    return [
+        {"name": name, "description": each.title, "source": each.reference, "takes": each.takes}
+        for name, each in REPRODUCTIONS.items()
+    ]
+
+
+def listing_table(listed: Sequence[dict[str, Any]]) -> Table:
+    """The `listing`, for people."""
+    table = Table(
+        title="reproductions", title_justify="left", box=None, show_header=False, pad_edge=False
+    )
+    table.add_column("name", style="bold", no_wrap=True)
+    for each in listed:
+        texts = (each["name"], each["description"], each["source"], each["takes"])
+        table.add_row(*(Text(text) for text in texts))
+    return table
+
+
+def described(name: str) -> dict[str, Any]:
+    """One reproduction with its claims. Raises UsageError for an unknown name."""
+    found = find(name)
+    claims = [
+        {"claim": each.claim, "published": each.published, "judged": each.verdict is not None}
+        for each in judge(found.claims, {})
+    ]
+    return {
+        "name": name,
+        "description": found.title,
+        "source": found.reference,
+        "takes": found.takes,
+        "budget": found.budget,
+        "published_budget": found.published_budget,
+        "remark": found.remark,
+        "claims": claims,
+    }
+
+
+def details(described: dict[str, Any]) -> list[RenderableType]:
+    """The description of one, for people."""
+    lines = [Text(described["name"], "bold"), Text(described["description"])]
+    keys = ("source", "takes", "budget", "published_budget", "remark")
+    lines += [Text(f"{key.replace('_', ' ')}: {described[key]}") for key in keys if described[key]]
+    claims = Table("claim", "published", "", box=None, pad_edge=False)
+    for claim in described["claims"]:
+        judged = "" if claim["judged"] else "not judged"
+        claims.add_row(Text(claim["claim"]), Text(claim["published"]), judged)
+    run = Text(f"\nTo run it: regrun reproduce {described['name']}")
+    return [Group(*lines, Text(), claims, run)]

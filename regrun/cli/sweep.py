@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.filesize import decimal
 
-from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
+from regrun.analysis.sweeps import sweep_cells
+from regrun.cli.cell_report import csv_rows, sweep_report
+from regrun.cli.console import check, documenting, print_csv, show
+from regrun.cli.options import (
+    RUNS,
+    AllowLarge,
+    ConfigPath,
+    Csv,
+    Device,
+    Json,
+    Overrides,
+    Quiet,
+    RunsDir,
+)
+from regrun.cli.progress import watching
+from regrun.errors import UsageError
+from regrun.store.atomic import probe_writable
+from regrun.store.sweep_dir import SweepDir
+from regrun.sweeps.worker_process import start_early
 
 if TYPE_CHECKING:
     from regrun.config.load import Loaded
+    from regrun.results import SweepPlan, SweepSummary
 
 
 def sweep(
@@ -39,20 +57,11 @@ def sweep(
         bool, typer.Option("--dry-run", help="Say runs, packs, memory and time; train nothing.")
     ] = False,
     as_json: Json = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the cells as CSV.")] = False,
+    as_csv: Csv = False,
     quiet: Quiet = False,
-    allow_large: Annotated[
-        bool,
-        typer.Option("--allow-large", help="Try even what seems too large for this machine."),
-    ] = False,
+    allow_large: AllowLarge = False,
 ) -> None:
     """Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own."""
-    from regrun.cli.console import documenting, print_json
-    from regrun.cli.progress import watching
-    from regrun.errors import UsageError
-    from regrun.store.atomic import probe_writable
-    from regrun.sweeps.worker_process import start_early
-
     if as_json and as_csv:
         raise UsageError("--json and --csv: give one of them")
     loaded = load_sweep(config, overrides or [], seeds)
@@ -60,18 +69,15 @@ def sweep(
         probe_writable(runs_dir)
         if workers != 0:
             start_early(loaded.config.runs)
-    with documenting(as_json=as_json), watching(quiet=quiet) as observer:
-        from regrun.sweeps.run import Options, plan_sweep, run_sweep
+    from regrun.sweeps.run import Options, plan_sweep, run_sweep
 
-        options = Options(device, workers, fail_fast, allow_large)
-        if dry_run:
-            plan = plan_sweep(loaded, options)
-        else:
-            document = run_sweep(loaded, runs_dir=runs_dir, options=options, observer=observer)
+    options = Options(device, workers, fail_fast, allow_large)
     if dry_run:
-        print_json(plan) if as_json else _show_plan(plan)
-    else:
-        show_sweep(document, as_json=as_json, as_csv=as_csv)
+        show(plan_sweep(loaded, options), _plan_report, as_json=as_json)
+        return
+    with documenting(as_json=as_json), watching(quiet=quiet) as observer:
+        summary = run_sweep(loaded, runs_dir=runs_dir, options=options, observer=observer)
+    show_sweep(summary, as_json=as_json, as_csv=as_csv)
 
 
 def load_sweep(config: Path, overrides: list[str], seeds: int | None) -> Loaded:
@@ -80,7 +86,6 @@ def load_sweep(config: Path, overrides: list[str], seeds: int | None) -> Loaded:
     Raises ConfigError, and UsageError when there is nothing to sweep.
     """
     from regrun.config.load import load_config
-    from regrun.errors import UsageError
 
     if seeds is not None:
         overrides = [*overrides, f"sweep.seeds={seeds}"]
@@ -93,36 +98,21 @@ def load_sweep(config: Path, overrides: list[str], seeds: int | None) -> Loaded:
     return loaded
 
 
-def show_sweep(document: dict[str, Any], *, as_json: bool, as_csv: bool = False) -> None:
+def show_sweep(summary: SweepSummary, *, as_json: bool, as_csv: bool = False) -> None:
     """Print the answers of a sweep; exit code 3 when some runs diverged or failed."""
-    from regrun.cli.console import print_json
-
-    if as_json:
-        print_json(document)
-    elif as_csv:
-        from regrun.analysis.sweeps import sweep_cells
-        from regrun.cli.comparison import csv_rows
-        from regrun.store.sweep_dir import SweepDir
-
-        rows = csv_rows(sweep_cells(SweepDir(Path(document["sweep_dir"]))))
-        csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+    if as_csv:
+        print_csv(csv_rows(sweep_cells(SweepDir(Path(summary.sweep_dir)))))
     else:
-        from regrun.cli.console import say
-        from regrun.cli.sweep_report import sweep_report
-
-        for part in sweep_report(document):
-            say(part)
-    if document["diverged"] or document["failed"] or document["unfinished"]:
-        raise typer.Exit(3)
+        show(summary, sweep_report, as_json=as_json)
+    check(summary)
 
 
-def _show_plan(plan: dict[str, Any]) -> None:
-    from regrun.cli.console import say
-    from regrun.cli.numbers import in_units
-
-    packs = plan["packs"]
-    largest = max(packs, key=lambda pack: pack["memory_bytes"])
-    say(f"runs       {plan['runs']:,} ({plan['cells']:,} cells)")
-    say(f"packs      {len(packs):,}, of up to {max(pack['members'] for pack in packs):,} members")
-    say(f"memory     about {in_units(largest['memory_bytes'])} for the largest pack")
-    say(f"time       about {plan['seconds']:.0f} s on one core, at a rough guess")
+def _plan_report(plan: SweepPlan) -> list[str]:
+    memory = max(stack.memory_bytes for stack in plan.packs)
+    members = max(stack.members for stack in plan.packs)
+    return [
+        f"runs       {plan.runs:,} ({plan.cells:,} cells)",
+        f"packs      {len(plan.packs):,}, of up to {members:,} members",
+        f"memory     about {decimal(memory)} for the largest pack",
+        f"time       about {plan.seconds:.0f} s on one core, at a rough guess",
+    ]

@@ -25,7 +25,7 @@ DEFAULT_PORT = 6006
 SECONDS_TO_START = 60.0
 SECONDS_TO_END = 5.0
 SPARE_DESCRIPTORS = 128
-"""Files that TensorBoard needs beside the event files."""
+"""Files that TensorBoard needs besides the event files."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

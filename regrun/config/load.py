@@ -145,6 +145,14 @@ class Loaded:
             source = replace(source, tree=_with_absolute_paths(source))
         return Loaded(_checked(source), source)
 
+    def with_keys(self, **keys: Any) -> Loaded:
+        """The same with top-level keys replaced by plain data, such as ``sweep={…}``.
+
+        Raises ConfigError.
+        """
+        source = replace(self.source, tree={**self.source.tree, **keys})
+        return Loaded(_checked(source), source)
+
     def wrong_values(self, unknown: Collection[str | int]) -> Iterator[Diagnostic]:
         """Yield what is wrong with single values of a grid that also has ``unknown`` axes.
 

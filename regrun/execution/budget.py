@@ -8,6 +8,7 @@ from math import prod
 
 import psutil
 import torch
+from rich.filesize import decimal
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
@@ -121,7 +122,7 @@ def check_data(section: DatasetSection, device: torch.device) -> None:
     if needed is not None and needed > free:
         raise ConfigError.at(
             "dataset",
-            f"the examples take {in_units(needed)}, but {device.type} has {in_units(free)} free; "
+            f"the examples take {decimal(needed)}, but {device.type} has {decimal(free)} free; "
             "use fewer (or --allow-large to try)",
         )
 
@@ -139,8 +140,8 @@ def check(budget: Budget, device: torch.device) -> None:
     if needed > free:
         raise ConfigError.at(
             "model",
-            f"{budget.parameters:,} parameters need about {in_units(needed)} while training, but "
-            f"{device.type} has {in_units(free)} free; use a smaller model or batch "
+            f"{budget.parameters:,} parameters need about {decimal(needed)} while training, but "
+            f"{device.type} has {decimal(free)} free; use a smaller model or batch "
             "(or --allow-large to try)",
         )
     if budget.steps > MOST_STEPS:
@@ -149,12 +150,3 @@ def check(budget: Budget, device: torch.device) -> None:
             f"{budget.steps:,} optimizer steps in all, more than {MOST_STEPS:,}; "
             "use fewer epochs or larger batches (or --allow-large to try)",
         )
-
-
-def in_units(count: float) -> str:
-    """Bytes for people: ``1.5 GB``."""
-    for unit in ("bytes", "kB", "MB", "GB", "TB", "PB"):
-        if count < 1000 or unit == "PB":
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
-        count /= 1000
-    raise AssertionError

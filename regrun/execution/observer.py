@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from regrun.results import RunSummary
 
 
 class Observer(Protocol):
-    """Told what happens; decides nothing."""
+    """Is notified of what happens; decides nothing."""
 
     def on_start(self, info: Mapping[str, Any]) -> None:
         """Training begins. info: `run_dir`, `device`, `total_steps`, `members`, `notes`, more."""
@@ -18,7 +21,7 @@ class Observer(Protocol):
     def on_evaluation(self, row: Mapping[str, float]) -> None:
         """A line of `metrics.jsonl`, of a run that trains alone."""
 
-    def on_end(self, summary: Mapping[str, Any]) -> None:
+    def on_end(self, summary: RunSummary) -> None:
         """A run is over; its summary is stored."""
 
     def on_message(self, text: str) -> None:
@@ -37,7 +40,7 @@ class Silent:
     def on_evaluation(self, row: Mapping[str, float]) -> None:
         """Nothing."""
 
-    def on_end(self, summary: Mapping[str, Any]) -> None:
+    def on_end(self, summary: RunSummary) -> None:
         """Nothing."""
 
     def on_message(self, text: str) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from regrun.errors import UsageError
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import Prepared, check_unchanged
 from regrun.execution.summary import best_of, selection_metric, summarize
+from regrun.results import Best, ModelShape, RunSummary, Seconds
 from regrun.store.atomic import remove_stale_temporaries
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.curves import Curves
@@ -66,10 +66,10 @@ class PackRun:
         self._engine = Engine(
             [member.config for member in members], prepared.dataset, prepared.device
         )
-        self._shape = {
-            "input_shape": list(prepared.dataset.input_shape),
-            "num_outputs": prepared.dataset.num_outputs,
-        }
+        self._shape = ModelShape(
+            input_shape=list(prepared.dataset.input_shape),
+            num_outputs=prepared.dataset.num_outputs,
+        )
         has_validation = prepared.dataset.validation is not None
         self._metrics = [selection_metric(member.config, has_validation) for member in members]
         self._fingerprint = _fingerprint([member.config for member in members])
@@ -78,9 +78,9 @@ class PackRun:
         self._evaluations = Counter[int]()
         """Member → how many the writers have got."""
         self._last: dict[int, Row] = {}
-        self._best: dict[int, dict[str, Any]] = {}
+        self._best: dict[int, Best] = {}
         self._seconds = {"data": prepared.seconds, "train": 0.0}
-        self.summaries: dict[int, dict[str, Any]] = {}
+        self.summaries: dict[int, RunSummary] = {}
         if checkpoint is not None:
             self._restore(checkpoint)
         self._writers = {
@@ -103,7 +103,7 @@ class PackRun:
         return self._engine.total_steps
 
     def run(self, should_stop: Callable[[], bool], pruner: PackPruner | None = None) -> bool:
-        """Train to the end; False when it was told to stop, after saving."""
+        """Train to the end; False when it was asked to stop, after saving."""
         engine, interval = self._engine, self._members[0].config.training.checkpoint_every
         started = self._saved = self._flushed = shown = time.monotonic()
         trained_before, flush_cost = self._seconds["train"], 0.0
@@ -158,7 +158,7 @@ class PackRun:
         self._measured.clear()
 
     def _note(self, members: Sequence[int], curves: Curves) -> None:
-        """Keep what summaries tell of the evaluations."""
+        """Keep what the summaries need of the evaluations."""
         for run, member in enumerate(members):
             best = best_of(self._metrics[member], self._best.get(member), curves, run)
             if best is not None:
@@ -178,13 +178,13 @@ class PackRun:
         self._best.pop(end.member, None)
         self._observer.on_end(summary)
 
-    def interrupted(self, index: int) -> dict[str, Any]:
-        """What there is to say of a member that was told to stop: no file has it."""
+    def interrupted(self, index: int) -> RunSummary:
+        """Summary of an interrupted member; returned, never stored."""
         engine = self._engine
         end = MemberEnd(index, "completed", engine.epoch, engine.step, None)
-        return {**self._summary(end), "status": "interrupted"}
+        return self._summary(end).model_copy(update={"status": "interrupted"})
 
-    def _summary(self, end: MemberEnd) -> dict[str, Any]:
+    def _summary(self, end: MemberEnd) -> RunSummary:
         member = self._members[end.member]
         return summarize(
             member.config,
@@ -195,7 +195,7 @@ class PackRun:
             self._best.get(end.member),
             self._engine.roles,
             self._device,
-            {**self._seconds, "total": sum(self._seconds.values())},
+            Seconds(**self._seconds, total=sum(self._seconds.values())),
             self._shape,
         )
 
@@ -214,7 +214,7 @@ class PackRun:
             "engine": numbers,
             "evaluations": {str(index): count for index, count in self._evaluations.items()},
             "last": {str(index): row for index, row in self._last.items()},
-            "best": {str(index): best for index, best in self._best.items()},
+            "best": {str(index): best.to_dict() for index, best in self._best.items()},
             "train_seconds": self._seconds["train"],
             "device": str(self._device),
         }
@@ -235,7 +235,7 @@ class PackRun:
         self._engine.load_state_dict(checkpoint.tensors, records["engine"])
         self._evaluations.update({int(i): count for i, count in records["evaluations"].items()})
         self._last = {int(index): row for index, row in records["last"].items()}
-        self._best = {int(index): best for index, best in records["best"].items()}
+        self._best = {int(index): Best(**best) for index, best in records["best"].items()}
         self._seconds["train"] = records["train_seconds"]
 
 

@@ -26,8 +26,10 @@ def restore_model(directory: Path, average: str | None = None) -> nn.Module:
     if average and not path.is_file():
         raise UsageError(f"{directory}: no {path.name} here; set training.{average} to have it")
     config = load_config(stored.files.config).config
-    shape = stored.summary["model"]
-    module = build_model(config.model, tuple(shape["input_shape"]), shape["num_outputs"], seed=0)
+    shape = stored.summary.model
+    if shape is None:
+        raise CorruptInputError(f"{stored.files.summary}: damaged: model: field required")
+    module = build_model(config.model, tuple(shape.input_shape), shape.num_outputs, seed=0)
     weights, _ = load_weights(path)
     module.to(next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point()))
     state = module.state_dict()  # with the versions of its layers, which some insist on

@@ -1,11 +1,10 @@
-"""`summary.json` of a run: what `--json` prints."""
+"""From the end of a member's training to its `RunSummary`."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ import regrun
 from regrun.config.schema import Config
 from regrun.metrics import Metric, default_metric
 from regrun.nn.roles import Role
+from regrun.results import Best, ModelShape, Norms, RunSummary, Seconds, WeightNorms
 from regrun.store.curves import Curves
 from regrun.training.events import MemberEnd, Row
 
@@ -28,21 +28,19 @@ def selection_metric(config: Config, has_validation: bool) -> str:
     return default_metric(has_validation=has_validation).name
 
 
-def best_of(
-    metric: str, best: dict[str, Any] | None, curves: Curves, run: int
-) -> dict[str, Any] | None:
-    """The best evaluation of a run's and the best before them, the first of equals; None of none.
+def best_of(metric: str, best: Best | None, curves: Curves, run: int) -> Best | None:
+    """The better of `best` and a run's evaluations in `curves`, the first of equals.
 
-    An average that has not begun has no metric yet.
+    None without any, and before the average that the metric is of has started.
     """
     if metric not in curves.names:
         return best
     sign, values = Metric.from_name(metric).sign, curves.values[run, :, curves.names.index(metric)]
     at = int((sign * values).argmin())
     value = float(values[at])
-    if best is not None and sign * best["value"] <= sign * value:
+    if best is not None and best.value is not None and sign * best.value <= sign * value:
         return best
-    return {"epoch": curves.epochs[at], "metric": metric, "value": value}
+    return Best(epoch=curves.epochs[at], metric=metric, value=value)
 
 
 def summarize(
@@ -51,67 +49,65 @@ def summarize(
     end: MemberEnd,
     row: Row | None,
     metric: str,
-    best: dict[str, Any] | None,
+    best: Best | None,
     roles: Mapping[str, Role],
     device: torch.device,
-    seconds: dict[str, float],
-    shape: dict[str, Any],
-) -> dict[str, Any]:
+    seconds: Seconds,
+    shape: ModelShape,
+) -> RunSummary:
     """The summary of a run that has ended.
 
-    row: its last evaluation, None when there was none. metric: see `selection_metric`. shape:
-    `input_shape` and `num_outputs`, with which the network can be built again.
+    row: its last evaluation, None when there was none. metric: see `selection_metric`.
     """
     if end.best_row is not None:
-        # Of the weights that were kept: min_delta may have passed over a slightly better epoch.
-        best = {"epoch": end.best_row["epoch"], "metric": metric, "value": end.best_row[metric]}
+        # The epoch of the weights that were kept: min_delta may pass over a slightly better one.
+        epoch = int(end.best_row["epoch"])
+        best = Best(epoch=epoch, metric=metric, value=end.best_row[metric])
     row = end.best_row or row or {}
-    summary: dict[str, Any] = {
-        "run_dir": str(directory),
-        "status": "completed" if end.status == "stopped" else end.status,
-        "epochs": end.epoch,
-        "steps": end.step,
-        "device": str(device),
-        "seed": config.seed,
-        "metrics": {
+    norms = {name: row[f"weights/{name}"] for name in ("l1", "l2", "sparsity") if row}
+    summary = RunSummary(
+        run_dir=str(directory),
+        status="completed" if end.status == "stopped" else end.status,
+        epochs=end.epoch,
+        steps=end.step,
+        device=str(device),
+        seed=config.seed,
+        metrics={
             tag: value
             for tag, value in row.items()
             if tag.startswith(MEASURED) or tag == "objective"
         },
-        "best": best,
-        "weights": {
-            **{name: row[f"weights/{name}"] for name in ("l1", "l2", "sparsity") if row},
-            "per_layer": _per_layer(end.weights or {}, roles),
-        },
-        "penalty": {
+        best=best,
+        weights=WeightNorms(**norms, per_layer=_per_layer(end.weights or {}, roles)),
+        penalty={
             tag.removeprefix("penalty/"): value
             for tag, value in row.items()
             if tag.startswith("penalty/")
         },
-        "model": shape,
-        "seconds": seconds,
-        "versions": {
+        model=shape,
+        seconds=seconds,
+        versions={
             "regrun": regrun.__version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-    }
+    )
     if end.status == "diverged":
-        summary["diverged_at_step"] = end.step
+        return summary.model_copy(update={"diverged_at_step": end.step})
     if end.status == "stopped":
-        summary["stopped_early"] = True
+        return summary.model_copy(update={"stopped_early": True})
     return summary
 
 
-def _per_layer(weights: Mapping[str, Tensor], roles: Mapping[str, Role]) -> dict[str, Any]:
+def _per_layer(weights: Mapping[str, Tensor], roles: Mapping[str, Role]) -> dict[str, Norms]:
     values = {
         name: weight.double() for name, weight in weights.items() if roles.get(name) == "weight"
     }
     return {
-        name: {
-            "l1": weight.abs().sum().item(),
-            "l2": weight.norm().item(),
-            "sparsity": 1 - weight.count_nonzero().item() / weight.numel(),
-        }
+        name: Norms(
+            l1=weight.abs().sum().item(),
+            l2=weight.norm().item(),
+            sparsity=1 - weight.count_nonzero().item() / weight.numel(),
+        )
         for name, weight in values.items()
     }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
@@ -15,9 +13,11 @@ from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Silent
 from regrun.execution.pack import Member, PackRun
 from regrun.execution.prepare import Prepared, prepare
+from regrun.results import RunSummary
 from regrun.store.atomic import write_atomic
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.lock import exclusive
+from regrun.store.reading import read_result
 from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
 
 
@@ -29,7 +29,7 @@ def train_run(
     observer: Observer | None = None,
     allow_large: bool = False,
     label: str | None = None,
-) -> dict[str, Any]:
+) -> RunSummary:
     """Train one run in a directory of its own; returns its summary.
 
     label: start of the directory's name; default: the seed. Raises ConfigError (located),
@@ -48,7 +48,7 @@ def train_run(
 
 def resume_run(
     directory: Path, *, device: str | None = None, observer: Observer | None = None
-) -> dict[str, Any]:
+) -> RunSummary:
     """Carry on an interrupted run; of a finished one the stored summary is returned.
 
     device: default: the one it was on. Raises UsageError when the directory holds no run or
@@ -62,8 +62,7 @@ def resume_run(
         if files.finished:
             CheckpointStore(files.checkpoints).clear()  # a kill may have come between the two
             watcher.on_message(f"{directory} had finished before; nothing to do")
-            stored: dict[str, Any] = json.loads(files.summary.read_bytes())
-            return stored
+            return read_result(files.summary, RunSummary)
         loaded = load_config(files.config)
         checkpoint = CheckpointStore(files.checkpoints).load()
         if checkpoint is None:
@@ -92,7 +91,7 @@ def _run(
     checkpoint: Checkpoint | None,
     observer: Observer,
     interrupt: Interrupt,
-) -> dict[str, Any]:
+) -> RunSummary:
     config = loaded.config
     store = CheckpointStore(RunDir(directory).checkpoints)
     try:

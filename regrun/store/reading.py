@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from regrun.errors import ConfigError, CorruptInputError, UsageError
+from regrun.results import Result, RunSummary
 from regrun.store.atomic import read_bytes, storage_errors
 from regrun.store.lock import holder
 from regrun.store.metrics import Row, metrics_frame, read_metrics
@@ -18,6 +18,8 @@ from regrun.store.run_dir import CONFIG, RunDir
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+R = TypeVar("R", bound=Result)
 
 _DEPTH = 3
 """Levels from the runs directory down to a run of a sweep."""
@@ -28,7 +30,7 @@ class StoredRun:
     """A run on disk. Its config and metrics are read when they are asked for."""
 
     files: RunDir
-    summary: dict[str, Any] | None
+    summary: RunSummary | None
     """None while the run is unfinished."""
 
     @property
@@ -39,10 +41,15 @@ class StoredRun:
     @property
     def status(self) -> str:
         """The summary's status; without a summary ``running`` or ``interrupted``."""
+        return self.result.status
+
+    @property
+    def result(self) -> RunSummary:
+        """The summary; of an unfinished run its directory and status."""
         if self.summary is not None:
-            return str(self.summary["status"])
+            return self.summary
         alive = holder(self.path) or holder(self.path.parent)
-        return "running" if alive else "interrupted"
+        return RunSummary(run_dir=str(self.path), status="running" if alive else "interrupted")
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -68,7 +75,7 @@ def load_stored_run(directory: Path) -> StoredRun:
     files = RunDir(directory)
     if not files.config.is_file():
         raise UsageError(f"{directory} is not a run directory: it has no {CONFIG}")
-    return StoredRun(files, load_summary(directory))
+    return StoredRun(files, load_result(directory, RunSummary))
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
@@ -109,25 +116,17 @@ def _walk(directory: Path, depth: int) -> Iterator[Path]:
             yield from _walk(directory / name, depth - 1)
 
 
-def load_summary(directory: Path) -> dict[str, Any] | None:
-    """A run's or sweep's summary; None while it is unfinished.
+def load_result(directory: Path, kind: type[R]) -> R | None:
+    """The summary of a run or sweep; None while it is unfinished.
 
     Raises `CorruptInputError`, `StorageError`.
     """
     try:
-        return _read_summary(RunDir(directory).summary)
+        return read_result(RunDir(directory).summary, kind)
     except FileNotFoundError:
         return None
 
 
-def _read_summary(path: Path) -> dict[str, Any]:
-    try:
-        summary = json.loads(read_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise CorruptInputError(f"{path}: not JSON: {error}") from error
-    kinds = ("status", str), ("cells", list)  # of a run, of a sweep
-    if not isinstance(summary, dict) or not any(
-        isinstance(summary.get(key), kind) for key, kind in kinds
-    ):
-        raise CorruptInputError(f"{path}: not a summary: it has no status")
-    return summary
+def read_result(path: Path, kind: type[R]) -> R:
+    """A stored result. Raises FileNotFoundError, `CorruptInputError`, `StorageError`."""
+    return kind.from_json(read_bytes(path), path)

@@ -1,4 +1,4 @@
-"""Standard JSON: NaN and infinities, which the standard lacks, become null."""
+"""JSON that every reader accepts: results as objects, numbers that are not finite as null."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ from typing import Any
 
 import orjson
 
+from regrun.results import Result
+
 
 def line(value: Any) -> bytes:
-    """One line, newline included."""
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    """One line, with its newline. NaN and infinities are null, since JSON has neither."""
+    return orjson.dumps(value, _plain, orjson.OPT_APPEND_NEWLINE)
 
 
 def document(value: Any) -> bytes:
-    """An indented document, newline included."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    """The same, indented for people."""
+    return orjson.dumps(value, _plain, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _plain(value: object) -> dict[str, Any]:
+    if isinstance(value, Result):
+        return value.to_dict()
+    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from regrun.errors import CorruptInputError, UsageError
 from regrun.store import strict_json
@@ -17,6 +17,8 @@ from regrun.store.tensorboard import EventFiles, Hparams, add_curves, flat_hpara
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from regrun.results import RunSummary
 
 
 class RunWriter:
@@ -32,10 +34,12 @@ class RunWriter:
     def create(cls, directory: Path, config_text: str, hparams: Hparams) -> RunWriter:
         """Start a run in its claimed directory. Raises `StorageError`.
 
-        ``config_text``: the resolved config as YAML. ``hparams``: for the HParams tab, flat.
+        ``config_text``: the resolved config as YAML; a config that is there already is kept.
+        ``hparams``: for the HParams tab, flat.
         """
         run = RunDir(directory)
-        write_atomic(run.config, config_text, durable=False)
+        if not run.config.exists():  # a single run has stored it durably when it was claimed
+            write_atomic(run.config, config_text, durable=False)
         return cls(run, EventFiles(directory, hparams))
 
     @classmethod
@@ -69,7 +73,7 @@ class RunWriter:
 
     def finish(
         self,
-        summary: Mapping[str, Any],
+        summary: RunSummary,
         weights: Mapping[str, Tensor] | None = None,
         averages: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> None:
@@ -77,7 +81,7 @@ class RunWriter:
 
         ``averages``: label → weights. Raises `StorageError`.
         """
-        self.events.end("success" if summary["status"] == "completed" else "failure")
+        self.events.end("success" if summary.status == "completed" else "failure")
         self.flush()
         if weights is not None:
             from regrun.store.weights import save_weights

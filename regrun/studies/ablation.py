@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.statistics import PairedDifference, paired_difference
+from regrun.analysis.statistics import paired_difference
 from regrun.analysis.sweeps import sweep_cells
 from regrun.config.load import Loaded, config_from_mapping
 from regrun.config.schema import Config
 from regrun.errors import UsageError
 from regrun.execution.observer import Observer
+from regrun.results import AblationResult, Difference, Effect
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.run import Options, run_sweep
 from regrun.sweeps.selection import metric_of
@@ -51,25 +52,6 @@ class Ingredient:
 
     name: str
     key: str
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What one ingredient does to the metric. Each is None with fewer than two shared seeds.
-
-    left_out: all minus all-but-this. alone: this alone minus none. interaction: left_out minus
-    alone; when its interval does not hold 0, the ingredient acts differently in company.
-    """
-
-    ingredient: str
-    left_out: PairedDifference
-    alone: PairedDifference
-    interaction: PairedDifference
-
-    @property
-    def interacts(self) -> bool:
-        """Whether the interval of the interaction excludes 0."""
-        return _excludes_zero(self.interaction)
 
 
 def ingredients_of(config: Config) -> list[Ingredient]:
@@ -116,8 +98,8 @@ def ablate(
     seeds: int,
     options: Options,
     observer: Observer,
-) -> dict[str, Any]:
-    """Train the cells of the ablation as a sweep; returns its document with `effects`.
+) -> AblationResult:
+    """Train the cells of the ablation as a sweep; returns its summary with the effects.
 
     Raises UsageError when the config has no ingredient, and what `run_sweep` raises.
     """
@@ -133,18 +115,17 @@ def ablate(
         "seeds": seeds,
         "metric": config.sweep.metric if config.sweep else None,
     }
-    document = run_sweep(
+    sweep = run_sweep(
         config_from_mapping(tree), runs_dir=runs_dir, options=options, observer=observer
     )
-    cells = sweep_cells(SweepDir(Path(document["sweep_dir"])))
+    cells = sweep_cells(SweepDir(Path(sweep.sweep_dir)))
     metric = metric_of(config).name
-    effects = effects_of(found, subsets, cells, metric)
-    return {
-        **document,
-        "metric": metric,
-        "ingredients": [ingredient.name for ingredient in found],
-        "effects": [{**asdict(effect), "interacts": effect.interacts} for effect in effects],
-    }
+    return AblationResult(
+        **dict(sweep),
+        metric=metric,
+        ingredients=[ingredient.name for ingredient in found],
+        effects=effects_of(found, subsets, cells, metric),
+    )
 
 
 def removals(found: Sequence[Ingredient]) -> list[frozenset[Ingredient]]:
@@ -172,24 +153,25 @@ def effects_of(
     for one in found:
         whole, without = values[frozenset()], values[frozenset({one})]
         alone, none = values[everything - {one}], values[everything]
+        interaction = _difference(_minus(whole, without), _minus(alone, none))
         effects.append(
             Effect(
-                one.name,
-                paired_difference(whole, without),
-                paired_difference(alone, none),
-                paired_difference(_minus(whole, without), _minus(alone, none)),
+                ingredient=one.name,
+                left_out=_difference(whole, without),
+                alone=_difference(alone, none),
+                interaction=interaction,
+                interacts=interaction.excludes_zero,
             )
         )
     return effects
 
 
+def _difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
+    return Difference(**asdict(paired_difference(a, b)))
+
+
 def _minus(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:
     return {seed: a[seed] - b[seed] for seed in a if seed in b}
-
-
-def _excludes_zero(difference: PairedDifference) -> bool:
-    low, high = difference.low, difference.high
-    return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def _at(tree: Mapping[str, Any], key: str) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path as Directory
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from regrun.kinds.models import build_model
 from regrun.kinds.penalties import EntrywisePenalty
 from regrun.kinds.registry import KINDS
 from regrun.nn.roles import roles_of, select
+from regrun.results import BestStrength, PathResult
 from regrun.seeding import derive
 from regrun.store import strict_json
 from regrun.store.atomic import write_atomic
@@ -61,7 +62,7 @@ NUMBERS_PER_OUTPUT = 8
 
 
 @dataclass(frozen=True)
-class Path:
+class RegularizationPath:
     """strengths: falling. weights: one (outputs, features) tensor per strength."""
 
     strengths: np.ndarray
@@ -162,7 +163,7 @@ def falling_strengths(largest: float, number: int, ratio: float) -> np.ndarray:
 
 def solve(
     config: Config, dataset: Dataset, strengths: np.ndarray, parts: Tensor, device: torch.device
-) -> list[Path]:
+) -> list[RegularizationPath]:
     """A path for each part of the training examples, all strengths of all parts in one stack.
 
     parts: (P, N) bool, the examples to fit; on the others the rows have `held_out/loss`. There are
@@ -210,9 +211,9 @@ def _settled(before: Row, now: Row) -> bool:
     return all(abs(now[tag] - before[tag]) <= TOLERANCE * abs(now[tag]) for tag in WATCHED)
 
 
-def _path(strengths: np.ndarray, solved: Sequence[tuple[MemberEnd, Row]]) -> Path:
+def _path(strengths: np.ndarray, solved: Sequence[tuple[MemberEnd, Row]]) -> RegularizationPath:
     weights = [end.weights or {} for end, _ in solved]
-    return Path(
+    return RegularizationPath(
         strengths,
         [each["output.weight"] for each in weights],
         [each["output.bias"] for each in weights],
@@ -247,24 +248,27 @@ def choose(strengths: np.ndarray, losses: np.ndarray) -> tuple[float, float]:
     return float(strengths[best]), float(strengths[within[0]])
 
 
-def path_document(path: Path, losses: np.ndarray, feature_names: Sequence[str]) -> dict[str, Any]:
-    """What `path --json` prints, without `path_dir`. losses: (folds, strengths), held out."""
+def summarize_path(
+    directory: Path, path: RegularizationPath, losses: np.ndarray, feature_names: Sequence[str]
+) -> PathResult:
+    """The result of a path and its cross-validation. losses: (folds, strengths), held out."""
     best, one_standard_error = choose(path.strengths, losses)
     tags = [tag for tag in path.rows[0] if tag.partition("/")[2] in ("loss", "accuracy")]
-    return {
-        "strengths": path.strengths.tolist(),
-        "coefficients": [_plain(weight) for weight in path.weights],
-        "intercepts": [_plain(bias) for bias in path.intercepts],
-        "nonzeros": [int(weight.count_nonzero()) for weight in path.weights],
-        "feature_names": list(feature_names),
-        "metrics": {
+    return PathResult(
+        path_dir=str(directory),
+        strengths=path.strengths.tolist(),
+        coefficients=[_plain(weight) for weight in path.weights],
+        intercepts=[_plain(bias) for bias in path.intercepts],
+        nonzeros=[int(weight.count_nonzero()) for weight in path.weights],
+        feature_names=list(feature_names),
+        metrics={
             **{tag: [row[tag] for row in path.rows] for tag in tags},
             "cv/loss": losses.mean(0).tolist(),
             "cv/standard_error": (losses.std(0, ddof=1) / np.sqrt(len(losses))).tolist(),
         },
-        "best": {"strength": best, "one_standard_error": one_standard_error},
-        "converged": path.converged,
-    }
+        best=BestStrength(strength=best, one_standard_error=one_standard_error),
+        converged=path.converged,
+    )
 
 
 def _plain(tensor: Tensor) -> Any:
@@ -275,14 +279,14 @@ def _plain(tensor: Tensor) -> Any:
 def run_path(
     loaded: Loaded,
     *,
-    runs_dir: Directory,
+    runs_dir: Path,
     number: int = 100,
     ratio: float = 1e-3,
     folds: int = 5,
     device: str = "auto",
     observer: Observer | None = None,
-) -> dict[str, Any]:
-    """Work out a path, store it in a directory of its own; returns its document.
+) -> PathResult:
+    """Work out a path and store it in a directory of its own.
 
     Raises ConfigError (located), StorageError.
     """
@@ -300,16 +304,13 @@ def run_path(
     if not all(each.converged for each in (path, *on_folds)):
         watcher.on_message(f"not every strength converged within {MOST_EPOCHS:,} steps")
     directory = claim_run_dir(experiment_dir(runs_dir, config.name), "path")
-    document = {
-        "path_dir": str(directory),
-        **path_document(path, losses, _names(config, dataset)),
-    }
+    result = summarize_path(directory, path, losses, _names(config, dataset))
     write_atomic(directory / "path.yaml", dump_config(config))
-    write_atomic(directory / "path.csv", path_csv(document))
-    for kind, picture in path_pictures(document).items():
+    write_atomic(directory / "path.csv", path_csv(result))
+    for kind, picture in path_pictures(result).items():
         write_atomic(directory / f"path.{kind}", picture)
-    write_atomic(directory / "summary.json", strict_json.document(document))
-    return document
+    write_atomic(directory / "summary.json", strict_json.document(result))
+    return result
 
 
 def _names(config: Config, dataset: Dataset) -> list[str]:

@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import Any
 
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
@@ -20,6 +19,7 @@ from regrun.execution.device import resolve_device
 from regrun.execution.observer import Silent
 from regrun.execution.pack import Member, PackPruner, PackRun
 from regrun.execution.prepare import check_unchanged, prepare
+from regrun.results import RunSummary
 from regrun.store import strict_json
 from regrun.store.atomic import make_directory, write_atomic
 from regrun.store.checkpoint import CheckpointStore
@@ -56,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job. done: False when it was told to stop, after saving."""
+    """What became of a job. done: False when it was asked to stop, after saving."""
 
     done: bool
     messages: tuple[str, ...]
@@ -74,7 +74,7 @@ def configs_of(loaded: Loaded, runs: Iterable[PlannedRun]) -> Iterator[Config]:
 def run_job(
     job: Job, device: str, should_stop: Callable[[], bool], on_steps: Callable[[int], None]
 ) -> Outcome:
-    """Train a pack from wherever it stands. on_steps: told the steps taken, now and then.
+    """Train a pack from wherever it stands. on_steps: called now and then with the steps taken.
 
     All members are trained again after a kill, also those whose files are complete, since the stack
     goes on to the last bit only as a whole; complete files are left as they are.
@@ -121,13 +121,9 @@ def mark_failed(job: Job, error: BaseException) -> int:
         paths = RunDir(directory)
         write_atomic(paths.config, dump_config(config), durable=False)
         write_atomic(paths.log, log.rstrip() + "\n", durable=False)
-        summary = {
-            "run_dir": str(directory),
-            "status": "failed",
-            "seed": run.seed,
-            "error": text,
-            "metrics": {},
-        }
+        summary = RunSummary(
+            run_dir=str(directory), status="failed", seed=run.seed, metrics={}, error=text
+        )
         write_atomic(paths.summary, strict_json.document(summary), durable=False)
     return len(unfinished)
 
@@ -162,16 +158,15 @@ class _Steps(Silent):
         return [*self._kept, f"{unnamed:,} more diverged"] if unnamed > 0 else self._kept
 
     def on_progress(self, step: int, total_steps: int) -> None:
-        """Tell the steps."""
+        """Pass the steps on."""
         self._on_steps(step)
 
-    def on_end(self, summary: Mapping[str, Any]) -> None:
+    def on_end(self, summary: RunSummary) -> None:
         """Keep what went wrong."""
-        status = summary["status"]
-        self._statuses[status] += 1
-        if status == "diverged" and self._statuses[status] <= MOST_MESSAGES:
-            where = Path(summary["run_dir"]).name
-            self._kept.append(f"{where} diverged at step {summary['diverged_at_step']:,}")
+        self._statuses[summary.status] += 1
+        if summary.status == "diverged" and self._statuses["diverged"] <= MOST_MESSAGES:
+            where = Path(summary.run_dir).name
+            self._kept.append(f"{where} diverged at step {summary.diverged_at_step:,}")
 
     def on_message(self, text: str) -> None:
         """Keep it."""
@@ -181,8 +176,8 @@ class _Steps(Silent):
 def _pack_pruner(config: Config, job: Job, epochs: int, done_steps: int) -> PackPruner | None:
     """Prunes whole cells, by the mean of their members' metric.
 
-    What was reported before a resume is told again, from the members' stored metrics. Members that
-    had ended by then keep rows beyond the checkpoint (done_steps), to which the others went back.
+    What was reported before a resume is reported again, from the members' stored metrics. Members
+    that had ended keep rows beyond the checkpoint (done_steps), to which the others went back.
     """
     cells = list(dict.fromkeys(run.cell for run in job.runs))
     pruner = pruner_of(config, cells, epochs)
@@ -191,7 +186,7 @@ def _pack_pruner(config: Config, job: Job, epochs: int, done_steps: int) -> Pack
     members = {cell: [i for i, run in enumerate(job.runs) if run.cell == cell] for cell in cells}
 
     def means(values: Mapping[int, float]) -> dict[int, float]:
-        """Of the cells still trained; one with a seed that diverged counts as the worst."""
+        """The means of the cells still trained; a cell with a diverged seed counts as the worst."""
         live = {cell: each for cell, each in members.items() if any(m in values for m in each)}
         return {
             cell: sum(values.get(m, nan) for m in each) / len(each) for cell, each in live.items()

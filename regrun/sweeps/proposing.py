@@ -8,7 +8,8 @@ from regrun.analysis.cells import Cell
 from regrun.config.schema import Config
 from regrun.config.sweeps import Sweep
 from regrun.metrics import Metric
-from regrun.sweeps.search import Result, Search, Status
+from regrun.results import Status
+from regrun.sweeps.search import Result, Search
 from regrun.sweeps.space import PlannedCell, grid_cells
 
 
@@ -57,10 +58,11 @@ def _result(cell: Cell, metric: str) -> Result:
     """A cell as its search sees it: the mean over its seeds, and the worst of their statuses."""
     statuses = [run.status for run in cell.runs]
     worst: Status = "completed"
-    for status in ("pruned", "diverged", "failed"):
+    ranks: tuple[Status, ...] = ("pruned", "diverged", "failed")
+    for status in ranks:
         if status in statuses:
             worst = status
     values = cell.values(metric)
     mean = sum(values.values()) / len(values) if values else None
-    epochs = [int((run.summary or {}).get("epochs", 0)) for run in cell.runs]
+    epochs = [run.summary.epochs if run.summary else 0 for run in cell.runs]
     return Result(cell.params, mean, worst, max(epochs, default=0))

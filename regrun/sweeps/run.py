@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from regrun.analysis.sweeps import sweep_cells, sweep_document
+from regrun.analysis.sweeps import summarize_sweep, sweep_cells
 from regrun.config.dump import dump_tree
 from regrun.config.load import Loaded, load_config
 from regrun.config.yaml_nodes import parse_config
@@ -21,10 +20,11 @@ from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Silent
+from regrun.results import StackPlan, SweepPlan, SweepSummary
 from regrun.store import strict_json
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
 from regrun.store.lock import exclusive
-from regrun.store.reading import load_summary
+from regrun.store.reading import load_result
 from regrun.store.run_dir import claim_run_dir, experiment_dir
 from regrun.store.sweep_dir import Round, SweepDir
 from regrun.sweeps.jobs import Job
@@ -55,8 +55,8 @@ def run_sweep(
     runs_dir: Path,
     options: Options = Options(),
     observer: Observer | None = None,
-) -> dict[str, Any]:
-    """Train a sweep in a directory of its own; returns its document.
+) -> SweepSummary:
+    """Train a sweep in a directory of its own; returns its summary.
 
     Raises ConfigError (located, before anything is written), StorageError, CorruptInputError,
     Interrupted.
@@ -78,7 +78,7 @@ def run_sweep(
 
 def resume_sweep(
     directory: Path, *, options: Options = Options(), observer: Observer | None = None
-) -> dict[str, Any]:
+) -> SweepSummary:
     """Carry on an interrupted sweep; finished runs are not trained again.
 
     options: its device `auto` is that of the beginning. Raises UsageError when there is none or
@@ -89,10 +89,10 @@ def resume_sweep(
         raise UsageError(f"{directory}: no sweep here (it has no {files.config.name})")
     watcher = observer or Silent()
     with catching_signals() as interrupt, exclusive(directory):
-        done = load_summary(directory)
+        done = load_result(directory, SweepSummary)
         if done is not None:
             watcher.on_message(f"{directory} had finished before; nothing to do")
-            return {**done, "sweep_dir": str(directory)}
+            return done.model_copy(update={"sweep_dir": str(directory)})
         remove_stale_temporaries(directory)
         rounds = files.read_rounds()
         if options.device == "auto" and rounds:
@@ -101,32 +101,27 @@ def resume_sweep(
         return _Sweep(load_config(files.config), options, watcher).run(files, interrupt)
 
 
-def plan_sweep(loaded: Loaded, options: Options = Options()) -> dict[str, Any]:
+def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
     """What `--dry-run` prints: runs, packs, memory and time; trains nothing.
 
     Of a search the packs are those of its first round, and the time is scaled up to all trials.
     """
     sweep = _Sweep(loaded, options, Silent())
     first = sweep.first_round()
-    packs = []
+    stacks = []
     for members in first.packs:
         budget = sweep.planner.budget_of(first.runs[members[0]])
-        packs.append(
-            {
-                "members": len(members),
-                "steps": budget.steps,
-                "memory_bytes": budget.total_bytes(len(members)),
-                "seconds": budget.seconds(len(members)),
-            }
+        stacks.append(
+            StackPlan(
+                members=len(members),
+                steps=budget.steps,
+                memory_bytes=budget.total_bytes(len(members)),
+                seconds=budget.seconds(len(members)),
+            )
         )
     runs = sweep.proposer.total_cells * len(first.runs) // len({run.cell for run in first.runs})
-    seconds = sum(pack["seconds"] for pack in packs)
-    return {
-        "runs": runs,
-        "cells": sweep.proposer.total_cells,
-        "packs": packs,
-        "seconds": seconds * runs / len(first.runs),
-    }
+    seconds = sum(stack.seconds for stack in stacks) * runs / len(first.runs)
+    return SweepPlan(runs=runs, cells=sweep.proposer.total_cells, packs=stacks, seconds=seconds)
 
 
 class _Sweep:
@@ -159,8 +154,8 @@ class _Sweep:
         device = self._options.device
         return replace(planned, device=self._device.type if device == "auto" else device)
 
-    def run(self, files: SweepDir, interrupt: Interrupt) -> dict[str, Any]:
-        """Everything that is left of the sweep; returns its document."""
+    def run(self, files: SweepDir, interrupt: Interrupt) -> SweepSummary:
+        """Everything that is left of the sweep; returns its summary."""
         started = time.monotonic()
         rounds = files.read_rounds()
         for each in rounds:
@@ -179,19 +174,18 @@ class _Sweep:
             position += 1
             if interrupt.signal_number is not None:
                 message = f"saved; carry on with: {carry_on}"
-                document = self._document(files, started)
-                raise Interrupted(message, interrupt.signal_number, document)
-        document = self._document(files, started)
+                summary = self._summary(files, started)
+                raise Interrupted(message, interrupt.signal_number, summary)
+        summary = self._summary(files, started)
         if going:
             shutil.rmtree(files.packs, ignore_errors=True)
-            write_atomic(files.summary, strict_json.document(document))
+            write_atomic(files.summary, strict_json.document(summary))
         else:
             self._observer.on_message(f"stopped; carry on with the rest: {carry_on}")
-        return document
+        return summary
 
-    def _document(self, files: SweepDir, started: float) -> dict[str, Any]:
-        seconds = {"total": time.monotonic() - started}
-        return sweep_document(files, self._metric, seconds)
+    def _summary(self, files: SweepDir, started: float) -> SweepSummary:
+        return summarize_sweep(files, self._metric, time.monotonic() - started)
 
     def _run_round(
         self, files: SweepDir, rounds: Sequence[Round], position: int, interrupt: Interrupt

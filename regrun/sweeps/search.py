@@ -1,8 +1,8 @@
-"""Searching a space with Optuna, by ask and tell, in batches that fill a stack.
+"""Search of a space with Optuna's ask-and-report interface, in batches that fill a stack.
 
-A search is a function of its section, its seed and the results it was told. Each batch is proposed
-only when the whole one before is told, and results are handed to Optuna in the order of proposal;
-so neither the order in which cells finish nor an interruption changes what is proposed.
+A search is a function of its section, its seed and the results so far. Each batch is proposed only
+when all results of the one before are known, and Optuna gets them in the order of proposal; so
+neither the order in which cells finish nor an interruption changes what is proposed.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from regrun.config.sweeps import Distribution, Sweep
 from regrun.errors import ConfigError, Problem, UsageError
 from regrun.metrics import Direction
+from regrun.results import Status
 from regrun.sweeps.optuna_logging import quiet_optuna
 from regrun.sweeps.space import PlannedCell, identity
 
@@ -32,8 +33,6 @@ optimum as that of random search at 12; at 30 most of that is lost, at 1 little 
 more than TPE's ten random start-up trials, and one generation of CMA-ES.
 """
 
-Status = Literal["completed", "stopped", "diverged", "pruned", "failed"]
-
 
 @dataclass(frozen=True)
 class Result:
@@ -41,7 +40,7 @@ class Result:
 
     value: the metric, mean over the seeds; None when there is none. epoch: of a pruned cell, the
     last it reached. A cell that diverged (or whose value is not finite) counts as the worst; a
-    failed one tells nothing.
+    failed one is ignored.
     """
 
     params: Mapping[str, Any]
@@ -82,7 +81,7 @@ class Search:
         finished: Sequence[Result],
         direction: Direction = "minimize",
     ) -> Search:
-        """The search as it was after it had been told the results of its first cells, in order.
+        """The search as it was when it had the results of its first cells, in order.
 
         It proposes what the undisturbed one would have: the same batches are asked for again, and
         each proposal is compared with the stored cell. Should they differ, because another version
@@ -138,8 +137,8 @@ class Search:
                 state, value = self._verdict(result)
                 if state == TrialState.PRUNED:
                     trial.report(value, result.epoch)
-                told = value if state == TrialState.COMPLETE else None
-                self._study.tell(trial, told, state=state)
+                final = value if state == TrialState.COMPLETE else None
+                self._study.tell(trial, final, state=state)
         self._pending.clear()
 
     def _retrace(self, finished: Sequence[Result]) -> bool:

@@ -1,7 +1,8 @@
+"""Cells: what shares one, what differs between them, and their metrics."""
+
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +17,20 @@ from regrun.analysis.cells import (
     metric_values,
     not_distinguishable_from_best,
 )
+from regrun.analysis.sweeps import SweptRun
 from regrun.metrics import Metric
+from regrun.results import Norms, RunSummary, Status, WeightNorms
 
 
-@dataclass
-class Run:
-    config: dict[str, Any]
-    summary: dict[str, Any]
-
-    @property
-    def path(self) -> Path:
-        return Path(self.config["name"])
-
-    @property
-    def status(self) -> str:
-        return str(self.summary["status"])
-
-
-def a_run(seed: int, decay: float, test: float | None, **summary: Any) -> Run:
-    return Run(
-        {
-            "name": "toy",
-            "seed": seed,
-            "optimizer": {"name": "sgd", "weight_decay": decay},
-            "penalty": [],
-        },
-        {"status": "completed", "metrics": {"train/loss": 0.5, "test/loss": test}, **summary},
-    )
+def a_run(seed: int, decay: float, test: float | None, status: Status = "completed") -> SweptRun:
+    config = {
+        "name": "toy",
+        "seed": seed,
+        "optimizer": {"name": "sgd", "weight_decay": decay},
+        "penalty": [],
+    }
+    metrics = {"train/loss": 0.5, "test/loss": test}
+    return SweptRun(Path("toy"), config, RunSummary(run_dir="toy", status=status, metrics=metrics))
 
 
 def test_runs_that_differ_only_in_the_seed_are_one_cell() -> None:
@@ -69,7 +57,7 @@ def test_the_same_run_twice_counts_once() -> None:
 
 def test_a_cell_as_json_has_mean_interval_and_values() -> None:
     cell, _ = group_by_setting([a_run(0, 0.0, 1.0), a_run(1, 0.0, 3.0), a_run(0, 1.0, 1.0)])
-    document = json.loads(json.dumps(cell.document(), allow_nan=False))
+    document = json.loads(json.dumps(cell.summarize().to_dict(), allow_nan=False))
     assert document["params"] == {"optimizer.weight_decay": 0.0}
     assert document["seeds"] == 2
     loss = document["metrics"]["test/loss"]
@@ -82,7 +70,7 @@ def test_a_cell_as_json_has_mean_interval_and_values() -> None:
 
 def test_one_seed_has_null_bounds_in_json() -> None:
     (cell,) = group_by_setting([a_run(0, 0.0, 1.0)])
-    assert cell.document()["metrics"]["test/loss"] == {
+    assert cell.summarize().to_dict()["metrics"]["test/loss"] == {
         "mean": 1.0,
         "low": None,
         "high": None,
@@ -99,11 +87,13 @@ def test_a_diverged_run_counts_as_a_run_but_gives_no_value(lost: float | None) -
 
 
 def test_weights_and_penalties_are_metrics_too_but_lists_are_not() -> None:
-    summary = {
-        "metrics": {"test/accuracy": 0.5, "train/accuracy": 0.75},
-        "weights": {"l2": 3.0, "sparsity": 0.0, "per_layer": {"hidden.0": {"l2": 1.0}}},
-        "penalty": {"l1": 0.25},
-    }
+    summary = RunSummary(
+        run_dir="toy",
+        status="completed",
+        metrics={"test/accuracy": 0.5, "train/accuracy": 0.75},
+        weights=WeightNorms(l2=3.0, sparsity=0.0, per_layer={"hidden.0": Norms(l2=1.0)}),
+        penalty={"l1": 0.25},
+    )
     assert metric_values(summary) == {
         "test/accuracy": 0.5,
         "train/accuracy": 0.75,

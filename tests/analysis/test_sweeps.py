@@ -16,8 +16,8 @@ from regrun.analysis.sweeps import (
     best_cells,
     chosen_metric,
     metric_of_cells,
+    summarize_sweep,
     sweep_cells,
-    sweep_document,
 )
 from regrun.errors import CorruptInputError
 from regrun.metrics import Metric
@@ -54,7 +54,7 @@ def test_cells_stand_in_the_order_of_the_plan_with_their_runs_by_seed(stored: Sw
 
 
 def test_the_document_has_the_contracts_keys_and_students_intervals(stored: SweepDir) -> None:
-    document = sweep_document(stored, TEST_LOSS, {"total": 1.0})
+    document = summarize_sweep(stored, TEST_LOSS, 1.0).to_dict()
     keys = {"sweep_dir", "runs", "completed", "diverged", "failed", "pruned", "cells", "best"}
     assert keys | {"seconds"} <= document.keys()
     assert document["runs"] == document["completed"] == 12
@@ -71,7 +71,7 @@ def test_the_document_has_the_contracts_keys_and_students_intervals(stored: Swee
 def test_the_best_cell_is_named_with_those_like_it_and_what_it_was_chosen_on(
     stored: SweepDir,
 ) -> None:
-    best = sweep_document(stored, TEST_LOSS, {})["best"]
+    best = summarize_sweep(stored, TEST_LOSS, 1.0).to_dict()["best"]
     assert best == {
         "params": CELLS[1],
         "metric": "test/loss",
@@ -93,7 +93,7 @@ def test_every_way_to_end_is_counted(stored: SweepDir) -> None:
     change(stored, 0, 1, status="failed", metrics={})
     change(stored, 1, 0, status="pruned")
     (stored.path / "0002-seed=3" / "summary.json").unlink()
-    document = sweep_document(stored, TEST_LOSS, {})
+    document = summarize_sweep(stored, TEST_LOSS, 1.0).to_dict()
     counts = {name: document[name] for name in ("completed", "diverged", "failed", "pruned")}
     assert counts == {"completed": 8, "diverged": 1, "failed": 1, "pruned": 1}
     assert document["unfinished"] == 1
@@ -104,14 +104,16 @@ def test_every_way_to_end_is_counted(stored: SweepDir) -> None:
 def test_a_pruned_cell_cannot_be_the_best(stored: SweepDir) -> None:
     for seed in range(4):
         change(stored, 1, seed, status="pruned")
-    assert sweep_document(stored, TEST_LOSS, {})["best"]["params"] == CELLS[2]
+    best = summarize_sweep(stored, TEST_LOSS, 1.0).best
+    assert best is not None
+    assert best.params == CELLS[2]
 
 
 def test_without_any_result_there_is_no_best(stored: SweepDir) -> None:
     for cell in range(3):
         for seed in range(4):
-            change(stored, cell, seed, status="failed", metrics={}, weights=None)
-    document = sweep_document(stored, TEST_LOSS, {})
+            change(stored, cell, seed, status="failed", metrics={}, weights={})
+    document = summarize_sweep(stored, TEST_LOSS, 1.0).to_dict()
     assert document["best"] is None
     assert all(cell["metrics"] == {} for cell in document["cells"])
 
@@ -121,7 +123,7 @@ def test_cells_are_ordered_by_validation_where_all_that_ended_have_one(stored: S
     for cell in range(3):
         for seed in range(4):
             change(stored, cell, seed, metrics={"val/loss": 1.0, "test/loss": 2.0})
-    change(stored, 0, 0, status="failed", metrics={}, weights=None)
+    change(stored, 0, 0, status="failed", metrics={}, weights={})
     assert metric_of_cells(sweep_cells(stored)) == Metric("val", "loss")
 
 

@@ -1,15 +1,20 @@
-"""Stored runs written by hand as the contract describes them."""
+"""Stored runs with chosen numbers, written by the store as it writes those of the engine."""
 
 from __future__ import annotations
 
-import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+
+from regrun.config.dump import dump_config
+from regrun.config.load import config_from_mapping
+from regrun.results import Best, RunSummary, Seconds, Status, WeightNorms
+from regrun.store.curves import curves_of
+from regrun.store.writer import RunWriter, add_evaluations
 
 MakeRun = Callable[..., Path]
 
@@ -24,25 +29,26 @@ def make_run(tmp_path: Path) -> MakeRun:
         name: str = "toy",
         seed: int = 0,
         decay: float = 0.0,
+        loss: str = "auto",
         test: float | None = 2.0,
         epochs: int = 5,
-        status: str = "completed",
+        status: Status = "completed",
         finished: bool = True,
-        **summary: Any,
+        **changes: Any,
     ) -> Path:
         directory = tmp_path / "runs" / name / run_id
         directory.mkdir(parents=True)
-        config = {
-            "name": name,
-            "seed": seed,
-            "dataset": {"name": "synthetic_linear", "num_train": 20},
-            "model": {"name": "linear", "input_dropout": 0.0},
-            "penalty": [],
-            "constraints": [],
-            "optimizer": {"name": "sgd", "lr": 0.003, "weight_decay": decay},
-            "training": {"epochs": epochs, "batch_size": 5},
-        }
-        (directory / "config.yaml").write_text(yaml.safe_dump(config))
+        config = config_from_mapping(
+            {
+                "name": name,
+                "seed": seed,
+                "dataset": {"name": "synthetic_linear", "num_train": 20},
+                "model": {"name": "linear"},
+                "loss": loss,
+                "optimizer": {"name": "sgd", "lr": 0.003, "weight_decay": decay},
+                "training": {"epochs": epochs, "batch_size": 5},
+            }
+        ).config
         rows = [
             {
                 "epoch": epoch,
@@ -52,22 +58,25 @@ def make_run(tmp_path: Path) -> MakeRun:
             }
             for epoch in range(1, epochs + 1)
         ]
-        (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        writer = RunWriter.create(directory, dump_config(config), {"seed": seed})
+        for curves in curves_of(rows, [time.time()] * epochs):
+            add_evaluations([writer], curves)
+        writer.flush()
         if finished:
-            content = {
-                "run_dir": str(directory),
-                "status": status,
-                "epochs": epochs,
-                "steps": 4 * epochs,
-                "device": "cpu",
-                "metrics": {"train/loss": 0.5, "test/loss": test},
-                "best": {"epoch": epochs, "metric": "test/loss", "value": test},
-                "weights": {"l1": 30.0, "l2": 13.25, "sparsity": 0.0, "per_layer": {}},
-                "penalty": {},
-                "seconds": {"total": 1.5, "train": 1.0, "data": 0.1},
-                **summary,
-            }
-            (directory / "summary.json").write_text(json.dumps(content))
+            summary = RunSummary(
+                run_dir=str(directory),
+                status=status,
+                epochs=epochs,
+                steps=4 * epochs,
+                device="cpu",
+                seed=seed,
+                metrics={"train/loss": 0.5, "test/loss": test},
+                best=Best(epoch=epochs, metric="test/loss", value=test),
+                weights=WeightNorms(l1=30.0, l2=13.25, sparsity=0.0),
+                penalty={},
+                seconds=Seconds(data=0.1, train=1.0, total=1.5),
+            )
+            writer.finish(summary.model_copy(update=changes))
         return directory
 
     return write

@@ -1,11 +1,27 @@
+"""`regrun compare`: rows, intervals, JSON, CSV, and what may be said about the best row."""
+
 from __future__ import annotations
 
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture
+def program_config(tmp_path: Path) -> Path:
+    """A config that trains in a moment."""
+    path = tmp_path / "little.yaml"
+    path.write_text(
+        "dataset: {name: synthetic_linear, num_features: 6, num_train: 10, num_test: 15}\n"
+        "model: {name: linear}\n"
+        "optimizer: {name: sgd, lr: 0.01}\n"
+        "training: {epochs: 2, batch_size: 5}\n"
+    )
+    return path
 
 
 @pytest.fixture
@@ -29,20 +45,50 @@ def test_single_runs_are_rows_with_what_differs(invoke: Any, make_run: Any, tmp_
     cells = {row.split()[0]: row.split() for row in rows[:2]}
     assert cells["plain"] == ["plain", "0", "0.5", "170", "169.5", "13.25", "0", "completed"]
     assert cells["decayed"][3] == "0.125"
-    assert "one seed cannot tell" in result.stdout
+    assert "one seed cannot distinguish a difference from chance" in result.stdout
 
 
 def test_runs_may_be_named_one_by_one(invoke: Any, make_run: Any) -> None:
     first, second = make_run("a"), make_run("b", decay=1.0)
     make_run("c", decay=2.0)
-    summaries = json.loads(invoke("compare", first, second, "--json").stdout)
-    assert [summary["run_dir"] for summary in summaries] == [str(first), str(second)]
+    cells = json.loads(invoke("compare", first, second, "--json").stdout)
+    assert [[run["run_dir"] for run in cell["runs"]] for cell in cells] == [
+        [str(first)],
+        [str(second)],
+    ]
 
 
-def test_single_runs_as_json_are_their_summaries(invoke: Any, make_run: Any, tmp_path: Any) -> None:
+def test_a_cell_as_json_holds_the_summaries_of_its_runs(
+    invoke: Any, make_run: Any, tmp_path: Any
+) -> None:
     directory = make_run("a")
-    (summary,) = json.loads(invoke("compare", tmp_path / "runs", "--json").stdout)
-    assert summary == json.loads((directory / "summary.json").read_text())
+    (cell,) = json.loads(invoke("compare", tmp_path / "runs", "--json").stdout)
+    assert cell.keys() == {"params", "seeds", "metrics", "runs"}
+    assert cell["runs"] == [json.loads((directory / "summary.json").read_text())]
+
+
+def test_json_has_one_shape_for_runs_seeds_and_sweeps(
+    invoke: Any, program_config: Path, tmp_path: Path
+) -> None:
+    """From real runs: two of one setting, then a sweep of the same two."""
+    runs = tmp_path / "runs"
+    for seed in (0, 1):
+        invoke("train", program_config, f"seed={seed}", "--runs-dir", runs / "alone")
+    invoke("sweep", program_config, "--seeds", 2, "--runs-dir", runs / "swept")
+    (sweep,) = (runs / "swept").glob("*/sweep-*")
+    alone = json.loads(invoke("compare", runs / "alone", "--json").stdout)
+    one = json.loads(invoke("compare", *(runs / "alone").glob("*/seed=0*"), "--json").stdout)
+    swept = json.loads(invoke("compare", sweep, "--json").stdout)
+    for cells, seeds in ((alone, 2), (one, 1), (swept, 2)):
+        (cell,) = cells
+        assert cell.keys() == {"params", "seeds", "metrics", "runs"}
+        assert cell["seeds"] == len(cell["runs"]) == seeds
+        loss = cell["metrics"]["test/loss"]
+        assert loss["values"] == [run["metrics"]["test/loss"] for run in cell["runs"]]
+        assert cell["runs"][0]["weights"]["per_layer"].keys() == {"output.weight"}
+    assert alone[0]["metrics"]["test/loss"]["values"] == pytest.approx(
+        swept[0]["metrics"]["test/loss"]["values"]
+    )
 
 
 def test_seeds_become_one_row_with_an_interval(invoke: Any, seeded: Any) -> None:
@@ -81,12 +127,10 @@ def test_a_difference_that_holds_is_said_too(invoke: Any, make_run: Any, tmp_pat
 
 
 def test_losses_of_different_things_have_no_lowest(invoke: Any, make_run: Any) -> None:
-    first, second = make_run("a"), make_run("b")
-    config = second / "config.yaml"
-    config.write_text(config.read_text() + "loss: half_mse\n")
-    told = invoke("compare", first, second).stdout
-    assert "test/loss means something else for each loss: none is the lowest" in told
-    assert "lowest test/loss" not in told
+    first, second = make_run("a"), make_run("b", loss="half_mse")
+    shown = invoke("compare", first, second).stdout
+    assert "test/loss means something else for each loss: none is the lowest" in shown
+    assert "lowest test/loss" not in shown
 
 
 def test_a_best_row_with_lost_runs_says_so(invoke: Any, make_run: Any, tmp_path: Any) -> None:

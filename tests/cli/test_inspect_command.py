@@ -1,3 +1,5 @@
+"""`regrun inspect` on a terminal."""
+
 from __future__ import annotations
 
 import json
@@ -64,7 +66,7 @@ def test_config_model_rule_and_size_are_shown(invoke: Any) -> None:
         "  lr: 0.1",
         "50,240 parameters",
         "w ← w − η (g + λ w)",
-        "1 run, about 1.23 MB of memory",
+        "1 run, about 1.2 MB of memory",
     ):
         assert expected in text
 

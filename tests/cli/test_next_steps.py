@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from regrun.cli.next_steps import after_training
+from regrun.results import RunSummary
 
 WEIGHT_DECAY: dict[str, Any] = {
     "model": {"name": "linear", "input_dropout": 0.0},
@@ -14,14 +15,15 @@ WEIGHT_DECAY: dict[str, Any] = {
     "penalty": [],
     "constraints": [],
 }
-OVERFIT = {
-    "status": "completed",
-    "steps": 400,
-    "metrics": {"train/loss": 1e-9, "test/loss": 170.0},
-}
+OVERFIT = RunSummary(
+    run_dir="runs/weight-decay/x",
+    status="completed",
+    steps=400,
+    metrics={"train/loss": 1e-9, "test/loss": 170.0},
+)
 
 
-def first(summary: dict[str, Any], config: dict[str, Any]) -> str:
+def first(summary: RunSummary, config: dict[str, Any]) -> str:
     directory = Path("runs/weight-decay/x")
     return after_training(summary, config, Path("c.yaml"), directory, Path("runs"))[0]
 
@@ -36,7 +38,7 @@ def test_an_overfit_run_is_answered_with_the_weight_decay_of_the_source_experime
 
 def test_the_decay_scales_with_learning_rate_and_steps() -> None:
     config = with_changes(optimizer={"name": "sgd", "lr": 0.1, "weight_decay": 0.0})
-    command = first({**OVERFIT, "steps": 10_000}, config)
+    command = first(OVERFIT.model_copy(update={"steps": 10_000}), config)
     assert command.endswith("optimizer.weight_decay=0.004")
 
 
@@ -62,12 +64,12 @@ def test_a_regularized_run_is_compared_instead(section: dict[str, Any]) -> None:
 
 
 def test_a_run_that_does_not_overfit_is_compared() -> None:
-    fine = {**OVERFIT, "metrics": {"train/loss": 1.0, "test/loss": 1.2}}
+    fine = OVERFIT.model_copy(update={"metrics": {"train/loss": 1.0, "test/loss": 1.2}})
     assert first(fine, WEIGHT_DECAY) == "regrun compare runs/weight-decay"
 
 
 def test_a_diverged_run_is_tried_with_a_tenth_of_the_learning_rate() -> None:
-    diverged = {**OVERFIT, "status": "diverged"}
+    diverged = OVERFIT.model_copy(update={"status": "diverged"})
     assert first(diverged, WEIGHT_DECAY) == "regrun train c.yaml optimizer.lr=0.0003"
     own_step = with_changes(optimizer={"name": "fista", "lr": None})
     assert first(diverged, own_step) == "regrun train c.yaml training.precision=float64"

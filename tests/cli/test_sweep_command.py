@@ -110,6 +110,7 @@ def test_json_has_the_contracts_keys_and_is_all_of_stdout(
     assert loss.keys() == {"mean", "low", "high", "values"}
     assert document == json.loads((only_sweep(tmp_path) / "summary.json").read_text())
     compared = json.loads(invoke("compare", only_sweep(tmp_path), "--json").stdout)
+    assert all(len(cell.pop("runs")) == 2 for cell in compared)
     assert compared == document["cells"]
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from regrun import errors
+from regrun.results import RunSummary
+from regrun.store.reading import read_result
 
 LOADED = SimpleNamespace(config=SimpleNamespace(seed=3))
 
@@ -29,23 +31,22 @@ class Calls:
         self.asked["config"] = (path, list(overrides))
         return LOADED
 
-    def train_run(self, loaded: Any, *, observer: Any, **options: Any) -> dict[str, Any]:
+    def train_run(self, loaded: Any, *, observer: Any, **options: Any) -> RunSummary:
         self.asked["train"] = (loaded, options)
         return self._run("trained", observer)
 
-    def resume_run(self, directory: Path, *, device: Any, observer: Any) -> dict[str, Any]:
+    def resume_run(self, directory: Path, *, device: Any, observer: Any) -> RunSummary:
         self.asked["resume"] = (directory, device)
         return self._run("resumed", observer)
 
-    def _run(self, run_id: str, observer: Any) -> dict[str, Any]:
+    def _run(self, run_id: str, observer: Any) -> RunSummary:
         observer.on_start({"run_dir": "somewhere", "device": "cpu", "epochs": 5, "total_steps": 20})
         observer.on_progress(10, 20)
         observer.on_evaluation({"epoch": 1, "step": 4, "train/loss": 0.5})
         if self.raises is not None:
             raise self.raises
         directory = self.again or self._make_run(run_id, **self.summary_changes)
-        summary: dict[str, Any] = json.loads((directory / "summary.json").read_text())
-        return summary
+        return read_result(directory / "summary.json", RunSummary)
 
 
 @pytest.fixture
@@ -122,11 +123,11 @@ def test_a_diverged_run_still_shows_its_report(invoke: Any, calls: Calls, tmp_pa
 
 
 def test_an_interrupted_run_tells_how_to_go_on(invoke: Any, calls: Calls, tmp_path: Path) -> None:
-    stopped = {"run_dir": "runs/toy/x", "status": "interrupted"}
+    stopped = RunSummary(run_dir="runs/toy/x", status="interrupted")
     calls.raises = errors.Interrupted("saved; regrun resume runs/toy/x", 15, stopped)
     result = invoke("train", "c.yaml", "--runs-dir", tmp_path / "runs", "--json")
     assert result.exit_code == 143
-    assert json.loads(result.stdout) == stopped
+    assert json.loads(result.stdout) == stopped.to_dict()
     assert result.stderr.endswith("regrun resume runs/toy/x\n")
 
 

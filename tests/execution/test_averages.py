@@ -39,7 +39,7 @@ def run(train: Any) -> Run:
 
 
 def test_each_average_is_stored_as_it_was_measured(run: Run) -> None:
-    metrics = run.summary["metrics"]
+    metrics = run.summary.metrics
     for average, prefix in ((None, ""), ("ema", "ema/"), ("swa", "swa/")):
         expected = metrics[f"{prefix}test/loss"]
         assert loss_of(run, average) == pytest.approx(expected, rel=2e-5)
@@ -62,7 +62,7 @@ def test_averages_are_curves_of_the_runs_own_directory(run: Run) -> None:
 def test_a_run_without_averages_stores_none(train: Any) -> None:
     run = train(LINEAR)
     assert not list(run.directory.glob("weights_*"))
-    assert not any(tag.startswith(("ema/", "swa/")) for tag in run.summary["metrics"])
+    assert not any(tag.startswith(("ema/", "swa/")) for tag in run.summary.metrics)
     with pytest.raises(UsageError, match=r"no weights_swa\.safetensors here; set training\.swa"):
         regrun.load_model(run.directory, "swa")
 
@@ -73,11 +73,11 @@ def test_the_best_epoch_is_that_of_the_stored_weights_also_under_min_delta(train
         DIGITS,
         {"optimizer.lr": 0.05, "training.epochs": 60, "training.early_stopping": stopping},
     )
-    rows, best = rows_in(run.directory), run.summary["best"]
-    assert best["epoch"] == len(rows) - 4
-    assert min(row["test/loss"] for row in rows) < best["value"], "nothing was passed over"
-    assert best["value"] == run.summary["metrics"]["test/loss"]
-    assert loss_of(run, None) == pytest.approx(best["value"], rel=1e-5)
+    rows, best = rows_in(run.directory), run.summary.best
+    assert best.epoch == len(rows) - 4
+    assert min(row["test/loss"] for row in rows) < best.value, "nothing was passed over"
+    assert best.value == run.summary.metrics["test/loss"]
+    assert loss_of(run, None) == pytest.approx(best.value, rel=1e-5)
 
 
 def test_the_report_has_the_averages_beside_the_weights(invoke: Any, tmp_path: Path) -> None:
@@ -91,11 +91,11 @@ def test_the_report_has_the_averages_beside_the_weights(invoke: Any, tmp_path: P
 def test_a_sweep_over_averages_is_one_stack(tmp_path: Path) -> None:
     axes: dict[str, list[Any]] = {"training.ema": [0.0, 0.9], "training.swa": [None, {"start": 3}]}
     sweep = regrun.sweep(LINEAR, axes, runs_dir=tmp_path, device="cpu")
-    cells = sweep.summary["cells"]
-    assert sweep.summary["completed"] == 4
+    cells = sweep.summary.cells
+    assert sweep.summary.completed == 4
     for cell in cells:
-        has = {label for label in ("ema", "swa") if f"{label}/test/loss" in cell["metrics"]}
-        wanted = [("ema", cell["params"]["training.ema"]), ("swa", cell["params"]["training.swa"])]
+        has = {label for label in ("ema", "swa") if f"{label}/test/loss" in cell.metrics}
+        wanted = [("ema", cell.params["training.ema"]), ("swa", cell.params["training.swa"])]
         assert has == {label for label, value in wanted if value}
 
 
@@ -165,10 +165,10 @@ def test_the_best_of_an_average_is_reported_and_the_raw_weights_of_that_epoch_ar
     stopping = {"metric": "ema/val/accuracy", "patience": 3}
     run = train(DIGITS, {"training.ema": 0.8, "training.early_stopping": stopping,
                          "training.epochs": 30, "optimizer.lr": 0.03})  # fmt: skip
-    rows, best = rows_in(run.directory), run.summary["best"]
-    assert best["metric"] == "ema/val/accuracy"
-    assert best["value"] == max(row["ema/val/accuracy"] for row in rows)
-    (there,) = [row for row in rows if row["epoch"] == best["epoch"]]
+    rows, best = rows_in(run.directory), run.summary.best
+    assert best.metric == "ema/val/accuracy"
+    assert best.value == max(row["ema/val/accuracy"] for row in rows)
+    (there,) = [row for row in rows if row["epoch"] == best.epoch]
     assert there != rows[-1], "the best was the last"
     assert loss_of(run, None) == pytest.approx(there["test/loss"], rel=1e-5)
     assert loss_of(run, "ema") == pytest.approx(there["ema/test/loss"], rel=1e-5)
@@ -177,7 +177,7 @@ def test_the_best_of_an_average_is_reported_and_the_raw_weights_of_that_epoch_ar
 def test_an_average_that_begins_late_has_a_best_only_from_then_on(train: Any) -> None:
     stopping = {"metric": "swa/test/loss", "patience": 1}
     run = train(LINEAR, {"training.swa": {"start": 3}, "training.early_stopping": stopping})
-    assert run.summary["best"]["epoch"] >= 3
+    assert run.summary.best.epoch >= 3
     assert len(rows_in(run.directory)) == 4
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
+import re
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from regrun.stack import Stack
 from regrun.sweeps.run import plan_sweep
 from regrun.training.batches import TrainMask
 from regrun.training.step import Step
+from tests.support import program
 from tests.support.runs import LINEAR
 
 CPU = torch.device("cpu")
@@ -160,9 +164,25 @@ def test_a_dry_run_expects_a_sweep_over_sam_to_take_longer() -> None:
     def seconds(*radii: float) -> float:
         sweep = {"grid": {"optimizer.sam": list(radii)}}
         plan = plan_sweep(config_from_mapping({**LINEAR, "sweep": sweep}))
-        assert len(plan["packs"]) == 1
-        found: float = plan["packs"][0]["seconds"]
-        return found
+        assert len(plan.packs) == 1
+        return plan.packs[0].seconds
 
     assert seconds(0.0, 0.1) == pytest.approx(seconds(0.2, 0.1))
     assert seconds(0.1) > 1.3 * seconds(0.0)
+
+
+def test_inspect_and_the_error_of_too_little_memory_agree_on_the_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "dataset: {name: digits, num_train: 300}\nmodel: {name: mlp}\noptimizer: {lr: 0.1}\n"
+    )
+    needed = json.loads(program.invoke("inspect", path, "--json").stdout)["memory_bytes"]
+    text = program.invoke("inspect", path).stdout
+    size = re.search(r"about (\d+\.\d [kM]B) of memory", text)
+    assert size is not None
+    monkeypatch.setattr("regrun.execution.budget.available_bytes", lambda _: needed - 1)
+    refused = program.invoke("inspect", path)
+    assert refused.exit_code == 2
+    assert f"need about {size[1]} while training" in refused.stderr

@@ -83,17 +83,17 @@ def test_a_run_is_not_carried_on_with_other_examples(table: Path, tmp_path: Path
     table.write_bytes(before)
     resumed = resume_run(directory)
     assert (
-        resumed["metrics"]
+        resumed.metrics
         == train_run(
             config_from_mapping(config_of(table)), runs_dir=tmp_path / "whole", device="cpu"
-        )["metrics"]
+        ).metrics
     )
 
 
 def test_another_file_with_the_same_examples_is_the_same_data(table: Path, tmp_path: Path) -> None:
     directory = stopped_run(table, tmp_path / "runs")
     table.write_text(table.read_text().replace("\n", "\r\n"))
-    assert resume_run(directory)["status"] == "completed"
+    assert resume_run(directory).status == "completed"
 
 
 SWEEP = {"grid": {"optimizer.lr": [0.01, 0.02, 0.03]}, "stack_size": 1}
@@ -123,7 +123,7 @@ def test_a_sweep_is_not_carried_on_with_other_examples_even_in_packs_not_begun(
         resume_sweep(directory, options=Options(workers=0))
     assert {path.name for path in directory.glob("*/summary.json")} == ended, "something was run"
     table.write_bytes(before)
-    assert resume_sweep(directory, options=Options(workers=0))["completed"] == 3
+    assert resume_sweep(directory, options=Options(workers=0)).completed == 3
 
 
 def test_of_an_axis_over_files_the_one_that_changed_is_named(table: Path, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_of_an_axis_over_files_the_one_that_changed_is_named(table: Path, tmp_pa
     with pytest.raises(CorruptInputError, match=f"^{other}: the examples"):
         resume_sweep(directory, options=Options(workers=0))
     other.write_bytes(before)
-    assert resume_sweep(directory, options=Options(workers=0))["completed"] == 4
+    assert resume_sweep(directory, options=Options(workers=0)).completed == 4
 
 
 def test_data_that_change_while_a_sweep_runs_are_noticed_by_the_next_pack(

@@ -42,8 +42,8 @@ def test_runs_started_at_once_are_all_there_and_all_alike(tmp_path: Path) -> Non
     first = results(found[0])
     for directory in found:
         run = regrun.load_run(directory)
-        assert run.summary["status"] == "completed"
-        assert run.summary["run_dir"] == str(directory)
+        assert run.summary.status == "completed"
+        assert run.summary.run_dir == str(directory)
         assert results(directory) == first
         assert load_file(directory / "weights.safetensors").keys() == {
             "output.weight", "output.bias",

@@ -46,8 +46,8 @@ def arrays(tmp_path: Path) -> Any:
 def test_early_stopping_follows_the_validation_set_of_the_file(train: Any, arrays: Any) -> None:
     run = train(arrays(validation=True), {**STOPPING, "optimizer.lr": 0.3})
     losses = [row["val/loss"] for row in rows_in(run.directory)]
-    assert run.summary["best"]["metric"] == "val/loss"
-    assert run.summary["best"]["value"] == min(losses) == losses[-4], "it stopped, 3 too late"
+    assert run.summary.best.metric == "val/loss"
+    assert run.summary.best.value == min(losses) == losses[-4], "it stopped, 3 too late"
 
 
 def test_without_one_the_metric_is_refused_where_it_stands_before_anything_is_written(
@@ -73,9 +73,10 @@ def test_a_sweep_chooses_by_the_validation_set_of_the_file(
 ) -> None:
     config = arrays(validation=True, sweep={**PRUNED["sweep"], "metric": metric})
     found = regrun.sweep(config, runs_dir=tmp_path / "runs", device="cpu").summary
-    assert found["best"]["selected_on"] == "val"
-    low = {cell["metrics"]["val/loss"]["mean"]: cell["params"] for cell in found["cells"]}
-    assert found["best"]["params"] == low[min(low)]
+    assert found.best
+    assert found.best.selected_on == "val"
+    low = {cell.metrics["val/loss"].mean: cell.params for cell in found.cells}
+    assert found.best.params == low[min(low)]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_every_dataset_of_an_axis_needs_one(arrays: Any) -> None:
     with pytest.raises(ConfigError, match="val/loss needs a validation set"):
         plan_sweep(config_from_mapping(config))
     section["grid"] = {"dataset.path": both, "dataset.validation": [4]}
-    assert plan_sweep(config_from_mapping(config))["cells"] == 2
+    assert plan_sweep(config_from_mapping(config)).cells == 2
     digits = {"name": "digits"}
     config = arrays(validation=True, sweep={"grid": {"dataset": [digits]}, "metric": "val/loss"})
     with pytest.raises(ConfigError, match="and digits has none here; give"):

@@ -18,6 +18,7 @@ from regrun.api import Run
 from regrun.config.load import config_from_mapping
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError, CorruptInputError, UsageError
+from regrun.results import Best
 from tests.support.runs import DIGITS, LINEAR, results, rows_in
 
 SPLITS = ("train", "val", "test")
@@ -207,8 +208,8 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch(train: Any) -> None:
     losses = [row["test/loss"] for row in rows_in(run.directory)]
     best = int(np.argmin(losses))
     assert best < len(losses) - 1 < 59, "nothing was restored"
-    assert run.summary["best"] == {"epoch": best + 1, "metric": "test/loss", "value": losses[best]}
-    assert run.summary["metrics"]["test/loss"] == losses[best]
+    assert run.summary.best == Best(epoch=best + 1, metric="test/loss", value=losses[best])
+    assert run.summary.metrics["test/loss"] == losses[best]
     assert plain_test_loss(run) == pytest.approx(losses[best], rel=1e-5)
 
 
@@ -235,9 +236,9 @@ MODELS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", MODELS)
 def test_a_loaded_model_gives_the_stored_test_loss(name: str, train: Any) -> None:
     run = train({**DIGITS, "model": MODELS[name]}, {"training.epochs": 1, "optimizer.lr": 1e-3})
-    assert plain_test_loss(run) == pytest.approx(run.summary["metrics"]["test/loss"], rel=2e-5)
+    assert plain_test_loss(run) == pytest.approx(run.summary.metrics["test/loss"], rel=2e-5)
     regression = train(LINEAR)
-    expected = regression.summary["metrics"]["test/loss"]
+    expected = regression.summary.metrics["test/loss"]
     assert plain_test_loss(regression) == pytest.approx(expected, rel=2e-5)
 
 
@@ -260,19 +261,19 @@ def test_float64_trains_and_stores_in_double_precision(train: Any) -> None:
     run = train(LINEAR, {"training.precision": "float64", "training.epochs": 10})
     weights = load_file(run.directory / "weights.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float64}
-    loss = run.summary["metrics"]["test/loss"]
+    loss = run.summary.metrics["test/loss"]
     assert plain_test_loss(run, torch.float64) == pytest.approx(loss, rel=1e-13)
-    single = train(LINEAR, {"training.epochs": 10}).summary["metrics"]["test/loss"]
+    single = train(LINEAR, {"training.epochs": 10}).summary.metrics["test/loss"]
     assert 0 < abs(single - loss) < 1e-4 * loss
 
 
 def test_bfloat16_is_autocast_over_float32_parameters(train: Any) -> None:
     overrides = {"training.epochs": 5}
-    exact = train(DIGITS, overrides).summary["metrics"]["train/loss"]
+    exact = train(DIGITS, overrides).summary.metrics["train/loss"]
     run = train(DIGITS, {**overrides, "training.precision": "bfloat16"})
     weights = load_file(run.directory / "weights.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
-    loss = run.summary["metrics"]["train/loss"]
+    loss = run.summary.metrics["train/loss"]
     assert loss != exact
     assert loss == pytest.approx(exact, rel=0.05)
 
@@ -287,7 +288,7 @@ def test_a_full_batch_is_plain_gradient_descent(train: Any) -> None:
             "model.init": "zeros",
         },
     )
-    assert run.summary["steps"] == 30
+    assert run.summary.steps == 30
     data = dataset_of(run, torch.float64).train
     x, y = data.inputs.numpy(), data.targets.numpy()[:, 0]
     w, b = np.zeros(12), 0.0
@@ -411,6 +412,6 @@ def test_the_python_api_reads_back_what_was_stored(train: Any) -> None:
     assert again.summary == run.summary
     assert again.config["optimizer"]["weight_decay"] == 0.5
     assert list(again.metrics["step"]) == [2, 4, 6, 8]
-    assert again.metrics["test/loss"].iloc[-1] == run.summary["metrics"]["test/loss"]
+    assert again.metrics["test/loss"].iloc[-1] == run.summary.metrics["test/loss"]
     with pytest.raises(UsageError, match="not a run directory"):
         regrun.load_run(os.devnull)

@@ -70,7 +70,7 @@ def test_without_a_penalty_the_same_steps_teach_the_digits(configs: Path, tmp_pa
 def test_the_full_experiment_collapses_to_ln_10(name: str, configs: Path, tmp_path: Path) -> None:
     run = train(configs, name, tmp_path, {})
     last = run.metrics.iloc[-1]
-    assert run.summary["epochs"] == 5 and run.summary["steps"] == 30_000
+    assert run.summary.epochs == 5 and run.summary.steps == 30_000
     assert collapsed(last, 2e-3)
     assert abs(last["test/loss"] - math.log(10)) < 2e-3
 

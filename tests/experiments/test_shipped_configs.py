@@ -77,8 +77,8 @@ def test_a_config_is_inspected_and_trains(
     document = json.loads(inspected.stdout)
     assert document["parameters"] and document["update_rule"]
     run = regrun.train(path, overrides, runs_dir=tmp_path, device="cpu")
-    assert run.summary["status"] == "completed"
-    assert run.summary["epochs"] == 2
+    assert run.summary.status == "completed"
+    assert run.summary.epochs == 2
 
 
 def test_a_dataset_that_is_not_there_says_where_to_put_it(
@@ -116,7 +116,7 @@ def test_diabetes_reaches_the_objective_of_scikit_learns_lasso(
     weights = load_file(run.directory / "weights.safetensors")
     mine = weights["output.weight"].double().numpy()[0], weights["output.bias"].item()
     least = objective(lasso.coef_, lasso.intercept_)
-    assert objective(*mine) == pytest.approx(run.summary["metrics"]["objective"], rel=1e-5)
+    assert objective(*mine) == pytest.approx(run.summary.metrics["objective"], rel=1e-5)
     assert least * (1 - 1e-7) <= objective(*mine) <= least * (1 + 1e-3)
     np.testing.assert_allclose(mine[0], lasso.coef_, atol=0.5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from regrun.store.lock import exclusive
 from regrun.store.reading import find_runs, load_stored_run
 from regrun.store.run_dir import claim_run_dir
 from regrun.store.writer import RunWriter
-from tests.support.scripted_run import CONFIG, EVALUATIONS, HPARAMS, live, row
+from tests.support.scripted_run import CONFIG, EVALUATIONS, HPARAMS, SUMMARY, live, row
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def finished(tmp_path: Path) -> Path:
 def test_a_finished_run_is_read_back(finished: Path) -> None:
     run = load_stored_run(finished)
     assert run.status == "completed"
-    assert run.summary == {"status": "completed", "epochs": EVALUATIONS}
+    assert run.summary == SUMMARY
     assert run.rows == [row(step) for step in range(1, EVALUATIONS + 1)]
     assert run.metrics["train/loss"].tolist() == [stored["train/loss"] for stored in run.rows]
     assert run.config == {"name": "small", "optimizer": {"name": "sgd", "lr": 0.1}}
@@ -47,11 +48,28 @@ def test_without_a_summary_it_is_running_while_someone_holds_it_else_interrupted
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", '{"status": "comp', "[]", "{}", '{"status": 3}', "\ufffe", "[" * 100_000]
+    ("content", "complaint"),
+    [
+        *((text, "not JSON") for text in ("", "{", '{"status": "comp', "\ufffe", "[" * 100_000)),
+        ("[]", "damaged: the document: "),
+        ("{}", "damaged: run_dir: field required"),
+        ('{"run_dir": "x", "status": 3}', "damaged: status: "),
+        ('{"run_dir": "x", "status": "done"}', "damaged: status: "),
+        (
+            '{"run_dir": "x", "status": "failed", "metrics": {"test/loss": "low"}}',
+            "damaged: metrics.test/loss: input should be a valid number",
+        ),
+        (
+            '{"run_dir": "x", "status": "failed", "weights": {"per_layer": {"a.b": {"l2": []}}}}',
+            "damaged: weights.per_layer.a.b.l2: input should be a valid number",
+        ),
+    ],
 )
-def test_a_damaged_summary_is_named(finished: Path, content: str) -> None:
+def test_a_damaged_summary_is_named_with_its_key(
+    finished: Path, content: str, complaint: str
+) -> None:
     (finished / "summary.json").write_text(content)
-    with pytest.raises(CorruptInputError, match=r"summary\.json: not "):
+    with pytest.raises(CorruptInputError, match=re.escape(f"summary.json: {complaint}")):
         load_stored_run(finished)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from regrun.errors import StorageError
+from regrun.results import RunSummary, Status
 from regrun.store.curves import curves_of
 from regrun.store.metrics import MetricsWriter, read_metrics
 from regrun.store.run_dir import RunDir
@@ -143,11 +144,11 @@ def test_hyper_parameters_are_in_the_runs_own_directory(run: RunDir) -> None:
     ("status", "shown"),
     [("completed", "STATUS_SUCCESS"), ("diverged", "STATUS_FAILURE"), ("failed", "STATUS_FAILURE")],
 )
-def test_the_end_of_a_run_is_shown(tmp_path: Path, status: str, shown: str) -> None:
+def test_the_end_of_a_run_is_shown(tmp_path: Path, status: Status, shown: str) -> None:
     from tensorboard.plugins.hparams import api_pb2
 
     writer = RunWriter.create(tmp_path, "", HPARAMS)
-    writer.finish({"status": status})
+    writer.finish(RunSummary(run_dir="", status=status))
     end = hparams_of(tmp_path)["session_end_info"].session_end_info
     assert end.status == api_pb2.Status.Value(shown)
     assert abs(end.end_time_secs - time.time()) < 60
@@ -162,7 +163,7 @@ def test_the_hparams_tab_shows_runs_with_different_columns(tmp_path: Path) -> No
     for name, hparams in {"a": {"lr": 0.1}, "b": {"lr": 0.2, "penalty.0.strength": 3.0}}.items():
         writer = RunWriter.create(_made(tmp_path / name), "", hparams)
         evaluate(writer, {"step": 1, "train/loss": 0.5, "test/loss": 0.75, "objective": 1.0})
-        writer.finish({"status": "completed"})
+        writer.finish(RunSummary(run_dir="", status="completed"))
     multiplexer = plugin_event_multiplexer.EventMultiplexer()
     multiplexer.AddRunsFromDirectory(str(tmp_path))
     multiplexer.Reload()

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from regrun.errors import CorruptInputError, StorageError, UsageError
+from regrun.results import RunSummary
 from regrun.store.checkpoint import CheckpointStore
 from regrun.store.metrics import read_metrics
 from regrun.store.run_dir import RunDir
@@ -77,7 +78,7 @@ def lived_through(directory: Path, number: int, torn: bool) -> bool:
 def test_a_life_leaves_the_files_of_the_contract_and_no_others(tmp_path: Path) -> None:
     live(tmp_path)
     assert read_metrics(tmp_path / "metrics.jsonl") == ROWS
-    assert json.loads((tmp_path / "summary.json").read_text()) == SUMMARY
+    assert json.loads((tmp_path / "summary.json").read_text()) == SUMMARY.to_dict()
     assert (tmp_path / "config.yaml").read_text() == CONFIG
     stored, _ = load_weights(tmp_path / "weights.safetensors")
     torch.testing.assert_close(stored, weights(EVALUATIONS), rtol=0, atol=0)
@@ -99,10 +100,15 @@ def test_the_summary_is_written_last_and_is_strict_json(
     monkeypatch.setattr(os, "replace", note)
     writer = RunWriter.create(tmp_path, CONFIG, HPARAMS)
     evaluate(writer, row(1))
-    writer.finish({"status": "diverged", "metrics": {"train/loss": float("nan")}}, weights(1))
+    nothing = RunSummary(run_dir="", status="diverged", metrics={"train/loss": float("nan")})
+    writer.finish(nothing, weights(1))
     assert replaced == ["config.yaml", "weights.safetensors", "summary.json"]
     text = (tmp_path / "summary.json").read_text()
-    assert json.loads(text) == {"status": "diverged", "metrics": {"train/loss": None}}
+    assert json.loads(text) == {
+        "run_dir": "",
+        "status": "diverged",
+        "metrics": {"train/loss": None},
+    }
 
 
 def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from regrun.analysis.cells import Cell
 from regrun.analysis.statistics import mean_interval
+from regrun.analysis.sweeps import SweptRun
 from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
 from regrun.errors import UsageError
 from regrun.execution.observer import Silent
+from regrun.results import RunSummary
 from regrun.studies.ablation import (
     OFF,
     Ingredient,
@@ -128,13 +130,10 @@ def test_each_set_of_ingredients_is_trained_once(count: int) -> None:
         assert {frozenset({one}), everything - {one}} <= set(subsets)
 
 
-class Ended:
-    """A stored run, as far as a cell reads it."""
-
-    def __init__(self, seed: int, value: float | None) -> None:
-        self.path, self.status = Path(), "completed"
-        self.config = {"seed": seed}
-        self.summary = {"metrics": {} if value is None else {"test/loss": value}}
+def ended(seed: int, value: float | None) -> SweptRun:
+    metrics = {} if value is None else {"test/loss": value}
+    summary = RunSummary(run_dir="", status="completed", metrics=metrics)
+    return SweptRun(Path(), {"seed": seed}, summary)
 
 
 def cells_of(
@@ -146,7 +145,7 @@ def cells_of(
         Cell(
             {},
             [
-                Ended(seed, value)
+                ended(seed, value)
                 for seed, value in enumerate(losses[frozenset(names(list(everything - removed)))])
             ],
         )
@@ -262,28 +261,30 @@ def test_a_small_ablation_has_the_effects_that_its_runs_have(tmp_path: Path) -> 
             "penalty": {"type": "l1", "strength": 0.01},
         },
     )
-    document = ablate(
+    result = ablate(
         loaded,
         runs_dir=tmp_path,
         seeds=2,
         options=Options(device="cpu", workers=0),
         observer=Silent(),
     )
-    assert document["ingredients"] == ["penalty l1", "weight_decay", "dropout"]
-    assert (document["runs"], document["completed"]) == (16, 16)
-    assert document["metric"] == "test/loss"
+    assert result.ingredients == ["penalty l1", "weight_decay", "dropout"]
+    assert (result.runs, result.completed) == (16, 16)
+    assert result.metric == "test/loss"
     loss: dict[tuple[frozenset[str], int], float] = {}
-    for path in Path(document["sweep_dir"]).glob("*/summary.json"):
+    for path in Path(result.sweep_dir).glob("*/summary.json"):
         run = config_from_mapping(path.parent / "config.yaml").config
         kept = frozenset(names(ingredients_of(run)))
         loss[kept, run.seed] = json.loads(path.read_text())["metrics"]["test/loss"]
-    everything = frozenset(document["ingredients"])
+    everything = frozenset(result.ingredients)
     assert len(loss) == 16
-    for effect in document["effects"]:
-        one = effect["ingredient"]
+    for effect in result.effects:
+        one = effect.ingredient
         company = [loss[everything, s] - loss[everything - {one}, s] for s in (0, 1)]
         alone = [loss[frozenset({one}), s] - loss[frozenset(), s] for s in (0, 1)]
-        assert effect["left_out"]["mean"] == pytest.approx(sum(company) / 2)
-        assert effect["alone"]["mean"] == pytest.approx(sum(alone) / 2)
-        low, high = effect["interaction"]["low"], effect["interaction"]["high"]
-        assert effect["interacts"] == (low > 0 or high < 0)
+        assert effect.left_out.mean == pytest.approx(sum(company) / 2)
+        assert effect.alone.mean == pytest.approx(sum(alone) / 2)
+        low, high = effect.interaction.low, effect.interaction.high
+        assert low is not None
+        assert high is not None
+        assert effect.interacts == (low > 0 or high < 0)

@@ -254,10 +254,10 @@ def test_one_that_does_not_converge_says_so(
             said.append(message)
 
     monkeypatch.setattr(study, "MOST_EPOCHS", 30)
-    document = run_path(
+    found = run_path(
         loaded(), runs_dir=tmp_path, number=3, folds=2, device="cpu", observer=Watcher()
     )
-    assert document["converged"] is False
+    assert found.converged is False
     assert any("not every strength converged" in message for message in said)
 
 

@@ -1,3 +1,5 @@
+"""Claims and their verdicts, the reproductions that are shipped, and `regrun reproduce`."""
+
 from __future__ import annotations
 
 import json
@@ -12,15 +14,26 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from regrun.analysis.cells import Cell
+from regrun.analysis.sweeps import SweptRun
 from regrun.cli.app import app
 from regrun.config.load import config_from_mapping, load_config
 from regrun.errors import UsageError
+from regrun.results import (
+    BestStrength,
+    Estimate,
+    Judgement,
+    MethodSummary,
+    PathResult,
+    ReproductionResult,
+    RunSummary,
+    Verdict,
+)
 from regrun.studies.reproductions.claims import (
     AGREES,
     DIFFERS,
     UNDECIDED,
     Bound,
-    Judgement,
+    Claim,
     Numbers,
     Of,
     Order,
@@ -29,14 +42,24 @@ from regrun.studies.reproductions.claims import (
     Reported,
     Value,
     judge,
-    methods_of,
     overall,
 )
-from regrun.studies.reproductions.parts import LassoPath, Method, Reproduction, Shift, Trained
-from regrun.studies.reproductions.run import best_on_validation, path_metrics, reproduce
-from regrun.studies.reproductions.shift import log_minimum, shifts
-from regrun.studies.reproductions.shipped import shipped_config
-from regrun.studies.reproductions.table import REPRODUCTIONS, find
+from regrun.studies.reproductions.registry import REPRODUCTIONS, find
+from regrun.studies.reproductions.run import (
+    best_on_validation,
+    log_minimum,
+    optimum_slopes,
+    path_metrics,
+    reproduce,
+    shipped_config,
+)
+from regrun.studies.reproductions.spec import (
+    LassoPath,
+    Method,
+    OptimumSlope,
+    Reproduction,
+    Trained,
+)
 from regrun.sweeps.run import Options
 from tests.support.program import Program
 
@@ -173,10 +196,16 @@ def test_numbers_agree_within_the_tolerance_of_every_one() -> None:
     assert claim.judge(places(a=1.0)).verdict == UNDECIDED
 
 
+def judged(verdict: Verdict) -> Judgement:
+    return Judgement(claim="", published="", ours=None, verdict=verdict)
+
+
 def test_what_is_only_reported_is_not_judged() -> None:
     judgement = judge([Reported("", A, 1.62)], measured(a=[5.0, 6.0]))[0]
     assert judgement.verdict is None
-    assert overall([judgement, Judgement("", "", None, AGREES)]) == AGREES
+    assert (
+        overall([judgement, Judgement(claim="", published="", ours=None, verdict=AGREES)]) == AGREES
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,23 +218,25 @@ def test_what_is_only_reported_is_not_judged() -> None:
     ],
 )
 def test_the_overall_verdict_is_the_least_favourable(verdicts: list[Any], expected: str) -> None:
-    assert overall([Judgement("", "", None, each) for each in verdicts]) == expected
-
-
-class Ended:
-    """A stored run, as far as a cell reads it."""
-
-    def __init__(self, seed: int, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        self.path, self.status = Path(), "completed"
-        self.config = {**params, "seed": seed}
-        self.summary = {"metrics": metrics}
+    assert (
+        overall([Judgement(claim="", published="", ours=None, verdict=each) for each in verdicts])
+        == expected
+    )
 
 
 def cell(params: Mapping[str, Any], *values: float | None, metric: str = "val/loss") -> Cell:
     return Cell(
         params,
         [
-            Ended(seed, params, {} if value is None else {metric: value})
+            SweptRun(
+                Path(),
+                {**params, "seed": seed},
+                RunSummary(
+                    run_dir="",
+                    status="completed",
+                    metrics={} if value is None else {metric: value},
+                ),
+            )
             for seed, value in enumerate(values)
         ],
     )
@@ -226,7 +257,7 @@ def test_a_setting_that_diverged_for_a_seed_is_not_chosen() -> None:
 
 
 @pytest.mark.parametrize(("power", "expected"), [(-1, 1.0), (0, 0.0), (0.5, 0.5)])
-def test_the_shift_is_the_slope_between_logarithms(power: float, expected: float) -> None:
+def test_the_slope_of_the_optimum_is_between_logarithms(power: float, expected: float) -> None:
     decays = [10.0 ** (k / 2) for k in range(-8, 9)]
     cells = [
         cell({"lr": lr, "decay": decay}, loss, loss + 1)
@@ -234,7 +265,7 @@ def test_the_shift_is_the_slope_between_logarithms(power: float, expected: float
         for decay in decays
         for loss in [(math.log10(decay) - power * math.log10(lr)) ** 2]
     ]
-    found = shifts(cells, Shift("s", "decay", "lr", "val/loss"))
+    found = optimum_slopes(cells, OptimumSlope("s", "decay", "lr", "val/loss"))
     assert found == {0: pytest.approx(expected), 1: pytest.approx(expected)}
 
 
@@ -245,12 +276,18 @@ def test_where_settings_share_the_minimum_its_middle_counts() -> None:
 
 
 def test_a_path_tells_places_and_coefficients_at_shares_of_its_largest_strength() -> None:
-    document = {
-        "feature_names": ["a", "b", "c", "d"],
-        "strengths": [10.0, 5.0, 1.0],
-        "coefficients": [[0, 0, 0, 0], [0, 1.5, 0.5, 0], [2.0, 2.5, 0, 0]],
-    }
-    assert path_metrics(document, (0.1, 0.3)) == {
+    path = PathResult(
+        path_dir="",
+        strengths=[10.0, 5.0, 1.0],
+        coefficients=[[0.0, 0.0, 0.0, 0.0], [0.0, 1.5, 0.5, 0.0], [2.0, 2.5, 0.0, 0.0]],
+        intercepts=[0.0, 0.0, 0.0],
+        nonzeros=[0, 2, 2],
+        feature_names=["a", "b", "c", "d"],
+        metrics={},
+        best=BestStrength(strength=1.0, one_standard_error=5.0),
+        converged=True,
+    )
+    assert path_metrics(path, (0.1, 0.3)) == {
         "place/b": 1,
         "place/c": 1,
         "place/a": 2,
@@ -282,6 +319,16 @@ def test_every_config_of_the_table_loads_with_every_setting(name: str) -> None:
                     loaded.with_values(settings)
 
 
+def methods_in(claim: Claim) -> list[str]:
+    match claim:
+        case Order(lower=a, higher=b) | Ratio(a=a, b=b):
+            return [a.method, b.method]
+        case Value() | Bound() | Reported():
+            return [claim.of.method]
+        case _:
+            return [claim.method]
+
+
 @pytest.mark.parametrize("name", REPRODUCTIONS)
 def test_every_claim_speaks_of_a_method_that_is_trained(name: str) -> None:
     reproduction = REPRODUCTIONS[name]
@@ -293,7 +340,7 @@ def test_every_claim_speaks_of_a_method_that_is_trained(name: str) -> None:
         )
     ]
     assert len(set(methods)) == len(methods)
-    spoken = {method for claim in reproduction.claims for method in methods_of(claim)}
+    spoken = {method for claim in reproduction.claims for method in methods_in(claim)}
     assert spoken <= set(methods)
     assert any(not isinstance(claim, Reported) for claim in reproduction.claims)
 
@@ -316,18 +363,21 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 
 def test_weight_decay_is_reproduced(tmp_path: Path) -> None:
-    document = reproduce(
-        REPRODUCTIONS["weight_decay"], runs_dir=tmp_path, options=Options(device="cpu", workers=0)
+    result = reproduce(
+        "weight_decay",
+        REPRODUCTIONS["weight_decay"],
+        runs_dir=tmp_path,
+        options=Options(device="cpu", workers=0),
     )
-    assert document["verdict"] == AGREES
-    assert [claim["verdict"] for claim in document["claims"]] == [AGREES] * 5
-    assert (document["runs"], document["completed"]) == (40, 40)
-    assert Path(document["runs_in"][0]).is_dir()
+    assert result.verdict == AGREES
+    assert [claim.verdict for claim in result.claims] == [AGREES] * 5
+    assert (result.runs, result.completed) == (40, 40)
+    assert Path(result.runs_in[0]).is_dir()
 
 
 TINY = Reproduction(
     title="tiny",
-    source="none",
+    reference="none",
     parts=(
         Trained(
             "reproduce/adamw_digits.yaml",
@@ -357,14 +407,16 @@ def test_the_judged_runs_are_the_chosen_settings_with_fresh_seeds(
         "regrun.studies.reproductions.run.config_from_mapping",
         lambda given, *rest: small if isinstance(given, Path) else config_from_mapping(given),
     )
-    document = reproduce(TINY, runs_dir=tmp_path, options=Options(device="cpu", workers=0))
-    assert [method["tuned"] for method in document["methods"]] == [{"optimizer.lr": 0.03}] * 2
+    result = reproduce("tiny", TINY, runs_dir=tmp_path, options=Options("cpu", workers=0))
+    assert [method.tuned for method in result.methods] == [{"optimizer.lr": 0.03}] * 2
     tuning, judged = (
         {json.loads(path.read_text())["run_dir"][-1] for path in Path(place).glob("*/summary.json")}
-        for place in document["runs_in"]
+        for place in result.runs_in
     )
     assert (tuning, judged) == ({"0", "1"}, {"2", "3", "4"})
-    assert document["claims"][0]["ours"]["n"] == 3
+    ours = result.claims[0].ours
+    assert isinstance(ours, Estimate)
+    assert ours.n == 3
 
 
 def test_the_verb_prints_the_document_and_ends_with_0_whatever_the_verdict(
@@ -379,28 +431,29 @@ def test_the_verb_prints_the_document_and_ends_with_0_whatever_the_verdict(
     assert document["completed"] == 2
 
 
-def ended_with(**changes: Any) -> dict[str, Any]:
+def ended_with(**changes: Any) -> ReproductionResult:
     judgements = judge(
         [Value("a value", A, 1.0, 0.1), Order("an order", A, B), Reported("a number", A, 7.0)],
         measured(a=NEAR, b=[1.5, 1.5, 1.6]),
     )
-    return {
-        "title": "A title",
-        "source": "A source, §1",
-        "budget": "little",
-        "published_budget": "much",
-        "remark": "",
-        "verdict": overall(judgements),
-        "claims": [judgement.document() for judgement in judgements],
-        "methods": [{"name": "a", "tuned": {"optimizer.lr": 0.1}}],
-        "runs_in": ["runs/somewhere"],
-        "seconds": 1.0,
-        "runs": 6,
-        "completed": 6,
-        "diverged": 0,
-        "failed": 0,
-        **changes,
-    }
+    method = MethodSummary(name="a", tuned={"optimizer.lr": 0.1}, params={}, seeds=3, metrics={})
+    return ReproductionResult(
+        name="weight_decay",
+        title="A title",
+        source="A source, §1",
+        budget="little",
+        published_budget="much",
+        remark="",
+        verdict=overall(judgements),
+        claims=judgements,
+        methods=[method],
+        runs_in=["runs/somewhere"],
+        seconds=1.0,
+        runs=6,
+        completed=6,
+        diverged=0,
+        failed=0,
+    ).model_copy(update=changes)
 
 
 @pytest.mark.parametrize(("changes", "code"), [({}, 0), ({"failed": 1}, 3), ({"diverged": 2}, 3)])
@@ -443,15 +496,16 @@ def test_list_shows_the_reproductions_and_the_claims_of_one() -> None:
 )
 @pytest.mark.long
 def test_exact_results_are_reproduced(tmp_path: Path, name: str, expected: str) -> None:
-    document = reproduce(REPRODUCTIONS[name], runs_dir=tmp_path, options=Options(device="cpu"))
-    assert document["verdict"] == expected
+    options = Options(device="cpu")
+    result = reproduce(name, REPRODUCTIONS[name], runs_dir=tmp_path, options=options)
+    assert result.verdict == expected
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["l1_mnist", "l2_mnist", "elastic_net_mnist"])
 def test_penalties_on_mnist_are_reproduced(tmp_path: Path, real_data: Path, name: str) -> None:
-    document = reproduce(REPRODUCTIONS[name], runs_dir=tmp_path, options=Options())
-    assert document["verdict"] == AGREES
+    result = reproduce(name, REPRODUCTIONS[name], runs_dir=tmp_path, options=Options())
+    assert result.verdict == AGREES
 
 
 @pytest.mark.long
@@ -459,6 +513,6 @@ def test_penalties_on_mnist_are_reproduced(tmp_path: Path, real_data: Path, name
     "name", ["dropout_fashion_mnist", "srivastava_2014_table_9", "adamw_digits"]
 )
 def test_comparisons_run_to_their_end(tmp_path: Path, real_data: Path, name: str) -> None:
-    document = reproduce(REPRODUCTIONS[name], runs_dir=tmp_path, options=Options())
-    assert document["diverged"] == document["failed"] == 0
-    assert all(claim["ours"] is not None for claim in document["claims"])
+    result = reproduce(name, REPRODUCTIONS[name], runs_dir=tmp_path, options=Options())
+    assert result.diverged == result.failed == 0
+    assert all(claim.ours is not None for claim in result.claims)

@@ -25,7 +25,7 @@ SERVER.set_forkserver_preload(
     [
         "regrun.cli.app",
         "regrun.execution.train",
-        "regrun.cli.render",
+        "regrun.cli.run_report",
         "rich.text",
         "sklearn.datasets",
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from regrun.results import RunSummary
 from regrun.store.checkpoint import CheckpointStore
 from regrun.store.curves import curves_of
 from regrun.store.lock import exclusive
@@ -18,7 +19,7 @@ from regrun.store.writer import RunWriter, add_evaluations
 EVALUATIONS = 4
 CONFIG = "name: small\noptimizer: {name: sgd, lr: 0.1}\n"
 HPARAMS = {"optimizer.name": "sgd", "optimizer.lr": 0.1}
-SUMMARY = {"status": "completed", "epochs": EVALUATIONS}
+SUMMARY = RunSummary(run_dir="scripted", status="completed", epochs=EVALUATIONS)
 
 
 def row(step: int) -> dict[str, float]:

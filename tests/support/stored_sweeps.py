@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from regrun.results import Best, Norms, RunSummary, Seconds, WeightNorms
+from regrun.store import strict_json
 from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
 
 
@@ -26,22 +27,24 @@ def write_stored_sweep(
         for seed in range(seeds)
     ]
     files.write_rounds([Round(runs, [list(range(len(runs)))], [""])])
-    norms = {"l1": 30.0, "l2": 13.25, "sparsity": 0.0}
+    norms = Norms(l1=30.0, l2=13.25, sparsity=0.0)
     for run in runs:
         path = directory / run.directory
         path.mkdir()
-        summary = {
-            "run_dir": str(path),
-            "status": "completed",
-            "epochs": 5,
-            "steps": 20,
-            "device": "cpu",
-            "seed": run.seed,
-            "metrics": metrics(run.cell, run.seed),
-            "best": {"epoch": 5, "metric": "test/loss", "value": 1.0},
-            "weights": {**norms, "per_layer": {"output.weight": norms}},
-            "penalty": {},
-            "seconds": {"total": 1.5, "train": 1.0, "data": 0.1},
-        }
-        (path / "summary.json").write_text(json.dumps(summary, indent=2))
+        summary = RunSummary(
+            run_dir=str(path),
+            status="completed",
+            epochs=5,
+            steps=20,
+            device="cpu",
+            seed=run.seed,
+            metrics=dict(metrics(run.cell, run.seed)),
+            best=Best(epoch=5, metric="test/loss", value=1.0),
+            weights=WeightNorms(
+                l1=30.0, l2=13.25, sparsity=0.0, per_layer={"output.weight": norms}
+            ),
+            penalty={},
+            seconds=Seconds(total=1.5, train=1.0, data=0.1),
+        )
+        (path / "summary.json").write_bytes(strict_json.document(summary))
     return files

@@ -101,7 +101,7 @@ def test_pruning_decides_alike_after_a_kill(tmp_path: Path, monkeypatch: Any, st
         path.write_bytes(data)
     assert go(job).done
     whole = regrun.sweep(PRUNED, runs_dir=tmp_path / "whole", device="cpu")
-    assert whole.summary["pruned"] > 4
+    assert whole.summary.pruned > 4
     assert results(job.sweep) == results(whole.directory)
 
 
@@ -165,8 +165,8 @@ def test_failed_runs_are_stored_like_others_with_their_error(
         assert mark_failed(job, error) == 4
     for run in job.runs:
         stored = regrun.load_run(job.sweep / run.directory)
-        assert stored.summary["status"] == "failed"
-        assert stored.summary["error"] == "ZeroDivisionError: what nobody expected"
+        assert stored.summary.status == "failed"
+        assert stored.summary.error == "ZeroDivisionError: what nobody expected"
         assert stored.config["optimizer"]["lr"] == run.params["optimizer.lr"]
         log = (job.sweep / run.directory / "log.txt").read_text()
         assert "Traceback" in log  # it is a bug

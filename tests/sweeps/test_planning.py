@@ -137,19 +137,19 @@ def test_a_plan_counts_runs_packs_memory_and_time(
 ) -> None:
     loaded = config_from_mapping(with_keys(DIGITS, sweep=sweep))
     plan = plan_sweep(loaded, Options("cpu"))
-    assert (plan["runs"], plan["cells"]) == (runs, cells)
-    assert plan["seconds"] > 0
-    for pack in plan["packs"]:
-        assert pack["steps"] == 3 * 4  # 60 examples in batches of 16
-        assert pack["memory_bytes"] > 0
+    assert (plan.runs, plan.cells) == (runs, cells)
+    assert plan.seconds > 0
+    for pack in plan.packs:
+        assert pack.steps == 3 * 4  # 60 examples in batches of 16
+        assert pack.memory_bytes > 0
     assert not list(tmp_path.iterdir())
 
 
 def test_a_pack_needs_memory_for_each_member() -> None:
     def memory(seeds: int) -> int:
         loaded = config_from_mapping(with_keys(DIGITS, sweep={"seeds": seeds}))
-        (pack,) = plan_sweep(loaded, Options("cpu"))["packs"]
-        return int(pack["memory_bytes"])
+        (pack,) = plan_sweep(loaded, Options("cpu")).packs
+        return pack.memory_bytes
 
     one, two, three = memory(1), memory(2), memory(3)
     assert three - two == two - one > 0

@@ -53,8 +53,8 @@ def assert_equals_runs_alone(sweep: Path, config: Mapping[str, Any]) -> None:
         mine = rows_of(sweep / run.directory)
         assert_same_rows({run.directory: mine}, {run.directory: rows_of(alone.directory)})
         stored, expected = summary_of(sweep / run.directory), alone.summary
-        assert stored["status"] == expected["status"] == "completed"
-        assert stored["weights"]["l2"] == pytest.approx(expected["weights"]["l2"], rel=1e-9)
+        assert stored["status"] == expected.status == "completed"
+        assert stored["weights"]["l2"] == pytest.approx(expected.weights.l2, rel=1e-9)
 
 
 def test_a_sweeps_runs_are_the_same_configs_trained_alone(sweep: Any) -> None:
@@ -123,8 +123,8 @@ def test_a_member_that_diverges_is_counted_and_the_others_are_bit_equal(sweep: A
     clean, bad = diverging(sweep, 64, 0.05), diverging(sweep, 64, 1e200)
     assert len(packs(bad.directory)) == 1
     mine, expected = results(bad.directory), results(clean.directory)
-    assert bad.summary["diverged"] == 1
-    assert bad.summary["completed"] == len(mine) - 1 == 63
+    assert bad.summary.diverged == 1
+    assert bad.summary.completed == len(mine) - 1 == 63
     changed = [
         (one, other)
         for one, other in zip(mine.items(), expected.items(), strict=True)
@@ -138,7 +138,7 @@ def test_a_member_that_diverges_is_counted_and_the_others_are_bit_equal(sweep: A
 
 def test_a_sweep_leaves_what_the_contract_says(sweep: Any) -> None:
     done = sweep(LINEAR, {"optimizer.weight_decay": [0, 1]}, seeds=3)
-    summary = done.summary
+    summary = done.summary.to_dict()
     assert summary == json.loads((done.directory / "summary.json").read_text())
     assert summary["runs"] == summary["completed"] == 6
     assert (summary["diverged"], summary["failed"], summary["pruned"]) == (0, 0, 0)
@@ -227,7 +227,7 @@ def test_resume_of_a_finished_sweep_changes_nothing(sweep: Any, tmp_path: Path) 
     before = {path: path.stat().st_mtime_ns for path in done.directory.rglob("*")}
     moved = done.directory.rename(tmp_path / "moved")
     again = resume_sweep(moved)
-    assert again == {**done.summary, "sweep_dir": str(moved)}
+    assert again.to_dict() == {**done.summary.to_dict(), "sweep_dir": str(moved)}
     after = {path: path.stat().st_mtime_ns for path in moved.rglob("*")}
     assert list(after.values()) == list(before.values())
 
@@ -286,7 +286,7 @@ def test_a_search_resumed_in_its_middle_proposes_what_it_would_have(
     document = resume_sweep(half)
     assert proposals(half) == expected
     assert results(half) == results(whole.directory)
-    assert document["best"] == whole.summary["best"]
+    assert document.best == whole.summary.best
 
 
 def asha(cells: int, epochs: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -308,8 +308,8 @@ def assert_asha_finds_the_best(sweep: Any, cells: int, epochs: int) -> None:
     spent = int(pruned.runs["epochs"].sum())
     print(f"asha: {spent} of {cells * 3 * epochs} epochs")
     assert 3 * spent <= cells * 3 * epochs
-    assert pruned.summary["pruned"] > 0
-    chosen = pruned.summary["best"]["params"]
+    assert pruned.summary.pruned > 0
+    chosen = pruned.summary.best.params
     alike = best_cells(sweep_cells(SweepDir(whole.directory)), Metric("val", "loss"))
     assert chosen in [dict(cell.params) for cell in alike]
 
@@ -348,7 +348,7 @@ def assert_tpe_beats_the_median_random_trial(sweep: Any, trials: int, seeds: int
     assert len(tpe.runs) == trials * seeds
     best, median = tpe.cells["val/loss"].min(), random.cells["val/loss"].median()
     print(f"val/loss: best of tpe {best:.4f}, median of random {median:.4f}")
-    assert tpe.summary["best"]["selected_on"] == "val"
+    assert tpe.summary.best.selected_on == "val"
     assert best < median
     again = sweep(breast_cancer("tpe", trials, seeds))
     assert proposals(again.directory) == proposals(tpe.directory)
@@ -386,6 +386,6 @@ def test_cells_without_others_to_compare_with_are_reported_as_not_pruned(
     document = run_sweep(
         config_from_mapping(config), runs_dir=tmp_path, options=options, observer=watcher
     )
-    assert document["pruned"] == 0
+    assert document.pruned == 0
     assert len(watcher.kept) == noted
     assert all("asha compares the cells of a pack; 2 of 2 packs" in note for note in watcher.kept)

@@ -163,7 +163,7 @@ def test_a_failing_cell_fails_alone_and_the_sweep_ends_with_3(
     clean = sweep(config)
     monkeypatch.setattr(PackRun, "run", fails)
     done = sweep(config)
-    assert (done.summary["completed"], done.summary["failed"]) == (4, 2)
+    assert (done.summary.completed, done.summary.failed) == (4, 2)
     mine, expected = results(done.directory), results(clean.directory)
     for name, result in mine.items():
         assert result == expected[name] or "batch_size=4" in name

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
-from regrun.analysis.statistics import Interval, holm, mean_interval, paired_difference
+from regrun.analysis.statistics import holm, mean_interval, paired_difference
+from regrun.results import Estimate, Judgement, Verdict
 
-Verdict = Literal["agrees", "differs", "not distinguishable at this budget"]
 AGREES: Verdict = "agrees"
 DIFFERS: Verdict = "differs"
 UNDECIDED: Verdict = "not distinguishable at this budget"
@@ -37,23 +36,6 @@ class Of:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A claim, what was published, what we found. verdict: None for what is shown and not judged.
-
-    ours: an interval over seeds, or words; None when nothing was measured.
-    """
-
-    claim: str
-    published: str
-    ours: Interval | str | None
-    verdict: Verdict | None
-
-    def document(self) -> dict[str, Any]:
-        """As `reproduce --json` has it."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
 class Value:
     """A number: our mean must be within the tolerance, and our interval no wider than it."""
 
@@ -72,7 +54,8 @@ class Value:
                 verdict = DIFFERS
             elif low <= ours.mean <= high and ours.high - ours.mean <= self.tolerance:
                 verdict = AGREES
-        return Judgement(self.text, f"{self.published:g}, within {self.tolerance:g}", ours, verdict)
+        published = f"{self.published:g}, within {self.tolerance:g}"
+        return _judgement(self.text, published, ours, verdict)
 
 
 @dataclass(frozen=True)
@@ -88,7 +71,7 @@ class Bound:
         """The verdict on our values."""
         ours = _interval(self.of.values(measured))
         verdict = _inside(ours, self.above, self.below)
-        return Judgement(self.text, _range(self.above, self.below), ours, verdict)
+        return _judgement(self.text, _range(self.above, self.below), ours, verdict)
 
 
 @dataclass(frozen=True)
@@ -114,8 +97,8 @@ class Ratio:
         if found is not None:
             low = None if found.low is None else _exp(found.low)
             high = None if found.high is None else _exp(found.high)
-            ours = Interval(_exp(found.mean), low, high, found.n)
-        return Judgement(
+            ours = Estimate(mean=_exp(found.mean), low=low, high=high, n=found.n)
+        return _judgement(
             self.text, _range(self.above, self.below), ours, _inside(ours, self.above, self.below)
         )
 
@@ -146,14 +129,14 @@ class Ranking:
     def judge(self, measured: Measured) -> Judgement:
         """The verdict on our places; equal places decide nothing."""
         places = _named(measured, self.method, self.prefix, self.published)
-        told = ", ".join(self.published)
+        published = ", ".join(self.published)
         if len(places) < len(self.published):
-            return Judgement(self.text, told, None, UNDECIDED)
+            return _judgement(self.text, published, None, UNDECIDED)
         ours = sorted(places, key=places.__getitem__)
         verdict = AGREES if ours == list(self.published) else DIFFERS
         if len(set(places.values())) < len(places):
             verdict = UNDECIDED
-        return Judgement(self.text, told, ", ".join(ours), verdict)
+        return _judgement(self.text, published, ", ".join(ours), verdict)
 
 
 @dataclass(frozen=True)
@@ -169,12 +152,12 @@ class Numbers:
     def judge(self, measured: Measured) -> Judgement:
         """The verdict on the largest deviation."""
         ours = _named(measured, self.method, self.prefix, self.published)
-        told = f"{len(self.published)} numbers, each within {self.tolerance:g}"
+        published = f"{len(self.published)} numbers, each within {self.tolerance:g}"
         if len(ours) < len(self.published):
-            return Judgement(self.text, told, None, UNDECIDED)
+            return _judgement(self.text, published, None, UNDECIDED)
         largest = max(abs(ours[name] - value) for name, value in self.published.items())
         verdict = AGREES if largest <= self.tolerance else DIFFERS
-        return Judgement(self.text, told, f"largest deviation {largest:.2g}", verdict)
+        return _judgement(self.text, published, f"largest deviation {largest:.2g}", verdict)
 
 
 @dataclass(frozen=True)
@@ -187,8 +170,8 @@ class Reported:
 
     def judge(self, measured: Measured) -> Judgement:
         """Ours, without a verdict."""
-        told = "" if self.published is None else f"{self.published:g}"
-        return Judgement(self.text, told, _interval(self.of.values(measured)), None)
+        published = "" if self.published is None else f"{self.published:g}"
+        return _judgement(self.text, published, _interval(self.of.values(measured)), None)
 
 
 Claim = Value | Bound | Ratio | Order | Ranking | Numbers | Reported
@@ -209,17 +192,6 @@ def overall(judgements: Sequence[Judgement]) -> Verdict:
     return AGREES if verdicts == {AGREES} else UNDECIDED
 
 
-def methods_of(claim: Claim) -> list[str]:
-    """The methods that a claim speaks of."""
-    match claim:
-        case Order(lower=a, higher=b) | Ratio(a=a, b=b):
-            return [a.method, b.method]
-        case Value() | Bound() | Reported():
-            return [claim.of.method]
-        case _:
-            return [claim.method]
-
-
 def _judge_orders(orders: Sequence[Order], measured: Measured) -> list[Judgement]:
     found = [
         paired_difference(order.lower.values(measured), order.higher.values(measured))
@@ -232,12 +204,20 @@ def _judge_orders(orders: Sequence[Order], measured: Measured) -> list[Judgement
         verdict = UNDECIDED
         if p is not None and p <= ALPHA:
             verdict = AGREES if each.mean < 0 else DIFFERS
-        ours = Interval(each.mean, each.low, each.high, each.n) if each.n else None
-        judgements.append(Judgement(order.text, order.published, ours, verdict))
+        ours = None
+        if each.n:
+            ours = Estimate(mean=each.mean, low=each.low, high=each.high, n=each.n)
+        judgements.append(_judgement(order.text, order.published, ours, verdict))
     return judgements
 
 
-def _inside(ours: Interval | None, low: float, high: float) -> Verdict:
+def _judgement(
+    claim: str, published: str, ours: Estimate | str | None, verdict: Verdict | None
+) -> Judgement:
+    return Judgement(claim=claim, published=published, ours=ours, verdict=verdict)
+
+
+def _inside(ours: Estimate | None, low: float, high: float) -> Verdict:
     if ours is None or ours.low is None or ours.high is None:
         return UNDECIDED
     if low < ours.low and ours.high < high:
@@ -250,8 +230,10 @@ def _exp(x: float) -> float:
     return math.exp(min(x, 709.0))
 
 
-def _interval(values: Mapping[int, float]) -> Interval | None:
-    return mean_interval([values[seed] for seed in sorted(values)]) if values else None
+def _interval(values: Mapping[int, float]) -> Estimate | None:
+    if not values:
+        return None
+    return Estimate(**asdict(mean_interval([values[seed] for seed in sorted(values)])))
 
 
 def _named(

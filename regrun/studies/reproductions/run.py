@@ -2,61 +2,75 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from statistics import linear_regression
+
+import numpy as np
 
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import sweep_cells
 from regrun.config.load import Loaded, config_from_mapping
+from regrun.errors import StorageError
 from regrun.execution.observer import Observer, Silent
-from regrun.metrics import Metric
+from regrun.metrics import SPLITS, Metric
+from regrun.results import MethodSummary, PathResult, ReproductionResult
 from regrun.store.sweep_dir import SweepDir
 from regrun.studies.path import run_path
 from regrun.studies.reproductions.claims import judge, overall
-from regrun.studies.reproductions.parts import LassoPath, Method, Reproduction, Trained
-from regrun.studies.reproductions.shift import shifts
-from regrun.studies.reproductions.shipped import shipped_config
+from regrun.studies.reproductions.spec import (
+    LassoPath,
+    Method,
+    OptimumSlope,
+    Reproduction,
+    Trained,
+)
 from regrun.sweeps.run import Options, run_sweep
 
-Results = dict[str, dict[str, dict[int, float]]]
+Measured = dict[str, dict[str, Mapping[int, float]]]
 """Method → metric → seed → value."""
 
 
 def reproduce(
+    name: str,
     reproduction: Reproduction,
     *,
     runs_dir: Path,
     options: Options,
     seeds: int | None = None,
     observer: Observer | None = None,
-) -> dict[str, Any]:
-    """Train all parts and judge; returns what `reproduce --json` prints.
+) -> ReproductionResult:
+    """Train all parts and judge the claims.
 
-    seeds: judged seeds of each method, instead of the reproduction's own. Raises what `run_sweep`
-    and `run_path` raise.
+    name: of the reproduction, for the result. seeds: judged seeds of each method, instead of the
+    reproduction's own. Raises what `run_sweep` and `run_path` raise.
     """
     work = _Work(runs_dir, seeds, options, observer or Silent())
     for part in reproduction.parts:
         if isinstance(part, Trained):
             work.train(part)
         else:
-            work.walk(part)
+            work.solve_path(part)
     judgements = judge(reproduction.claims, work.measured)
-    return {
-        "title": reproduction.title,
-        "source": reproduction.source,
-        "budget": reproduction.budget + (f"; here with --seeds {seeds}" if seeds else ""),
-        "published_budget": reproduction.published_budget,
-        "remark": reproduction.remark,
-        "verdict": overall(judgements),
-        "claims": [judgement.document() for judgement in judgements],
-        "methods": work.methods,
-        "runs_in": work.places,
-        "seconds": work.seconds,
-        **work.counts,
-    }
+    return ReproductionResult(
+        name=name,
+        title=reproduction.title,
+        source=reproduction.reference,
+        budget=reproduction.budget + (f"; here with --seeds {seeds}" if seeds else ""),
+        published_budget=reproduction.published_budget,
+        remark=reproduction.remark,
+        verdict=overall(judgements),
+        claims=judgements,
+        methods=work.methods,
+        runs_in=work.directories,
+        seconds=work.seconds,
+        runs=work.runs,
+        completed=work.completed,
+        diverged=work.diverged,
+        failed=work.failed,
+    )
 
 
 class _Work:
@@ -67,11 +81,11 @@ class _Work:
     ) -> None:
         self._runs_dir, self._seeds = runs_dir, seeds
         self._options, self._observer = options, observer
-        self.measured: Results = {}
-        self.methods: list[dict[str, Any]] = []
-        self.places: list[str] = []
+        self.measured: Measured = {}
+        self.methods: list[MethodSummary] = []
+        self.directories: list[str] = []
         self.seconds = 0.0
-        self.counts = dict.fromkeys(("runs", "completed", "diverged", "failed"), 0)
+        self.runs = self.completed = self.diverged = self.failed = 0
 
     def train(self, part: Trained) -> None:
         """Tune where there is something to tune; train what was chosen with fresh seeds."""
@@ -90,10 +104,11 @@ class _Work:
                 )
             )
             for each in tuned:
-                mine = [next(cells) for _ in candidates[each.name]]
-                chosen[each.name] = dict(best_on_validation(mine, part.tuned_by).params)
-                for shift in part.shifts:
-                    self.measured.setdefault(each.name, {})[shift.name] = shifts(mine, shift)
+                own = [next(cells) for _ in candidates[each.name]]
+                chosen[each.name] = dict(best_on_validation(own, part.tuned_by).params)
+                for slope in part.slopes:
+                    found = optimum_slopes(own, slope)
+                    self.measured.setdefault(each.name, {})[slope.name] = found
         judged = self._sweep(
             loaded,
             [chosen[each.name] for each in part.methods],
@@ -102,11 +117,11 @@ class _Work:
             None,
         )
         for each, cell in zip(part.methods, judged, strict=True):
-            self._take(each, cell)
+            self._add(each, cell)
 
-    def walk(self, part: LassoPath) -> None:
-        """Work out a path; its metrics have no seeds and stand under 0."""
-        document = run_path(
+    def solve_path(self, part: LassoPath) -> None:
+        """Solve a path. Its metrics have no seeds; they are filed under seed 0."""
+        path = run_path(
             config_from_mapping(shipped_config(part.config)),
             runs_dir=self._runs_dir,
             number=part.number,
@@ -114,41 +129,85 @@ class _Work:
             device=self._options.device,
             observer=self._observer,
         )
-        self.places.append(document["path_dir"])
-        metrics = path_metrics(document, part.shares)
+        self.directories.append(path.path_dir)
+        metrics = path_metrics(path, part.shares)
         self.measured[part.method] = {name: {0: value} for name, value in metrics.items()}
 
     def _sweep(
         self,
         loaded: Loaded,
-        settings: Sequence[Mapping[str, Any]],
+        settings: Sequence[Mapping[str, object]],
         seeds: int,
         first_seed: int,
         metric: str | None,
     ) -> list[Cell]:
-        tree = loaded.config.model_dump(mode="json", exclude={"sweep"})
-        tree["seed"] = first_seed
-        tree["sweep"] = {"cells": list(settings), "seeds": seeds, "metric": metric}
-        document = run_sweep(
-            config_from_mapping(tree),
+        section = {"cells": list(settings), "seeds": seeds, "metric": metric}
+        summary = run_sweep(
+            loaded.with_keys(seed=first_seed, sweep=section),
             runs_dir=self._runs_dir,
             options=self._options,
             observer=self._observer,
         )
-        self.places.append(document["sweep_dir"])
-        self.seconds += document["seconds"]["total"]
-        for name in self.counts:
-            self.counts[name] += document[name]
-        return sweep_cells(SweepDir(Path(document["sweep_dir"])))
+        self.directories.append(summary.sweep_dir)
+        self.seconds += summary.seconds.total
+        self.runs += summary.runs
+        self.completed += summary.completed
+        self.diverged += summary.diverged
+        self.failed += summary.failed
+        return sweep_cells(SweepDir(Path(summary.sweep_dir)))
 
-    def _take(self, method: Method, cell: Cell) -> None:
-        metrics = {name: cell.values(name) for name in cell.metrics}
-        for split in ("train", "val", "test"):
+    def _add(self, method: Method, cell: Cell) -> None:
+        """File the metrics of the cell that stands for a method, and its error rates in %."""
+        metrics: dict[str, Mapping[int, float]] = {name: cell.values(name) for name in cell.metrics}
+        for split in SPLITS:
             accuracy = metrics.get(f"{split}/accuracy", {})
             metrics[f"{split}/error"] = {seed: 100 * (1 - a) for seed, a in accuracy.items()}
         self.measured.setdefault(method.name, {}).update(metrics)
         tuned = {key: cell.params[key] for key in method.tune}
-        self.methods.append({"name": method.name, "tuned": tuned, **cell.document()})
+        summary = dict(cell.summarize())
+        del summary["runs"]
+        self.methods.append(MethodSummary(name=method.name, tuned=tuned, **summary))
+
+
+def shipped_config(name: str) -> Path:
+    """The path of a config that comes with regrun, such as ``reproduce/adamw_digits.yaml``.
+
+    An installed package has them among its modules, a checkout next to its package. Raises
+    StorageError when there is neither.
+    """
+    package = Path(str(resources.files("regrun")))
+    for folder in (package / "configs", package.parent / "configs"):
+        if (folder / name).is_file():
+            return folder / name
+    raise StorageError(f"{name}: this installation of regrun lacks its configs")
+
+
+def optimum_slopes(cells: Sequence[Cell], slope: OptimumSlope) -> dict[int, float]:
+    """Seed → |slope| of log(best response) over log(against), by least squares.
+
+    0: the best response is the same whatever `against` is; 1 with opposite signs: their product is
+    what matters. A seed counts when every cell has its value.
+    """
+    sign = Metric.from_name(slope.metric).sign
+    per_cell = [cell.values(slope.metric) for cell in cells]
+    seeds = set.intersection(*(set(values) for values in per_cell)) if per_cell else set()
+    found = {}
+    for seed in sorted(seeds):
+        rows: dict[float, dict[float, float]] = {}
+        for cell, values in zip(cells, per_cell, strict=True):
+            row = rows.setdefault(float(cell.params[slope.against]), {})
+            row[float(cell.params[slope.response])] = sign * values[seed]
+        x = [math.log(against) for against in rows]
+        y = [log_minimum(row) for row in rows.values()]
+        found[seed] = abs(linear_regression(x, y).slope)
+    return found
+
+
+def log_minimum(values: Mapping[float, float]) -> float:
+    """Where on the log axis the smallest value lies: the middle of all that share it."""
+    smallest = min(values.values())
+    logs = [math.log(setting) for setting, value in values.items() if value == smallest]
+    return sum(logs) / len(logs)
 
 
 def best_on_validation(cells: Sequence[Cell], metric: str) -> Cell:
@@ -163,12 +222,12 @@ def best_on_validation(cells: Sequence[Cell], metric: str) -> Cell:
     return min(cells, key=rank)
 
 
-def path_metrics(document: Mapping[str, Any], shares: Sequence[float]) -> dict[str, float]:
-    """`place/<feature>` of each that enters, and `<share>/<feature>`, from a path's document.
+def path_metrics(path: PathResult, shares: Sequence[float]) -> dict[str, float]:
+    """`place/<feature>` of each that enters, and `<share>/<feature>`, from a path.
 
     Features that enter at the same strength have the same place.
     """
-    names, rows = document["feature_names"], document["coefficients"]
+    names, rows = path.feature_names, np.asarray(path.coefficients)
     entered = {
         name: next((row for row, weights in enumerate(rows) if weights[column] != 0), None)
         for column, name in enumerate(names)
@@ -179,7 +238,7 @@ def path_metrics(document: Mapping[str, Any], shares: Sequence[float]) -> dict[s
         for name, row in entered.items()
         if row is not None
     }
-    strengths = document["strengths"]
+    strengths = path.strengths
     for share in shares:
         wanted = share * strengths[0]
         row = min(range(len(strengths)), key=lambda index: abs(strengths[index] - wanted))
@@ -188,6 +247,6 @@ def path_metrics(document: Mapping[str, Any], shares: Sequence[float]) -> dict[s
         metrics |= {
             f"{share:g}/{name}": float(rows[row][column])
             for column, name in enumerate(names)
-            if isfinite(rows[row][column])
+            if math.isfinite(rows[row][column])
         }
     return metrics

@@ -29,11 +29,11 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Shift:
-    """A metric `name`: how far a method's best setting moves with another one, seed by seed.
+class OptimumSlope:
+    """A metric `name`: how far a method's best setting moves when another one is changed.
 
     |slope| of log(best `response`) over log(`against`), both of them axes of `tune`; the best is
-    the one of best `metric` among the tuning runs.
+    the one of best `metric` among the tuning runs of a seed.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Trained:
     seeds: int
     tuning_seeds: int = 0
     tuned_by: str = "val/loss"
-    shifts: tuple[Shift, ...] = ()
+    slopes: tuple[OptimumSlope, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Reproduction:
     """A published result, trained again."""
 
     title: str
-    source: str
+    reference: str
     """Paper or book, with section."""
     parts: tuple[Part, ...]
     claims: tuple[Claim, ...]

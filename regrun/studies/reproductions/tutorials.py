@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from regrun.studies.reproductions.claims import Bound, Of, Order, Ratio, Value
-from regrun.studies.reproductions.parts import Method, Reproduction, Trained
+from regrun.studies.reproductions.spec import Method, Reproduction, Trained
 
 LN10 = 2.302585
 """The cross-entropy of ten classes that are all equally likely."""
@@ -17,7 +17,7 @@ _TWENTY = "20 initial weights on one draw of the data, full length"
 
 WEIGHT_DECAY = Reproduction(
     title="Weight decay against overfitting 20 examples of 200 inputs",
-    source="Zhang, Lipton, Li & Smola, Dive into Deep Learning, §3.7, concise implementation",
+    reference="Zhang, Lipton, Li & Smola, Dive into Deep Learning, §3.7, concise implementation",
     parts=(
         Trained(
             "weight_decay.yaml",
@@ -48,7 +48,7 @@ WEIGHT_DECAY = Reproduction(
 
 WEIGHT_DECAY_FROM_SCRATCH = Reproduction(
     title="The same with the penalty in the objective",
-    source="Zhang, Lipton, Li & Smola, Dive into Deep Learning, §3.7, from scratch",
+    reference="Zhang, Lipton, Li & Smola, Dive into Deep Learning, §3.7, from scratch",
     parts=(
         Trained(
             "weight_decay_from_scratch.yaml",
@@ -88,7 +88,7 @@ _DROPOUT = "dropout 0.2 and 0.5"
 
 DROPOUT_FASHION_MNIST = Reproduction(
     title="Dropout in an MLP on Fashion-MNIST",
-    source="Zhang, Lipton, Li & Smola, Dive into Deep Learning, §5.6",
+    reference="Zhang, Lipton, Li & Smola, Dive into Deep Learning, §5.6",
     parts=(Trained("dropout_fashion_mnist.yaml", (Method(_DROPOUT),), seeds=10),),
     claims=(
         Bound("train loss", Of(_DROPOUT, "train/loss"), below=0.5),
@@ -104,12 +104,13 @@ DROPOUT_FASHION_MNIST = Reproduction(
 
 
 def _penalised(kind: str, what: str, strength: str, config: str, takes: str) -> Reproduction:
-    """A tutorial's penalty of strength 1, and a strength that fits the loss beside none."""
+    """A tutorial's penalty of strength 1, and a sensible strength compared with none."""
     collapsed, sane, plain = f"{what} 1", f"{what} {strength}", "no penalty"
     off: Mapping[str, Any] = {"penalty.strength": 0}
     return Reproduction(
         title=f"{kind} on weights and biases of an MLP on MNIST: too much of it, and enough",
-        source="a regularization tutorial's network (784-64-32-10, Adam 1e-4, batch 10, 5 epochs)",
+        reference="a regularization tutorial's network (784-64-32-10, Adam 1e-4, batch 10, "
+        "5 epochs)",
         parts=(
             Trained(f"{config}.yaml", (Method(collapsed),), seeds=3),
             Trained(f"{config}_sane.yaml", (Method(sane), Method(plain, off)), seeds=5),

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
-from regrun.analysis.statistics import Interval
+
+class Interval(Protocol):
+    """A mean and the upper bound of its interval, None without one."""
+
+    @property
+    def mean(self) -> float:
+        """The middle."""
+
+    @property
+    def high(self) -> float | None:
+        """Its end above; None for a single value."""
+
 
 NOTHING = "–"
 
@@ -24,9 +35,9 @@ def plus_minus(interval: Interval | None) -> str:
     """``0.52 ± 0.03``: the half width to two digits, the mean to the same decimal place."""
     if interval is None:
         return NOTHING
-    half = interval.half_width
-    if half is None:
+    if interval.high is None:
         return number(interval.mean)
+    half = interval.high - interval.mean
     if half < _ROUNDING * abs(interval.mean):
         half = 0.0
     if not (math.isfinite(half) and half > 0):
@@ -51,12 +62,3 @@ def value(setting: Any) -> str:
     if isinstance(setting, list | tuple):
         return "[" + ", ".join(value(item) for item in setting) + "]"
     return str(setting)
-
-
-def in_units(count: float) -> str:
-    """Bytes for people: ``1.5 GB``."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} TB"

@@ -1,20 +1,33 @@
-"""Cells as a table for people, as CSV, and as sentences that do not flatter."""
+"""Cells for people: as a table, a plot, CSV, and sentences on which is best."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
+from rich.text import Text
+
 from regrun.analysis.cells import Cell
-from regrun.analysis.sweeps import best_cells
-from regrun.cli.numbers import plus_minus, value
-from regrun.metrics import Metric
+from regrun.analysis.sweeps import best_cells, metric_of_cells, sweep_cells
+from regrun.cli.console import plot_width, wants_colour
+from regrun.cli.format import plus_minus, value
+from regrun.cli.plot import axis_plot
+from regrun.metrics import SPLITS, Metric
+from regrun.store.sweep_dir import SweepDir
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-MOST_ROWS = 200
+    from regrun.results import SweepSummary
+
+MOST_FITTED_ROWS = 200
 """Rows that are fitted to the terminal, which takes a millisecond each."""
+
+MOST_SWEEP_ROWS = 40
+"""Rows of the table after a sweep; `compare` shows the others."""
 
 _COLUMNS = {
     "train/loss": "train loss",
@@ -31,6 +44,80 @@ _LOSSES_APART = ("loss", "dataset.name")
 """Where cells differ in these, their losses are of different things."""
 
 _MOST_NAMED = 5
+
+
+def sweep_report(sweep: SweepSummary) -> list[RenderableType]:
+    """Everything to print after a sweep, in order."""
+    directory = Path(sweep.sweep_dir)
+    cells = sweep_cells(SweepDir(directory))
+    metric = Metric.from_name(sweep.best.metric) if sweep.best else metric_of_cells(cells)
+    counts = {
+        "completed": sweep.completed,
+        "pruned": sweep.pruned,
+        "diverged": sweep.diverged,
+        "failed": sweep.failed,
+        "unfinished": sweep.unfinished,
+    }
+    ended = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    quoted = shlex.quote(str(directory))
+    lines = [
+        f"runs       {ended} in {sweep.seconds.total:.1f} s",
+        f"sweep      {directory}",
+        f"next       regrun {'resume' if sweep.unfinished else 'compare'} {quoted}",
+        f"           regrun view {quoted}",
+    ]
+    return [*answers(cells, metric, MOST_SWEEP_ROWS), *(Text(line) for line in lines)]
+
+
+def answers(
+    cells: Sequence[Cell], metric: Metric, most_rows: int | None = None
+) -> list[RenderableType]:
+    """Table, plot over the axis and conclusions; of more than most_rows cells, the best so many."""
+    shown = cells
+    if most_rows is not None and len(cells) > most_rows:
+        shown = _best(cells, metric)[:most_rows]
+    parts: list[RenderableType] = [comparison_table(shown, metric.name)]
+    if len(shown) < len(cells):
+        parts.append(Text(f"the best {len(shown)} of {len(cells):,} cells by {metric.name}"))
+    plot = _plot(cells, metric)
+    if plot is not None:
+        parts.append(Text.from_ansi(plot, no_wrap=True))
+    return parts + [Text(line) for line in conclusions(cells, metric)]
+
+
+def _best(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
+    """Best first; those without the metric last."""
+    means = [cell.interval(metric.name) for cell in cells]
+    order = sorted(
+        range(len(cells)),
+        key=lambda index: (
+            (False, metric.sign * mean.mean) if (mean := means[index]) is not None else (True, 0.0)
+        ),
+    )
+    return [cells[index] for index in order]
+
+
+def _plot(cells: Sequence[Cell], metric: Metric) -> str | None:
+    """The metric's quantity on every split over the one numeric axis, when there is just one."""
+    axes = list(dict.fromkeys(key for cell in cells for key in cell.params))
+    if len(axes) != 1:
+        return None
+    (axis,) = axes
+    values = [cell.params.get(axis) for cell in cells]
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        return None
+    rising = sorted(cells, key=lambda cell: float(cell.params[axis]))
+    curves = {}
+    for split in SPLITS:
+        name = metric.on(split).name
+        points = [
+            (float(cell.params[axis]), interval.mean)
+            for cell in rising
+            if (interval := cell.interval(name)) is not None
+        ]
+        if points:
+            curves[name] = ([x for x, _ in points], [y for _, y in points])
+    return axis_plot(curves, axis, plot_width(), colour=wants_colour()) if curves else None
 
 
 def comparison_table(cells: Sequence[Cell], metric: str | None = None) -> RenderableType:
@@ -54,15 +141,12 @@ def comparison_table(cells: Sequence[Cell], metric: str | None = None) -> Render
         row += [str(cell.seeds)] if repeated else []
         row += [plus_minus(cell.interval(name)) for name in metrics]
         rows.append([*row, _status(cell)])
-    table = _plain_table if len(rows) > MOST_ROWS else _fitted_table
+    table = _plain_table if len(rows) > MOST_FITTED_ROWS else _fitted_table
     return table(left, right, rows)
 
 
 def _fitted_table(left: list[str], right: list[str], rows: list[list[str]]) -> RenderableType:
     """Squeezed into the terminal's width."""
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(*left, box=None, pad_edge=False)
     for header in right:
         table.add_column(header, justify="right")
@@ -74,8 +158,6 @@ def _fitted_table(left: list[str], right: list[str], rows: list[list[str]]) -> R
 
 def _plain_table(left: list[str], right: list[str], rows: list[list[str]]) -> RenderableType:
     """The same as wide as it is."""
-    from rich.text import Text
-
     lines = [[*left, *right, "status"], *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     ends = len(left), len(left) + len(right)
@@ -124,7 +206,7 @@ def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
     sentences = [f"{word} {name}: {_name(best[0])}{flatters}"]
     seeds = len(best[0].values(name))
     if seeds < 2:
-        sentences.append("one seed cannot tell a difference from chance")
+        sentences.append("one seed cannot distinguish a difference from chance")
     elif len(best) == 1:
         rows = (
             "every other row" if len(compared) == len(cells) else f"every other row with a {name}"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regrun.analysis.statistics import Interval
-from regrun.cli.numbers import number, plus_minus, value
+from regrun.cli.format import number, plus_minus, value
 
 
 @pytest.mark.parametrize(

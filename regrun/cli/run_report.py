@@ -1,0 +1,100 @@
+"""What a finished run shows: curves, the numbers that matter, where it lies, what to try next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from regrun.cli.console import plot_width, wants_colour
+from regrun.cli.format import NOTHING, number
+from regrun.cli.plot import loss_plot
+from regrun.metrics import SPLITS
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from regrun.results import RunSummary
+
+DOMINATED = 100.0
+"""A penalty larger than this many times the data loss drowns it."""
+
+
+def run_report(
+    summary: RunSummary, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> list[RenderableType]:
+    """The report of one run as things that rich can print, top to bottom."""
+    plot = loss_plot(rows, plot_width(), colour=wants_colour())
+    parts: list[RenderableType] = [Text(_headline(summary, config), "bold")]
+    if plot is not None:
+        parts.append(Text.from_ansi(plot, no_wrap=True))
+    parts += [_numbers(summary), *(Text(line) for line in _weights_and_penalties(summary))]
+    parts += [Text(line, "yellow") for line in warnings(summary)]
+    return parts
+
+
+def warnings(summary: RunSummary) -> list[str]:
+    """What a reader of the numbers must know."""
+    lines = []
+    if summary.status == "diverged":
+        lines.append(
+            f"the loss became infinite or not a number at step {summary.diverged_at_step}: "
+            "a smaller learning rate or a smaller strength keeps it finite"
+        )
+    loss = summary.metrics.get("train/loss")
+    for name, value in summary.penalty.items():
+        if loss is not None and value is not None and value > DOMINATED * loss > 0:
+            lines.append(
+                f"penalty/{name} is {value / loss:,.0f} times the data loss: the optimizer "
+                "hardly sees the data; lower its strength"
+            )
+    return lines
+
+
+def _headline(summary: RunSummary, config: Mapping[str, Any]) -> str:
+    early = " (stopped early)" if summary.stopped_early else ""
+    took = f" in {summary.seconds.total:.1f} s" if summary.seconds else ""
+    return (
+        f"{config.get('name', 'run')}, seed {config.get('seed', 0)}: {summary.status}{early} after "
+        f"{summary.epochs:,} epochs, {summary.steps:,} steps{took} on {summary.device}"
+    )
+
+
+def _numbers(summary: RunSummary) -> Table:
+    """Rows loss and accuracy, then those of averaged weights; a column per split, then the gap."""
+    metrics = summary.metrics
+    splits = [split for split in SPLITS if any(name.startswith(f"{split}/") for name in metrics)]
+    table = Table("", *splits, "gap (test − train)", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for of, quantity in product(("", "ema", "swa"), ("loss", "accuracy")):
+        values = {split: metrics.get(f"{of}/{split}/{quantity}".lstrip("/")) for split in splits}
+        if all(value is None for value in values.values()):
+            continue
+        train, test = values.get("train"), values.get("test")
+        gap = NOTHING if train is None or test is None else number(test - train)
+        shown = [number(value) for value in values.values()]
+        table.add_row(f"{of} {quantity}".lstrip(), *shown, gap)
+    return table
+
+
+def _weights_and_penalties(summary: RunSummary) -> list[str]:
+    lines = []
+    weights = summary.weights
+    if weights.l2 is not None:
+        lines.append(
+            f"weights    ‖w‖₂ {number(weights.l2)}   ‖w‖₁ {number(weights.l1)}   "
+            f"exactly 0: {100 * (weights.sparsity or 0):.3g}%"
+        )
+    if summary.penalty:
+        penalties = "   ".join(f"{name} {number(value)}" for name, value in summary.penalty.items())
+        objective = summary.metrics.get("objective")
+        after = "" if objective is None else f"   objective {number(objective)}"
+        lines.append(f"penalty    {penalties}{after}   (the losses above are without it)")
+    best = summary.best
+    if best is not None:
+        lines.append(f"best       {best.metric} {number(best.value)} at epoch {best.epoch}")
+    return lines

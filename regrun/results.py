@@ -1,0 +1,329 @@
+"""What runs, sweeps, paths, ablations and reproductions give, as `--json` prints it.
+
+Every result is a frozen model with a JSON form (`Result.to_dict`). Stored ones are read back with
+`Result.from_json`, so that a damaged file is a `CorruptInputError` that names the file and the key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from regrun.errors import CorruptInputError
+
+Status = Literal["completed", "diverged", "failed", "interrupted", "pruned", "running"]
+"""How a run ended, or that it has not."""
+
+Verdict = Literal["agrees", "differs", "not distinguishable at this budget"]
+"""What our runs say about a published claim."""
+
+
+class Result(BaseModel):
+    """A frozen result; its fields are the keys of its JSON form."""
+
+    model_config = ConfigDict(frozen=True, strict=True, defer_build=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form as plain data, with the keys that were set."""
+        return self.model_dump(exclude_unset=True)
+
+    @classmethod
+    def from_json(cls, data: bytes, path: Path) -> Self:
+        """Read a stored result. Keys that this version does not know are ignored.
+
+        Args:
+            data: The content of a file.
+            path: The file, for error messages.
+
+        Raises:
+            CorruptInputError: The content is not such a result; the message names file and key.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            if first["type"] == "json_invalid":
+                raise CorruptInputError(f"{path}: not JSON: {first['ctx']['error']}") from error
+            key = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise CorruptInputError(f"{path}: damaged: {key}: {first['msg'].lower()}") from error
+
+    @property
+    def shortfall(self) -> str | None:
+        """Why the command ends with exit code 3; None when all is well."""
+        return None
+
+
+class Best(Result):
+    """The evaluation at which the selecting metric was best, the first of equals."""
+
+    epoch: int
+    metric: str
+    value: float | None
+
+
+class Norms(Result):
+    """Norms of one parameter, and the fraction of its entries that are exactly 0."""
+
+    l1: float | None = None
+    l2: float | None = None
+    sparsity: float | None = None
+
+
+class WeightNorms(Norms):
+    """Norms over all parameters of role `weight`, and of each."""
+
+    per_layer: dict[str, Norms] = Field(default_factory=dict)
+
+
+class ModelShape(Result):
+    """The shapes that a network is built for."""
+
+    input_shape: list[int]
+    num_outputs: int
+
+
+class Seconds(Result):
+    """Wall-clock seconds: loading data, training, both."""
+
+    data: float = 0.0
+    train: float = 0.0
+    total: float
+
+
+class RunSummary(Result):
+    """One run: `train --json` and a run's `summary.json`.
+
+    >>> run = RunSummary(run_dir="runs/a", status="completed", metrics={"test/loss": 0.5})
+    >>> run.metrics["test/loss"], run.shortfall
+    (0.5, None)
+    """
+
+    run_dir: str
+    status: Status
+    epochs: int = 0
+    steps: int = 0
+    device: str = "cpu"
+    seed: int = 0
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    """Losses, accuracies and the objective of the weights that were kept."""
+    best: Best | None = None
+    weights: WeightNorms = Field(default_factory=WeightNorms)
+    penalty: dict[str, float | None] = Field(default_factory=dict)
+    """Penalty → its value, with its strength."""
+    model: ModelShape | None = None
+    seconds: Seconds | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    """`regrun`, `torch` and `python`."""
+    diverged_at_step: int | None = None
+    stopped_early: bool = False
+    """Whether early stopping ended a completed run."""
+    error: str | None = None
+    """Why a run failed."""
+
+    @property
+    def shortfall(self) -> str | None:
+        """Set for a run that diverged or failed."""
+        return f"the run {self.status}" if self.status in ("diverged", "failed") else None
+
+    def without_layers(self) -> RunSummary:
+        """The same without the norms of single layers, which are most of it."""
+        norms = self.weights.model_copy(update={"per_layer": {}})
+        return self.model_copy(update={"weights": norms})
+
+
+class MetricInterval(Result):
+    """A metric over the seeds of a cell; without an interval for a single seed."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    values: list[float]
+    """One value per seed, in the order of the seeds."""
+
+
+class CellSummary(Result):
+    """A cell: one setting, trained with several seeds. `compare --json` is a list of them."""
+
+    params: dict[str, Any]
+    """Dotted key → value, of the keys that differ between the cells."""
+    seeds: int
+    metrics: dict[str, MetricInterval]
+    runs: list[RunSummary] = Field(default_factory=list)
+    """The finished runs by seed, in `compare --json` only."""
+
+
+class BestCell(Result):
+    """The cell with the best mean of the selecting metric."""
+
+    params: dict[str, Any]
+    metric: str
+    selected_on: str
+    """The split that the metric was measured on."""
+    not_distinguishable: list[dict[str, Any]]
+    """The cells that are not distinguishable from it, best first."""
+
+
+class SweepSummary(Result):
+    """A sweep: `sweep --json` and a sweep's `summary.json`."""
+
+    sweep_dir: str
+    runs: int
+    completed: int
+    diverged: int
+    failed: int
+    pruned: int
+    unfinished: int
+    cells: list[CellSummary]
+    best: BestCell | None
+    """None when no cell has the metric."""
+    seconds: Seconds
+
+    @property
+    def shortfall(self) -> str | None:
+        """Set when some runs diverged, failed or were left unfinished."""
+        return _shortfall(self.runs, self.diverged, self.failed, self.unfinished)
+
+
+class StackPlan(Result):
+    """What one stack of a planned sweep needs."""
+
+    members: int
+    steps: int
+    """Of one member."""
+    memory_bytes: int
+    seconds: float
+    """A rough guess for one CPU core."""
+
+
+class SweepPlan(Result):
+    """What `sweep --dry-run --json` prints."""
+
+    runs: int
+    cells: int
+    packs: list[StackPlan]
+    """The stacks; of a search, those of its first round."""
+    seconds: float
+
+
+class Difference(Result):
+    """The mean paired difference over shared seeds, its 95% interval and p-value."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval does not contain 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+class Effect(Result):
+    """What one ingredient does to the metric; negative means that it lowers the metric."""
+
+    ingredient: str
+    left_out: Difference
+    """All ingredients minus all but this one."""
+    alone: Difference
+    """This ingredient alone minus none."""
+    interaction: Difference
+    """`left_out` minus `alone`."""
+    interacts: bool
+    """Whether the interval of the interaction excludes 0."""
+
+
+class AblationResult(SweepSummary):
+    """What `ablate --json` prints: the sweep behind it, and the effects."""
+
+    metric: str
+    ingredients: list[str]
+    effects: list[Effect]
+
+
+class BestStrength(Result):
+    """The strengths that cross-validation names."""
+
+    strength: float
+    """The one of lowest mean loss."""
+    one_standard_error: float
+    """The largest within one standard error of it."""
+
+
+class PathResult(Result):
+    """A regularization path: `path --json` and a path's `summary.json`."""
+
+    path_dir: str
+    strengths: list[float]
+    """Falling."""
+    coefficients: list[list[float]] | list[list[list[float]]]
+    """For each strength (features,), or (outputs, features) with several outputs."""
+    intercepts: list[float] | list[list[float]]
+    nonzeros: list[int]
+    feature_names: list[str]
+    metrics: dict[str, list[float]]
+    """Metric → its value at each strength."""
+    best: BestStrength
+    converged: bool
+
+
+class Estimate(Result):
+    """A mean over seeds and its 95% interval."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+class Judgement(Result):
+    """A published claim and what we found."""
+
+    claim: str
+    published: str
+    ours: Estimate | str | None
+    """None when nothing was measured."""
+    verdict: Verdict | None
+    """None for what is shown and not judged."""
+
+
+class MethodSummary(CellSummary):
+    """A method of a reproduction: the cell that stands for it, and what validation chose."""
+
+    name: str
+    tuned: dict[str, Any]
+
+
+class ReproductionResult(Result):
+    """What `reproduce --json` prints."""
+
+    name: str
+    title: str
+    source: str
+    budget: str
+    published_budget: str
+    remark: str
+    verdict: Verdict
+    claims: list[Judgement]
+    methods: list[MethodSummary]
+    runs_in: list[str]
+    """The directories of the sweeps and paths behind it."""
+    seconds: float
+    runs: int
+    completed: int
+    diverged: int
+    failed: int
+
+    @property
+    def shortfall(self) -> str | None:
+        """Set when some runs diverged or failed."""
+        return _shortfall(self.runs, self.diverged, self.failed)
+
+
+def _shortfall(runs: int, diverged: int, failed: int, unfinished: int = 0) -> str | None:
+    counts = {"diverged": diverged, "failed": failed, "unfinished": unfinished}
+    lost = [f"{count:,} {name}" for name, count in counts.items() if count]
+    return f"{', '.join(lost)} of {runs:,} runs" if lost else None

@@ -1,0 +1,105 @@
+"""The report of a run, from the summaries of real runs and from summaries with chosen numbers."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import regrun
+from regrun.api import Run
+from regrun.cli.run_report import run_report, warnings
+from regrun.results import Best, RunSummary, Seconds, WeightNorms
+
+CONFIG: dict[str, Any] = {"name": "toy", "seed": 7}
+SUMMARY = RunSummary(
+    run_dir="runs/toy/x",
+    status="completed",
+    epochs=100,
+    steps=400,
+    device="cpu",
+    metrics={"train/loss": 0.25, "test/loss": 1.75, "objective": 1.25},
+    best=Best(epoch=40, metric="test/loss", value=1.5),
+    weights=WeightNorms(l1=3.0, l2=13.0, sparsity=0.25),
+    penalty={"l1": 1.0},
+    seconds=Seconds(total=0.5),
+)
+DIGITS: dict[str, Any] = {
+    "name": "toy",
+    "seed": 7,
+    "dataset": {"name": "digits", "num_train": 60, "num_test": 40, "validation": 20},
+    "model": {"name": "mlp", "hidden": [6]},
+    "optimizer": {"name": "sgd", "lr": 0.1},
+    "training": {"epochs": 3, "batch_size": 20},
+}
+
+
+def summary(**changes: Any) -> RunSummary:
+    return SUMMARY.model_copy(update=changes)
+
+
+def text_of(content: RunSummary) -> str:
+    shown = io.StringIO()
+    console = Console(file=shown, width=120)
+    for part in run_report(content, CONFIG, []):
+        console.print(part)
+    return shown.getvalue()
+
+
+def trained(tmp_path: Path, overrides: dict[str, Any] | None = None) -> Run:
+    return regrun.train(DIGITS, overrides, runs_dir=tmp_path, device="cpu")
+
+
+def test_the_numbers_that_matter_are_there() -> None:
+    text = text_of(SUMMARY)
+    for figure in ("toy, seed 7", "100 epochs, 400 steps", "0.25", "1.75", "1.5", "13", "25%"):
+        assert figure in text
+    (loss,) = [line for line in text.splitlines() if line.startswith("loss")]
+    assert loss.split() == ["loss", "0.25", "1.75", "1.5"]  # train, test, gap
+
+
+def test_accuracy_and_validation_have_their_places(tmp_path: Path) -> None:
+    run = trained(tmp_path)
+    lines = text_of(run.summary).splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.strip()}
+    for quantity in ("loss", "accuracy"):
+        values = [run.summary.metrics[f"{split}/{quantity}"] for split in ("train", "val", "test")]
+        assert rows[quantity][:3] == [f"{value:.4g}" for value in values]
+
+
+def test_penalties_stand_apart_from_the_loss() -> None:
+    text = text_of(SUMMARY)
+    assert "penalty    l1 1   objective 1.25" in text
+    assert "penalty" not in text_of(summary(penalty={}))
+
+
+@pytest.mark.parametrize(("penalty", "warned"), [(25.0, False), (25.1, True), (None, False)])
+def test_a_penalty_above_100_times_the_data_loss_is_warned_of(
+    penalty: float | None, warned: bool
+) -> None:
+    lines = warnings(summary(penalty={"l1": penalty}))
+    assert bool(lines) == warned
+    if warned:
+        assert "penalty/l1 is 100 times the data loss" in lines[0]
+
+
+def test_a_diverged_run_says_when_and_what_helps(tmp_path: Path) -> None:
+    run = trained(tmp_path, {"optimizer.lr": 1e30})
+    text = text_of(run.summary)
+    assert "toy, seed 7: diverged after" in text
+    assert f"step {run.summary.diverged_at_step}" in text
+    assert "learning rate" in text
+
+
+def test_a_run_that_early_stopping_ended_says_so(tmp_path: Path) -> None:
+    early = {"training.epochs": 50, "training.early_stopping": {"patience": 1, "min_delta": 9.0}}
+    stopped = trained(tmp_path, early)
+    assert stopped.summary.epochs < 50
+    assert f"completed (stopped early) after {stopped.summary.epochs} epochs" in text_of(
+        stopped.summary
+    )
+    whole = trained(tmp_path, {"training.early_stopping": {"patience": 10}})
+    assert "completed after 3 epochs" in text_of(whole.summary)
