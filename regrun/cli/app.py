@@ -8,40 +8,74 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
 from types import TracebackType
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from regrun.cli.ablate import ablate
-from regrun.cli.compare import compare
 from regrun.cli.console import prepare_streams
-from regrun.cli.guide import guide
-from regrun.cli.inspect import inspect
-from regrun.cli.list import list_
-from regrun.cli.path import path
-from regrun.cli.reproduce import reproduce
-from regrun.cli.resume import resume
-from regrun.cli.schema import schema
-from regrun.cli.sweep import sweep
-from regrun.cli.train import train
-from regrun.cli.view import view
 from regrun.errors import RegrunError, StorageError
 
-VERBS: Mapping[str, Callable[..., None]] = {
-    "train": train,
-    "sweep": sweep,
-    "resume": resume,
-    "inspect": inspect,
-    "compare": compare,
-    "path": path,
-    "ablate": ablate,
-    "reproduce": reproduce,
-    "view": view,
-    "list": list_,
-    "schema": schema,
-    "guide": guide,
+
+@dataclass(frozen=True)
+class Verb:
+    """A command: the function behind it, whose module is imported when it is called."""
+
+    function: str
+    """``module:name``."""
+    summary: str
+    """The first line of its docstring, for `regrun --help`."""
+
+    def load(self) -> Callable[..., None]:
+        """Import the function."""
+        module, _, name = self.function.partition(":")
+        loaded: Callable[..., None] = getattr(import_module(module), name)
+        return loaded
+
+
+VERBS: Mapping[str, Verb] = {
+    "train": Verb("regrun.cli.train:train", "Train one run."),
+    "sweep": Verb(
+        "regrun.cli.sweep:sweep",
+        "Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own.",
+    ),
+    "resume": Verb(
+        "regrun.cli.resume:resume",
+        "Carry on an interrupted run or sweep from its directory alone.",
+    ),
+    "inspect": Verb(
+        "regrun.cli.inspect:inspect",
+        "Show the resolved config, the model, every parameter's group, and the update rule.",
+    ),
+    "compare": Verb(
+        "regrun.cli.compare:compare",
+        "Compare finished runs; those that differ only in the seed become mean ± 95% interval.",
+    ),
+    "path": Verb(
+        "regrun.cli.path:path",
+        'Every strength from "all weights zero" down, with the best by cross-validation.',
+    ),
+    "ablate": Verb(
+        "regrun.cli.ablate:ablate",
+        "Train all ingredients, each left out, each alone and none; show each one's effect.",
+    ),
+    "reproduce": Verb(
+        "regrun.cli.reproduce:reproduce",
+        "Train a published experiment again: published values, ours, and whether they agree.",
+    ),
+    "view": Verb(
+        "regrun.cli.view:view",
+        "Start TensorBoard on the runs and print its address; Ctrl-C ends it.",
+    ),
+    "list": Verb(
+        "regrun.cli.list:list_",
+        "List what there is: names for a config, published results to reproduce, or the runs.",
+    ),
+    "schema": Verb("regrun.cli.schema:schema", "Print the JSON Schema of the config, for editors."),
+    "guide": Verb("regrun.cli.guide:guide", "Show a page of the guide, or the list of pages."),
 }
 """In the order of a day's work, which is the order of `regrun --help`."""
 
@@ -55,7 +89,26 @@ _STORAGE_FAULTS = (
 
 
 class Verbs(TyperGroup):
-    """Turns errors that regrun raises on purpose into a message and an exit code."""
+    """The verbs, loaded one by one; errors that regrun raises on purpose become exit codes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # For help and completion the names and summaries are enough.
+        for name, verb in VERBS.items():
+            self.add_command(TyperCommand(name, help=verb.summary))
+
+    def load(self, name: str) -> TyperCommand:
+        """The command of a verb, with its arguments and options."""
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(name)(VERBS[name].load())
+        command = typer.main.get_command(alone)
+        assert isinstance(command, TyperCommand)
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the verb that is called, and import it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, self.load(name) if name and name in VERBS else command, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
@@ -75,8 +128,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for _name, _verb in VERBS.items():
-    app.command(_name)(_verb)
 
 
 def _print_version(asked: bool) -> None:

@@ -7,7 +7,7 @@ import inspect
 import pytest
 from typer.main import get_command
 
-from regrun.cli.app import VERBS, app
+from regrun.cli.app import VERBS, Verbs, app
 
 CONTRACT = {
     "train": ["CONFIG", "KEY=VALUE"],
@@ -27,7 +27,9 @@ TRAINING_OPTIONS = {"--json", "--quiet", "--device"}
 
 
 def parameters(verb: str) -> list[object]:
-    return list(get_command(app).commands[verb].params)  # type: ignore[attr-defined]
+    group = get_command(app)
+    assert isinstance(group, Verbs)
+    return list(group.load(verb).params)
 
 
 def test_the_verbs_are_those_of_the_contract() -> None:
@@ -50,9 +52,10 @@ def test_every_training_verb_has_the_shared_options(verb: str) -> None:
 @pytest.mark.parametrize("verb", CONTRACT)
 def test_every_parameter_and_every_verb_has_help(verb: str) -> None:
     assert all(item.help for item in parameters(verb))  # type: ignore[attr-defined]
-    line = inspect.getdoc(VERBS[verb])
+    line = inspect.getdoc(VERBS[verb].load())
     assert line
-    assert line.splitlines()[0].endswith(".")
+    assert line.splitlines()[0] == VERBS[verb].summary
+    assert VERBS[verb].summary.endswith(".")
 
 
 @pytest.mark.parametrize("verb", sorted(CONTRACT.keys() - {"schema", "guide"}))

@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from typer.core import TyperGroup
 from typer.main import get_command
 
-from regrun.cli.app import app
+from regrun.cli.app import Verbs, app
 from regrun.cli.sweep import load_sweep
 from regrun.config.load import config_from_mapping, load_config
 from regrun.guide import TOPICS
@@ -149,7 +148,7 @@ def _parse(command: str, place: str) -> None:
             assert program in OTHER_PROGRAMS, f"{place}: {part}"
             continue
         verb, *arguments = arguments
-        given = program_verbs().commands[verb].make_context(verb, arguments).params
+        given = program_verbs().load(verb).make_context(verb, arguments).params
         config, overrides = given.get("config"), given.get("overrides") or []
         if verb == "sweep":
             load_sweep(given["config"], overrides, given["seeds"])
@@ -157,10 +156,10 @@ def _parse(command: str, place: str) -> None:
             load_config(config, overrides)
 
 
-def program_verbs() -> TyperGroup:
+def program_verbs() -> Verbs:
     """Return the commands of the program."""
     group = get_command(app)
-    assert isinstance(group, TyperGroup)
+    assert isinstance(group, Verbs)
     return group
 
 
