@@ -1,3 +1,5 @@
+"""`regrun list` of names and keys, and `regrun schema`."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""What the shell completes: paths, verbs, names, keys and values."""
+
 from __future__ import annotations
 
 import os

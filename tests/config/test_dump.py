@@ -1,3 +1,5 @@
+"""What is dumped loads back equal, under YAML 1.1 and 1.2, and fits the JSON Schema."""
+
 from __future__ import annotations
 
 from pathlib import Path

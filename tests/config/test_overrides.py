@@ -136,12 +136,12 @@ def test_later_overrides_win_and_the_kind_may_change(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("dataset: {name: digits}\nmodel: {name: mlp}\noptimizer: {name: sgd, lr: 1}\n")
     config = load_config(path, ["optimizer.lr=2", "optimizer.lr=3", "optimizer.name=adam"]).config
-    assert (config.optimizer.name, config.optimizer.lr) == ("adam", 3)
+    assert (config.optimizer.kind, config.optimizer.lr) == ("adam", 3)
 
 
 def test_overrides_in_python_are_the_same() -> None:
     config = config_from_mapping(BASE, {"penalty.type": "l1", "penalty.strength": 0.5}).config
-    assert [(each.type, each.strength) for each in config.penalty] == [("l1", 0.5)]
+    assert [(each.kind, each.strength) for each in config.penalty] == [("l1", 0.5)]
 
 
 def _axes(*texts: str) -> dict[str, Any]:

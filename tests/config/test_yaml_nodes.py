@@ -1,3 +1,5 @@
+"""YAML 1.2 as plain data with spans; hostile text costs little and is refused with a place."""
+
 from __future__ import annotations
 
 import math

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from regrun.config import load
+from regrun.config import validate as validation
 from regrun.config.load import Loaded, config_from_mapping
 from regrun.errors import ConfigError
 from regrun.execution.prepare import load_data
@@ -15,7 +18,7 @@ from regrun.metrics import Metric
 from regrun.store.sweep_dir import Round
 from regrun.sweeps import planning
 from regrun.sweeps.planning import Planner
-from regrun.sweeps.run import Options, plan_sweep
+from regrun.sweeps.run import Options, plan_sweep, run_sweep
 from regrun.sweeps.space import grid_cells
 from tests.support.sweeps import DIGITS, LINEAR, with_keys
 
@@ -74,6 +77,29 @@ def test_work_that_is_worth_it_is_spread_over_the_cores(monkeypatch: Any) -> Non
     assert [len(members) for members in planned(config).packs] == [2, 2, 2, 2]
     together = with_keys(config, sweep={"pruner": "asha", "select_on_test": True})
     assert len(planned(together).packs) == 1  # pruning compares the members of a stack
+
+
+def test_a_cell_is_validated_once_whatever_its_seeds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    validated: list[tuple[Any, ...]] = []
+    real = validation.validate
+
+    def validate(tree: Mapping[str, Any]) -> Any:
+        validated.append((tree["optimizer"]["lr"], tree["model"]["hidden"], "sweep" in tree))
+        return real(tree)
+
+    monkeypatch.setattr(load, "validate", validate)
+    loaded = config_from_mapping(GRID)
+    whole = (0.01, [8, 6], True)
+    cells = [(lr, hidden, False) for hidden in ([8], [6]) for lr in (0.1, 0.2)]
+    plan = plan_sweep(loaded, Options("cpu"))
+    assert len(plan["packs"]) == 2
+    assert validated == [whole, *cells]
+    validated.clear()
+    run_sweep(loaded, runs_dir=tmp_path, options=Options("cpu", workers=0))
+    # The planner, then each pack: its config, and its cells.
+    assert validated == [*cells, whole, *cells[:2], whole, *cells[2:]]
 
 
 def test_a_sweep_over_datasets_does_not_hold_them_all(monkeypatch: Any) -> None:

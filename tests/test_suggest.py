@@ -1,8 +1,11 @@
+"""A typo is answered with the word that was meant."""
+
 from __future__ import annotations
 
 import string
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -75,10 +78,10 @@ def test_a_typo_is_told_by_the_loader(key: str, tmp_path: Path) -> None:
         "optimizer": {"name": "sgd", "lr": 0.1},
         "training": {"epochs": 3},
     }
-    parent = data
+    parent: Any = data
     *above, last = key.split(".")
     for part in above:
-        parent = parent[part]  # type: ignore[assignment]
+        parent = parent[part]
     parent[last + "x"] = parent.pop(last)
     path = tmp_path / "x.yaml"
     path.write_text(yaml.safe_dump(data))
