@@ -71,7 +71,7 @@ def test_a_typo_in_any_name_is_answered_with_that_name() -> None:
 
 
 @pytest.mark.parametrize("key", ["optimizer", "optimizer.lr", "dataset.name", "training.epochs"])
-def test_a_typo_is_told_by_the_loader(key: str, tmp_path: Path) -> None:
+def test_a_typo_is_reported_by_the_loader(key: str, tmp_path: Path) -> None:
     data = {
         "dataset": {"name": "digits"},
         "model": {"name": "mlp"},

@@ -145,7 +145,7 @@ class _Sweep:
             cells = self.proposer.propose()
         except ConfigError as error:
             raise self._loaded.source.locate(error) from error
-        if self._loaded.config.sweep is not None:
+        if self._loaded.config.sweep is not None and self._loaded.config.sweep.space:
             validate_cells(self._loaded, corner_cells(self._loaded.config.sweep.space))
         return self._planned(cells)
 
