@@ -94,7 +94,7 @@ def test_a_cell_is_validated_once_whatever_its_seeds(
     whole = (0.01, [8, 6], True)
     cells = [(lr, hidden, False) for hidden in ([8], [6]) for lr in (0.1, 0.2)]
     plan = plan_sweep(loaded, Options("cpu"))
-    assert len(plan["packs"]) == 2
+    assert len(plan.packs) == 2
     assert validated == [whole, *cells]
     validated.clear()
     run_sweep(loaded, runs_dir=tmp_path, options=Options("cpu", workers=0))
