@@ -202,7 +202,7 @@ class SweepPlan(Result):
 
     runs: int
     cells: int
-    packs: list[StackPlan]
+    stacks: list[StackPlan]
     """The stacks; of a search, those of its first round."""
     seconds: float
 

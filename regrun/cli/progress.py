@@ -127,9 +127,9 @@ class Bar:
 def _opening(info: Mapping[str, Any]) -> list[str]:
     steps, members = info.get("total_steps", 0), info.get("members", 1)
     what = f"{info.get('epochs', 0):,} epochs"
-    if "packs" in info:
-        plural = "s" if info["packs"] != 1 else ""
-        what = f"{members:,} runs in {info['packs']:,} pack{plural}"
+    if "stacks" in info:
+        plural = "s" if info["stacks"] != 1 else ""
+        what = f"{members:,} runs in {info['stacks']:,} stack{plural}"
     where = f"{info.get('run_dir')}: {what}, {steps:,} steps on {info.get('device')}"
     if info.get("workers"):
         where += f", {info['workers']} workers"

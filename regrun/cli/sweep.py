@@ -54,7 +54,7 @@ def sweep(
         bool, typer.Option("--fail-fast", help="Stop everything when a run fails.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say runs, packs, memory and time; train nothing.")
+        bool, typer.Option("--dry-run", help="Say runs, stacks, memory and time; train nothing.")
     ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -108,11 +108,11 @@ def show_sweep(summary: SweepSummary, *, as_json: bool, as_csv: bool = False) ->
 
 
 def _plan_report(plan: SweepPlan) -> list[str]:
-    memory = max(stack.memory_bytes for stack in plan.packs)
-    members = max(stack.members for stack in plan.packs)
+    memory = max(stack.memory_bytes for stack in plan.stacks)
+    members = max(stack.members for stack in plan.stacks)
     return [
         f"runs       {plan.runs:,} ({plan.cells:,} cells)",
-        f"packs      {len(plan.packs):,}, of up to {members:,} members",
-        f"memory     about {decimal(memory)} for the largest pack",
+        f"stacks      {len(plan.stacks):,}, of up to {members:,} members",
+        f"memory     about {decimal(memory)} for the largest stack",
         f"time       about {plan.seconds:.0f} s on one core, at a rough guess",
     ]

@@ -11,8 +11,8 @@ from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Silent
-from regrun.execution.pack import Member, PackRun
 from regrun.execution.prepare import Prepared, prepare
+from regrun.execution.stack_run import Member, StackRun
 from regrun.results import RunSummary
 from regrun.store.atomic import write_atomic
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
@@ -95,7 +95,7 @@ def _run(
     config = loaded.config
     store = CheckpointStore(RunDir(directory).checkpoints)
     try:
-        run = PackRun([Member(config, directory)], prepared, store, checkpoint, observer)
+        run = StackRun([Member(config, directory)], prepared, store, checkpoint, observer)
     except ConfigError as error:
         raise loaded.source.locate(error) from error
     observer.on_start(

@@ -2,9 +2,9 @@
 
 <runs-dir>/<name>/<sweep-id>/
 sweep.yaml      the config with its `sweep` section
-plan.jsonl      a line per round: the cells, and the packs they are trained in
+plan.jsonl      a line per round: the cells, and the stacks they are trained in
 summary.json    written last
-packs/<n>/      checkpoints of packs that are being trained
+stacks/<n>/      checkpoints of stacks that are being trained
 <run-id>/       the runs
 """
 
@@ -36,12 +36,12 @@ class PlannedRun:
 class Round:
     """Runs that were decided on together.
 
-    packs: indices into runs; all of a pack share a stack. data: of each pack, the fingerprint of
+    stacks: indices into runs, one list per stack. data: for each stack, the fingerprint of
     its examples. device: what they were planned for.
     """
 
     runs: Sequence[PlannedRun]
-    packs: Sequence[Sequence[int]]
+    stacks: Sequence[Sequence[int]]
     data: Sequence[str]
     device: str = "auto"
 
@@ -68,13 +68,13 @@ class SweepDir:
         return self.path / "summary.json"
 
     @property
-    def packs(self) -> Path:
-        """The folder of all packs' checkpoints; gone when the sweep has ended."""
-        return self.path / "packs"
+    def stacks(self) -> Path:
+        """The folder of all stacks' checkpoints; gone when the sweep has ended."""
+        return self.path / "stacks"
 
-    def pack(self, number: int) -> Path:
-        """The folder of a pack's checkpoints."""
-        return self.packs / str(number)
+    def stack(self, number: int) -> Path:
+        """The folder of a stack's checkpoints."""
+        return self.stacks / str(number)
 
     def write_rounds(self, rounds: Sequence[Round]) -> None:
         """Replace the plan. Raises StorageError."""
@@ -92,7 +92,7 @@ class SweepDir:
             try:
                 data = json.loads(line)
                 runs = [PlannedRun(**run) for run in data["runs"]]
-                rounds.append(Round(runs, data["packs"], data["data"], data["device"]))
+                rounds.append(Round(runs, data["stacks"], data["data"], data["device"]))
             except (ValueError, KeyError, TypeError) as error:
                 raise CorruptInputError(f"{self.plan}:{number}: not a round: {error}") from error
         return rounds

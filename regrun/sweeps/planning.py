@@ -1,4 +1,4 @@
-"""From cells to a round of a sweep: runs with names, in packs."""
+"""From cells to a round of a sweep: runs with names, in stacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from regrun.metrics import Metric
 from regrun.nn.roles import roles_of
 from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
-from regrun.sweeps.packing import Structure, pack, stack_size, structure
+from regrun.sweeps.packing import Structure, group_into_stacks, stack_size, structure
 from regrun.sweeps.space import PlannedCell, cell_label, seeds_of, validate_cells
 from regrun.sweeps.worker_process import cores
 from regrun.training.data_checks import check_config_against_data, check_metric
@@ -49,7 +49,7 @@ class Planner:
         self._leading: dict[int, Loaded] = {}
 
     def round(self, cells: Sequence[PlannedCell]) -> Round:
-        """Runs of the cells and their packs. The same cells give the same round on one machine."""
+        """Runs of the cells and their stacks. The same cells give the same round on one machine."""
         loaded = validate_cells(self._loaded, cells)
         self._check(cells, loaded)
         configs = [list(self._seeded(each.config)) for each in loaded]
@@ -61,14 +61,14 @@ class Planner:
                 label = safe_label(f"{cell.index:04d}-{cell_label(cell.params)}")
                 directory = f"{label}-seed={config.seed}"
                 runs.append(PlannedRun(cell.index, dict(cell.params), config.seed, directory))
-        packs = pack(configs, self._limit, self._least_packs(configs))
-        self._leading |= {cells[first].index: loaded[first] for (first, _), *_ in packs}
-        data = [self._fingerprints[_data_key(configs[members[0][0]][0])] for members in packs]
-        return Round(runs, [[position[run] for run in members] for members in packs], data)
+        stacks = group_into_stacks(configs, self._limit, self._least_stacks(configs))
+        self._leading |= {cells[first].index: loaded[first] for (first, _), *_ in stacks}
+        data = [self._fingerprints[_data_key(configs[members[0][0]][0])] for members in stacks]
+        return Round(runs, [[position[run] for run in members] for members in stacks], data)
 
     def expect(self, planned: Round) -> None:
         """From now on raise CorruptInputError for data that are not those of this round."""
-        for members, fingerprint in zip(planned.packs, planned.data, strict=True):
+        for members, fingerprint in zip(planned.stacks, planned.data, strict=True):
             config = self._cell(planned.runs[members[0]]).config
             self._fingerprints[_data_key(config)] = fingerprint
 
@@ -78,7 +78,7 @@ class Planner:
         return self._budget(cell, [cell.config])
 
     def _cell(self, run: PlannedRun) -> Loaded:
-        """The config of the cell of a pack's first run, which is validated only once."""
+        """The config of the cell of a stack's first run, which is validated only once."""
         if run.cell not in self._leading:
             self._leading[run.cell] = self._loaded.member(run.params)
         return self._leading[run.cell]
@@ -116,8 +116,8 @@ class Planner:
             error = ConfigError.at("sweep.metric", f"{message}{named}")
             raise self._loaded.source.locate(error)
 
-    def _least_packs(self, configs: Sequence[Sequence[Config]]) -> int:
-        """A pack for every core, when the work is worth it.
+    def _least_stacks(self, configs: Sequence[Sequence[Config]]) -> int:
+        """A stack for every core, when the work is worth it.
 
         Pruning compares the members of a stack, so it wants them together.
         """

@@ -45,7 +45,7 @@ Report = tuple[int, dict[int, float]]
 
 
 class Pruner:
-    """Decides for the cells of one pack, at a few epochs (`decides_at`).
+    """Decides for the cells of one stack, at a few epochs (`decides_at`).
 
     cells: all indices that will be reported. Deterministic: the same reports give the same
     decisions, in whichever order the cells stand.
@@ -140,7 +140,7 @@ class Pruner:
 
 
 def pruner_of(config: Config, cells: Sequence[int], epochs: int | None = None) -> Pruner | None:
-    """The pruner of a sweep for the cells of one pack; None when the sweep has none.
+    """The pruner of a sweep for the cells of one stack; None when the sweep has none.
 
     epochs: of these cells, when they are not ``training.epochs`` of the sweep's own config.
     """

@@ -27,12 +27,12 @@ from regrun.store.lock import exclusive
 from regrun.store.reading import load_result
 from regrun.store.run_dir import claim_run_dir, experiment_dir
 from regrun.store.sweep_dir import Round, SweepDir
-from regrun.sweeps.jobs import Job
+from regrun.sweeps.planned_stack import PlannedStack
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
 from regrun.sweeps.proposing import Proposer
 from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
-from regrun.sweeps.worker_pool import run_jobs
+from regrun.sweeps.worker_pool import train_stacks
 from regrun.sweeps.worker_process import cores
 
 
@@ -102,14 +102,14 @@ def resume_sweep(
 
 
 def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
-    """What `--dry-run` prints: runs, packs, memory and time; trains nothing.
+    """What `--dry-run` prints: runs, stacks, memory and time; trains nothing.
 
-    Of a search the packs are those of its first round, and the time is scaled up to all trials.
+    Of a search the stacks are those of its first round, and the time is scaled up to all trials.
     """
     sweep = _Sweep(loaded, options, Silent())
     first = sweep.first_round()
     stacks = []
-    for members in first.packs:
+    for members in first.stacks:
         budget = sweep.planner.budget_of(first.runs[members[0]])
         stacks.append(
             StackPlan(
@@ -121,7 +121,7 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
         )
     runs = sweep.proposer.total_cells * len(first.runs) // len({run.cell for run in first.runs})
     seconds = sum(stack.seconds for stack in stacks) * runs / len(first.runs)
-    return SweepPlan(runs=runs, cells=sweep.proposer.total_cells, packs=stacks, seconds=seconds)
+    return SweepPlan(runs=runs, cells=sweep.proposer.total_cells, stacks=stacks, seconds=seconds)
 
 
 class _Sweep:
@@ -178,7 +178,7 @@ class _Sweep:
                 raise Interrupted(message, interrupt.signal_number, summary)
         summary = self._summary(files, started)
         if going:
-            shutil.rmtree(files.packs, ignore_errors=True)
+            shutil.rmtree(files.stacks, ignore_errors=True)
             write_atomic(files.summary, strict_json.document(summary))
         else:
             self._observer.on_message(f"stopped; carry on with the rest: {carry_on}")
@@ -191,34 +191,34 @@ class _Sweep:
         self, files: SweepDir, rounds: Sequence[Round], position: int, interrupt: Interrupt
     ) -> bool:
         """Run what is unfinished of a round; False when it ended before its end."""
-        before = sum(len(each.packs) for each in rounds[:position])
+        before = sum(len(each.stacks) for each in rounds[:position])
         this = rounds[position]
-        jobs = [
-            Job(files.path, number, tuple(this.runs[i] for i in members), data)
+        stacks = [
+            PlannedStack(files.path, number, tuple(this.runs[i] for i in members), data)
             for number, (members, data) in enumerate(
-                zip(this.packs, this.data, strict=True), start=before
+                zip(this.stacks, this.data, strict=True), start=before
             )
         ]
-        jobs = [job for job in jobs if job.unfinished()]
-        if not jobs:
+        stacks = [stack for stack in stacks if stack.unfinished()]
+        if not stacks:
             return True
-        budgets = [self.planner.budget_of(job.runs[0]) for job in jobs]
-        steps = sum(b.steps * len(job.runs) for b, job in zip(budgets, jobs, strict=True))
-        seconds = sum(b.seconds(len(job.runs)) for b, job in zip(budgets, jobs, strict=True))
-        workers = self._workers(len(jobs), seconds)
+        budgets = [self.planner.budget_of(stack.runs[0]) for stack in stacks]
+        steps = sum(b.steps * len(stack.runs) for b, stack in zip(budgets, stacks, strict=True))
+        seconds = sum(b.seconds(len(stack.runs)) for b, stack in zip(budgets, stacks, strict=True))
+        workers = self._workers(len(stacks), seconds)
         self._observer.on_start(
             {
                 "run_dir": str(files.path),
                 "device": str(self._device),
                 "total_steps": steps,
-                "members": sum(len(job.runs) for job in jobs),
-                "packs": len(jobs),
+                "members": sum(len(stack.runs) for stack in stacks),
+                "stacks": len(stacks),
                 "workers": workers,
-                "notes": self._notes(jobs),
+                "notes": self._notes(stacks),
             }
         )
-        return run_jobs(
-            jobs,
+        return train_stacks(
+            stacks,
             devices=list(islice(cycle(self._devices()), max(workers, 1))),
             in_process=workers == 0,
             should_stop=lambda: interrupt.signal_number is not None,
@@ -227,15 +227,15 @@ class _Sweep:
             fail_fast=self._options.fail_fast,
         )
 
-    def _notes(self, jobs: Sequence[Job]) -> list[str]:
+    def _notes(self, stacks: Sequence[PlannedStack]) -> list[str]:
         """What a user should know of a round."""
         pruner = self._loaded.config.sweep and self._loaded.config.sweep.pruner
-        single = sum(len({run.cell for run in job.runs}) == 1 for job in jobs)
+        single = sum(len({run.cell for run in stack.runs}) == 1 for stack in stacks)
         if not pruner or not single:
             return []
         return [
-            f"{pruner} compares the cells of a pack; {single:,} of {len(jobs):,} packs hold one "
-            "cell, which cannot be pruned"
+            f"{pruner} compares the cells of a stack; {single:,} of {len(stacks):,} stacks hold "
+            "one cell, which cannot be pruned"
         ]
 
     def _devices(self) -> list[str]:
@@ -244,11 +244,11 @@ class _Sweep:
             return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
         return [str(self._device)]
 
-    def _workers(self, jobs: int, seconds: float) -> int:
+    def _workers(self, stacks: int, seconds: float) -> int:
         """Worker processes; 0 trains in this one."""
-        if jobs == 1:
+        if stacks == 1:
             return 0
         if self._options.workers is not None:
-            return min(self._options.workers, jobs)
+            return min(self._options.workers, stacks)
         places = cores() if self._device.type == "cpu" else len(self._devices())
-        return min(jobs, places) if places > 1 and seconds > WORTH_WORKERS else 0
+        return min(stacks, places) if places > 1 and seconds > WORTH_WORKERS else 0

@@ -1,4 +1,4 @@
-"""Runs jobs on one machine: in this process, or in single-threaded worker processes."""
+"""Runs stacks on one machine: in this process, or in single-threaded worker processes."""
 
 from __future__ import annotations
 
@@ -25,47 +25,47 @@ import numpy as np
 
 from regrun.errors import CorruptInputError, StorageError
 from regrun.execution.observer import Observer
-from regrun.sweeps.jobs import Job, Outcome, mark_failed, run_job
+from regrun.sweeps.planned_stack import Outcome, PlannedStack, mark_failed, train_stack
 from regrun.sweeps.worker_process import worker_context
 
 ATTEMPTS = 3
-"""How often a job is started whose worker keeps dying."""
+"""How often a stack is started whose worker keeps dying."""
 
 POLL_SECONDS = 0.1
 
 
 class SharedProgress:
-    """Numbers shared by the main process and its workers: a stop flag, and the steps of each job.
+    """Numbers shared by the main process and its workers: a stop flag, and the steps of each stack.
 
     Plain memory in a temporary file, without a lock that a dying worker could hold.
     """
 
-    def __init__(self, path: Path, jobs: int) -> None:
+    def __init__(self, path: Path, stacks: int) -> None:
         if not path.exists():
-            path.write_bytes(bytes(8 * (1 + jobs)))
+            path.write_bytes(bytes(8 * (1 + stacks)))
         self.path = path
         self._numbers = np.memmap(path, np.int64, "r+")
 
     @property
     def stopped(self) -> bool:
-        """Whether all jobs shall save and stop."""
+        """Whether all stacks shall save and stop."""
         return bool(self._numbers[0])
 
     def stop(self) -> None:
-        """Make all jobs save and stop."""
+        """Make all stacks save and stop."""
         self._numbers[0] = 1
 
     def count(self, slot: int, steps: int) -> None:
-        """Record how many steps a job has taken."""
+        """Record how many steps a stack has taken."""
         self._numbers[1 + slot] = steps
 
     def steps(self) -> list[int]:
-        """The steps that each job has taken."""
+        """The steps that each stack has taken."""
         return [int(steps) for steps in self._numbers[1:]]
 
 
-def run_jobs(
-    jobs: Sequence[Job],
+def train_stacks(
+    stacks: Sequence[PlannedStack],
     *,
     devices: Sequence[str],
     in_process: bool,
@@ -74,22 +74,21 @@ def run_jobs(
     total_steps: int,
     fail_fast: bool = False,
 ) -> bool:
-    """Run all jobs; False when stopped, after each running job has saved.
+    """Train all stacks; False when stopped, after each running stack has saved.
 
-    devices: one for each worker process; in_process: this process is the only worker. A job that
-    raises is marked failed and the others go on, unless fail_fast; one whose worker dies is started
-    again. StorageError concerns all jobs and is raised at once; CorruptInputError, after the others
-    are done.
+    devices: one for each worker process; in_process: this process is the only worker. A stack that
+    raises is marked failed and the others continue, unless fail_fast; one whose worker dies is
+    restarted. A StorageError is raised at once, a CorruptInputError once the others are done.
     """
     with TemporaryDirectory() as folder:
-        progress = SharedProgress(Path(folder) / "progress", len(jobs))
-        watch = _Watch(jobs, progress, should_stop, observer, total_steps, fail_fast)
+        progress = SharedProgress(Path(folder) / "progress", len(stacks))
+        watch = _Watch(stacks, progress, should_stop, observer, total_steps, fail_fast)
         watch.until_done([_Worker(device, in_process) for device in devices])
         return not progress.stopped
 
 
 class _Worker:
-    """One worker process, or a thread of this process, that runs one job at a time.
+    """One worker process, or a thread of this process, that runs one stack at a time.
 
     Each worker has a pool of its own, so that its death breaks no other worker's pool.
     """
@@ -103,8 +102,10 @@ class _Worker:
             return ThreadPoolExecutor(1)
         return ProcessPoolExecutor(1, worker_context(), _start_worker)
 
-    def submit(self, job: Job, slot: int, progress: Path, jobs: int) -> Future[Outcome]:
-        return self._executor.submit(_run, job, self._device, slot, progress, jobs)
+    def submit(
+        self, stack: PlannedStack, slot: int, progress: Path, stacks: int
+    ) -> Future[Outcome]:
+        return self._executor.submit(_run, stack, self._device, slot, progress, stacks)
 
     def replace(self) -> None:
         """Start a new process after the old one died."""
@@ -131,16 +132,18 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _run(job: Job, device: str, slot: int, progress_path: Path, jobs: int) -> Outcome:
-    progress = SharedProgress(progress_path, jobs)
-    return run_job(job, device, lambda: progress.stopped, lambda steps: progress.count(slot, steps))
+def _run(stack: PlannedStack, device: str, slot: int, progress_path: Path, stacks: int) -> Outcome:
+    progress = SharedProgress(progress_path, stacks)
+    return train_stack(
+        stack, device, lambda: progress.stopped, lambda steps: progress.count(slot, steps)
+    )
 
 
 @dataclass
 class _Watch:
-    """The main process's loop while jobs run."""
+    """The main process's loop while stacks run."""
 
-    jobs: Sequence[Job]
+    stacks: Sequence[PlannedStack]
     progress: SharedProgress
     should_stop: Callable[[], bool]
     observer: Observer
@@ -150,16 +153,16 @@ class _Watch:
     corrupt: CorruptInputError | None = None
 
     def until_done(self, idle: list[_Worker]) -> None:
-        """Keep the workers busy until all jobs are done or have stopped."""
+        """Keep the workers busy until all stacks are done or have stopped."""
         workers = list(idle)
-        waiting = deque(range(len(self.jobs)))
+        waiting = deque(range(len(self.stacks)))
         running: dict[Future[Outcome], tuple[int, _Worker]] = {}
         try:
             while running or (waiting and not self.progress.stopped):
                 while waiting and idle and not self.progress.stopped:
                     slot, worker = waiting.popleft(), idle.pop()
                     future = worker.submit(
-                        self.jobs[slot], slot, self.progress.path, len(self.jobs)
+                        self.stacks[slot], slot, self.progress.path, len(self.stacks)
                     )
                     running[future] = slot, worker
                 done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
@@ -188,11 +191,11 @@ class _Watch:
             raise self.corrupt
 
     def _is_worth_another(self, slot: int) -> bool:
-        """Whether a job is started again after its worker died."""
+        """Whether a stack is started again after its worker died."""
         self.deaths[slot] = self.deaths.get(slot, 0) + 1
         if self.progress.stopped:
             return True
-        count = len(self.jobs[slot].runs)
+        count = len(self.stacks[slot].runs)
         if self.deaths[slot] < ATTEMPTS:
             self.observer.on_message(f"the worker of {count} run(s) died; starting them again")
             return True
@@ -202,19 +205,19 @@ class _Watch:
     def _take_error(self, slot: int, error: BaseException) -> None:
         if isinstance(error, StorageError):
             raise error
-        if isinstance(error, CorruptInputError):  # in this job's files only: the others continue
+        if isinstance(error, CorruptInputError):  # in this stack's files only: the others continue
             self.corrupt = error
             self.observer.on_message(str(error))
         else:
             self._fail(slot, error)
 
     def _fail(self, slot: int, error: BaseException) -> None:
-        count = mark_failed(self.jobs[slot], error)
+        count = mark_failed(self.stacks[slot], error)
         self.observer.on_message(f"{count} run(s) failed: {type(error).__name__}: {error}")
         if self.fail_fast:
             self.progress.stop()
 
     def _show(self) -> None:
-        members = [len(job.runs) for job in self.jobs]
+        members = [len(stack.runs) for stack in self.stacks]
         done = sum(n * steps for n, steps in zip(members, self.progress.steps(), strict=True))
         self.observer.on_progress(done, self.total_steps)

@@ -10,7 +10,7 @@ import gc
 
 gc.disable()
 
-import regrun.sweeps.jobs  # noqa: E402, F401
+import regrun.sweeps.planned_stack  # noqa: E402, F401
 
 gc.freeze()
 gc.enable()

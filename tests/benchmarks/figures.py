@@ -215,17 +215,17 @@ def logging_and_storing(settings: Settings) -> Table:
     members = settings.size(quick=10, usual=1000)
     long = settings.size(quick=4, usual=64)
     sweep = probe("storing_sweep", CONFIGS / "weight_decay.yaml", *_weight_decays(members))
-    pack = probe(
+    stack = probe(
         "storing", CONFIGS / "l1_mnist.yaml", long, "--seeds", 4, "--steps", 30_000,
         "penalty=[]", "dataset.num_train=500", "dataset.num_test=100",
     )  # fmt: skip
     runs = [execute(sweep, settings) for _ in range(settings.repeats)]
-    packs = [execute(pack, settings).report for _ in range(settings.repeats)]
+    stacks = [execute(stack, settings).report for _ in range(settings.repeats)]
     name = f"{members:,} members, 400 steps a run"
     storing = [float(finished.report["around"]) for finished in runs]
-    in_pack = [float(finished.report["training"] + finished.report["around"]) for finished in runs]
-    long_storing = [float(report["around"]) for report in packs]
-    long_whole = [float(report["around"] + report["training"]) for report in packs]
+    in_stack = [float(finished.report["training"] + finished.report["around"]) for finished in runs]
+    long_storing = [float(report["around"]) for report in stacks]
+    long_whole = [float(report["around"] + report["training"]) for report in stacks]
     return Table(
         "logging and storing, share of a sweep's time",
         "s",
@@ -237,9 +237,9 @@ def logging_and_storing(settings: Settings) -> Table:
                 divide(storing, [finished.seconds for finished in runs]),
                 "≤ 30%",
             ),
-            Row(f"{name}, of its packs alone", storing, divide(storing, in_pack)),
+            Row(f"{name}, of its stacks alone", storing, divide(storing, in_stack)),
             Row(
-                f"{long} members, 30,000 steps a run, of the pack alone",
+                f"{long} members, 30,000 steps a run, of the stack alone",
                 long_storing,
                 divide(long_storing, long_whole),
                 "≤ 3%",

@@ -84,7 +84,7 @@ def test_a_sweep_ends_in_a_table_a_plot_what_may_be_said_and_the_next_command(
     assert re.search(r"runs +12 completed in", result.stdout)
     assert f"regrun compare {directory}" in result.stdout
     assert f"regrun view {directory}" in result.stdout
-    assert f"{directory}: 12 runs in 1 pack" in result.stderr
+    assert f"{directory}: 12 runs in 1 stack" in result.stderr
 
 
 def test_compare_shows_a_sweep_as_it_ended(
@@ -135,12 +135,12 @@ def test_a_dry_run_says_what_it_would_do_and_does_not(
     text = sweep(*arguments)
     assert text.exit_code == 0
     assert re.search(r"runs +24 \(8 cells\)", text.stdout)
-    assert re.search(r"packs +2, of up to 12 members", text.stdout)
+    assert re.search(r"stacks +2, of up to 12 members", text.stdout)
     assert re.search(r"memory +about .* MB", text.stdout)
     assert re.search(r"time +about \d+ s", text.stdout)
     plan = json.loads(sweep(*arguments, "--json").stdout)
     assert plan["runs"] == 24
-    assert [pack["members"] for pack in plan["packs"]] == [12, 12]
+    assert [stack["members"] for stack in plan["stacks"]] == [12, 12]
     assert not (tmp_path / "runs").exists()
 
 
@@ -258,16 +258,16 @@ def test_a_failed_run_is_told_and_the_others_go_on(
 
 
 def break_batches_of_four(monkeypatch: pytest.MonkeyPatch) -> None:
-    from regrun.execution.pack import PackRun
+    from regrun.execution.stack_run import StackRun
 
-    real = PackRun.run
+    real = StackRun.run
 
-    def fails(self: PackRun, *arguments: Any) -> bool:
+    def fails(self: StackRun, *arguments: Any) -> bool:
         if self._members[0].config.training.batch_size == 4:
             raise RuntimeError("out of luck")
         return real(self, *arguments)
 
-    monkeypatch.setattr(PackRun, "run", fails)
+    monkeypatch.setattr(StackRun, "run", fails)
 
 
 def test_fail_fast_leaves_the_rest_to_be_resumed(

@@ -164,8 +164,8 @@ def test_a_dry_run_expects_a_sweep_over_sam_to_take_longer() -> None:
     def seconds(*radii: float) -> float:
         sweep = {"grid": {"optimizer.sam": list(radii)}}
         plan = plan_sweep(config_from_mapping({**LINEAR, "sweep": sweep}))
-        assert len(plan.packs) == 1
-        return plan.packs[0].seconds
+        assert len(plan.stacks) == 1
+        return plan.stacks[0].seconds
 
     assert seconds(0.0, 0.1) == pytest.approx(seconds(0.2, 0.1))
     assert seconds(0.1) > 1.3 * seconds(0.0)

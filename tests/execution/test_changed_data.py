@@ -21,7 +21,7 @@ from regrun.errors import CorruptInputError, Interrupted
 from regrun.execution.observer import Silent
 from regrun.execution.train import resume_run, train_run
 from regrun.store.sweep_dir import SweepDir
-from regrun.sweeps.jobs import Job, run_job
+from regrun.sweeps.planned_stack import PlannedStack, train_stack
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 
 
@@ -33,7 +33,7 @@ class StopsRun(Silent):
 
 
 class StopsSweep(Silent):
-    """The same before the first pack has ended."""
+    """The same before the first stack has ended."""
 
     def on_start(self, info: Mapping[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -111,11 +111,11 @@ def stopped_sweep(config: dict[str, Any], runs: Path) -> Path:
     return directory
 
 
-def test_a_sweep_is_not_carried_on_with_other_examples_even_in_packs_not_begun(
+def test_a_sweep_is_not_carried_on_with_other_examples_even_in_stacks_not_begun(
     table: Path, tmp_path: Path
 ) -> None:
     directory = stopped_sweep(config_of(table, sweep=SWEEP), tmp_path / "runs")
-    shutil.rmtree(SweepDir(directory).packs)  # not even a checkpoint is left
+    shutil.rmtree(SweepDir(directory).stacks)  # not even a checkpoint is left
     before = table.read_bytes()
     edit(table)
     ended = {path.name for path in directory.glob("*/summary.json")}
@@ -134,7 +134,7 @@ def test_of_an_axis_over_files_the_one_that_changed_is_named(table: Path, tmp_pa
     config = config_of(table, sweep={"grid": grid})
     directory = stopped_sweep(config, tmp_path / "runs")
     (planned,) = SweepDir(directory).read_rounds()
-    assert len(set(planned.data)) == len(planned.packs) == 4
+    assert len(set(planned.data)) == len(planned.stacks) == 4
     before = other.read_bytes()
     other.write_bytes(table.read_bytes())
     with pytest.raises(CorruptInputError, match=f"^{other}: the examples"):
@@ -143,15 +143,15 @@ def test_of_an_axis_over_files_the_one_that_changed_is_named(table: Path, tmp_pa
     assert resume_sweep(directory, options=Options(workers=0)).completed == 4
 
 
-def test_data_that_change_while_a_sweep_runs_are_noticed_by_the_next_pack(
+def test_data_that_change_while_a_sweep_runs_are_noticed_by_the_next_stack(
     table: Path, tmp_path: Path
 ) -> None:
     directory = stopped_sweep(config_of(table, sweep=SWEEP), tmp_path / "runs")
     (planned,) = SweepDir(directory).read_rounds()
-    last = Job(directory, 2, (planned.runs[2],), planned.data[2])
+    last = PlannedStack(directory, 2, (planned.runs[2],), planned.data[2])
     edit(table)
     with pytest.raises(CorruptInputError, match=str(table)):
-        run_job(last, "cpu", lambda: False, lambda steps: None)
+        train_stack(last, "cpu", lambda: False, lambda steps: None)
     assert last.unfinished()
 
 

@@ -47,7 +47,7 @@ def trained(
     planned = list(cells(configs, changes, seeds))
     data = planned[0][2].dataset.load().to("cpu", torch.float32)
     accuracy, zeros = np.zeros(len(planned)), np.zeros(len(planned))
-    for index, (_, _, config) in enumerate(planned):  # one by one, as batches this large pack badly
+    for index, (_, _, config) in enumerate(planned):  # one by one: large batches stack badly
         for event in Engine([config], data, torch.device("cpu")).run():
             if isinstance(event, Evaluation):
                 accuracy[index] = event.rows[0]["test/accuracy"]

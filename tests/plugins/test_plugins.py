@@ -132,7 +132,7 @@ def test_all_four_work_from_yaml_like_those_of_regrun(site: Path, tmp_path: Path
     )
     trained = (swept, alone, zero, without, boxed, boxes)
     assert [code for code, *_ in trained] == [0] * 6, trained
-    assert "2 runs in 1 pack" in swept[2]
+    assert "2 runs in 1 stack" in swept[2]
     weights = {
         folder: [load_file(path) for path in sorted((tmp_path / folder).rglob("weights.*"))]
         for folder in ("swept", "alone", "zero", "without", "boxed", "boxes")
@@ -142,7 +142,7 @@ def test_all_four_work_from_yaml_like_those_of_regrun(site: Path, tmp_path: Path
     for alone_too in (weights["zero"][0], weights["alone"][0]):
         assert any(weights_equal(one, alone_too, within=1e-5) for one in weights["swept"])
 
-    assert "2 runs in 1 pack" in boxes[2]
+    assert "2 runs in 1 stack" in boxes[2]
     largest = [
         max(float(each[name].abs().max()) for name in each if name.endswith("weight"))
         for each in (*weights["boxed"], *weights["boxes"])

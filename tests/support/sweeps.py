@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from regrun.store.sweep_dir import PlannedRun, SweepDir
-from regrun.sweeps.jobs import Job
+from regrun.sweeps.planned_stack import PlannedStack
 
 DIGITS: dict[str, Any] = {
     "name": "small",
@@ -45,12 +45,12 @@ def planned(sweep: Path) -> list[PlannedRun]:
     return [run for each in SweepDir(sweep).read_rounds() for run in each.runs]
 
 
-def packs(sweep: Path) -> list[list[str]]:
-    """Directories of the runs that shared a stack, pack by pack."""
+def stacks(sweep: Path) -> list[list[str]]:
+    """Directories of the runs that shared a stack, stack by stack."""
     return [
         [each.runs[index].directory for index in members]
         for each in SweepDir(sweep).read_rounds()
-        for members in each.packs
+        for members in each.stacks
     ]
 
 
@@ -96,8 +96,8 @@ def ended(sweep: Path) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Deadly(Job):
-    """A job that kills the worker it is given to."""
+class Deadly(PlannedStack):
+    """A stack that kills the worker it is given to."""
 
     main: int = 0
 

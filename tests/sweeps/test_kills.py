@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.support.program import Process, Workspace, wait_until
-from tests.support.sweeps import DIGITS, ended, packs, planned, results, with_keys
+from tests.support.sweeps import DIGITS, ended, planned, results, stacks, with_keys
 
 CONFIG: dict[str, Any] = with_keys(
     DIGITS,
@@ -28,7 +28,7 @@ CONFIG: dict[str, Any] = with_keys(
         "stack_size": 4,
     },
 )
-"""Four packs of four runs, half a second each."""
+"""Four stacks of four runs, half a second each."""
 
 
 class SweepSpace(Workspace):
@@ -42,9 +42,9 @@ class SweepSpace(Workspace):
         return any(self.runs.glob("small/*/plan.jsonl"))
 
     def workers(self) -> list[int]:
-        """Living processes that hold a pack just now."""
+        """Living processes that hold a stack just now."""
         found = []
-        for lock in self.runs.glob("small/*/packs/*/.lock"):
+        for lock in self.runs.glob("small/*/stacks/*/.lock"):
             try:
                 found.append(int(json.loads(lock.read_bytes())["pid"]))
             except (OSError, ValueError):  # it has let go, or is just writing
@@ -62,7 +62,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The results of the undisturbed sweep."""
     workspace = SweepSpace(tmp_path_factory.mktemp("whole"))
     assert workspace.sweep().wait() == 0
-    assert [len(pack) for pack in packs(workspace.only)] == [4, 4, 4, 4]
+    assert [len(stack) for stack in stacks(workspace.only)] == [4, 4, 4, 4]
     return results(workspace.only)
 
 
@@ -82,7 +82,7 @@ def assert_carried_on(workspace: SweepSpace, whole: dict[str, Any]) -> None:
     assert after.keys() == whole.keys() == {run.directory for run in planned(workspace.only)}
     assert results(workspace.only) == whole
     assert json.loads(process.stdout)["completed"] == len(whole)
-    assert not (workspace.only / "packs").exists()
+    assert not (workspace.only / "stacks").exists()
     assert not list(workspace.only.rglob("*.tmp"))
 
 
@@ -165,7 +165,7 @@ def test_a_signal_saves_the_sweep_and_the_command_it_prints_finishes_it(
     number: int, code: int, workers: str, workspace: SweepSpace, whole: dict[str, Any]
 ) -> None:
     process = workspace.sweep("--workers", workers)
-    process.wait_until(lambda: any(workspace.runs.glob("small/*/packs/*/*.safetensors")))
+    process.wait_until(lambda: any(workspace.runs.glob("small/*/stacks/*/*.safetensors")))
     busy = workspace.workers()
     for pid in {*busy, process.pid}:  # as a terminal or a service manager does
         assert pid is not None
@@ -173,7 +173,7 @@ def test_a_signal_saves_the_sweep_and_the_command_it_prints_finishes_it(
     assert process.wait() == code, process.stderr
     assert all(is_gone(pid) for pid in busy)
     assert not (workspace.only / "summary.json").exists()
-    assert any(workspace.runs.glob("small/*/packs/*/*.safetensors"))
+    assert any(workspace.runs.glob("small/*/stacks/*/*.safetensors"))
     assert process.stdout == ""
     assert "Traceback" not in process.stderr
     command = shlex.split(process.stderr.strip().rpartition("carry on with: ")[2])

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from regrun.sweeps import worker_pool
-from regrun.sweeps.jobs import mark_failed, run_job
+from regrun.sweeps.planned_stack import mark_failed, train_stack
 from tests.support.sweeps import LINEAR, with_keys
 
 
@@ -29,16 +29,16 @@ def tiny(runs: int, stack_size: int) -> dict[str, Any]:
 
 
 def measured(sweep: Any, monkeypatch: Any, config: dict[str, Any], measure: Any) -> list[int]:
-    """What `measure` says after every pack."""
+    """What `measure` says after every stack."""
     found: list[int] = []
 
     def run_and_measure(*arguments: Any) -> Any:
-        outcome = run_job(*arguments)
+        outcome = train_stack(*arguments)
         gc.collect()
         found.append(measure())
         return outcome
 
-    monkeypatch.setattr(worker_pool, "run_job", run_and_measure)
+    monkeypatch.setattr(worker_pool, "train_stack", run_and_measure)
     sweep(config)
     return found
 
@@ -66,14 +66,14 @@ def test_the_process_does_not_grow_over_ten_thousand_runs(sweep: Any, monkeypatc
     assert growth < 20e6
 
 
-def test_a_failing_pack_leaves_nothing_behind(sweep: Any, monkeypatch: Any) -> None:
-    from regrun.execution.pack import PackRun
+def test_a_failing_stack_leaves_nothing_behind(sweep: Any, monkeypatch: Any) -> None:
+    from regrun.execution.stack_run import StackRun
 
-    def fails(self: PackRun, *_: Any) -> bool:
+    def fails(self: StackRun, *_: Any) -> bool:
         ballast = bytearray(10_000_000)
         raise RuntimeError(f"with {len(ballast)} bytes in its frame")
 
-    monkeypatch.setattr(PackRun, "run", fails)
+    monkeypatch.setattr(StackRun, "run", fails)
     tracemalloc.start()
     try:
         config = tiny(80, 10)

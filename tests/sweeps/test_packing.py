@@ -26,7 +26,13 @@ from regrun.config.schema_tree import (
 )
 from regrun.errors import ConfigError
 from regrun.kinds.base import PerMember
-from regrun.sweeps.packing import CACHE_BYTES, MOST_MEMBERS, pack, stack_size, structure
+from regrun.sweeps.packing import (
+    CACHE_BYTES,
+    MOST_MEMBERS,
+    group_into_stacks,
+    stack_size,
+    structure,
+)
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation
 from regrun.training.step import DTYPES
@@ -235,7 +241,7 @@ def test_the_walk_sees_the_schema() -> None:
 
 
 @pytest.mark.parametrize("key", own_fields(False))
-def test_a_field_that_is_not_a_members_own_splits_packs(key: str) -> None:
+def test_a_field_that_is_not_a_members_own_splits_stacks(key: str) -> None:
     _, spots = every_field()[key]
     pairs = [pair for path, tree in spots for pair in variants(path, tree)]
     assert pairs, "no two valid values were found"
@@ -292,7 +298,7 @@ def test_no_penalty_and_any_penalty_share_a_stack() -> None:
     assert len({structure(config(penalty=kind)) for kind in kinds}) == 1
 
 
-def test_names_do_not_split_packs() -> None:
+def test_names_do_not_split_stacks() -> None:
     assert structure(config(name="one")) == structure(config(name="two"))
 
 
@@ -306,10 +312,10 @@ def cells_of(kinds: list[str], seeds: int) -> list[list[Config]]:
     most=st.integers(1, 50),
     least=st.integers(1, 8),
 )
-def test_every_run_is_in_one_pack_of_its_own_kind_that_is_not_too_large(
+def test_every_run_is_in_one_stack_of_its_own_kind_that_is_not_too_large(
     kinds: list[str], seeds: int, most: int, least: int
 ) -> None:
-    packed = pack(cells_of(kinds, seeds), lambda _: most, least)
+    packed = group_into_stacks(cells_of(kinds, seeds), lambda _: most, least)
     runs = Counter(run for members in packed for run in members)
     assert runs == Counter((cell, seed) for cell in range(len(kinds)) for seed in range(seeds))
     for members in packed:
@@ -326,13 +332,13 @@ def test_every_run_is_in_one_pack_of_its_own_kind_that_is_not_too_large(
             assert len(shares) >= min(least, kinds.count(kind))
 
 
-def test_a_hundred_cells_with_room_for_64_are_two_equal_packs() -> None:
-    packed = pack(cells_of(["digits"] * 100, 1), lambda _: 64)
+def test_a_hundred_cells_with_room_for_64_are_two_equal_stacks() -> None:
+    packed = group_into_stacks(cells_of(["digits"] * 100, 1), lambda _: 64)
     assert [len(members) for members in packed] == [50, 50]
 
 
 def test_cells_are_spread_over_the_cores() -> None:
-    packed = pack(cells_of(["digits"] * 6, 2), lambda _: 1000, least_packs=4)
+    packed = group_into_stacks(cells_of(["digits"] * 6, 2), lambda _: 1000, least_stacks=4)
     assert sorted(map(len, packed)) == [2, 2, 4, 4]
 
 

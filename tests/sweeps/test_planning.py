@@ -1,4 +1,4 @@
-"""From cells to runs with names, in packs, before anything is trained."""
+"""From cells to runs with names, in stacks, before anything is trained."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_cell_is_planned_with_every_seed_under_a_name_of_its_own() -> None
     plan = planned(GRID)
     assert len(plan.runs) == 12
     assert len({run.directory for run in plan.runs}) == 12
-    assert sorted(index for members in plan.packs for index in members) == list(range(12))
+    assert sorted(index for members in plan.stacks for index in members) == list(range(12))
     assert [run.seed for run in plan.runs[:4]] == [5, 6, 7, 5]
     assert plan.runs[0].directory == "0000-hidden=-8-,lr=0.1-seed=5"
     assert [run.cell for run in plan.runs] == [cell for cell in range(4) for _ in range(3)]
@@ -72,11 +72,11 @@ def test_the_same_cells_give_the_same_round() -> None:
 def test_work_that_is_worth_it_is_spread_over_the_cores(monkeypatch: Any) -> None:
     monkeypatch.setattr(planning, "cores", lambda: 4)
     config = with_keys(LINEAR, sweep={"grid": {"optimizer.lr": [0.01 * (k + 1) for k in range(8)]}})
-    assert len(planned(config).packs) == 1
+    assert len(planned(config).stacks) == 1
     monkeypatch.setattr(planning, "WORTH_WORKERS", 0.0)
-    assert [len(members) for members in planned(config).packs] == [2, 2, 2, 2]
+    assert [len(members) for members in planned(config).stacks] == [2, 2, 2, 2]
     together = with_keys(config, sweep={"pruner": "asha", "select_on_test": True})
-    assert len(planned(together).packs) == 1  # pruning compares the members of a stack
+    assert len(planned(together).stacks) == 1  # pruning compares the members of a stack
 
 
 def test_a_cell_is_validated_once_whatever_its_seeds(
@@ -94,11 +94,11 @@ def test_a_cell_is_validated_once_whatever_its_seeds(
     whole = (0.01, [8, 6], True)
     cells = [(lr, hidden, False) for hidden in ([8], [6]) for lr in (0.1, 0.2)]
     plan = plan_sweep(loaded, Options("cpu"))
-    assert len(plan.packs) == 2
+    assert len(plan.stacks) == 2
     assert validated == [whole, *cells]
     validated.clear()
     run_sweep(loaded, runs_dir=tmp_path, options=Options("cpu", workers=0))
-    # The planner, then each pack: its config, and its cells.
+    # The planner, then each stack: its config, and its cells.
     assert validated == [*cells, whole, *cells[:2], whole, *cells[2:]]
 
 
@@ -158,24 +158,24 @@ def test_what_the_machine_cannot_hold_is_refused_with_the_cell_that_asks_for_it(
         ),
     ],
 )
-def test_a_plan_counts_runs_packs_memory_and_time(
+def test_a_plan_counts_runs_stacks_memory_and_time(
     tmp_path: Path, sweep: Any, runs: int, cells: int
 ) -> None:
     loaded = config_from_mapping(with_keys(DIGITS, sweep=sweep))
     plan = plan_sweep(loaded, Options("cpu"))
     assert (plan.runs, plan.cells) == (runs, cells)
     assert plan.seconds > 0
-    for pack in plan.packs:
-        assert pack.steps == 3 * 4  # 60 examples in batches of 16
-        assert pack.memory_bytes > 0
+    for stack in plan.stacks:
+        assert stack.steps == 3 * 4  # 60 examples in batches of 16
+        assert stack.memory_bytes > 0
     assert not list(tmp_path.iterdir())
 
 
-def test_a_pack_needs_memory_for_each_member() -> None:
+def test_a_stack_needs_memory_for_each_member() -> None:
     def memory(seeds: int) -> int:
         loaded = config_from_mapping(with_keys(DIGITS, sweep={"seeds": seeds}))
-        (pack,) = plan_sweep(loaded, Options("cpu")).packs
-        return pack.memory_bytes
+        (stack,) = plan_sweep(loaded, Options("cpu")).stacks
+        return stack.memory_bytes
 
     one, two, three = memory(1), memory(2), memory(3)
     assert three - two == two - one > 0

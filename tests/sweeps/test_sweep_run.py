@@ -20,11 +20,11 @@ from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from tests.support.sweeps import (
     DIGITS,
     LINEAR,
-    packs,
     planned,
     results,
     rows_by_setting,
     rows_of,
+    stacks,
     summary_of,
     with_keys,
 )
@@ -59,12 +59,12 @@ def assert_equals_runs_alone(sweep: Path, config: Mapping[str, Any]) -> None:
 
 def test_a_sweeps_runs_are_the_same_configs_trained_alone(sweep: Any) -> None:
     done = sweep(DIGITS, AXES, seeds=2)
-    assert len(packs(done.directory)) == 1  # no penalty next to l1, too
+    assert len(stacks(done.directory)) == 1  # no penalty next to l1, too
     assert_equals_runs_alone(done.directory, DIGITS)
 
 
 @pytest.mark.parametrize(
-    ("axis", "values", "stacks"),
+    ("axis", "values", "count"),
     [
         ("model.hidden", [[8], [5, 4]], 2),
         ("optimizer.name", ["sgd", "adam", "rmsprop"], 3),
@@ -75,11 +75,11 @@ def test_a_sweeps_runs_are_the_same_configs_trained_alone(sweep: Any) -> None:
     ],
 )
 def test_structural_axes_are_packed_apart_and_right(
-    sweep: Any, axis: str, values: list[Any], stacks: int
+    sweep: Any, axis: str, values: list[Any], count: int
 ) -> None:
     config = with_keys(DIGITS, penalty=L1)
     done = sweep(config, {axis: values}, seeds=2)
-    assert len(packs(done.directory)) == stacks
+    assert len(stacks(done.directory)) == count
     assert_equals_runs_alone(done.directory, config)
 
 
@@ -91,7 +91,7 @@ def test_stack_size_order_and_company_do_not_show(sweep: Any) -> None:
         {"penalty": [L1, "none"], "optimizer.lr": [0.01, 0.1, 0.003]},
         seeds=2,
     )
-    assert [len(pack) for pack in packs(small.directory)] == [2, 2, 2, 2]
+    assert [len(stack) for stack in stacks(small.directory)] == [2, 2, 2, 2]
     expected = rows_by_setting(one.directory)
     assert_same_rows(rows_by_setting(small.directory), expected)
     some = rows_by_setting(permuted.directory)
@@ -102,7 +102,7 @@ def test_the_number_of_workers_does_not_show(sweep: Any) -> None:
     config = with_keys(DIGITS, sweep={"stack_size": 2})
     here = sweep(config, AXES)
     there = sweep(config, AXES, workers=2)
-    assert len(packs(here.directory)) == 2
+    assert len(stacks(here.directory)) == 2
     assert results(here.directory) == results(there.directory)
 
 
@@ -121,7 +121,7 @@ def diverging(sweep: Any, members: int, lr: float) -> Any:
 
 def test_a_member_that_diverges_is_counted_and_the_others_are_bit_equal(sweep: Any) -> None:
     clean, bad = diverging(sweep, 64, 0.05), diverging(sweep, 64, 1e200)
-    assert len(packs(bad.directory)) == 1
+    assert len(stacks(bad.directory)) == 1
     mine, expected = results(bad.directory), results(clean.directory)
     assert bad.summary.diverged == 1
     assert bad.summary.completed == len(mine) - 1 == 63
@@ -152,7 +152,7 @@ def test_a_sweep_leaves_what_the_contract_says(sweep: Any) -> None:
         assert loss["low"] < loss["mean"] < loss["high"]
     assert summary["best"]["metric"] == "test/loss"
     assert summary["best"]["selected_on"] == "test"
-    assert not (done.directory / "packs").exists()
+    assert not (done.directory / "stacks").exists()
     assert not list(done.directory.rglob("*.tmp"))
     for run in planned(done.directory):
         again = load_config(done.directory / run.directory / "config.yaml").config
@@ -388,4 +388,4 @@ def test_cells_without_others_to_compare_with_are_reported_as_not_pruned(
     )
     assert document.pruned == 0
     assert len(watcher.kept) == noted
-    assert all("asha compares the cells of a pack; 2 of 2 packs" in note for note in watcher.kept)
+    assert all("asha compares the cells of a stack; 2 of 2 stacks" in note for note in watcher.kept)

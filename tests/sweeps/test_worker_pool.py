@@ -1,4 +1,4 @@
-"""Workers that raise, die, are stopped; the jobs here train nothing unless they must."""
+"""Workers that raise, die, are stopped; the stacks here train nothing unless they must."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from regrun.errors import ConfigError, CorruptInputError, StorageError
 from regrun.execution.observer import Silent
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps import worker_pool
-from regrun.sweeps.jobs import Job, Outcome
-from regrun.sweeps.worker_pool import ATTEMPTS, SharedProgress, run_jobs
+from regrun.sweeps.planned_stack import Outcome, PlannedStack
+from regrun.sweeps.worker_pool import ATTEMPTS, SharedProgress, train_stacks
 from tests.support.sweeps import LINEAR, Deadly, results, summary_of, with_keys
 
 
@@ -34,33 +34,35 @@ class Recorder(Silent):
 
 @dataclass
 class Work:
-    """Jobs in a sweep directory, and what each does instead of training."""
+    """Stacks in a sweep directory, and what each does instead of training."""
 
     sweep: Path
     does: dict[int, Callable[[], None]] = field(default_factory=dict)
     done: list[int] = field(default_factory=list)
     recorder: Recorder = field(default_factory=Recorder)
 
-    def jobs(self, count: int) -> list[Job]:
+    def stacks(self, count: int) -> list[PlannedStack]:
         runs = [PlannedRun(i, {}, 0, f"{i:04d}") for i in range(count)]
-        return [Job(self.sweep, number, (run,), "") for number, run in enumerate(runs)]
+        return [PlannedStack(self.sweep, number, (run,), "") for number, run in enumerate(runs)]
 
-    def run_job(self, job: Job, device: str, should_stop: Any, on_steps: Any) -> Outcome:
-        if job.number in self.does:
-            self.does[job.number]()
+    def train_stack(
+        self, stack: PlannedStack, device: str, should_stop: Any, on_steps: Any
+    ) -> Outcome:
+        if stack.number in self.does:
+            self.does[stack.number]()
         on_steps(10)
-        self.done.append(job.number)
+        self.done.append(stack.number)
         return Outcome(True, ())
 
-    def run(self, jobs: list[Job], **options: Any) -> bool:
+    def run(self, stacks: list[PlannedStack], **options: Any) -> bool:
         given: dict[str, Any] = {
             "devices": ["cpu"],
             "in_process": True,
             "should_stop": lambda: False,
             "observer": self.recorder,
-            "total_steps": 10 * len(jobs),
+            "total_steps": 10 * len(stacks),
         }
-        return run_jobs(jobs, **{**given, **options})
+        return train_stacks(stacks, **{**given, **options})
 
     def status(self, number: int) -> str | None:
         run = self.sweep / f"{number:04d}"
@@ -71,7 +73,7 @@ class Work:
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
     SweepDir(tmp_path).config.write_text(dump_tree(LINEAR))
     work = Work(tmp_path)
-    monkeypatch.setattr(worker_pool, "run_job", work.run_job)
+    monkeypatch.setattr(worker_pool, "train_stack", work.train_stack)
     return work
 
 
@@ -82,9 +84,9 @@ def raising(error: BaseException) -> Callable[[], None]:
     return act
 
 
-def test_one_job_that_raises_is_marked_failed_and_the_others_go_on(work: Work) -> None:
+def test_one_stack_that_raises_is_marked_failed_and_the_others_go_on(work: Work) -> None:
     work.does[1] = raising(ZeroDivisionError("a bug"))
-    assert work.run(work.jobs(4))
+    assert work.run(work.stacks(4))
     assert work.done == [0, 2, 3]
     assert work.status(1) == "failed"
     assert "Traceback" in (work.sweep / "0001" / "log.txt").read_text()
@@ -94,7 +96,7 @@ def test_one_job_that_raises_is_marked_failed_and_the_others_go_on(work: Work) -
 
 def test_fail_fast_stops_at_the_first_failure(work: Work) -> None:
     work.does[1] = raising(ConfigError.at("model", "cannot be"))
-    assert not work.run(work.jobs(4), fail_fast=True)
+    assert not work.run(work.stacks(4), fail_fast=True)
     assert work.done == [0]
     assert work.status(1) == "failed"
 
@@ -102,7 +104,7 @@ def test_fail_fast_stops_at_the_first_failure(work: Work) -> None:
 def test_a_full_disk_ends_all_at_once(work: Work) -> None:
     work.does[1] = raising(StorageError("disk full"))
     with pytest.raises(StorageError, match="disk full"):
-        work.run(work.jobs(4))
+        work.run(work.stacks(4))
     assert work.done == [0]
     assert work.status(1) is None
 
@@ -110,25 +112,27 @@ def test_a_full_disk_ends_all_at_once(work: Work) -> None:
 def test_a_damaged_checkpoint_is_reported_when_the_others_are_done(work: Work) -> None:
     work.does[1] = raising(CorruptInputError("all 2 checkpoints are damaged"))
     with pytest.raises(CorruptInputError, match="damaged"):
-        work.run(work.jobs(4))
+        work.run(work.stacks(4))
     assert work.done == [0, 2, 3]
     assert work.status(1) is None  # it can still be repaired
 
 
-def test_once_asked_to_stop_no_further_job_is_started(work: Work) -> None:
+def test_once_asked_to_stop_no_further_stack_is_started(work: Work) -> None:
     asked = iter([False, True])
-    assert not work.run(work.jobs(4), should_stop=lambda: bool(work.done) and next(asked, True))
+    assert not work.run(work.stacks(4), should_stop=lambda: bool(work.done) and next(asked, True))
     assert 1 <= len(work.done) < 4
 
 
 def test_a_worker_that_keeps_dying_takes_nobody_with_it(work: Work) -> None:
-    alive = [job for job in work.jobs(5) if job.number != 1]
-    for job in alive:  # they have ended: their workers find nothing to do
-        (work.sweep / job.runs[0].directory).mkdir()
-        (work.sweep / job.runs[0].directory / "summary.json").write_text('{"status": "completed"}')
-    jobs = work.jobs(5)
-    jobs[1] = Deadly(work.sweep, 1, jobs[1].runs, "", main=os.getpid())
-    assert work.run(jobs, in_process=False, devices=["cpu", "cpu"])
+    alive = [stack for stack in work.stacks(5) if stack.number != 1]
+    for stack in alive:  # they have ended: their workers find nothing to do
+        (work.sweep / stack.runs[0].directory).mkdir()
+        (work.sweep / stack.runs[0].directory / "summary.json").write_text(
+            '{"status": "completed"}'
+        )
+    stacks = work.stacks(5)
+    stacks[1] = Deadly(work.sweep, 1, stacks[1].runs, "", main=os.getpid())
+    assert work.run(stacks, in_process=False, devices=["cpu", "cpu"])
     assert [work.status(number) for number in range(5)] == [
         "completed", "failed", "completed", "completed", "completed",
     ]  # fmt: skip
@@ -150,18 +154,18 @@ def test_the_board_is_seen_by_everyone(tmp_path: Path) -> None:
 def test_a_failing_cell_fails_alone_and_the_sweep_ends_with_3(
     sweep: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from regrun.execution.pack import PackRun
+    from regrun.execution.stack_run import StackRun
 
-    real = PackRun.run
+    real = StackRun.run
 
-    def fails(self: PackRun, *arguments: Any) -> bool:
+    def fails(self: StackRun, *arguments: Any) -> bool:
         if self._members[0].config.training.batch_size == 4:
             raise RuntimeError("out of luck")
         return real(self, *arguments)
 
     config = with_keys(LINEAR, sweep={"grid": {"training.batch_size": [3, 4, 5]}, "seeds": 2})
     clean = sweep(config)
-    monkeypatch.setattr(PackRun, "run", fails)
+    monkeypatch.setattr(StackRun, "run", fails)
     done = sweep(config)
     assert (done.summary.completed, done.summary.failed) == (4, 2)
     mine, expected = results(done.directory), results(clean.directory)

@@ -1,4 +1,4 @@
-"""The weight_decay experiment as a Hydra multirun; curves go to TensorBoard in each job's folder.
+"""The weight_decay experiment as a Hydra multirun; curves go to TensorBoard in each stack's folder.
 
 Usage: python hydra_weight_decay.py --multirun weight_decay=0,0.1,0.3,1,3 seed=0,1,2,3
 """
@@ -20,7 +20,7 @@ finished: list[float] = []
 
 @dataclass
 class Experiment:
-    """The configuration of a job."""
+    """The configuration of a stack."""
 
     weight_decay: float = 0.0
     seed: int = 0
@@ -30,7 +30,7 @@ ConfigStore.instance().store(name="experiment", node=Experiment)
 
 
 @hydra.main(version_base=None, config_path=None, config_name="experiment")
-def job(config: Experiment) -> float:
+def stack(config: Experiment) -> float:
     """One run."""
     with SummaryWriter(HydraConfig.get().runtime.output_dir) as writer:
 
@@ -43,6 +43,6 @@ def job(config: Experiment) -> float:
 
 
 if __name__ == "__main__":
-    job()
+    stack()
     each = (finished[-1] - finished[0]) / (len(finished) - 1)
     print(json.dumps({"runs": len(finished), "seconds_per_run": each}))

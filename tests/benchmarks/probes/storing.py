@@ -1,9 +1,9 @@
-"""How a pack's time is shared between training and everything around it: files, events, summaries.
+"""How a stack's time is shared between training and everything around it: files, events, summaries.
 
     python -m tests.benchmarks.probes.storing CONFIG MEMBERS [--seeds S] [--steps N] [KEY=VALUE ...]
 
 Trains MEMBERS runs as one stack with all their files. The engine's own time (building, steps,
-evaluation) is taken by standing between it and the pack; the rest is logging and storing. With
+evaluation) is taken by standing between it and the stack; the rest is logging and storing. With
 --steps the training steps are counted N times instead of as often as they were taken: files
 depend on the number of evaluations, not of steps.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from regrun.config.load import load_config
-from regrun.execution import pack
+from regrun.execution import stack_run
 from regrun.execution.observer import Silent
 from regrun.execution.prepare import prepare
 from regrun.store.checkpoint import CheckpointStore
@@ -27,7 +27,7 @@ from tests.benchmarks.probes.timed_engine import time_engines
 
 
 def main() -> None:
-    """Train the pack and say where the time went."""
+    """Train the stack and say where the time went."""
     parser = argparse.ArgumentParser()
     parser.add_argument("config")
     parser.add_argument("members", type=int)
@@ -52,9 +52,9 @@ def main() -> None:
         for index, config in enumerate(configs):
             directory = root / f"run-{index}"
             directory.mkdir()
-            members.append(pack.Member(config, directory))
+            members.append(stack_run.Member(config, directory))
         started = time.perf_counter()
-        run = pack.PackRun(members, prepared, CheckpointStore(root / "pack"), None, Silent())
+        run = stack_run.StackRun(members, prepared, CheckpointStore(root / "stack"), None, Silent())
         run.run(lambda: False)
         total = time.perf_counter() - started
     engine = engines[0]

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.probes.storing_sweep CONFIG [KEY=VALUE ...]
 
-Runs the program in this process, which trains by itself. Around: the time of its packs that their
+Runs the program in this process, which trains by itself. Around: the time of its stacks that their
 engines were not at work.
 """
 
@@ -19,25 +19,25 @@ import torch
 
 from regrun.cli import app
 from regrun.sweeps import worker_pool
-from regrun.sweeps.jobs import Outcome, run_job
+from regrun.sweeps.planned_stack import Outcome, train_stack
 from tests.benchmarks.probes.timed_engine import time_engines
 
 
 def main() -> None:
     """Sweep, and say where the time went."""
     torch.set_num_threads(1)  # as a worker does
-    engines, jobs = time_engines(), list[float]()
+    engines, stacks = time_engines(), list[float]()
 
     def timed(*arguments: Any) -> Outcome:
         started = time.perf_counter()
-        outcome = run_job(*arguments)
-        jobs.append(time.perf_counter() - started)
+        outcome = train_stack(*arguments)
+        stacks.append(time.perf_counter() - started)
         return outcome
 
-    patch.object(worker_pool, "run_job", timed).start()
+    patch.object(worker_pool, "train_stack", timed).start()
     code = _regrun(["sweep", *sys.argv[1:], "--workers", "0", "--quiet"])
     training = sum(engine.training for engine in engines)
-    print(json.dumps({"training": training, "around": sum(jobs) - training}))
+    print(json.dumps({"training": training, "around": sum(stacks) - training}))
     sys.exit(code)
 
 

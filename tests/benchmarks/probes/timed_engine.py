@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
-from regrun.execution import pack
+from regrun.execution import stack_run
 from regrun.training.engine import Engine
 from regrun.training.events import Event, Tick
 
@@ -44,12 +44,12 @@ class TimedEngine(Engine):
 
 
 def time_engines() -> list[TimedEngine]:
-    """From now on all packs of this process are timed; their engines appear in the list."""
+    """From now on all stacks of this process are timed; their engines appear in the list."""
     engines: list[TimedEngine] = []
 
     def timed(*arguments: Any, **settings: Any) -> TimedEngine:
         engines.append(TimedEngine(*arguments, **settings))
         return engines[-1]
 
-    patch.object(pack, "Engine", timed).start()
+    patch.object(stack_run, "Engine", timed).start()
     return engines

@@ -1,4 +1,4 @@
-"""One pack as a job: trained from wherever it stands, or marked failed."""
+"""One stack as a stack: trained from wherever it stands, or marked failed."""
 
 from __future__ import annotations
 
@@ -13,65 +13,67 @@ from regrun.config.load import config_from_mapping
 from regrun.errors import CorruptInputError, UsageError
 from regrun.store.lock import exclusive
 from regrun.store.sweep_dir import SweepDir
-from regrun.sweeps import jobs
-from regrun.sweeps.jobs import MOST_MESSAGES, Job, mark_failed, run_job
+from regrun.sweeps import planned_stack
+from regrun.sweeps.planned_stack import MOST_MESSAGES, PlannedStack, mark_failed, train_stack
 from regrun.sweeps.run import Options, run_sweep
 from tests.support.sweeps import DIGITS, LINEAR, results, rows_of, summary_of, with_keys
 
 
-def unstarted(tmp_path: Path, config: dict[str, Any], monkeypatch: Any) -> list[Job]:
-    """The jobs of a sweep that was killed before it trained anything."""
+def unstarted(tmp_path: Path, config: dict[str, Any], monkeypatch: Any) -> list[PlannedStack]:
+    """The stacks of a sweep that was killed before it trained anything."""
 
     def killed(*_: Any, **__: Any) -> bool:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("regrun.sweeps.run.run_jobs", killed)
+        patched.setattr("regrun.sweeps.run.train_stacks", killed)
         with pytest.raises(KeyboardInterrupt):
             run_sweep(config_from_mapping(config), runs_dir=tmp_path, options=Options("cpu"))
     ((directory,),) = [list(each.iterdir()) for each in tmp_path.iterdir() if each.is_dir()]
     (each,) = SweepDir(directory).read_rounds()
     return [
-        Job(directory, number, tuple(each.runs[i] for i in members), each.data[number])
-        for number, members in enumerate(each.packs)
+        PlannedStack(directory, number, tuple(each.runs[i] for i in members), each.data[number])
+        for number, members in enumerate(each.stacks)
     ]
 
 
-def go(job: Job, stop_at: int | None = None) -> jobs.Outcome:
+def go(stack: PlannedStack, stop_at: int | None = None) -> planned_stack.Outcome:
     """Run it; stop_at: after this many evaluations."""
 
     def should_stop() -> bool:
         if stop_at is None:
             return False
-        files = list(job.sweep.glob("*/metrics.jsonl"))
+        files = list(stack.sweep.glob("*/metrics.jsonl"))
         return max((len(rows_of(path.parent)) for path in files), default=0) >= stop_at
 
-    return run_job(job, "cpu", should_stop, lambda steps: None)
+    return train_stack(stack, "cpu", should_stop, lambda steps: None)
 
 
 GRID = with_keys(DIGITS, sweep={"grid": {"optimizer.lr": [0.01, 0.02]}, "seeds": 2})
 
 
-def test_a_job_asked_to_stop_saves_and_goes_on_later_to_the_last_bit(
+def test_a_stack_asked_to_stop_saves_and_goes_on_later_to_the_last_bit(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     config = with_keys(GRID, training={"checkpoint_every": 0})
-    (job,) = unstarted(tmp_path, config, monkeypatch)
-    assert not go(job, stop_at=1).done
-    assert job.unfinished() == list(job.runs)
-    assert go(job).done
-    assert job.unfinished() == []
+    (stack,) = unstarted(tmp_path, config, monkeypatch)
+    assert not go(stack, stop_at=1).done
+    assert stack.unfinished() == list(stack.runs)
+    assert go(stack).done
+    assert stack.unfinished() == []
     whole = regrun.sweep(config, runs_dir=tmp_path / "whole", device="cpu")
-    assert results(job.sweep) == results(whole.directory)
+    assert results(stack.sweep) == results(whole.directory)
 
 
-def test_a_job_whose_runs_have_ended_is_not_trained_again(tmp_path: Path, monkeypatch: Any) -> None:
-    (job,) = unstarted(tmp_path, GRID, monkeypatch)
-    go(job)
-    leftover = SweepDir(job.sweep).pack(0) / f"00000001-{'0' * 32}.safetensors"
+def test_a_stack_whose_runs_have_ended_is_not_trained_again(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    (stack,) = unstarted(tmp_path, GRID, monkeypatch)
+    go(stack)
+    leftover = SweepDir(stack.sweep).stack(0) / f"00000001-{'0' * 32}.safetensors"
     leftover.write_bytes(b"of a kill between the last summary and the end")
-    monkeypatch.setattr(jobs, "PackRun", None)
-    assert go(job).done
+    monkeypatch.setattr(planned_stack, "StackRun", None)
+    assert go(stack).done
     assert not leftover.exists()
 
 
@@ -88,21 +90,21 @@ PRUNED: dict[str, Any] = with_keys(
 
 @pytest.mark.parametrize("stop_at", [1, 2, 5])
 def test_pruning_decides_alike_after_a_kill(tmp_path: Path, monkeypatch: Any, stop_at: int) -> None:
-    (job,) = unstarted(tmp_path, PRUNED, monkeypatch)
-    checkpoints = SweepDir(job.sweep).pack(0)
-    go(job, stop_at)
+    (stack,) = unstarted(tmp_path, PRUNED, monkeypatch)
+    checkpoints = SweepDir(stack.sweep).stack(0)
+    go(stack, stop_at)
     saved = {path: path.read_bytes() for path in checkpoints.glob("*.safetensors")}
     # Some cells are pruned and their files complete; then a kill, and an older checkpoint.
-    go(job, stop_at + 4)
-    assert job.unfinished()
+    go(stack, stop_at + 4)
+    assert stack.unfinished()
     for path in checkpoints.glob("*.safetensors"):
         path.unlink()
     for path, data in saved.items():
         path.write_bytes(data)
-    assert go(job).done
+    assert go(stack).done
     whole = regrun.sweep(PRUNED, runs_dir=tmp_path / "whole", device="cpu")
     assert whole.summary.pruned > 4
-    assert results(job.sweep) == results(whole.directory)
+    assert results(stack.sweep) == results(whole.directory)
 
 
 def test_the_epochs_of_an_axis_are_those_that_pruning_goes_by(tmp_path: Path) -> None:
@@ -116,11 +118,11 @@ def test_the_epochs_of_an_axis_are_those_that_pruning_goes_by(tmp_path: Path) ->
     assert (done.runs["status"] == "pruned").any()
 
 
-def test_a_job_waits_for_the_worker_that_a_kill_left_behind(
+def test_a_stack_waits_for_the_worker_that_a_kill_left_behind(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    (job,) = unstarted(tmp_path, GRID, monkeypatch)
-    folder = SweepDir(job.sweep).pack(0)
+    (stack,) = unstarted(tmp_path, GRID, monkeypatch)
+    folder = SweepDir(stack.sweep).stack(0)
     folder.mkdir(parents=True)
     held, release = threading.Event(), threading.Event()
 
@@ -133,60 +135,60 @@ def test_a_job_waits_for_the_worker_that_a_kill_left_behind(
     thread.start()
     held.wait()
     threading.Timer(0.3, release.set).start()
-    assert go(job).done
+    assert go(stack).done
     thread.join()
 
 
 def test_a_folder_that_stays_taken_is_reported(tmp_path: Path, monkeypatch: Any) -> None:
-    (job,) = unstarted(tmp_path, GRID, monkeypatch)
-    folder = SweepDir(job.sweep).pack(0)
+    (stack,) = unstarted(tmp_path, GRID, monkeypatch)
+    folder = SweepDir(stack.sweep).stack(0)
     folder.mkdir(parents=True)
-    monkeypatch.setattr(jobs, "ORPHAN_SECONDS", 0.1)
+    monkeypatch.setattr(planned_stack, "ORPHAN_SECONDS", 0.1)
     with exclusive(folder), pytest.raises(UsageError, match="in use by process"):
-        go(job)
+        go(stack)
 
 
 def test_damaged_checkpoints_are_never_a_silent_restart(tmp_path: Path, monkeypatch: Any) -> None:
-    (job,) = unstarted(tmp_path, with_keys(GRID, training={"checkpoint_every": 0}), monkeypatch)
-    go(job, stop_at=2)
-    for path in SweepDir(job.sweep).pack(0).glob("*.safetensors"):
+    (stack,) = unstarted(tmp_path, with_keys(GRID, training={"checkpoint_every": 0}), monkeypatch)
+    go(stack, stop_at=2)
+    for path in SweepDir(stack.sweep).stack(0).glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CorruptInputError, match="damaged"):
-        go(job)
+        go(stack)
 
 
 def test_failed_runs_are_stored_like_others_with_their_error(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    (job,) = unstarted(tmp_path, GRID, monkeypatch)
+    (stack,) = unstarted(tmp_path, GRID, monkeypatch)
     try:
         raise ZeroDivisionError("what nobody expected")
     except ZeroDivisionError as error:
-        assert mark_failed(job, error) == 4
-    for run in job.runs:
-        stored = regrun.load_run(job.sweep / run.directory)
+        assert mark_failed(stack, error) == 4
+    for run in stack.runs:
+        stored = regrun.load_run(stack.sweep / run.directory)
         assert stored.summary.status == "failed"
         assert stored.summary.error == "ZeroDivisionError: what nobody expected"
         assert stored.config["optimizer"]["lr"] == run.params["optimizer.lr"]
-        log = (job.sweep / run.directory / "log.txt").read_text()
+        log = (stack.sweep / run.directory / "log.txt").read_text()
         assert "Traceback" in log  # it is a bug
-        assert "test_jobs.py" in log
+        assert "test_planned_stack.py" in log
 
 
 def test_an_expected_failure_is_kept_without_a_traceback(tmp_path: Path, monkeypatch: Any) -> None:
-    (job,) = unstarted(tmp_path, GRID, monkeypatch)
-    mark_failed(job, UsageError("it cannot be"))
-    log = (job.sweep / job.runs[0].directory / "log.txt").read_text()
+    (stack,) = unstarted(tmp_path, GRID, monkeypatch)
+    mark_failed(stack, UsageError("it cannot be"))
+    log = (stack.sweep / stack.runs[0].directory / "log.txt").read_text()
     assert log == "UsageError: it cannot be\n"
 
 
-def test_finished_runs_of_a_failed_job_stay_as_they_are(tmp_path: Path, monkeypatch: Any) -> None:
-    (job,) = unstarted(tmp_path, GRID, monkeypatch)
-    go(job)
-    last = job.sweep / job.runs[-1].directory
+def test_finished_runs_of_a_failed_stack_stay_as_they_are(tmp_path: Path, monkeypatch: Any) -> None:
+    (stack,) = unstarted(tmp_path, GRID, monkeypatch)
+    go(stack)
+    last = stack.sweep / stack.runs[-1].directory
     (last / "summary.json").unlink()
-    assert mark_failed(job, UsageError("too late")) == 1
-    statuses = [summary_of(job.sweep / run.directory)["status"] for run in job.runs]
+    assert mark_failed(stack, UsageError("too late")) == 1
+    statuses = [summary_of(stack.sweep / run.directory)["status"] for run in stack.runs]
     assert statuses == ["completed"] * 3 + ["failed"]
 
 
@@ -194,15 +196,15 @@ def test_of_many_that_diverge_some_are_named_and_the_rest_counted(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     config = with_keys(LINEAR, optimizer={"lr": 1e200}, sweep={"seeds": MOST_MESSAGES + 4})
-    (job,) = unstarted(tmp_path, config, monkeypatch)
-    messages = go(job).messages
+    (stack,) = unstarted(tmp_path, config, monkeypatch)
+    messages = go(stack).messages
     assert len(messages) == MOST_MESSAGES + 1
     assert "diverged at step" in messages[0]
     assert messages[-1] == "4 more diverged"
 
 
 def test_the_steps_are_reported(tmp_path: Path, monkeypatch: Any) -> None:
-    (job,) = unstarted(tmp_path, GRID, monkeypatch)
+    (stack,) = unstarted(tmp_path, GRID, monkeypatch)
     reported: list[int] = []
-    run_job(job, "cpu", lambda: False, reported.append)
-    assert reported[-1] == rows_of(job.sweep / job.runs[0].directory)[-1]["step"]
+    train_stack(stack, "cpu", lambda: False, reported.append)
+    assert reported[-1] == rows_of(stack.sweep / stack.runs[0].directory)[-1]["step"]

@@ -1,4 +1,4 @@
-"""One pack as a job: all that a worker needs to train it."""
+"""One planned stack of a sweep, and how a worker trains it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from regrun.config.schema import Config
 from regrun.errors import RegrunError, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.observer import Silent
-from regrun.execution.pack import Member, PackPruner, PackRun
 from regrun.execution.prepare import check_unchanged, prepare
+from regrun.execution.stack_run import Member, StackPruner, StackRun
 from regrun.results import RunSummary
 from regrun.store import strict_json
 from regrun.store.atomic import make_directory, write_atomic
@@ -31,15 +31,15 @@ from regrun.sweeps.pruning import pruner_of
 from regrun.training.events import Evaluation
 
 ORPHAN_SECONDS = 60.0
-"""How long the worker of a killed sweep is waited for; it ends by itself within moments."""
+"""How long to wait for the worker of a killed sweep, which ends by itself within moments."""
 
 MOST_MESSAGES = 10
-"""Messages of one pack that are shown one by one."""
+"""Messages of one stack that are shown one by one."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """A pack of a sweep. Small and picklable: the rest is read from the sweep directory.
+class PlannedStack:
+    """A stack of a sweep. Small and picklable: the rest is read from the sweep directory.
 
     data: the fingerprint of the examples that it was planned for.
     """
@@ -50,13 +50,13 @@ class Job:
     data: str
 
     def unfinished(self) -> list[PlannedRun]:
-        """The runs that have not come to their end."""
+        """The runs that have not ended."""
         return [run for run in self.runs if not RunDir(self.sweep / run.directory).finished]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job. done: False when it was asked to stop, after saving."""
+    """What became of a stack. done: False when it was asked to stop, after saving."""
 
     done: bool
     messages: tuple[str, ...]
@@ -71,52 +71,55 @@ def configs_of(loaded: Loaded, runs: Iterable[PlannedRun]) -> Iterator[Config]:
         yield cells[run.cell].model_copy(update={"seed": run.seed})
 
 
-def run_job(
-    job: Job, device: str, should_stop: Callable[[], bool], on_steps: Callable[[int], None]
+def train_stack(
+    stack: PlannedStack,
+    device: str,
+    should_stop: Callable[[], bool],
+    on_steps: Callable[[int], None],
 ) -> Outcome:
-    """Train a pack from wherever it stands. on_steps: called now and then with the steps taken.
+    """Train a stack from its last checkpoint. on_steps: called with the steps taken so far.
 
-    All members are trained again after a kill, also those whose files are complete, since the stack
-    goes on to the last bit only as a whole; complete files are left as they are.
+    After a kill all members are trained again, also those whose files are complete, since only the
+    whole stack continues bit for bit; complete files are left unchanged.
     """
-    files = SweepDir(job.sweep)
-    folder = files.pack(job.number)
+    files = SweepDir(stack.sweep)
+    folder = files.stack(stack.number)
     make_directory(folder)
     with _held(folder):
         store = CheckpointStore(folder)
-        if not job.unfinished():
+        if not stack.unfinished():
             store.clear()  # a kill may have come between the last summary and this
             return Outcome(True, ())
         loaded = load_config(files.config)
         members = [
-            Member(config, job.sweep / run.directory)
-            for run, config in zip(job.runs, configs_of(loaded, job.runs), strict=True)
+            Member(config, stack.sweep / run.directory)
+            for run, config in zip(stack.runs, configs_of(loaded, stack.runs), strict=True)
         ]
         for member in members:
             make_directory(member.directory)
         prepared = prepare(members[0].config, resolve_device(device), allow_large=True)
-        check_unchanged(members[0].config.dataset, job.data, prepared.fingerprint)
+        check_unchanged(members[0].config.dataset, stack.data, prepared.fingerprint)
         checkpoint = store.load()
         done_steps = checkpoint.state["engine"]["step"] if checkpoint else 0
         watcher = _Steps(on_steps)
-        run = PackRun(members, prepared, store, checkpoint, watcher)
+        run = StackRun(members, prepared, store, checkpoint, watcher)
         epochs = members[0].config.training.epochs
-        done = run.run(should_stop, _pack_pruner(loaded.config, job, epochs, done_steps))
+        done = run.run(should_stop, _stack_pruner(loaded.config, stack, epochs, done_steps))
     return Outcome(done, tuple(watcher.messages()))
 
 
-def mark_failed(job: Job, error: BaseException) -> int:
-    """Give every unfinished run of the job a summary that says why it failed; returns how many.
+def mark_failed(stack: PlannedStack, error: BaseException) -> int:
+    """Give every unfinished run of the stack a summary that says why it failed; returns how many.
 
-    The whole error stands in the run's log, with its traceback where it is a bug.
+    The run's log holds the whole error, with its traceback if it is a bug.
     """
-    files = SweepDir(job.sweep)
+    files = SweepDir(stack.sweep)
     loaded = load_config(files.config)
     text = f"{type(error).__name__}: {error}"
     log = text if isinstance(error, RegrunError) else "".join(traceback.format_exception(error))
-    unfinished = job.unfinished()
+    unfinished = stack.unfinished()
     for run, config in zip(unfinished, configs_of(loaded, unfinished), strict=True):
-        directory = job.sweep / run.directory
+        directory = stack.sweep / run.directory
         make_directory(directory)
         paths = RunDir(directory)
         write_atomic(paths.config, dump_config(config), durable=False)
@@ -130,12 +133,12 @@ def mark_failed(job: Job, error: BaseException) -> int:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold a pack's folder for this process, once an orphaned worker has let go of it."""
+    """Lock a stack's folder, once an orphaned worker has released it."""
     deadline = time.monotonic() + ORPHAN_SECONDS
-    with ExitStack() as stack:
+    with ExitStack() as held:
         while True:
             try:
-                stack.enter_context(exclusive(folder))
+                held.enter_context(exclusive(folder))
                 break
             except UsageError:
                 if time.monotonic() > deadline:
@@ -153,7 +156,7 @@ class _Steps(Silent):
         self._statuses: Counter[str] = Counter()
 
     def messages(self) -> list[str]:
-        """What the user should know; of many diverged members the first few by name."""
+        """Messages for the user; only the first few diverged members are named."""
         unnamed = self._statuses["diverged"] - MOST_MESSAGES
         return [*self._kept, f"{unnamed:,} more diverged"] if unnamed > 0 else self._kept
 
@@ -162,28 +165,30 @@ class _Steps(Silent):
         self._on_steps(step)
 
     def on_end(self, summary: RunSummary) -> None:
-        """Keep what went wrong."""
+        """Record diverged members."""
         self._statuses[summary.status] += 1
         if summary.status == "diverged" and self._statuses["diverged"] <= MOST_MESSAGES:
             where = Path(summary.run_dir).name
             self._kept.append(f"{where} diverged at step {summary.diverged_at_step:,}")
 
     def on_message(self, text: str) -> None:
-        """Keep it."""
+        """Keep the message."""
         self._kept.append(text)
 
 
-def _pack_pruner(config: Config, job: Job, epochs: int, done_steps: int) -> PackPruner | None:
+def _stack_pruner(
+    config: Config, stack: PlannedStack, epochs: int, done_steps: int
+) -> StackPruner | None:
     """Prunes whole cells, by the mean of their members' metric.
 
-    What was reported before a resume is reported again, from the members' stored metrics. Members
-    that had ended keep rows beyond the checkpoint (done_steps), to which the others went back.
+    After a resume, earlier reports are repeated from the members' stored metrics. Members that had
+    ended have rows beyond the checkpoint (done_steps), which are ignored.
     """
-    cells = list(dict.fromkeys(run.cell for run in job.runs))
+    cells = list(dict.fromkeys(run.cell for run in stack.runs))
     pruner = pruner_of(config, cells, epochs)
     if pruner is None:
         return None
-    members = {cell: [i for i, run in enumerate(job.runs) if run.cell == cell] for cell in cells}
+    members = {cell: [i for i, run in enumerate(stack.runs) if run.cell == cell] for cell in cells}
 
     def means(values: Mapping[int, float]) -> dict[int, float]:
         """The means of the cells still trained; a cell with a diverged seed counts as the worst."""
@@ -198,8 +203,8 @@ def _pack_pruner(config: Config, job: Job, epochs: int, done_steps: int) -> Pack
         return [m for cell in sorted(ended) for m in members[cell] if m in values]
 
     stored: dict[int, dict[int, float]] = {}
-    for index, run in enumerate(job.runs):
-        for row in read_metrics(RunDir(job.sweep / run.directory).metrics):
+    for index, run in enumerate(stack.runs):
+        for row in read_metrics(RunDir(stack.sweep / run.directory).metrics):
             if row["step"] <= done_steps:
                 stored.setdefault(row["epoch"], {})[index] = row[pruner.metric]
     pruner.replay((epoch, means(stored[epoch])) for epoch in sorted(stored))

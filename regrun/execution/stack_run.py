@@ -1,4 +1,4 @@
-"""One pack: members trained as one stack, their files written as they go."""
+"""One stack: members trained as one stack, their files written as they go."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ FLUSH_SECONDS = 2.0
 
 PROGRESS_SECONDS = 0.1
 
-PackPruner = Callable[[Evaluation], Sequence[int]]
+StackPruner = Callable[[Evaluation], Sequence[int]]
 """Asked after every evaluation which members to end."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A run of the pack and the directory it owns."""
+    """A run of the stack and the directory it owns."""
 
     config: Config
     directory: Path
 
 
-class PackRun:
-    """Drives an engine, and keeps the members' files and the pack's checkpoints.
+class StackRun:
+    """Drives an engine, and keeps the members' files and the stack's checkpoints.
 
     The members' files are brought up to date before each checkpoint, so they never lag behind it;
     after a kill they are cut back to it.
@@ -102,7 +102,7 @@ class PackRun:
         """Steps of one member."""
         return self._engine.total_steps
 
-    def run(self, should_stop: Callable[[], bool], pruner: PackPruner | None = None) -> bool:
+    def run(self, should_stop: Callable[[], bool], pruner: StackPruner | None = None) -> bool:
         """Train to the end; False when it was asked to stop, after saving."""
         engine, interval = self._engine, self._members[0].config.training.checkpoint_every
         started = self._saved = self._flushed = shown = time.monotonic()
