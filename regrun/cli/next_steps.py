@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from regrun.kinds.ingredients import ingredients_of
+from regrun.kinds.models.builtin import HiddenLayers
 
 if TYPE_CHECKING:
+    from regrun.config.schema import Config
     from regrun.results import RunSummary
 
 OVERFIT_RATIO = 1.5
@@ -16,15 +19,10 @@ OVERFIT_RATIO = 1.5
 _SHRINKAGE = 3.6
 """η·λ·steps of the suggested weight decay: without any gradient, weights shrink to e⁻³·⁶ ≈ 3%."""
 
-_NOISE = (
-    "dropout", "input_dropout", "conv_dropout", "drop_connect", "input_noise", "stochastic_depth",
-)  # fmt: skip
-"""Keys of `model` that regularize."""
-
 
 def after_training(
     summary: RunSummary,
-    config: Mapping[str, Any],
+    config: Config,
     config_path: Path,
     directory: Path,
     runs_dir: Path,
@@ -32,7 +30,7 @@ def after_training(
     """Commands, the most useful one first."""
     train = f"regrun train {shlex.quote(str(config_path))}"
     if summary.status == "diverged":
-        lr = config["optimizer"]["lr"]
+        lr = config.optimizer.lr
         # FISTA's own step cannot be too long; only rounding is left to blame.
         return [
             f"{train} optimizer.lr={lr / 10:g}" if lr else f"{train} training.precision=float64"
@@ -46,26 +44,16 @@ def after_training(
     return commands
 
 
-def _against_overfitting(summary: RunSummary, config: Mapping[str, Any]) -> str | None:
+def _against_overfitting(summary: RunSummary, config: Config) -> str | None:
     train, test = summary.metrics.get("train/loss"), summary.metrics.get("test/loss")
-    if train is None or test is None or test <= OVERFIT_RATIO * train or _is_regularized(config):
+    if train is None or test is None or test <= OVERFIT_RATIO * train or ingredients_of(config):
         return None
-    optimizer = config["optimizer"]
-    if optimizer["name"] in ("sgd", "adamw") and summary.steps:
-        decay = _SHRINKAGE / (optimizer["lr"] * summary.steps)
+    optimizer = config.optimizer
+    # Under other optimizers λ is scaled entry by entry, so that no one value fits.
+    plain = optimizer.proximal or optimizer.resolved_decay == "decoupled"
+    if plain and optimizer.lr and summary.steps:
+        decay = _SHRINKAGE / (optimizer.lr * summary.steps)
         return f"optimizer.weight_decay={float(f'{decay:.0e}'):g}"
-    if config["model"].get("hidden"):
+    if isinstance(config.model, HiddenLayers) and config.model.hidden:
         return "model.dropout=0.5"
     return None
-
-
-def _is_regularized(config: Mapping[str, Any]) -> bool:
-    model, augment = config["model"], config.get("augment") or {}
-    noise = [model.get(key) for key in _NOISE] + list(augment.values())
-    rates = [rate for level in noise for rate in (level if isinstance(level, list) else [level])]
-    return bool(
-        config["optimizer"].get("weight_decay")
-        or config.get("penalty")
-        or config.get("constraints")
-        or any(rates)
-    )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from regrun.cli.console import check, documenting, show
-from regrun.cli.next_steps import after_training
 from regrun.cli.options import (
     RUNS,
     AllowLarge,
@@ -72,8 +71,12 @@ def show_run(
     """Print the result of a run; exit code 3 when it diverged or failed."""
 
     def report(summary: RunSummary) -> list[RenderableType]:
+        from regrun.cli.next_steps import after_training
+        from regrun.config.load import load_config
+
         run = load_stored_run(directory)
-        commands = after_training(summary, run.config, config_path, directory, runs_dir)
+        config = load_config(run.files.config).config
+        commands = after_training(summary, config, config_path, directory, runs_dir)
         return [
             *run_report(summary, run.config, run.rows),
             Text(f"run        {directory}"),

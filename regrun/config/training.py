@@ -96,6 +96,7 @@ class Training(Section):
             formula="m ← β m + (1−β) w after every step;  m / (1 − βᵗ)",
             reference="Kingma & Ba 2015, §7.2",
             off=0.0,
+            regularizes=False,  # an average is evaluated on its own; the weights stay as they are
         ),
     ] = 0.0
     """β of an exponential moving average of the weights, which is evaluated and stored beside
@@ -108,6 +109,7 @@ class Training(Section):
             formula="mean of w after epochs start, start + every, …",
             reference="Izmailov et al. 2018",
             off=None,
+            regularizes=False,
         ),
     ] = None
     """Stochastic weight averaging; evaluated and stored beside the weights."""

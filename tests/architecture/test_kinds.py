@@ -33,7 +33,6 @@ MAY_NAME: dict[str, set[str]] = {}
 """Module → the kinds that it may name, each for a reason."""
 
 NOT_YET_2026_11_27: dict[str, set[str]] = {
-    "regrun.cli.next_steps": {"adamw", "sgd"},
     "regrun.config.consistency": {"NPZ", "california_housing", "diabetes", "synthetic_linear"},
     "regrun.data.bundled": {"BreastCancer", "CaliforniaHousing", "Diabetes", "Digits", "Wine"},
     "regrun.data.csv_encode": {"CSV"},

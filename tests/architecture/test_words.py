@@ -35,7 +35,6 @@ NOT_YET_2026_11_27 = frozenset(
         "tests/config/test_load.py",
         "tests/config/test_mutated_configs.py",
         "tests/config/test_overrides.py",
-        "tests/config/test_suggest.py",
         "tests/config/test_yaml_nodes.py",
         "tests/execution/test_averages.py",
         "tests/execution/test_train.py",

@@ -240,6 +240,7 @@ def test_runs_that_diverge_are_told_when_it_happens_and_end_with_3(
     result = sweep(config, "optimizer.lr=0.01,1e200", "--seeds", 2)
     assert result.exit_code == 3
     assert len(re.findall(r"lr=1e\+200-seed=\d diverged at step \d", result.stderr)) == 2
+    assert result.stderr.endswith("2 diverged of 4 runs\n")
     assert "2 completed, 2 diverged" in result.stdout
     assert re.search(r"1e\+200 +2 +– .*diverged", result.stdout)
     assert "lowest" not in result.stdout  # there is nothing to compare with

@@ -17,7 +17,7 @@ import regrun
 from regrun.api import Run
 from regrun.config.load import config_from_mapping
 from regrun.data.dataset import Dataset
-from regrun.errors import ConfigError, CorruptInputError, UsageError
+from regrun.errors import ConfigError, CorruptInputError, DivergedError, UsageError
 from regrun.results import Best
 from tests.support.runs import DIGITS, LINEAR, results, rows_in
 
@@ -415,3 +415,35 @@ def test_the_python_api_reads_back_what_was_stored(train: Any) -> None:
     assert again.metrics["test/loss"].iloc[-1] == run.summary.metrics["test/loss"]
     with pytest.raises(UsageError, match="not a run directory"):
         regrun.load_run(os.devnull)
+
+
+def test_the_config_of_a_run_is_written_once_and_durably(
+    train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, bool]] = []
+    synced: list[int] = []
+    replace, fsync = Path.replace, os.fsync
+
+    def note_replace(self: Path, target: Path) -> Path:
+        written.append((Path(target).name, bool(synced)))
+        synced.clear()
+        return replace(self, target)
+
+    def note_fsync(descriptor: int) -> None:
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(Path, "replace", note_replace)
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    train(LINEAR)
+    assert [durable for name, durable in written if name == "config.yaml"] == [True]
+
+
+def test_a_run_that_diverges_ends_the_program_with_its_error(invoke: Any, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps(LINEAR))
+    arguments = ["optimizer.lr=1e30", "training.epochs=20", "--runs-dir", tmp_path / "runs"]
+    ended = invoke("train", path, *arguments, "--json", "--quiet")
+    assert ended.exit_code == DivergedError.exit_code == 3
+    assert json.loads(ended.stdout)["status"] == "diverged"
+    assert ended.stderr == "the run diverged\n"

@@ -1,9 +1,11 @@
+"""Ingredients of a config, and what leaving them out does."""
+
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -16,14 +18,12 @@ from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
 from regrun.errors import UsageError
 from regrun.execution.observer import Silent
+from regrun.kinds.base import Choices, Described, Section
+from regrun.kinds.ingredients import Ingredient, ingredients_of, overrides_without
 from regrun.results import RunSummary
 from regrun.studies.ablation import (
-    OFF,
-    Ingredient,
     ablate,
     effects_of,
-    ingredients_of,
-    overrides_without,
     removals,
 )
 from regrun.sweeps.run import Options
@@ -72,22 +72,54 @@ def test_everything_that_regularizes_is_found_and_can_be_switched_off(key: str) 
     found = ingredients_of(loaded.config)
     assert [ingredient.key for ingredient in found] == [key]
     without = overrides_without(loaded.config, found)
-    assert without == {key: OFF[key]}
+    assert list(without) == [key]
     assert ingredients_of(loaded.with_values(without)) == []
 
 
-def test_every_switch_of_the_table_is_a_key_of_some_config() -> None:
-    cnn = {**BASE, "model": {"name": "cnn", "channels": [2], "hidden": [4]}}
-    deep = {**BASE, "model": {"name": "mlp", "hidden": [4, 4], "residual": True}}
-    elsewhere = {
-        "model.conv_dropout": (cnn, 0.2),
-        "model.stochastic_depth": (deep, 0.5),
+@pytest.mark.parametrize(
+    ("model", "key", "value"),
+    [
+        ({"name": "cnn", "channels": [2], "hidden": [4]}, "model.conv_dropout", 0.2),
+        (
+            {"name": "mlp", "hidden": [4, 4], "residual": True},
+            "model.stochastic_depth",
+            0.5,
+        ),
+    ],
+)
+def test_so_are_the_keys_of_other_models(model: dict[str, Any], key: str, value: float) -> None:
+    loaded = config_from_mapping({**BASE, "model": model}, {key: value})
+    found = ingredients_of(loaded.config)
+    assert [ingredient.key for ingredient in found] == [key]
+    assert ingredients_of(loaded.with_values(overrides_without(loaded.config, found))) == []
+
+
+def test_every_key_that_regularizes_is_one_of_those_tested() -> None:
+    """A new key with a mark says here how it is switched on."""
+    marked = {
+        f"{part}.{key}"
+        for part, field in Config.model_fields.items()
+        for section in sections_of(field.annotation)
+        for key, inner in section.model_fields.items()
+        for mark in inner.metadata
+        for each in (mark.values() if isinstance(mark, Choices) else [mark])
+        if isinstance(each, Described) and each.regularizes
     }
-    assert set(OFF) == set(ALL_ON) | set(elsewhere)
-    for key, (base, value) in elsewhere.items():
-        loaded = config_from_mapping(base, {key: value})
-        assert key in [ingredient.key for ingredient in ingredients_of(loaded.config)]
-        loaded.with_values({key: OFF[key]})
+    elsewhere = {"model.conv_dropout", "model.stochastic_depth"}
+    assert marked == {*ALL_ON, *elsewhere}
+
+
+def sections_of(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from sections_of(argument)
+
+
+def test_averages_are_no_ingredients() -> None:
+    """They are evaluated on their own: leaving one out changes nothing that is compared."""
+    averaged = {"training.ema": 0.9, "training.swa": {"start": 1}}
+    assert ingredients_of(config(**averaged)) == []
 
 
 def test_penalties_and_constraints_are_ingredients_one_by_one() -> None:
@@ -268,7 +300,7 @@ def test_a_small_ablation_has_the_effects_that_its_runs_have(tmp_path: Path) -> 
         options=Options(device="cpu", workers=0),
         observer=Silent(),
     )
-    assert result.ingredients == ["penalty l1", "weight_decay", "dropout"]
+    assert result.ingredients == ["dropout", "penalty l1", "weight_decay"]
     assert (result.runs, result.completed) == (16, 16)
     assert result.metric == "test/loss"
     loss: dict[tuple[frozenset[str], int], float] = {}

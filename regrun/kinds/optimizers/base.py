@@ -31,24 +31,27 @@ if TYPE_CHECKING:
     from regrun.kinds.penalties import Penalty
 
 Decay = Literal["coupled", "decoupled", "decoupled_schedule"]
-DECAYS = Choices(
+DECAYS = Choices(  # `weight_decay` switches them on and off
     coupled=Described(
         "decay",
         "Added to the gradient before the moments: under plain SGD the L2 penalty.",
         formula="g ← g + λ w",
         reference="Krogh & Hertz 1991; torch's SGD and Adam",
+        regularizes=False,
     ),
     decoupled=Described(
         "decay",
         "Apart from the gradient, with the learning rate η.",
         formula="w ← w − η λ w",
         reference="Loshchilov & Hutter 2019, as torch's AdamW has it",
+        regularizes=False,
     ),
     decoupled_schedule=Described(
         "decay",
         "Apart from gradient and learning rate, with the schedule's multiplier s only.",
         formula="w ← w − s λ w",
         reference="Loshchilov & Hutter 2019, algorithm 2",
+        regularizes=False,
     ),
 )
 
@@ -206,6 +209,7 @@ class Optimizer(Section):
             "decay",
             formula="g ← g + λ w, or w ← w − η λ w, or w ← w − s λ w: see `decay`",
             reference="Krogh & Hertz 1991",
+            off=0.0,
         ),
     ] = 0.0
     """λ. The default is 0 for every optimizer (torch's AdamW has 0.01)."""
@@ -215,7 +219,12 @@ class Optimizer(Section):
     """Roles or name patterns that decay; `all` is torch's own default of everything."""
     sam: Annotated[
         NonNegative,
-        Described("training", formula="g ← ∇L(w + ρ g / ‖g‖₂)", reference="Foret et al. 2021"),
+        Described(
+            "training",
+            formula="g ← ∇L(w + ρ g / ‖g‖₂)",
+            reference="Foret et al. 2021",
+            off=0.0,
+        ),
     ] = 0.0
     """ρ of sharpness-aware minimisation: the gradient at the worst point nearby. Two passes a step;
     0 is none."""
