@@ -105,14 +105,12 @@ class StandardDropout(Dropout):
 
     @classmethod
     def layer(cls, level: float, *, images: bool = False) -> nn.Module:
-        """Return torch's."""
         from torch import nn
 
         return nn.Dropout(level)
 
     @classmethod
     def torch_layers(cls) -> tuple[type[nn.Module], ...]:
-        """Return torch's."""
         from torch import nn
 
         return (nn.Dropout,)
@@ -138,7 +136,6 @@ class SpatialDropout(Dropout):
 
     @classmethod
     def torch_layers(cls) -> tuple[type[nn.Module], ...]:
-        """Return torch's."""
         from torch import nn
 
         return nn.Dropout1d, nn.Dropout2d, nn.Dropout3d
@@ -192,14 +189,12 @@ class AlphaDropout(Dropout):
 
     @classmethod
     def layer(cls, level: float, *, images: bool = False) -> nn.Module:
-        """Return torch's."""
         from torch import nn
 
         return nn.AlphaDropout(level)
 
     @classmethod
     def torch_layers(cls) -> tuple[type[nn.Module], ...]:
-        """Return torch's."""
         from torch import nn
 
         return (nn.AlphaDropout,)

@@ -66,7 +66,6 @@ class BuiltinModel(ModelSection):
     """σ, standard deviation of Gaussian noise added to the inputs in training."""
 
     def symbols(self) -> list[str]:
-        """See the base class."""
         lines = []
         if self.input_noise:
             line = GaussianNoise.symbols.format(h="x", level=self.input_noise)
@@ -93,7 +92,6 @@ class Linear(BuiltinModel):
     no_hidden_activations: ClassVar[str] = "has no hidden layer"
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """See the base class."""
         from torch import nn
 
         output = nn.Linear(prod(input_shape), num_outputs)
@@ -117,7 +115,6 @@ class HiddenLayers(BuiltinModel):
 
     @property
     def no_hidden_activations(self) -> str:
-        """See the base class."""
         return ""
 
     @property
@@ -126,7 +123,6 @@ class HiddenLayers(BuiltinModel):
         return _each(self.dropout, len(self.hidden))
 
     def symbols(self) -> list[str]:
-        """See the base class."""
         lines = [*super().symbols(), *self._block_symbols()]
         if self.drop_connect:
             line = DropConnect.symbols.format(h="W")
@@ -207,11 +203,9 @@ class MLP(HiddenLayers):
 
     @property
     def no_hidden_activations(self) -> str:
-        """See the base class."""
         return "" if self.hidden else Linear.no_hidden_activations
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """See the base class."""
         from torch import nn
 
         inputs = self.input_layers()
@@ -237,7 +231,6 @@ class MLP(HiddenLayers):
         return Residual(OrderedDict(layers))
 
     def symbols(self) -> list[str]:
-        """See the base class."""
         lines = super().symbols()
         if self.stochastic_depth:
             line = StochasticDepth.symbols.format(h="h")
@@ -281,7 +274,6 @@ class CNN(HiddenLayers):
         return _each(self.conv_dropout, len(self.channels))
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """See the base class."""
         from torch import nn
 
         channels, height, width = as_image(input_shape, self.name)

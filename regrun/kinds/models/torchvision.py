@@ -59,7 +59,7 @@ class Torchvision(ModelSection):
     it; keep leaves both as published."""
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """See the base class. Raises UsageError too, without a working torchvision."""
+        """Build it; raise UsageError without a working torchvision."""
         from torch import nn
 
         models = _import_models()
@@ -87,11 +87,9 @@ class Torchvision(ModelSection):
 
     @property
     def no_hidden_activations(self) -> str:
-        """See the base class."""
         return "comes from torchvision and hands over its outputs only"
 
     def symbols(self) -> list[str]:
-        """See the base class."""
         if not self.dropout:
             return []
         return [f"{StandardDropout.symbols.format(h='h')}   (dropout, p = {self.dropout:g})"]
