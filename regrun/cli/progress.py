@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from regrun.execution.observer import Observer, Silent
+from regrun.execution.observer import Observer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +25,7 @@ def watching(*, quiet: bool) -> Iterator[Observer]:
     from regrun.cli.console import notices
 
     if quiet:
-        yield Silent()
+        yield Observer()
         return
     console = notices()
     if not console.is_terminal or console.is_dumb_terminal:
@@ -38,7 +38,7 @@ def watching(*, quiet: bool) -> Iterator[Observer]:
         bar.stop()
 
 
-class Lines:
+class Lines(Observer):
     """Plain lines without cursor codes."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Lines:
         notify(text)
 
 
-class Bar:
+class Bar(Observer):
     """A bar, followed by the latest losses; it disappears at the end."""
 
     def __init__(self, console: Console) -> None:

@@ -1,16 +1,16 @@
-"""Who watches a run from outside: the terminal, or nobody."""
+"""What a run reports to the outside: to the terminal, or to nobody."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regrun.results import RunSummary
 
 
-class Observer(Protocol):
-    """Is notified of what happens; decides nothing."""
+class Observer:
+    """Is notified of what happens and ignores it; subclasses show it."""
 
     def on_start(self, info: Mapping[str, Any]) -> None:
         """Training begins. info: `run_dir`, `device`, `total_steps`, `members`, `notes`, more."""
@@ -26,22 +26,3 @@ class Observer(Protocol):
 
     def on_message(self, text: str) -> None:
         """Something the user should know."""
-
-
-class Silent:
-    """An observer that ignores everything."""
-
-    def on_start(self, info: Mapping[str, Any]) -> None:
-        """Nothing."""
-
-    def on_progress(self, step: int, total_steps: int) -> None:
-        """Nothing."""
-
-    def on_evaluation(self, row: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def on_end(self, summary: RunSummary) -> None:
-        """Nothing."""
-
-    def on_message(self, text: str) -> None:
-        """Nothing."""

@@ -10,7 +10,7 @@ from regrun.config.load import Loaded, load_config
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
-from regrun.execution.observer import Observer, Silent
+from regrun.execution.observer import Observer
 from regrun.execution.prepare import Prepared, prepare
 from regrun.execution.stack_run import Member, StackRun
 from regrun.results import RunSummary
@@ -35,7 +35,7 @@ def train_run(
     label: start of the directory's name; default: the seed. Raises ConfigError (located),
     StorageError, CorruptInputError, Interrupted.
     """
-    watcher = observer or Silent()
+    watcher = observer or Observer()
     config = loaded.config
     prepared = _prepare(loaded, device, watcher, allow_large)
     parent = experiment_dir(runs_dir, config.name)
@@ -54,7 +54,7 @@ def resume_run(
     device: default: the one it was on. Raises UsageError when the directory holds no run or
     another process is at it, and what `train_run` raises.
     """
-    watcher = observer or Silent()
+    watcher = observer or Observer()
     files = RunDir(directory)
     if not files.config.is_file():
         raise UsageError(f"{directory}: no run here (it has no {files.config.name})")

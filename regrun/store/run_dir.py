@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from regrun.errors import UsageError
@@ -30,50 +29,27 @@ _LONGEST_LABEL = 60
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
 
-@dataclass(frozen=True)
 class RunDir:
     """The paths of one run."""
 
-    path: Path
-
-    @property
-    def config(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / CONFIG
         """The resolved config; `regrun train` on it alone gives the same run."""
-        return self.path / CONFIG
-
-    @property
-    def metrics(self) -> Path:
+        self.metrics = path / METRICS
         """One JSON line per evaluation; event files can be rebuilt from it."""
-        return self.path / METRICS
-
-    @property
-    def summary(self) -> Path:
+        self.summary = path / SUMMARY
         """Written last: it exists once the run has ended."""
-        return self.path / SUMMARY
-
-    @property
-    def weights(self) -> Path:
-        """The trained weights."""
-        return self.path / "weights.safetensors"
+        self.weights = path / "weights.safetensors"
+        self.checkpoints = path / "checkpoints"
+        """The state that a resume needs; removed when the run ends."""
+        self.log = path / "log.txt"
+        self.event_folders = (path, *(path / name for name in EVENT_FOLDERS))
+        """The folders of TensorBoard files: the run directory, then its sub-runs."""
 
     def average(self, label: str) -> Path:
         """The averaged weights `ema` or `swa` of the same step."""
         return self.path / f"weights_{label}.safetensors"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The state that a resume needs; removed when the run ends."""
-        return self.path / "checkpoints"
-
-    @property
-    def log(self) -> Path:
-        """Messages and errors of the run."""
-        return self.path / "log.txt"
-
-    @property
-    def event_folders(self) -> tuple[Path, ...]:
-        """The folders of TensorBoard files: the run directory, then its sub-runs."""
-        return (self.path, *(self.path / name for name in EVENT_FOLDERS))
 
     @property
     def finished(self) -> bool:

@@ -46,31 +46,19 @@ class Round:
     device: str = "auto"
 
 
-@dataclass(frozen=True)
 class SweepDir:
     """The paths of one sweep."""
 
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """The sweep's own config."""
-        return self.path / SWEEP
-
-    @property
-    def plan(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / SWEEP
+        """The sweep's own config, as it was given."""
+        self.plan = path / "plan.jsonl"
         """The rounds decided so far."""
-        return self.path / "plan.jsonl"
-
-    @property
-    def summary(self) -> Path:
-        """What `--json` prints; there when the sweep has ended."""
-        return self.path / "summary.json"
-
-    @property
-    def stacks(self) -> Path:
-        """The folder of all stacks' checkpoints; gone when the sweep has ended."""
-        return self.path / "stacks"
+        self.summary = path / "summary.json"
+        """What `--json` prints; it exists once the sweep has ended."""
+        self.stacks = path / "stacks"
+        """The checkpoints of all stacks, a folder each; removed when the sweep ends."""
 
     def stack(self, number: int) -> Path:
         """The folder of a stack's checkpoints."""

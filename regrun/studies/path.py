@@ -26,7 +26,7 @@ from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import available_bytes
 from regrun.execution.device import resolve_device
-from regrun.execution.observer import Observer, Silent
+from regrun.execution.observer import Observer
 from regrun.execution.prepare import load_data
 from regrun.kinds.base import Section, names_of
 from regrun.kinds.models import build_model
@@ -290,7 +290,7 @@ def run_path(
 
     Raises ConfigError (located), StorageError.
     """
-    watcher = observer or Silent()
+    watcher = observer or Observer()
     chosen = resolve_device(device)
     try:
         config = path_config(loaded)

@@ -16,7 +16,7 @@ from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
 from regrun.errors import RegrunError, UsageError
 from regrun.execution.device import resolve_device
-from regrun.execution.observer import Silent
+from regrun.execution.observer import Observer
 from regrun.execution.prepare import check_unchanged, prepare
 from regrun.execution.stack_run import Member, StackPruner, StackRun
 from regrun.results import RunSummary
@@ -147,7 +147,7 @@ def _held(folder: Path) -> Iterator[None]:
         yield
 
 
-class _Steps(Silent):
+class _Steps(Observer):
     """Passes on progress and keeps the messages."""
 
     def __init__(self, on_steps: Callable[[int], None]) -> None:

@@ -19,7 +19,7 @@ from regrun.config.yaml_nodes import parse_config
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
-from regrun.execution.observer import Observer, Silent
+from regrun.execution.observer import Observer
 from regrun.results import StackPlan, SweepPlan, SweepSummary
 from regrun.store import strict_json
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
@@ -61,7 +61,7 @@ def run_sweep(
     Raises ConfigError (located, before anything is written), StorageError, CorruptInputError,
     Interrupted.
     """
-    sweep = _Sweep(loaded, options, observer or Silent())
+    sweep = _Sweep(loaded, options, observer or Observer())
     first = sweep.first_round()  # all errors before anything is written
     # As it was given: with its defaults written out, an axis over optimizers would leave one with
     # the keys of another.
@@ -87,7 +87,7 @@ def resume_sweep(
     files = SweepDir(directory)
     if not files.config.is_file():
         raise UsageError(f"{directory}: no sweep here (it has no {files.config.name})")
-    watcher = observer or Silent()
+    watcher = observer or Observer()
     with catching_signals() as interrupt, exclusive(directory):
         done = load_result(directory, SweepSummary)
         if done is not None:
@@ -106,7 +106,7 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
 
     Of a search the stacks are those of its first round, and the time is scaled up to all trials.
     """
-    sweep = _Sweep(loaded, options, Silent())
+    sweep = _Sweep(loaded, options, Observer())
     first = sweep.first_round()
     stacks = []
     for members in first.stacks:

@@ -18,21 +18,21 @@ import torch
 from regrun.config.load import config_from_mapping
 from regrun.data.assemble import moments
 from regrun.errors import CorruptInputError, Interrupted
-from regrun.execution.observer import Silent
+from regrun.execution.observer import Observer
 from regrun.execution.train import resume_run, train_run
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.planned_stack import PlannedStack, train_stack
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 
 
-class StopsRun(Silent):
+class StopsRun(Observer):
     """Asks to save and stop, as Ctrl-C does."""
 
     def on_evaluation(self, row: Mapping[str, float]) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-class StopsSweep(Silent):
+class StopsSweep(Observer):
     """The same before the first stack has ended."""
 
     def on_start(self, info: Mapping[str, Any]) -> None:

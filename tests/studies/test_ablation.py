@@ -17,7 +17,7 @@ from regrun.analysis.sweeps import SweptRun
 from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
 from regrun.errors import UsageError
-from regrun.execution.observer import Silent
+from regrun.execution.observer import Observer
 from regrun.kinds.base import Choices, Described, Section
 from regrun.kinds.ingredients import Ingredient, ingredients_of, overrides_without
 from regrun.results import RunSummary
@@ -278,7 +278,7 @@ def test_without_ingredients_there_is_nothing_to_ablate(tmp_path: Path) -> None:
             runs_dir=tmp_path,
             seeds=2,
             options=Options(),
-            observer=Silent(),
+            observer=Observer(),
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -298,7 +298,7 @@ def test_a_small_ablation_has_the_effects_that_its_runs_have(tmp_path: Path) -> 
         runs_dir=tmp_path,
         seeds=2,
         options=Options(device="cpu", workers=0),
-        observer=Silent(),
+        observer=Observer(),
     )
     assert result.ingredients == ["dropout", "penalty l1", "weight_decay"]
     assert (result.runs, result.completed) == (16, 16)

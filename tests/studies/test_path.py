@@ -249,7 +249,7 @@ def test_one_that_does_not_converge_says_so(
 ) -> None:
     said: list[str] = []
 
-    class Watcher(study.Silent):
+    class Watcher(study.Observer):
         def on_message(self, message: str) -> None:
             said.append(message)
 

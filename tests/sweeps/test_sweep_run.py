@@ -13,7 +13,7 @@ import regrun
 from regrun.analysis.sweeps import best_cells, sweep_cells
 from regrun.config.load import config_from_mapping, load_config
 from regrun.errors import ConfigError, UsageError
-from regrun.execution.observer import Silent
+from regrun.execution.observer import Observer
 from regrun.metrics import Metric
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
@@ -237,7 +237,7 @@ def test_what_is_no_sweep_cannot_be_resumed(tmp_path: Path) -> None:
         resume_sweep(tmp_path)
 
 
-class StopAfter(Silent):
+class StopAfter(Observer):
     """Ends the first rounds of a search as a kill would."""
 
     def __init__(self, rounds: int) -> None:
@@ -372,7 +372,7 @@ def test_a_search_led_by_the_test_set_is_refused(sweep: Any) -> None:
 def test_cells_without_others_to_compare_with_are_reported_as_not_pruned(
     tmp_path: Path, pruner: str | None, noted: bool
 ) -> None:
-    class Notes(Silent):
+    class Notes(Observer):
         def __init__(self) -> None:
             self.kept: list[str] = []
 

@@ -12,7 +12,7 @@ import pytest
 
 from regrun.config.dump import dump_tree
 from regrun.errors import ConfigError, CorruptInputError, StorageError
-from regrun.execution.observer import Silent
+from regrun.execution.observer import Observer
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps import worker_pool
 from regrun.sweeps.planned_stack import Outcome, PlannedStack
@@ -20,7 +20,7 @@ from regrun.sweeps.worker_pool import ATTEMPTS, SharedProgress, train_stacks
 from tests.support.sweeps import LINEAR, Deadly, results, summary_of, with_keys
 
 
-class Recorder(Silent):
+class Recorder(Observer):
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.progress: list[tuple[int, int]] = []

@@ -14,7 +14,7 @@ from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import sweep_cells
 from regrun.config.load import Loaded, config_from_mapping
 from regrun.errors import StorageError
-from regrun.execution.observer import Observer, Silent
+from regrun.execution.observer import Observer
 from regrun.metrics import SPLITS, Metric
 from regrun.results import MethodSummary, PathResult, ReproductionResult
 from regrun.store.sweep_dir import SweepDir
@@ -47,7 +47,7 @@ def reproduce(
     name: of the reproduction, for the result. seeds: judged seeds of each method, instead of the
     reproduction's own. Raises what `run_sweep` and `run_path` raise.
     """
-    work = _Work(runs_dir, seeds, options, observer or Silent())
+    work = _Work(runs_dir, seeds, options, observer or Observer())
     for part in reproduction.parts:
         if isinstance(part, Trained):
             work.train(part)

@@ -20,7 +20,7 @@ import torch
 
 from regrun.config.load import load_config
 from regrun.execution import stack_run
-from regrun.execution.observer import Silent
+from regrun.execution.observer import Observer
 from regrun.execution.prepare import prepare
 from regrun.store.checkpoint import CheckpointStore
 from tests.benchmarks.probes.timed_engine import time_engines
@@ -54,7 +54,9 @@ def main() -> None:
             directory.mkdir()
             members.append(stack_run.Member(config, directory))
         started = time.perf_counter()
-        run = stack_run.StackRun(members, prepared, CheckpointStore(root / "stack"), None, Silent())
+        run = stack_run.StackRun(
+            members, prepared, CheckpointStore(root / "stack"), None, Observer()
+        )
         run.run(lambda: False)
         total = time.perf_counter() - started
     engine = engines[0]
