@@ -46,13 +46,11 @@ class Lines(Observer):
         self._row: Mapping[str, float] = {}
 
     def on_start(self, info: Mapping[str, Any]) -> None:
-        """Say where the run lies, and its notes."""
         self._last = time.monotonic()
         for text in _opening(info):
             self.on_message(text)
 
     def on_progress(self, step: int, total_steps: int) -> None:
-        """Print a line when the last one is some seconds old."""
         now = time.monotonic()
         if now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now
@@ -61,14 +59,12 @@ class Lines(Observer):
             self.on_message("  ".join([text, *_losses(self._row)]))
 
     def on_evaluation(self, row: Mapping[str, float]) -> None:
-        """Keep the losses for the next line."""
         self._row = row
 
     def on_end(self, summary: RunSummary) -> None:
         """Nothing: the result is printed when all is over."""
 
     def on_message(self, text: str) -> None:
-        """Print it."""
         from regrun.cli.console import notify
 
         notify(text)
@@ -83,7 +79,6 @@ class Bar(Observer):
         self._task: TaskID | None = None
 
     def on_start(self, info: Mapping[str, Any]) -> None:
-        """Say where the run lies, and start the bar."""
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
         from rich.progress import TimeRemainingColumn as TimeLeft
 
@@ -102,12 +97,10 @@ class Bar(Observer):
         self._progress.start()
 
     def on_progress(self, step: int, total_steps: int) -> None:
-        """Move the bar."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=step, total=total_steps)
 
     def on_evaluation(self, row: Mapping[str, float]) -> None:
-        """Show the losses."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, losses="  ".join(_losses(row)))
 
@@ -115,7 +108,6 @@ class Bar(Observer):
         """Nothing: the result is printed when all is over."""
 
     def on_message(self, text: str) -> None:
-        """Print above the bar."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:

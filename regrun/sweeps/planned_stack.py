@@ -161,18 +161,15 @@ class _Steps(Observer):
         return [*self._kept, f"{unnamed:,} more diverged"] if unnamed > 0 else self._kept
 
     def on_progress(self, step: int, total_steps: int) -> None:
-        """Pass the steps on."""
         self._on_steps(step)
 
     def on_end(self, summary: RunSummary) -> None:
-        """Record diverged members."""
         self._statuses[summary.status] += 1
         if summary.status == "diverged" and self._statuses["diverged"] <= MOST_MESSAGES:
             where = Path(summary.run_dir).name
             self._kept.append(f"{where} diverged at step {summary.diverged_at_step:,}")
 
     def on_message(self, text: str) -> None:
-        """Keep the message."""
         self._kept.append(text)
 
 
