@@ -23,6 +23,7 @@ from regrun.config.schema_tree import (
     root,
 )
 from regrun.config.sweeps import Sweep
+from regrun.config.training import missing_for_metric
 from regrun.config.validate import KeyProblem, no_such_key, path_in_other_section, show
 from regrun.errors import KeyPath, Problem
 from regrun.kinds.base import Section
@@ -32,13 +33,7 @@ from regrun.suggest import nearest
 
 def contradictions(config: Config) -> list[Problem]:
     """Every contradiction between the sections of a valid config."""
-    return [
-        *_loss(config),
-        *_early_stopping(config),
-        *_averaging(config),
-        *_conflicts(config, config, ()),
-        *_sweep(config),
-    ]
+    return [*_conflicts(config, config, ()), *_sweep(config)]
 
 
 def _conflicts(config: Config, section: Section, path: KeyPath) -> Iterator[Problem]:
@@ -53,38 +48,6 @@ def _conflicts(config: Config, section: Section, path: KeyPath) -> Iterator[Prob
             for index, each in enumerate(value):
                 if isinstance(each, Section):
                     yield from _conflicts(config, each, (*path, name, index))
-
-
-def _loss(config: Config) -> Iterator[Problem]:
-    if config.loss == "cross_entropy" and config.dataset.known_task == "regression":
-        yield Problem(
-            ("loss",), f"cross_entropy needs classes; {config.dataset.name} is regression"
-        )
-
-
-def _early_stopping(config: Config) -> Iterator[Problem]:
-    if config.training.early_stopping:
-        where = ("training", "early_stopping", "metric")
-        yield from _metric(config, where, config.training.early_stopping.metric)
-
-
-def _averaging(config: Config) -> Iterator[Problem]:
-    section, epochs = config.training.swa, config.training.epochs
-    if section and section.first_epoch(epochs) > epochs:
-        where = ("training", "swa", "start")
-        yield Problem(where, f"{section.start} is not within the {epochs} training.epochs")
-
-
-def _metric(config: Config, where: KeyPath, metric: str) -> Iterator[Problem]:
-    """What is sure without the data; `regrun.training.fit` looks again when it is there."""
-    validated = config.dataset.validation or config.dataset.may_have_validation
-    average = config.training.missing_average(metric)
-    if average is not None:
-        yield Problem(where, f"{metric} needs {average}")
-    if Metric.from_name(metric).split == "val" and not validated:
-        yield Problem(where, f"{metric} needs dataset.validation")
-    elif metric.endswith("/accuracy") and config.dataset.known_task == "regression":
-        yield Problem(where, f"{metric} needs classes; {config.dataset.name} is regression")
 
 
 def _sweep(config: Config) -> Iterator[Problem]:
@@ -104,7 +67,8 @@ def _sweep(config: Config) -> Iterator[Problem]:
     if sweep.metric is None or sweep.metric not in METRICS:
         return  # a sweep says what is wrong with the name
     if not _is_chosen_by_cell(sweep.metric, axes.values()):
-        yield from _metric(config, ("sweep", "metric"), sweep.metric)
+        for message in missing_for_metric(config, sweep.metric):
+            yield Problem(("sweep", "metric"), message)
 
 
 def _is_chosen_by_cell(metric: str, axes: Collection[str]) -> bool:

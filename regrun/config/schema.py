@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
 from regrun.config.sweeps import Sweep
 from regrun.config.training import Training
+from regrun.errors import Problem
 from regrun.kinds.augmentation import Augment
 from regrun.kinds.base import PER_MEMBER, Section, Seed
 from regrun.kinds.registry import (
@@ -59,6 +61,12 @@ class Config(Section):
     augment: Augment = Augment()
     training: Training = Training()
     sweep: Sweep | None = None
+
+    def conflicts(self, config: Config) -> Iterator[Problem]:
+        """Yield that the loss needs classes and the dataset has none."""
+        if self.loss == "cross_entropy" and self.dataset.known_task == "regression":
+            message = f"cross_entropy needs classes; {self.dataset.kind} is regression"
+            yield Problem(("loss",), message)
 
     @property
     def runs(self) -> int:

@@ -16,6 +16,21 @@ if TYPE_CHECKING:
     from regrun.config.schema import Config
 
 
+def missing_for_metric(config: Config, metric: str) -> Iterator[str]:
+    """Yield what a metric needs and the config surely lacks.
+
+    `regrun.training.fit` checks again when the data are there.
+    """
+    dataset, average = config.dataset, config.training.missing_average(metric)
+    if average is not None:
+        yield f"{metric} needs {average}"
+    validated = dataset.validation or dataset.may_have_validation
+    if Metric.from_name(metric).split == "val" and not validated:
+        yield f"{metric} needs dataset.validation"
+    elif metric.endswith("/accuracy") and dataset.known_task == "regression":
+        yield f"{metric} needs classes; {dataset.kind} is regression"
+
+
 class EarlyStopping(Section):
     """Stop when the metric has not improved for a while."""
 
@@ -31,6 +46,11 @@ class EarlyStopping(Section):
     weights themselves as they were then, also when the metric is of an average, which lies beside
     them in `weights_ema.safetensors` or `weights_swa.safetensors`."""
 
+    def conflicts(self, config: Config) -> Iterator[Problem]:
+        """Yield what the watched metric needs and the config lacks."""
+        for message in missing_for_metric(config, self.metric):
+            yield Problem(("metric",), message)
+
 
 class WeightAveraging(Section):
     """SWA: the plain mean of weights along the way."""
@@ -42,6 +62,13 @@ class WeightAveraging(Section):
     """Epochs from one averaged point to the next."""
     lr: Annotated[Positive | None, PER_MEMBER] = None
     """Constant learning rate once averaging has started; default: the schedule goes on."""
+
+    def conflicts(self, config: Config) -> Iterator[Problem]:
+        """Yield that averaging would start after the last epoch."""
+        epochs = config.training.epochs
+        if self.first_epoch(epochs) > epochs:
+            message = f"{self.start} is not within the {epochs} training.epochs"
+            yield Problem(("start",), message)
 
     def first_epoch(self, epochs: int) -> int:
         """The 1-based epoch after which averaging starts in a run of ``epochs`` epochs."""
