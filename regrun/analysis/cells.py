@@ -17,6 +17,7 @@ from regrun.analysis.statistics import (
 )
 from regrun.metrics import Metric
 from regrun.results import CellSummary, MetricInterval, RunSummary
+from regrun.settings import flatten
 
 _NOT_SETTINGS = ("seed", "sweep")
 """Top-level keys that say which run this is, not what was tried."""
@@ -141,21 +142,6 @@ def differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
     kept = [key for key in keys if varies(key)]
     return [{key: entries[key] for key in kept if key in entries} for entries in flat]
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys → leaves. Lists of sections are numbered, other lists stay whole."""
-    leaves: dict[str, Any] = {}
-    for key, value in config.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            leaves |= flatten(value, f"{path}.")
-        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
-            for index, item in enumerate(value):
-                leaves |= flatten(item, f"{path}.{index}.")
-        else:
-            leaves[path] = list(value) if isinstance(value, tuple) else value
-    return leaves
 
 
 def metric_values(summary: RunSummary | None) -> dict[str, float]:

@@ -13,9 +13,10 @@ from rich.text import Text
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import best_cells, metric_of_cells, sweep_cells
 from regrun.cli.console import plot_width, wants_colour
-from regrun.cli.format import plus_minus, value
+from regrun.cli.format import plus_minus
 from regrun.cli.plot import axis_plot
 from regrun.metrics import SPLITS, Metric
+from regrun.settings import format_value
 from regrun.store.sweep_dir import SweepDir
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def comparison_table(cells: Sequence[Cell], metric: str | None = None) -> Render
     rows = []
     for cell in cells:
         row = [] if repeated else [_run_name(cell)]
-        row += [value(cell.params[key]) if key in cell.params else "" for key in params]
+        row += [format_value(cell.params[key]) if key in cell.params else "" for key in params]
         row += [str(cell.seeds)] if repeated else []
         row += [plus_minus(cell.interval(name)) for name in metrics]
         rows.append([*row, _status(cell)])
@@ -232,7 +233,7 @@ def _run_name(cell: Cell) -> str:
 
 
 def _name(cell: Cell) -> str:
-    settings = [f"{key}={value(setting)}" for key, setting in cell.params.items()]
+    settings = [f"{key}={format_value(setting)}" for key, setting in cell.params.items()]
     return " ".join(settings) or _run_name(cell)
 
 

@@ -49,16 +49,3 @@ def plus_minus(interval: Interval | None) -> str:
         return f"{interval.mean:.{decimals}f} ± {half:.{decimals}f}"
     digits = max(place + math.floor(math.log10(size)) + 1, 2)
     return f"{interval.mean:.{digits}g} ± {half:.2g}"
-
-
-def value(setting: Any) -> str:
-    """A config value as YAML would have it, on one line."""
-    if setting is None:
-        return "null"
-    if isinstance(setting, bool):
-        return str(setting).lower()
-    if isinstance(setting, float):
-        return f"{setting:g}"
-    if isinstance(setting, list | tuple):
-        return "[" + ", ".join(value(item) for item in setting) + "]"
-    return str(setting)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.filesize import decimal
 
 from regrun.cli.options import AllowLarge, ConfigPath, Device, Json, Overrides
+from regrun.settings import format_value
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -83,15 +84,11 @@ def _parameter_table(parameters: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _decay(decay: Any) -> str:
-    from regrun.cli.format import value
-
-    return "none" if decay in (None, False, 0, 0.0) else value(decay)
+    return "none" if decay in (None, False, 0, 0.0) else format_value(decay)
 
 
 def _penalty(penalty: Mapping[str, Any]) -> str:
-    from regrun.cli.format import value
-
-    return f"{penalty['type']} {value(penalty['strength'])} ({penalty['method']})"
+    return f"{penalty['type']} {format_value(penalty['strength'])} ({penalty['method']})"
 
 
 def _size(runs: int, memory_bytes: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -22,6 +21,7 @@ from regrun.config.schema_tree import (
     walk,
 )
 from regrun.kinds.base import sentences
+from regrun.settings import format_value
 
 _TYPES = {int: "integer", float: "number", str: "string", bool: "true, false"}
 
@@ -65,7 +65,7 @@ def key_of(kind: type[BaseModel], path: str) -> Key:
     """The key of a section that the last part of ``path`` names."""
     name = path.rpartition(".")[2]
     info, node = kind.model_fields[name], fields(kind)[name]
-    default = "required" if info.is_required() else _as_yaml(info.get_default())
+    default = "required" if info.is_required() else format_value(info.get_default(), digits=None)
     help_text = " ".join([info.description or "", *sentences(info)])
     return Key(path, _in_words(node), default, " ".join(help_text.split()), tuple(_choices(node)))
 
@@ -112,13 +112,3 @@ def _bounds(node: Scalar) -> str:
     if low is not None:
         return f" {'≥' if node.gt is None else '>'} {low}"
     return "" if high is None else f" {'≤' if node.lt is None else '<'} {high}"
-
-
-def _as_yaml(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_as_yaml(item) for item in value) + "]"
-    return str(value)

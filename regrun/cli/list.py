@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
 from regrun.cli.completion import complete_name, complete_topic
+from regrun.cli.console import print_json, say, show
+from regrun.cli.format import number
 from regrun.cli.options import RUNS, Json, RunsDir
+from regrun.errors import UsageError
+from regrun.store.reading import find_runs, load_stored_run
 
 if TYPE_CHECKING:
     from regrun.cli.catalog import Entry
@@ -40,7 +47,6 @@ def list_(
 ) -> None:
     """List what there is: names for a config, published results to reproduce, or the runs."""
     from regrun.cli.catalog import TOPICS
-    from regrun.errors import UsageError
 
     if what == "runs":
         if name is not None:
@@ -58,7 +64,6 @@ def list_(
 
 def _list_reproductions(name: str | None, as_json: bool) -> None:
     from regrun.cli import reproduce
-    from regrun.cli.console import print_json, say, show
 
     if name is not None:
         show(reproduce.described(name), reproduce.details, as_json=as_json)
@@ -71,19 +76,14 @@ def _list_reproductions(name: str | None, as_json: bool) -> None:
 
 def _show_one(topic: str, name: str, as_json: bool) -> None:
     from regrun.cli.catalog import find
-    from regrun.cli.console import print_json, say
 
     entry = find(topic, name)
-    if as_json:
-        print_json(_document(entry, keys=True))
-    else:
-        say(_details(entry))
+    show(_document(entry, keys=True), lambda _: [_details(entry)], as_json=as_json)
 
 
 def _list_names(topic: str | None, as_json: bool) -> None:
     from regrun.cli import reproduce
     from regrun.cli.catalog import TOPICS, entries
-    from regrun.cli.console import print_json, say
 
     topics = TOPICS if topic is None else [topic]
     if as_json:
@@ -111,8 +111,6 @@ def _document(entry: Entry, *, keys: bool = False) -> dict[str, Any]:
 
 
 def _table(topic: str, listed: list[Entry]) -> Any:
-    from rich.table import Table
-
     table = Table(title=topic, title_justify="left", box=None, show_header=False, pad_edge=False)
     columns = list(dict.fromkeys(column for entry in listed for column in entry.about))
     table.add_column("name", style="bold", max_width=60)
@@ -126,10 +124,6 @@ def _table(topic: str, listed: list[Entry]) -> Any:
 
 
 def _details(entry: Entry) -> Any:
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
     lines = [Text(entry.name, "bold"), Text(entry.line)]
     lines += [
         Text(f"{label}: {value}") for label, value in {**entry.about, **entry.capabilities}.items()
@@ -141,13 +135,6 @@ def _details(entry: Entry) -> Any:
 
 
 def _list_runs(runs_dir: Path, as_json: bool) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from regrun.cli.console import print_json, say
-    from regrun.cli.format import number
-    from regrun.store.reading import find_runs, load_stored_run
-
     runs = [load_stored_run(path) for path in find_runs([runs_dir])] if runs_dir.is_dir() else []
     if as_json:
         print_json([run.result for run in runs])

@@ -11,9 +11,10 @@ from rich.text import Text
 
 from regrun.cli.completion import complete_reproduction
 from regrun.cli.console import check, show
-from regrun.cli.format import NOTHING, plus_minus, value
+from regrun.cli.format import NOTHING, plus_minus
 from regrun.cli.options import RUNS, Device, Json, Quiet, RunsDir
 from regrun.cli.progress import watching
+from regrun.settings import format_value
 from regrun.store.atomic import probe_writable
 from regrun.studies.reproductions.claims import judge
 from regrun.studies.reproductions.registry import REPRODUCTIONS, find
@@ -106,7 +107,7 @@ def _chosen(result: ReproductionResult) -> list[str]:
     """What validation chose for the methods that were tuned."""
     return [
         f"{method.name}: "
-        + ", ".join(f"{key}={value(setting)}" for key, setting in method.tuned.items())
+        + ", ".join(f"{key}={format_value(setting)}" for key, setting in method.tuned.items())
         for method in result.methods
         if method.tuned
     ]

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from regrun.settings import flatten
 from regrun.store.atomic import append, create, make_directory, storage_errors
 from regrun.store.curve_events import curve_records, record
 from regrun.store.curves import Curves, curves_of
@@ -98,23 +99,9 @@ def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
     return files
 
 
-def flat_hparams(config: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """A config's settings by dotted path, as overrides name them; ``sweep`` and ``name`` left out.
-
-    Lists of sections are numbered (``penalty.0.strength``), other lists stay whole.
-    """
-    flat: dict[str, object] = {}
-    for key, value in config.items():
-        path = f"{prefix}{key}"
-        if path in ("name", "sweep"):
-            continue
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            value = {str(index): section for index, section in enumerate(value)}
-        if isinstance(value, dict):
-            flat.update(flat_hparams(value, f"{path}."))
-        else:
-            flat[path] = value
-    return flat
+def flat_hparams(config: Mapping[str, Any]) -> dict[str, object]:
+    """A config's settings by dotted path, without ``sweep`` and ``name``."""
+    return flatten({key: value for key, value in config.items() if key not in ("name", "sweep")})
 
 
 class _EventFile:

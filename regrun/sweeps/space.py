@@ -12,6 +12,7 @@ from regrun.config.load import Loaded
 from regrun.config.schema import Config
 from regrun.config.sweeps import Distribution
 from regrun.errors import ConfigError, Problem
+from regrun.settings import format_value
 
 SHOWN = 20
 """Different errors of cells that are printed; the rest is counted."""
@@ -38,7 +39,7 @@ def grid_cells(grid: Mapping[str, Sequence[Any]]) -> list[PlannedCell]:
         seen: set[Hashable] = set()
         for at, value in enumerate(values):
             if identity(value) in seen:
-                message = f"{_written(value)} stands twice on this axis"
+                message = f"{format_value(value)} stands twice on this axis"
                 problems.append(Problem(("sweep", "grid", key, at), message))
             seen.add(identity(value))
     if problems:
@@ -94,7 +95,9 @@ def validate_cells(loaded: Loaded, cells: Iterable[PlannedCell]) -> list[Loaded]
 
 def cell_label(params: Mapping[str, Any]) -> str:
     """``weight_decay=3,dropout=0.5``: keys as short as they stay different."""
-    return ",".join(f"{_short(key, params)}={_written(value)}" for key, value in params.items())
+    texts = {_short(key, params): format_value(value) for key, value in params.items()}
+    label = ",".join(f"{key}={text}" for key, text in texts.items())
+    return label.replace(", ", ",").replace(": ", ":")
 
 
 def seeds_of(config: Config, count: int) -> list[int]:
@@ -118,18 +121,3 @@ def _short(key: str, keys: Iterable[str]) -> str:
         if all(other[-size:] != parts[-size:] for other in others):
             return ".".join(parts[-size:])
     return key
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        exact = f"{value:.15g}"
-        return exact if len(exact) <= 8 else f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_written(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_written, value)) + "]"
-    return str(value)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from regrun.analysis.cells import (
     differing_keys,
-    flatten,
     group_by_setting,
     metric_values,
     not_distinguishable_from_best,
@@ -20,6 +19,7 @@ from regrun.analysis.cells import (
 from regrun.analysis.sweeps import SweptRun
 from regrun.metrics import Metric
 from regrun.results import Norms, RunSummary, Status, WeightNorms
+from regrun.settings import flatten
 
 
 def a_run(seed: int, decay: float, test: float | None, status: Status = "completed") -> SweptRun:

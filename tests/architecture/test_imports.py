@@ -14,7 +14,7 @@ import pytest
 
 from tests.architecture.source import FILES, PACKAGE, module_of, tree_of
 
-BASE = {"errors", "seeding", "metrics", "results", "suggest"}
+BASE = {"errors", "seeding", "metrics", "results", "suggest", "settings"}
 CONFIG = BASE | {"kinds", "config", "plugins"}
 ENGINE = CONFIG | {"nn", "stack", "data"}
 TRAINING = ENGINE | {"training", "inspection"}

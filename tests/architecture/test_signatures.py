@@ -14,7 +14,6 @@ UNTYPED = {"dict[str, Any]", "Mapping[str, Any]", "MutableMapping[str, Any]"}
 
 DOCUMENTS: dict[str, str] = {
     "regrun.analysis.cells.differing_keys": "configs as YAML gives them",
-    "regrun.analysis.cells.flatten": "a config as YAML gives it",
     "regrun.api.sweep": "configs and axes of the caller",
     "regrun.api.train": "configs and overrides of the caller",
     "regrun.cli.reproduce.described": "JSON of `list`",
@@ -30,6 +29,7 @@ DOCUMENTS: dict[str, str] = {
     "regrun.config.validate.validate": "a config as YAML gives it",
     "regrun.kinds.ingredients.overrides_without": "dotted keys of a config and their values",
     "regrun.results.Result.to_dict": "JSON",
+    "regrun.settings.flatten": "a config as YAML gives it",
     "regrun.store.checkpoint.CheckpointStore.save": "anything that JSON can hold",
     "regrun.store.reading.read_config": "a config as YAML gives it",
     "regrun.store.tensorboard.flat_hparams": "a config as JSON",

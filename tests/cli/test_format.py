@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regrun.analysis.statistics import Interval
-from regrun.cli.format import number, plus_minus, value
+from regrun.cli.format import number, plus_minus
+from regrun.settings import format_value
 
 
 @pytest.mark.parametrize(
@@ -62,8 +63,9 @@ def test_what_is_printed_is_right_to_its_last_digit(mean: float, ratio: float) -
         (1e-4, "0.0001"),
         ([256, 256], "[256, 256]"),
         ("sgd", "sgd"),
+        ({"type": "l1", "strength": 0.1}, "{type: l1, strength: 0.1}"),
         ((0.9, 0.999), "[0.9, 0.999]"),
     ],
 )
 def test_settings_look_as_in_yaml(setting: object, text: str) -> None:
-    assert value(setting) == text
+    assert format_value(setting) == text

@@ -63,8 +63,8 @@ def test_an_empty_grid_is_one_cell() -> None:
     [
         ([0.1, 0.2, 0.1], "sweep.grid.optimizer.lr.2: 0.1 stands twice on this axis"),
         ([1, 1.0], "sweep.grid.optimizer.lr.1: 1 stands twice on this axis"),
-        ([[0, 0.5], (0.0, 0.5)], "sweep.grid.optimizer.lr.1: [0,0.5] stands twice on this axis"),
-        ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], "{b:2,a:1} stands twice on this axis"),
+        ([[0, 0.5], (0.0, 0.5)], "sweep.grid.optimizer.lr.1: [0, 0.5] stands twice on this axis"),
+        ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], "{b: 2, a: 1} stands twice on this axis"),
     ],
 )
 def test_a_value_that_stands_twice_on_an_axis_is_refused(values: list[Any], message: str) -> None:
@@ -173,7 +173,7 @@ def test_of_a_large_space_each_bound_is_tried_and_not_every_combination() -> Non
         ({"penalty.0.strength": 1, "penalty.1.strength": 2}, "0.strength=1,1.strength=2"),
         ({"lr": 1, "optimizer.lr": 2}, "lr=1,optimizer.lr=2"),
         ({"model.dropout": [0.2, 0.5], "penalty": None}, "dropout=[0.2,0.5],penalty=null"),
-        ({"optimizer.lr": 0.00012345678}, "lr=0.0001235"),
+        ({"optimizer.lr": 0.00012345678}, "lr=0.000123457"),
         ({"optimizer.lr": 0.12345}, "lr=0.12345"),
         ({"optimizer.lr": 1e-05, "m": 3.0, "b": True}, "lr=1e-05,m=3,b=true"),
         ({"penalty": {"type": "l1", "strength": 0.1}}, "penalty={type:l1,strength:0.1}"),

@@ -1,0 +1,45 @@
+"""Settings of a config as plain data: their dotted keys, and their values as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys → leaves. Lists of sections are numbered, other lists stay whole.
+
+    >>> flatten({"model": {"hidden": [8, 6]}, "penalty": [{"type": "l1"}]})
+    {'model.hidden': [8, 6], 'penalty.0.type': 'l1'}
+    """
+    leaves: dict[str, Any] = {}
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            leaves |= flatten(value, f"{path}.")
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            for index, item in enumerate(value):
+                leaves |= flatten(item, f"{path}.{index}.")
+        else:
+            leaves[path] = list(value) if isinstance(value, tuple) else value
+    return leaves
+
+
+def format_value(value: Any, digits: int | None = 6) -> str:
+    """A value as YAML would have it, on one line. digits: of floats; None: all.
+
+    >>> format_value({"type": "l1", "strength": 1e-4})
+    '{type: l1, strength: 0.0001}'
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(value) if digits is None else f"{value:.{digits}g}"
+    if isinstance(value, Mapping):
+        parts = (f"{key}: {format_value(each, digits)}" for key, each in value.items())
+        return "{" + ", ".join(parts) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(format_value(each, digits) for each in value) + "]"
+    return str(value)
