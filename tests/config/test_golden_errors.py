@@ -1,4 +1,4 @@
-"""Exact messages: `golden_errors.txt` holds a config, its overrides (>>>) and what is told."""
+"""Exact messages: `golden_errors.txt` holds a config, its overrides (>>>) and the message."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def _cases() -> dict[str, tuple[str, list[str], str]]:
     text = (Path(__file__).parent / "golden_errors.txt").read_text(encoding="utf-8")
     for block in text.split("=== ")[1:]:
         title, _, rest = block.partition("\n")
-        given, _, told = rest.partition("-----\n")
+        given, _, message = rest.partition("-----\n")
         lines = given.splitlines(keepends=True)
         config = "".join(line for line in lines if not line.startswith(">>> "))
         overrides = [line[4:].rstrip("\n") for line in lines if line.startswith(">>> ")]
-        cases[title] = (config, overrides, told.strip("\n"))
+        cases[title] = (config, overrides, message.strip("\n"))
     return cases
 
 
@@ -35,12 +35,12 @@ def test_there_are_enough_cases() -> None:
 def test_the_message_is_exactly(
     title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, overrides, told = CASES[title]
+    config, overrides, message = CASES[title]
     monkeypatch.chdir(tmp_path)
     Path("case.yaml").write_text(config, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_config("case.yaml", overrides)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
     assert len(caught.value.diagnostics) == len(caught.value.problems)
     copied = pickle.loads(pickle.dumps(caught.value))
-    assert (str(copied), copied.diagnostics) == (told, caught.value.diagnostics)
+    assert (str(copied), copied.diagnostics) == (message, caught.value.diagnostics)

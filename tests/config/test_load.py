@@ -137,7 +137,7 @@ def test_endless_data_is_wrong_usage() -> None:
         config_from_mapping({"seed": endless})
 
 
-def test_problems_of_a_mapping_are_told_without_a_file() -> None:
+def test_problems_of_a_mapping_are_reported_without_a_file() -> None:
     with pytest.raises(ConfigError) as caught:
         config_from_mapping(
             {"dataset": {"name": "digits"}, "model": {"name": "mpl"}, "optimizer": {"lr": 1}},
@@ -153,18 +153,18 @@ def test_problems_of_a_mapping_are_told_without_a_file() -> None:
 def test_problems_found_later_are_located(tmp_path: Path) -> None:
     loaded = _load(tmp_path, TEXT + "penalty: {type: l1, strength: 1}\n", "model.hidden=[5]")
     source = loaded.source
-    told = str(source.locate(ConfigError.at("optimizer.lr", "too large")))
-    assert told.startswith(
+    text = str(source.locate(ConfigError.at("optimizer.lr", "too large")))
+    assert text.startswith(
         f"{tmp_path / 'x.yaml'}:5:7: optimizer.lr: too large\n    5 |   lr: 0.1\n"
     )
-    told = str(source.locate(ConfigError.at("penalty.0.strength", "no")))
-    assert ":6:31: penalty.strength: no" in told
-    told = str(source.locate(ConfigError.at("optimizer.momentum", "no")))
-    assert ":3:1: optimizer.momentum: no" in told, "not written: its section"
-    told = str(source.locate(ConfigError.at("loss", "no")))
-    assert ":1:1: loss: no" in told, "not written, and in no section"
-    told = str(source.locate(ConfigError.at("model.hidden.0", "no")))
-    assert told.startswith("override 1: model.hidden=[5]: model.hidden.0: no")
+    text = str(source.locate(ConfigError.at("penalty.0.strength", "no")))
+    assert ":6:31: penalty.strength: no" in text
+    text = str(source.locate(ConfigError.at("optimizer.momentum", "no")))
+    assert ":3:1: optimizer.momentum: no" in text, "not written: its section"
+    text = str(source.locate(ConfigError.at("loss", "no")))
+    assert ":1:1: loss: no" in text, "not written, and in no section"
+    text = str(source.locate(ConfigError.at("model.hidden.0", "no")))
+    assert text.startswith("override 1: model.hidden=[5]: model.hidden.0: no")
     located = source.locate(ConfigError.at("seed", "no"))
     assert source.locate(located) is located
 
@@ -209,7 +209,7 @@ def test_data_files_of_a_sweep_are_found(tmp_path: Path, monkeypatch: pytest.Mon
     assert member.model_dump()["dataset"]["path"] == str(tmp_path / "other.csv")
 
 
-def test_a_wrong_value_of_a_sweep_is_told_with_its_key_and_place(tmp_path: Path) -> None:
+def test_a_wrong_value_of_a_sweep_is_reported_with_its_key_and_place(tmp_path: Path) -> None:
     text = TEXT + "sweep:\n  grid:\n    optimizer.lr: [0.1, -1]\n"
     loaded = _load(tmp_path, text)
     with pytest.raises(ConfigError) as caught:

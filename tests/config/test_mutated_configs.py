@@ -157,7 +157,7 @@ overrides = st.lists(
 )
 
 
-def _is_valid_or_told(path: Path, text: str, given_overrides: list[str]) -> None:
+def _is_valid_or_refused(path: Path, text: str, given_overrides: list[str]) -> None:
     path.write_bytes(text.encode("utf-8", errors="surrogatepass"))
     try:
         loaded = load_config(path, given_overrides)
@@ -192,29 +192,33 @@ LONG = settings(max_examples=10_000, deadline=None, suppress_health_check=list(H
 
 @QUICK
 @given(text=mutated_data(), given_overrides=overrides)
-def test_mutated_data_is_valid_or_told(path: Path, text: str, given_overrides: list[str]) -> None:
-    _is_valid_or_told(path, text, given_overrides)
+def test_mutated_data_is_valid_or_refused(
+    path: Path, text: str, given_overrides: list[str]
+) -> None:
+    _is_valid_or_refused(path, text, given_overrides)
 
 
 @QUICK
 @given(text=mutated_text(), given_overrides=overrides)
-def test_mutated_text_is_valid_or_told(path: Path, text: str, given_overrides: list[str]) -> None:
-    _is_valid_or_told(path, text, given_overrides)
+def test_mutated_text_is_valid_or_refused(
+    path: Path, text: str, given_overrides: list[str]
+) -> None:
+    _is_valid_or_refused(path, text, given_overrides)
 
 
 @pytest.mark.long
 @LONG
 @given(text=mutated_data(), given_overrides=overrides)
-def test_much_mutated_data_is_valid_or_told(
+def test_much_mutated_data_is_valid_or_refused(
     path: Path, text: str, given_overrides: list[str]
 ) -> None:
-    _is_valid_or_told(path, text, given_overrides)
+    _is_valid_or_refused(path, text, given_overrides)
 
 
 @pytest.mark.long
 @LONG
 @given(text=mutated_text(), given_overrides=overrides)
-def test_much_mutated_text_is_valid_or_told(
+def test_much_mutated_text_is_valid_or_refused(
     path: Path, text: str, given_overrides: list[str]
 ) -> None:
-    _is_valid_or_told(path, text, given_overrides)
+    _is_valid_or_refused(path, text, given_overrides)

@@ -57,7 +57,7 @@ def test_values_are_parsed_by_the_rules_of_the_file() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "=1", "a..b=1", ".a=1", "a b=1", "a=[", "a=\0", "a=*b"])
-def test_what_cannot_be_read_is_told_by_number(text: str) -> None:
+def test_what_cannot_be_read_is_reported_by_number(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_override(text, 7)
     assert str(caught.value).startswith("override 7: ")

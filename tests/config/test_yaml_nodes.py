@@ -148,7 +148,7 @@ def test_fifty_levels_are_not_too_deep() -> None:
     assert compose("[" * 50 + "]" * 50).data is not None
 
 
-def test_all_structural_problems_are_told_at_once() -> None:
+def test_all_structural_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config("a: 1\na: 2\nb: !x 3\n4: 5\n", "x")
     assert len(caught.value.problems) == 3
