@@ -1,8 +1,8 @@
-"""The registry: every kind that a config may name, built in or plugged in.
+"""The registry: every kind that a config may name, built in or from a plug-in.
 
 A family is one set of kinds that the same key chooses from. To add a kind to regrun, write its
-class in a module of `regrun.kinds` and add it to its family here; a package of your own names the
-class in an entry point instead (see `regrun.kinds.plugins`).
+class in a module of `regrun.kinds` and add one line to `REGISTERED`. A package of your own names
+the class in an entry point instead; see `regrun.kinds.plugins`.
 """
 
 from __future__ import annotations
@@ -10,54 +10,84 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
 from regrun.kinds.base import Section, tag_of
-from regrun.kinds.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
-from regrun.kinds.datasets.base import DatasetSection
-from regrun.kinds.datasets.bundled import BreastCancer, CaliforniaHousing, Diabetes, Digits, Wine
-from regrun.kinds.datasets.csv_file import CSV
-from regrun.kinds.datasets.image_folder import ImageFolder
-from regrun.kinds.datasets.npz_file import NPZ
-from regrun.kinds.datasets.synthetic import SyntheticLinear
-from regrun.kinds.datasets.vision import CIFAR10, KMNIST, MNIST, FashionMNIST
-from regrun.kinds.models import CNN, MLP, Linear, ModelSection, Torchvision
-from regrun.kinds.optimizers.adagrad import Adagrad
-from regrun.kinds.optimizers.adam import Adam, AdamW
-from regrun.kinds.optimizers.base import Optimizer
-from regrun.kinds.optimizers.fista import Fista
-from regrun.kinds.optimizers.rmsprop import RMSprop
 from regrun.kinds.optimizers.sgd import SGD
-from regrun.kinds.penalties import (
-    L1,
-    L2,
-    ActivityL1,
-    ActivityL2,
-    ElasticNet,
-    GroupLasso,
-    Orthogonal,
-    Penalty,
-    Spectral,
-)
 from regrun.kinds.plugins import sections
-from regrun.kinds.schedules import Constant, Cosine, Schedule, StepDecay
+from regrun.kinds.schedules import Constant
+
+if TYPE_CHECKING:
+    from regrun.kinds.constraints import Constraint
+    from regrun.kinds.datasets.base import DatasetSection
+    from regrun.kinds.models import ModelSection
+    from regrun.kinds.optimizers.base import Optimizer
+    from regrun.kinds.penalties import Penalty
+    from regrun.kinds.schedules import Schedule
+
+REGISTERED: Mapping[str, tuple[str, ...]] = {
+    "datasets": (
+        "regrun.kinds.datasets.synthetic:SyntheticLinear",
+        "regrun.kinds.datasets.bundled:Digits",
+        "regrun.kinds.datasets.bundled:Diabetes",
+        "regrun.kinds.datasets.bundled:BreastCancer",
+        "regrun.kinds.datasets.bundled:Wine",
+        "regrun.kinds.datasets.bundled:CaliforniaHousing",
+        "regrun.kinds.datasets.vision:MNIST",
+        "regrun.kinds.datasets.vision:FashionMNIST",
+        "regrun.kinds.datasets.vision:KMNIST",
+        "regrun.kinds.datasets.vision:CIFAR10",
+        "regrun.kinds.datasets.csv_file:CSV",
+        "regrun.kinds.datasets.npz_file:NPZ",
+        "regrun.kinds.datasets.image_folder:ImageFolder",
+    ),
+    "models": (
+        "regrun.kinds.models.builtin:Linear",
+        "regrun.kinds.models.builtin:MLP",
+        "regrun.kinds.models.builtin:CNN",
+        "regrun.kinds.models.torchvision:Torchvision",
+    ),
+    "penalties": (
+        "regrun.kinds.penalties.l1_l2:L1",
+        "regrun.kinds.penalties.l1_l2:L2",
+        "regrun.kinds.penalties.l1_l2:ElasticNet",
+        "regrun.kinds.penalties.group_lasso:GroupLasso",
+        "regrun.kinds.penalties.matrix:Orthogonal",
+        "regrun.kinds.penalties.matrix:Spectral",
+        "regrun.kinds.penalties.activity:ActivityL1",
+        "regrun.kinds.penalties.activity:ActivityL2",
+    ),
+    "constraints": (
+        "regrun.kinds.constraints:MaxNorm",
+        "regrun.kinds.constraints:UnitNorm",
+        "regrun.kinds.constraints:NonNegative",
+    ),
+    "optimizers": (
+        "regrun.kinds.optimizers.sgd:SGD",
+        "regrun.kinds.optimizers.adam:Adam",
+        "regrun.kinds.optimizers.adam:AdamW",
+        "regrun.kinds.optimizers.rmsprop:RMSprop",
+        "regrun.kinds.optimizers.adagrad:Adagrad",
+        "regrun.kinds.optimizers.fista:Fista",
+    ),
+    "schedules": (
+        "regrun.kinds.schedules:Constant",
+        "regrun.kinds.schedules:StepDecay",
+        "regrun.kinds.schedules:Cosine",
+    ),
+}
+"""Family → module and class of each built-in kind, in the order in which they are listed.
+
+The notation is that of entry points, so that adding a kind is one line here, as it is in a package.
+"""
 
 BUILT_IN: Mapping[str, tuple[type[Section], ...]] = {
-    "datasets": (
-        SyntheticLinear, Digits, Diabetes, BreastCancer, Wine, CaliforniaHousing,
-        MNIST, FashionMNIST, KMNIST, CIFAR10, CSV, NPZ, ImageFolder,
-    ),
-    "models": (Linear, MLP, CNN, Torchvision),
-    "penalties": (
-        L1, L2, ElasticNet, GroupLasso, Orthogonal, Spectral, ActivityL1, ActivityL2,
-    ),
-    "constraints": (MaxNorm, UnitNorm, NonNegative),
-    "optimizers": (SGD, Adam, AdamW, RMSprop, Adagrad, Fista),
-    "schedules": (Constant, StepDecay, Cosine),
-}  # fmt: skip
-"""Family → the classes of its built-in kinds, in the order in which they are listed."""
+    family: tuple(map(resolve_name, paths)) for family, paths in REGISTERED.items()
+}
+"""Family → the classes of its built-in kinds."""
 
 KINDS: Mapping[str, tuple[type[Section], ...]] = {
     family: (*built_in, *sections(f"regrun.{family}", built_in))
@@ -67,9 +97,8 @@ KINDS: Mapping[str, tuple[type[Section], ...]] = {
 
 
 def union(kinds: tuple[type[Section], ...]) -> Any:
-    """The type of a section of any of these kinds, told apart by their `name` or `type`."""
-    tag = "name" if "name" in kinds[0].model_fields else "type"
-    return Annotated[reduce(or_, kinds), Field(discriminator=tag)]
+    """Return the type of a section of any of these kinds, chosen by its `name` or `type`."""
+    return Annotated[reduce(or_, kinds), Field(discriminator=tag_of(kinds[0]))]
 
 
 if TYPE_CHECKING:  # a type checker sees what all kinds of a family have in common
@@ -89,9 +118,9 @@ else:
 
 
 def as_list(value: Any) -> Any:
-    """Bring none, one or many to a list; a list of sections passes untouched.
+    """Turn no section, one section or a list of sections into a list.
 
-    `{type: none, …}` is nothing whatever its other keys, so that `penalty.type` can be an axis.
+    `{type: none, …}` is no section, whatever its other keys, so that `penalty.type` can be an axis.
     """
     if value is None or value == "none":
         return []
@@ -110,7 +139,7 @@ def _constraints_as_list(value: Any) -> Any:
 
 
 def _as_section(value: Any) -> Any:
-    """A name alone stands for the section of that type with its defaults."""
+    """Turn a name alone into the section of that type with its defaults."""
     return {"type": value} if isinstance(value, str) else value
 
 
