@@ -54,7 +54,7 @@ class DatasetSection(Section):
     fixed_task: ClassVar[Task | None] = None
     """The task, where the class leaves no choice."""
     path_keys: ClassVar[tuple[str, ...]] = ("path", "test_path", "root")
-    """Keys that name files or folders. The config loader makes them absolute."""
+    """Keys that name files or folders, in every dataset. Loading a config makes them absolute."""
 
     name: str
     """Which dataset; the other keys depend on it."""

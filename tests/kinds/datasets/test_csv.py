@@ -97,6 +97,12 @@ def test_few_whole_numbers_are_classes_in_their_own_order(write: Write) -> None:
     assert data.train.targets.dtype == torch.int64
 
 
+def test_classes_beyond_64_bits_keep_their_names(write: Write) -> None:
+    rows = "".join(f"{i},{2**63 + i % 2}\n" for i in range(20))
+    data = load(name="csv", path=write("x,code\n" + rows), target="code")
+    assert data.class_names == (str(2**63), str(2**63 + 1))
+
+
 def test_what_is_learnt_from_the_table_is_learnt_from_the_training_rows(write: Write) -> None:
     """Means to impute and known texts: a test file of extremes changes neither."""
     write("x,kind,y\n1,a,1.5\n3,b,2.5\n,a,3.5\n,b,4.5\n", "train.csv")
