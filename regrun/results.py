@@ -207,6 +207,48 @@ class SweepPlan(Result):
     seconds: float
 
 
+class LayerSummary(Result):
+    """A layer of a model, with the shape of its output for one example."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+
+
+class ModelTable(Result):
+    """The layers of a model in the order in which they run."""
+
+    layers: list[LayerSummary]
+    parameters: int
+
+
+class ParameterSummary(Result):
+    """What acts on one parameter, and why."""
+
+    name: str
+    shape: tuple[int, ...]
+    role: str
+    decay: float
+    """The weight decay that acts on it."""
+    decay_kind: str
+    penalties: list[dict[str, str | float]]
+    constraints: list[dict[str, str | float]]
+    reason: str
+
+
+class Inspection(Result):
+    """What `inspect --json` prints."""
+
+    config: dict[str, Any]
+    runs: int
+    model: ModelTable
+    parameters: list[ParameterSummary]
+    update_rule: str
+    memory_bytes: int
+    notes: list[str]
+
+
 class Difference(Result):
     """The mean paired difference over shared seeds, its 95% interval and p-value."""
 

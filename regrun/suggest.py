@@ -11,7 +11,6 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "coef": ("strength",),
     "coefficient": ("strength",),
     "dropout_rate": ("dropout",),
-    "elasticnet": ("elastic_net",),
     "hidden_layers": ("hidden",),
     "hidden_size": ("hidden",),
     "hidden_sizes": ("hidden",),

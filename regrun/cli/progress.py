@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from regrun.execution.observer import Observer
+from regrun.execution.observer import Observer, Start
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,9 +45,9 @@ class Lines(Observer):
         self._last = time.monotonic()
         self._row: Mapping[str, float] = {}
 
-    def on_start(self, info: Mapping[str, Any]) -> None:
+    def on_start(self, start: Start) -> None:
         self._last = time.monotonic()
-        for text in _opening(info):
+        for text in _opening(start):
             self.on_message(text)
 
     def on_progress(self, step: int, total_steps: int) -> None:
@@ -62,7 +62,7 @@ class Lines(Observer):
         self._row = row
 
     def on_end(self, summary: RunSummary) -> None:
-        """Nothing: the result is printed when all is over."""
+        """Nothing: the caller prints the result."""
 
     def on_message(self, text: str) -> None:
         from regrun.cli.console import notify
@@ -78,11 +78,11 @@ class Bar(Observer):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
-    def on_start(self, info: Mapping[str, Any]) -> None:
+    def on_start(self, start: Start) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
         from rich.progress import TimeRemainingColumn as TimeLeft
 
-        for text in _opening(info):
+        for text in _opening(start):
             self.on_message(text)
         columns = (
             BarColumn(),
@@ -93,7 +93,7 @@ class Bar(Observer):
         self._progress = Progress(
             *columns, console=self._console, transient=True, redirect_stdout=False
         )
-        self._task = self._progress.add_task("train", total=info.get("total_steps"), losses="")
+        self._task = self._progress.add_task("train", total=start.total_steps, losses="")
         self._progress.start()
 
     def on_progress(self, step: int, total_steps: int) -> None:
@@ -105,7 +105,7 @@ class Bar(Observer):
             self._progress.update(self._task, losses="  ".join(_losses(row)))
 
     def on_end(self, summary: RunSummary) -> None:
-        """Nothing: the result is printed when all is over."""
+        """Nothing: the caller prints the result."""
 
     def on_message(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -116,16 +116,14 @@ class Bar(Observer):
             self._progress.stop()
 
 
-def _opening(info: Mapping[str, Any]) -> list[str]:
-    steps, members = info.get("total_steps", 0), info.get("members", 1)
-    what = f"{info.get('epochs', 0):,} epochs"
-    if "stacks" in info:
-        plural = "s" if info["stacks"] != 1 else ""
-        what = f"{members:,} runs in {info['stacks']:,} stack{plural}"
-    where = f"{info.get('run_dir')}: {what}, {steps:,} steps on {info.get('device')}"
-    if info.get("workers"):
-        where += f", {info['workers']} workers"
-    return [where, *(f"note: {note}" for note in info.get("notes") or ())]
+def _opening(start: Start) -> list[str]:
+    what = f"{start.epochs:,} epochs"
+    if start.stacks:
+        what = f"{start.members:,} runs in {start.stacks:,} stack{'s' * (start.stacks != 1)}"
+    where = f"{start.directory}: {what}, {start.total_steps:,} steps on {start.device}"
+    if start.workers:
+        where += f", {start.workers} workers"
+    return [where, *(f"note: {note}" for note in start.notes)]
 
 
 def _losses(row: Mapping[str, float]) -> list[str]:

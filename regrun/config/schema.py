@@ -1,4 +1,4 @@
-"""The root of a config, one frozen, strict model."""
+"""The root of a config: one frozen, strict model."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class DictNode(Node):
 
 @dataclass(frozen=True)
 class SectionNode(Node):
-    """A section, of one kind or of several that its ``name`` or ``type`` tells apart."""
+    """A section of one kind, or of the kind that its ``name`` or ``type`` chooses."""
 
     noun: str
     """``dataset``, ``penalty``: what the kinds are kinds of."""

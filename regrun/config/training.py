@@ -42,9 +42,9 @@ class EarlyStopping(Section):
     min_delta: NonNegative = 0.0
     """An improvement is a change by more than this."""
     restore_best: bool = True
-    """Keep the network of the best evaluation rather than the last: `weights.safetensors` holds the
-    weights themselves as they were then, also when the metric is of an average, which lies beside
-    them in `weights_ema.safetensors` or `weights_swa.safetensors`."""
+    """Keep the weights of the best evaluation instead of the last. `weights.safetensors` holds them
+    even if the metric is that of an average, which is stored in `weights_ema.safetensors` or
+    `weights_swa.safetensors`."""
 
     def conflicts(self, config: Config) -> Iterator[Problem]:
         """Yield what the watched metric needs and the config lacks."""
@@ -126,8 +126,8 @@ class Training(Section):
             regularizes=False,  # an average is evaluated on its own; the weights stay as they are
         ),
     ] = 0.0
-    """β of an exponential moving average of the weights, which is evaluated and stored beside
-    them; 0 is none."""
+    """β of an exponential moving average of the weights, which is evaluated and stored next
+    to them; 0 is none."""
     swa: Annotated[
         WeightAveraging | None,
         PER_MEMBER,
@@ -139,7 +139,7 @@ class Training(Section):
             regularizes=False,
         ),
     ] = None
-    """Stochastic weight averaging; evaluated and stored beside the weights."""
+    """Stochastic weight averaging; evaluated and stored next to the weights."""
     early_stopping: Annotated[
         EarlyStopping | None,
         PER_MEMBER,

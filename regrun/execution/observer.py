@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from regrun.results import RunSummary
 
 
+@dataclass(frozen=True)
+class Start:
+    """What is about to be trained: one run, or the stacks of a sweep's round.
+
+    directory: of the run or sweep. total_steps: over all members. stacks: 0 for a single run.
+    workers: processes; 0 trains in this one.
+    """
+
+    directory: str
+    device: str
+    total_steps: int
+    notes: Sequence[str]
+    epochs: int = 0
+    members: int = 1
+    stacks: int = 0
+    workers: int = 0
+
+
 class Observer:
     """Is notified of what happens and ignores it; subclasses show it."""
 
-    def on_start(self, info: Mapping[str, Any]) -> None:
-        """Training begins. info: `run_dir`, `device`, `total_steps`, `members`, `notes`, more."""
+    def on_start(self, start: Start) -> None:
+        """Training begins."""
 
     def on_progress(self, step: int, total_steps: int) -> None:
         """Training goes on; called a few times a second."""

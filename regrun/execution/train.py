@@ -10,7 +10,7 @@ from regrun.config.load import Loaded, load_config
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
-from regrun.execution.observer import Observer
+from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import Prepared, prepare
 from regrun.execution.stack_run import Member, StackRun
 from regrun.results import RunSummary
@@ -99,14 +99,13 @@ def _run(
     except ConfigError as error:
         raise loaded.source.locate(error) from error
     observer.on_start(
-        {
-            "run_dir": str(directory),
-            "device": str(prepared.device),
-            "epochs": config.training.epochs,
-            "total_steps": run.total_steps,
-            "members": 1,
-            "notes": prepared.notes(config),
-        }
+        Start(
+            str(directory),
+            str(prepared.device),
+            run.total_steps,
+            prepared.notes(config),
+            config.training.epochs,
+        )
     )
     if not run.run(lambda: interrupt.signal_number is not None):
         raise Interrupted(

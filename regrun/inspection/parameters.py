@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from regrun.config.schema import Config
 from regrun.kinds.base import listed
 from regrun.kinds.penalties import WeightPenalty
 from regrun.nn.roles import ROLES, Role, chooses, select
-
-
-@dataclass(frozen=True)
-class ParameterPlan:
-    """What acts on one parameter."""
-
-    name: str
-    shape: tuple[int, ...]
-    """The shape of one member's parameter."""
-    role: Role
-    decay: bool
-    """Whether it decays: `decay_on` chooses it, and λ is not 0."""
-    decay_kind: str
-    penalties: list[dict[str, str | float]]
-    """type, strength, method of each penalty on it."""
-    constraints: list[dict[str, str | float]]
-    """type, and limit where there is one, of each constraint on it."""
-    reason: str
-    """The same in plain words, with the selector that chose it."""
+from regrun.results import ParameterSummary
 
 
 def plan_parameters(
     config: Config, roles: Mapping[str, Role], shapes: Mapping[str, Sequence[int]]
-) -> list[ParameterPlan]:
-    """Return a plan per parameter, in the model's order.
+) -> list[ParameterSummary]:
+    """Say for each parameter, in the model's order, what acts on it.
 
     roles, shapes: parameter name → its role, and the shape of one member's parameter. Raises
     ConfigError if an entry of a selector chooses nothing.
@@ -59,11 +40,11 @@ def plan_parameters(
         if penalties and not on_it:
             reasons.append(f"no penalty: no apply_to chooses role {role} or its name")
         plans.append(
-            ParameterPlan(
+            ParameterSummary(
                 name=name,
                 shape=tuple(shapes[name]),
                 role=role,
-                decay=name in decayed and optimizer.weight_decay > 0,
+                decay=optimizer.weight_decay if name in decayed else 0.0,
                 decay_kind=optimizer.resolved_decay,
                 penalties=[penalty.summary() for penalty in on_it],
                 constraints=[constraint.summary() for constraint in bounds],

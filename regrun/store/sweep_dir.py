@@ -80,7 +80,8 @@ class SweepDir:
             try:
                 data = json.loads(line)
                 runs = [PlannedRun(**run) for run in data["runs"]]
-                rounds.append(Round(runs, data["stacks"], data["data"], data["device"]))
+                stacks = data["stacks"] if "stacks" in data else data["packs"]  # until 0.1
+                rounds.append(Round(runs, stacks, data["data"], data["device"]))
             except (ValueError, KeyError, TypeError) as error:
                 raise CorruptInputError(f"{self.plan}:{number}: not a round: {error}") from error
         return rounds

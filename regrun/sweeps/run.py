@@ -19,7 +19,7 @@ from regrun.config.yaml_nodes import parse_config
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
-from regrun.execution.observer import Observer
+from regrun.execution.observer import Observer, Start
 from regrun.results import StackPlan, SweepPlan, SweepSummary
 from regrun.store import strict_json
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
@@ -207,15 +207,15 @@ class _Sweep:
         seconds = sum(b.seconds(len(stack.runs)) for b, stack in zip(budgets, stacks, strict=True))
         workers = self._workers(len(stacks), seconds)
         self._observer.on_start(
-            {
-                "run_dir": str(files.path),
-                "device": str(self._device),
-                "total_steps": steps,
-                "members": sum(len(stack.runs) for stack in stacks),
-                "stacks": len(stacks),
-                "workers": workers,
-                "notes": self._notes(stacks),
-            }
+            Start(
+                str(files.path),
+                str(self._device),
+                steps,
+                self._notes(stacks),
+                members=sum(len(stack.runs) for stack in stacks),
+                stacks=len(stacks),
+                workers=workers,
+            )
         )
         return train_stacks(
             stacks,

@@ -151,7 +151,7 @@ def test_no_winner_when_the_interval_of_the_difference_holds_0() -> None:
     assert indistinguishable_from_best([b, a]) == [1, 0]
 
 
-def test_a_cell_with_one_seed_cannot_be_told_from_the_best() -> None:
+def test_a_cell_with_one_seed_is_not_distinguishable_from_the_best() -> None:
     assert indistinguishable_from_best([{0: 1.0, 1: 1.1}, {0: 50.0}]) == [0, 1]
 
 

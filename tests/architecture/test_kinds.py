@@ -29,40 +29,10 @@ PAPERS = "regrun.studies.reproductions"
 OTHER_MEANINGS = {"step", "linear", "l1", "l2"}
 """Also the count of steps, a scale and two norms, as columns of metrics and keys of summaries."""
 
-MAY_NAME: dict[str, set[str]] = {}
-"""Module → the kinds that it may name, each for a reason."""
-
-NOT_YET_2026_11_27: dict[str, set[str]] = {
-    "regrun.config.consistency": {"NPZ", "california_housing", "diabetes", "synthetic_linear"},
-    "regrun.data.bundled": {"BreastCancer", "CaliforniaHousing", "Diabetes", "Digits", "Wine"},
-    "regrun.data.csv_encode": {"CSV"},
-    "regrun.data.csv_table": {"CSV"},
-    "regrun.data.image_folder": {"ImageFolder"},
-    "regrun.data.load": {
-        "NPZ",
-        "SyntheticLinear",
-        "breast_cancer",
-        "california_housing",
-        "cifar10",
-        "csv",
-        "diabetes",
-        "digits",
-        "fashion_mnist",
-        "image_folder",
-        "kmnist",
-        "mnist",
-        "npz",
-        "synthetic_linear",
-        "wine",
-    },
-    "regrun.data.npz": {"NPZ"},
-    "regrun.data.synthetic": {"SyntheticLinear"},
-    "regrun.data.vision": {"CIFAR10", "FashionMNIST", "KMNIST", "MNIST", "fashion_mnist", "mnist"},
-    "regrun.studies.path": {"constant", "fista"},
-    "regrun.suggest": {"elastic_net"},
-    "regrun.training.data_checks": {"npz"},
+MAY_NAME: dict[str, set[str]] = {
+    "regrun.studies.path": {"constant", "fista"},  # the solver of a path and its schedule
 }
-"""Module → kinds that it still names, as of this date. The table only ever shrinks."""
+"""Module → the kinds that it may name, each for a reason."""
 
 
 def named(path: Path) -> Iterator[tuple[int, str]]:
@@ -91,7 +61,7 @@ def test_a_kind_is_named_in_its_own_module_alone(path: Path) -> None:
     module = module_of(path)
     if module == REGISTRY or module.startswith(PAPERS):
         return
-    allowed = MAY_NAME.get(module, set()) | NOT_YET_2026_11_27.get(module, set())
+    allowed = MAY_NAME.get(module, set())
     found = [(line, name) for line, name in named(path) if name not in allowed]
     for line, name in found:
         homes = HOMES[name] if name in HOMES else {home(name)}

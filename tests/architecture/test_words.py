@@ -16,36 +16,6 @@ GIVEN_UP = re.compile(r"(?<![A-Za-z])(told|tells?|beside)(?![A-Za-z])", re.IGNOR
 
 TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
 
-NOT_YET_2026_11_27 = frozenset(
-    {
-        "regrun/config/schema.py",
-        "regrun/config/schema_tree.py",
-        "regrun/config/training.py",
-        "tests/analysis/test_statistics.py",
-        "tests/benchmarks/measuring.py",
-        "tests/cli/test_app.py",
-        "tests/cli/test_compare.py",
-        "tests/cli/test_progress.py",
-        "tests/cli/test_schema_file.py",
-        "tests/cli/test_sweep_command.py",
-        "tests/cli/test_tensorboard_server.py",
-        "tests/cli/test_train_command.py",
-        "tests/config/test_golden_errors.py",
-        "tests/config/test_load.py",
-        "tests/config/test_mutated_configs.py",
-        "tests/config/test_overrides.py",
-        "tests/config/test_yaml_nodes.py",
-        "tests/execution/test_averages.py",
-        "tests/execution/test_train.py",
-        "tests/store/test_atomic.py",
-        "tests/studies/test_ablation.py",
-        "tests/studies/test_reproductions.py",
-        "tests/sweeps/test_packing.py",
-        "tests/training/test_against_sklearn.py",
-    }
-)
-"""Files that still have such words, as of this date. The list only ever shrinks."""
-
 
 def faults(path: Path) -> Iterator[str]:
     """Places with words that were given up."""
@@ -76,8 +46,7 @@ def names(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", [*FILES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_words_are_those_of_the_field(path: Path) -> None:
     """Docstrings do not open with "Of" either, as in "Of a config the keys"."""
-    if str(path.relative_to(ROOT)) not in NOT_YET_2026_11_27:
-        assert list(faults(path)) == []
+    assert list(faults(path)) == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -156,7 +156,7 @@ def scaled_to(runs: int) -> Callable[[Finished], float]:
 
 
 def milliseconds_a_member_step(finished: Finished) -> float:
-    """Of a report with seconds, steps and members."""
+    """Read a report with seconds, steps and members."""
     report = finished.report
     member_steps = int(report["steps"]) * int(report.get("members", 1))
     return 1000 * float(report["seconds"]) / member_steps

@@ -102,19 +102,19 @@ def test_wrong_usage_ends_with_2_and_says_so_on_stderr(invoke: Any, arguments: l
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        ("errors.UsageError('told')", 2),
-        ("errors.ConfigError.at('model.name', 'told')", 2),
-        ("errors.DivergedError('told')", 3),
-        ("errors.StorageError('told')", 4),
-        ("errors.CorruptInputError('told')", 5),
-        ("errors.Interrupted('told', 2)", 130),
-        ("errors.Interrupted('told', 15)", 143),
+        ("errors.UsageError('reported')", 2),
+        ("errors.ConfigError.at('model.name', 'reported')", 2),
+        ("errors.DivergedError('reported')", 3),
+        ("errors.StorageError('reported')", 4),
+        ("errors.CorruptInputError('reported')", 5),
+        ("errors.Interrupted('reported', 2)", 130),
+        ("errors.Interrupted('reported', 15)", 143),
     ],
 )
 def test_every_error_ends_with_its_code_and_only_its_message(error: str, code: int) -> None:
     ended = run(with_verb(f"raise {error}"))
     assert ended.returncode == code
-    assert ended.stderr.endswith("told\n")
+    assert ended.stderr.endswith("reported\n")
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
 

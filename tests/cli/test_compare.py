@@ -112,7 +112,7 @@ def test_seeds_as_json_are_the_cells_of_the_contract(invoke: Any, seeded: Any) -
     assert (loss["low"], loss["high"]) == pytest.approx((low, high))
 
 
-def test_what_cannot_be_told_apart_is_said(invoke: Any, seeded: Any) -> None:
+def test_cells_that_are_not_distinguishable_are_named(invoke: Any, seeded: Any) -> None:
     text = invoke("compare", seeded).stdout
     assert "lowest test/loss: optimizer.weight_decay=1 (chosen by the test set" in text
     assert "not distinguishable from it at 4 seeds: optimizer.weight_decay=3\n" in text

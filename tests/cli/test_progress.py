@@ -8,20 +8,13 @@ from rich.console import Console
 
 from regrun.cli import progress
 from regrun.cli.progress import Bar, Lines, watching
-from regrun.execution.observer import Observer
+from regrun.execution.observer import Observer, Start
 
-INFO = {
-    "run_dir": "runs/toy/[x]",
-    "device": "cpu",
-    "epochs": 100,
-    "total_steps": 400,
-    "members": 1,
-    "notes": ["train loss is measured on 10"],
-}
+START = Start("runs/toy/[x]", "cpu", 400, ["train loss is measured on 10"], epochs=100)
 
 
 def train(observer: Any, steps: int = 400) -> None:
-    observer.on_start(INFO)
+    observer.on_start(START)
     for step in range(1, steps + 1):
         observer.on_progress(step, steps)
         if step % 4 == 0:
@@ -50,9 +43,9 @@ def test_lines_come_now_and_then_and_have_no_codes(
     assert lines[0] == "runs/toy/[x]: 100 epochs, 400 steps on cpu"
     assert lines[1] == "note: train loss is measured on 10"
     assert lines[-1] == "saved"
-    told = [line for line in lines if line.startswith("step ")]
-    assert len(told) == 13  # the clock ticks once a step, and a line comes every 3 s
-    assert told[-1] == "step 39 of 40 (98%)  epoch 9  train/loss 0.125  test/loss 3"
+    reported = [line for line in lines if line.startswith("step ")]
+    assert len(reported) == 13  # the clock ticks once a step, and a line comes every 3 s
+    assert reported[-1] == "step 39 of 40 (98%)  epoch 9  train/loss 0.125  test/loss 3"
     assert "\x1b" not in err
     assert out == ""
 
@@ -115,6 +108,6 @@ def test_the_bar_goes_away_when_training_fails(monkeypatch: pytest.MonkeyPatch) 
     target = console(force_terminal=True)
     monkeypatch.setattr("regrun.cli.console.notices", lambda: target)
     with pytest.raises(ZeroDivisionError), watching(quiet=False) as observer:
-        observer.on_start(INFO)
+        observer.on_start(START)
         raise ZeroDivisionError
     assert text_of(target).count("\x1b[?25h") == 1

@@ -1,4 +1,4 @@
-"""The JSON Schema beside the shipped configs, which their first lines point to."""
+"""The JSON Schema next to the shipped configs, to which their first lines point."""
 
 from __future__ import annotations
 

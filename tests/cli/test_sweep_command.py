@@ -203,7 +203,7 @@ def test_without_a_sweep_there_is_nothing_to_do(sweep: Any, config: Path, tmp_pa
     assert nothing_written(tmp_path)
 
 
-def test_all_wrong_values_are_told_at_once_before_anything_is_written(
+def test_all_wrong_values_are_reported_at_once_before_anything_is_written(
     sweep: Any, config: Path, tmp_path: Path
 ) -> None:
     config.write_text(CONFIG + "sweep:\n  grid:\n    optimizer.lr: [0.1, -3]\n")
@@ -225,7 +225,7 @@ def test_all_wrong_values_are_told_at_once_before_anything_is_written(
         ("optimizer.lr=0.1,,0.2", "an empty value between commas"),
     ],
 )
-def test_wrong_axes_are_told(
+def test_wrong_axes_are_reported(
     sweep: Any, config: Path, tmp_path: Path, axis: str, message: str
 ) -> None:
     result = sweep(config, axis)
@@ -234,7 +234,7 @@ def test_wrong_axes_are_told(
     assert nothing_written(tmp_path)
 
 
-def test_runs_that_diverge_are_told_when_it_happens_and_end_with_3(
+def test_runs_that_diverge_are_reported_when_it_happens_and_end_with_3(
     sweep: Any, config: Path, tmp_path: Path
 ) -> None:
     result = sweep(config, "optimizer.lr=0.01,1e200", "--seeds", 2)
@@ -246,7 +246,7 @@ def test_runs_that_diverge_are_told_when_it_happens_and_end_with_3(
     assert "lowest" not in result.stdout  # there is nothing to compare with
 
 
-def test_a_failed_run_is_told_and_the_others_go_on(
+def test_a_failed_run_is_reported_and_the_others_go_on(
     sweep: Any, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_batches_of_four(monkeypatch)
@@ -341,7 +341,9 @@ def test_quiet_leaves_stderr_empty(sweep: Any, config: Path) -> None:
     assert "completed" in result.stdout
 
 
-def test_a_runs_directory_that_cannot_be_is_told(invoke: Any, config: Path, tmp_path: Path) -> None:
+def test_a_runs_directory_that_cannot_be_is_reported(
+    invoke: Any, config: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     result = invoke("sweep", config, "--seeds", 2, "--runs-dir", tmp_path / "file")
     assert result.exit_code == 4

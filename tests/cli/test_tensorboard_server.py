@@ -138,7 +138,7 @@ def test_sigterm_ends_it_with_143_even_while_starting(runs: Path) -> None:
     assert alive == []
 
 
-def test_a_directory_without_runs_is_told_what_to_do(invoke: Any, tmp_path: Path) -> None:
+def test_a_directory_without_runs_is_answered_with_what_to_do(invoke: Any, tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
         result = invoke("view", place)
         assert result.exit_code == 2
@@ -146,7 +146,7 @@ def test_a_directory_without_runs_is_told_what_to_do(invoke: Any, tmp_path: Path
         assert result.stdout == ""
 
 
-def test_a_taken_port_is_told(invoke: Any, runs: Path) -> None:
+def test_a_taken_port_is_reported(invoke: Any, runs: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -201,9 +201,9 @@ def test_the_limit_of_open_files_is_lifted_for_tensorboard() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
-    told, now = (int(word) for word in ended.stdout.split())
+    reported, now = (int(word) for word in ended.stdout.split())
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    assert told == now
+    assert reported == now
     assert now == (max(200, 2**16) if hard == resource.RLIM_INFINITY else hard)
 
 

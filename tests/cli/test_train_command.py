@@ -11,6 +11,7 @@ import pytest
 
 from regrun import errors
 from regrun.config.load import load_config
+from regrun.execution.observer import Start
 from regrun.results import RunSummary
 from regrun.store.reading import read_result
 
@@ -43,7 +44,7 @@ class Calls:
         return self._run("resumed", observer)
 
     def _run(self, run_id: str, observer: Any) -> RunSummary:
-        observer.on_start({"run_dir": "somewhere", "device": "cpu", "epochs": 5, "total_steps": 20})
+        observer.on_start(Start("somewhere", "cpu", 20, (), epochs=5))
         observer.on_progress(10, 20)
         observer.on_evaluation({"epoch": 1, "step": 4, "train/loss": 0.5})
         if self.raises is not None:
@@ -125,7 +126,7 @@ def test_a_diverged_run_still_shows_its_report(invoke: Any, calls: Calls, tmp_pa
     assert "optimizer.lr=0.0003" in result.stdout
 
 
-def test_an_interrupted_run_tells_how_to_go_on(invoke: Any, calls: Calls, tmp_path: Path) -> None:
+def test_an_interrupted_run_says_how_to_continue(invoke: Any, calls: Calls, tmp_path: Path) -> None:
     stopped = RunSummary(run_dir="runs/toy/x", status="interrupted")
     calls.raises = errors.Interrupted("saved; regrun resume runs/toy/x", 15, stopped)
     result = invoke("train", "c.yaml", "--runs-dir", tmp_path / "runs", "--json")
@@ -134,7 +135,7 @@ def test_an_interrupted_run_tells_how_to_go_on(invoke: Any, calls: Calls, tmp_pa
     assert result.stderr.endswith("regrun resume runs/toy/x\n")
 
 
-def test_a_runs_directory_that_cannot_be_is_told_before_training(
+def test_a_runs_directory_that_cannot_be_is_reported_before_training(
     invoke: Any, calls: Calls, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()

@@ -73,21 +73,21 @@ def test_a_name_that_is_given_wins(tmp_path: Path) -> None:
     assert _load(tmp_path, TEXT, "name=third").config.name == "third"
 
 
-def test_a_data_file_is_found_beside_the_config_then_in_the_working_directory(
+def test_a_data_file_is_found_next_to_the_config_then_in_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beside, here = tmp_path / "configs", tmp_path / "here"
-    for folder in (beside, here):
+    near, here = tmp_path / "configs", tmp_path / "here"
+    for folder in (near, here):
         folder.mkdir()
     monkeypatch.chdir(here)
-    assert _dataset(_load(beside, CSV)).path == str(here / "data.csv")  # in neither
+    assert _dataset(_load(near, CSV)).path == str(here / "data.csv")  # in neither
     (here / "data.csv").touch()
-    assert _dataset(_load(beside, CSV)).path == str(here / "data.csv")
-    (beside / "data.csv").touch()
-    assert _dataset(_load(beside, CSV)).path == str(beside / "data.csv")
-    assert _dataset(_load(beside, CSV, "dataset.path=data.csv")).path == str(here / "data.csv")
+    assert _dataset(_load(near, CSV)).path == str(here / "data.csv")
+    (near / "data.csv").touch()
+    assert _dataset(_load(near, CSV)).path == str(near / "data.csv")
+    assert _dataset(_load(near, CSV, "dataset.path=data.csv")).path == str(here / "data.csv")
     (here / "data.csv").unlink()
-    assert _dataset(_load(beside, CSV, "dataset.path=data.csv")).path == str(beside / "data.csv")
+    assert _dataset(_load(near, CSV, "dataset.path=data.csv")).path == str(near / "data.csv")
 
 
 def test_paths_that_cannot_be_are_left_as_they_are(tmp_path: Path) -> None:

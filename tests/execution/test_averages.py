@@ -80,7 +80,7 @@ def test_the_best_epoch_is_that_of_the_stored_weights_also_under_min_delta(train
     assert loss_of(run, None) == pytest.approx(best.value, rel=1e-5)
 
 
-def test_the_report_has_the_averages_beside_the_weights(invoke: Any, tmp_path: Path) -> None:
+def test_the_report_has_the_averages_next_to_the_weights(invoke: Any, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps({**LINEAR, "training": {"epochs": 3, "ema": 0.5}}))
     shown = invoke("train", path, "--runs-dir", tmp_path / "runs").stdout

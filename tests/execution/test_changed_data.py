@@ -18,7 +18,7 @@ import torch
 from regrun.config.load import config_from_mapping
 from regrun.data.assemble import moments
 from regrun.errors import CorruptInputError, Interrupted
-from regrun.execution.observer import Observer
+from regrun.execution.observer import Observer, Start
 from regrun.execution.train import resume_run, train_run
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.planned_stack import PlannedStack, train_stack
@@ -35,7 +35,7 @@ class StopsRun(Observer):
 class StopsSweep(Observer):
     """The same before the first stack has ended."""
 
-    def on_start(self, info: Mapping[str, Any]) -> None:
+    def on_start(self, start: Start) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -167,7 +167,7 @@ def test_a_run_that_diverges_says_at_which_step_and_stores_no_weights(train: Any
 
 
 def first_bad_step(lr: float) -> int:
-    """Of a linear model under float32 SGD on LINEAR's data, whatever weights it starts from."""
+    """For a linear model under float32 SGD on LINEAR's data, whatever weights it starts from."""
     from regrun.kinds.models import build_model
     from regrun.seeding import derive
     from regrun.training.batches import epoch_order

@@ -32,7 +32,7 @@ def dead_pid() -> int:
     return pid
 
 
-def test_writing_replaces_the_whole_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_writing_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_atomic(path, "été\n" * 1000)
     write_atomic(path, "short")

@@ -250,7 +250,7 @@ def test_of_one_ingredient_company_and_alone_are_the_same() -> None:
     assert not effect.interacts
 
 
-def test_one_seed_tells_no_effect_from_chance() -> None:
+def test_one_seed_cannot_separate_an_effect_from_chance() -> None:
     found = made(2)
     losses = {kept: values[:1] for kept, values in TWO.items()}
     effect = effects_of(found, removals(found), cells_of(found, losses), "test/loss")[0]

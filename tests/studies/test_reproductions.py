@@ -275,7 +275,7 @@ def test_where_settings_share_the_minimum_its_middle_counts() -> None:
     )
 
 
-def test_a_path_tells_places_and_coefficients_at_shares_of_its_largest_strength() -> None:
+def test_a_path_gives_places_and_coefficients_at_shares_of_its_largest_strength() -> None:
     path = PathResult(
         path_dir="",
         strengths=[10.0, 5.0, 1.0],

@@ -138,7 +138,7 @@ def candidates(node: Node) -> Iterator[Any]:
 
 
 def one_tag_each(section: SectionNode) -> list[tuple[str | None, type[BaseModel]]]:
-    """Of the many networks of torchvision a small one."""
+    """A small one of torchvision's many networks."""
     tags = {kind: tag for tag, kind in section.kinds.items()}
     if "squeezenet1_1" in section.kinds:
         tags[section.kinds["squeezenet1_1"]] = "squeezenet1_1"

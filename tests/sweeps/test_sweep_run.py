@@ -13,7 +13,7 @@ import regrun
 from regrun.analysis.sweeps import best_cells, sweep_cells
 from regrun.config.load import config_from_mapping, load_config
 from regrun.errors import ConfigError, UsageError
-from regrun.execution.observer import Observer
+from regrun.execution.observer import Observer, Start
 from regrun.metrics import Metric
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
@@ -243,7 +243,7 @@ class StopAfter(Observer):
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds
 
-    def on_start(self, info: Mapping[str, Any]) -> None:
+    def on_start(self, start: Start) -> None:
         if self.rounds == 0:
             raise KeyboardInterrupt
         self.rounds -= 1
@@ -376,8 +376,8 @@ def test_cells_without_others_to_compare_with_are_reported_as_not_pruned(
         def __init__(self) -> None:
             self.kept: list[str] = []
 
-        def on_start(self, info: Mapping[str, Any]) -> None:
-            self.kept += info["notes"]
+        def on_start(self, start: Start) -> None:
+            self.kept += start.notes
 
     grid = {"model.hidden": [[8], [6]]}
     config = with_keys(DIGITS, sweep={"grid": grid, "pruner": pruner, "seeds": 2})

@@ -169,7 +169,7 @@ def test_a_whole_lasso_path_in_one_stack() -> None:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_logistic_regression_with_l1_and_l2() -> None:
-    """Of two classes scikit-learn has one weight vector w, here there are two: w = w₁ − w₀.
+    """For two classes scikit-learn has one weight vector w, here there are two: w = w₁ − w₀.
 
     At the minimum w₁ = −w₀, so Σ|w₀| + Σ|w₁| = Σ|w| and ½(‖w₀‖² + ‖w₁‖²) = ¼‖w‖².
     """
