@@ -28,6 +28,9 @@ from regrun.store.writer import RunWriter, add_evaluations
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 
+CHECKPOINT_FORMAT = 2
+"""Raised whenever a checkpoint changes in a way that an earlier or later version cannot read."""
+
 FLUSH_SECONDS = 2.0
 """Curves reach the disk about this often; a costly flush waits for longer."""
 
@@ -209,6 +212,7 @@ class StackRun:
         self._flush()
         tensors, numbers = self._engine.state_dict()
         records = {
+            "format": CHECKPOINT_FORMAT,
             "configs": self._fingerprint,
             "data": self._prepared.fingerprint,
             "engine": numbers,
@@ -225,6 +229,11 @@ class StackRun:
         for warning in checkpoint.warnings:
             self._observer.on_message(warning)
         records = checkpoint.state
+        if records.get("format") != CHECKPOINT_FORMAT:
+            raise UsageError(
+                "the checkpoint was written by another version of regrun; resume it with that "
+                "version, or start a new run from its config.yaml with: regrun train"
+            )
         if records["configs"] != self._fingerprint:
             raise UsageError(
                 "the config was changed after the checkpoint was written; "

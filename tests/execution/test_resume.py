@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from regrun.execution.interrupt import catching_signals
+from regrun.store.checkpoint import CheckpointStore
 from tests.support.program import Process, Program, Workspace, wait_until
 from tests.support.runs import LINEAR, rows_in
 
@@ -357,6 +358,18 @@ def test_a_config_that_was_changed_is_not_resumed(workspace: Workspace, half: Pa
     process = workspace.resume(directory=half)
     assert process.wait() == 2
     assert "the config was changed after the checkpoint was written" in process.stderr
+
+
+def test_a_checkpoint_of_another_version_is_not_resumed(workspace: Workspace, half: Path) -> None:
+    """regrun 0.1 wrote no format."""
+    store = CheckpointStore(half / "checkpoints")
+    checkpoint = store.load()
+    assert checkpoint is not None
+    state = {key: value for key, value in checkpoint.state.items() if key != "format"}
+    store.save(checkpoint.tensors, state)
+    process = workspace.resume(directory=half)
+    assert process.wait() == 2
+    assert "the checkpoint was written by another version of regrun" in process.stderr
 
 
 def test_what_is_no_run_cannot_be_resumed(workspace: Workspace, tmp_path: Path) -> None:

@@ -208,3 +208,12 @@ def test_the_steps_are_reported(tmp_path: Path, monkeypatch: Any) -> None:
     reported: list[int] = []
     train_stack(stack, "cpu", lambda: False, reported.append)
     assert reported[-1] == rows_of(stack.sweep / stack.runs[0].directory)[-1]["step"]
+
+
+def test_a_plan_of_version_0_1_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {**LINEAR, "sweep": {"seeds": 2}}
+    (stack,) = unstarted(tmp_path, config, monkeypatch)
+    directory = SweepDir(stack.sweep)
+    planned = directory.read_rounds()
+    directory.plan.write_text(directory.plan.read_text().replace('"stacks":', '"packs":'))
+    assert directory.read_rounds() == planned
