@@ -22,6 +22,7 @@ from regrun.analysis.sweeps import (
 from regrun.errors import CorruptInputError
 from regrun.metrics import Metric
 from regrun.store.sweep_dir import SweepDir
+from tests.support.program import invoke
 from tests.support.stored_sweeps import write_stored_sweep
 
 Write = Callable[..., SweepDir]
@@ -158,10 +159,6 @@ def test_a_damaged_plan_is_named_with_its_line(stored: SweepDir) -> None:
 def test_comparing_5000_runs_takes_little_more_than_reading_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from typer.testing import CliRunner
-
-    from regrun.cli.app import app
-
     rng = np.random.default_rng(0)
     cells = [{"optimizer.weight_decay": 10 ** (k / 200 - 3)} for k in range(1000)]
     names = ("train/loss", "test/loss", "train/accuracy", "test/accuracy", "objective")
@@ -179,7 +176,7 @@ def test_comparing_5000_runs_takes_little_more_than_reading_them(
             json.loads(path.read_bytes())
 
     def compare() -> None:
-        result = CliRunner().invoke(app, ["compare", str(files.path)])
+        result = invoke("compare", files.path)
         assert result.exit_code == 0
         assert len(result.stdout.splitlines()) > 1000
 

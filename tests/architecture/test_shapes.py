@@ -6,8 +6,7 @@ tests.
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from tests.support.program import run_python
 
 PROGRAM = """
 from jaxtyping import TypeCheckError, install_import_hook
@@ -93,7 +92,5 @@ print("checked", len(STACKS))
 
 
 def test_shapes_of_training_stacks_are_those_of_the_annotations() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=300
-    )
+    ended = run_python(PROGRAM)
     assert ended.stdout == "checked 3\n", ended.stderr[-3000:]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from tests.architecture.source import FILES, module_of
+from tests.support.program import run_python
 
 HEAVY = {
     "torch", "numpy", "pandas", "scipy", "sklearn", "optuna", "matplotlib", "tensorboardX",
@@ -48,13 +47,7 @@ sys.__stdout__.write(json.dumps(found))
 def loaded() -> dict[str, set[str]]:
     """Stage → the packages that are loaded after it, and after those before it."""
     modules = [module_of(path) for path in FILES if path.stem != "__main__"]
-    ended = subprocess.run(
-        [sys.executable, "-c", STAGES, json.dumps([HELP + LISTS, modules])],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=120,
-    )
+    ended = run_python(STAGES, json.dumps([HELP + LISTS, modules]))
     assert (ended.returncode, ended.stderr) == (0, ""), "importing a module has an effect"
     return {stage: set(names) for stage, names in json.loads(ended.stdout).items()}
 

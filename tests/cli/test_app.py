@@ -15,10 +15,11 @@ import pytest
 import regrun
 from regrun.cli import app as app_module
 from tests.support.program import COMMAND as PROGRAM
+from tests.support.program import PATIENCE, Program, run_python
 
 
-def with_verb(body: str) -> list[str]:
-    """The program with one more verb, whose body is given."""
+def run_verb(body: str) -> subprocess.CompletedProcess[str]:
+    """Run the program with one more verb, whose body is given, and call it."""
     lines = [
         "import sys",
         "from regrun.cli import app",
@@ -29,12 +30,17 @@ def with_verb(body: str) -> list[str]:
         "sys.argv = ['regrun', 'verb']",
         "app.main()",
     ]
-    return [sys.executable, "-c", "\n".join(lines)]
+    return run_python("\n".join(lines))
 
 
-def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], stdout: Any = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, capture_output=True, encoding="utf-8", timeout=60, check=False, **options
+        command,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
     )
 
 
@@ -54,17 +60,19 @@ def test_python_m_regrun_is_regrun() -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_a_closed_stream_is_no_bug(closed: str, tmp_path: Path) -> None:
+def test_a_closed_stream_is_no_bug(closed: str) -> None:
     command = f"{shlex.join([*PROGRAM, 'list', 'norms'])} {closed}"
-    done = run(["sh", "-c", command], cwd=tmp_path)
+    done = run(["sh", "-c", command])
     assert done.returncode == 0
     assert done.stderr == ""
 
 
-def test_quiet_is_quiet_to_the_end_also_with_torchvision(real_data: Path, tmp_path: Path) -> None:
+def test_quiet_is_quiet_to_the_end_also_with_torchvision(
+    program: Program, configs: Path, real_data: Path, tmp_path: Path
+) -> None:
     small = ["training.epochs=1", "dataset.num_train=20", "dataset.num_test=10"]
-    config = Path(__file__).parents[2] / "configs" / "l1_mnist.yaml"
-    done = run([*PROGRAM, "train", str(config), *small, "--quiet"], cwd=tmp_path)
+    place = ["--quiet", "--runs-dir", tmp_path]
+    done = program("train", configs / "l1_mnist.yaml", *small, *place, fresh=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -112,7 +120,7 @@ def test_wrong_usage_ends_with_2_and_says_so_on_stderr(invoke: Any, arguments: l
     ],
 )
 def test_every_error_ends_with_its_code_and_only_its_message(error: str, code: int) -> None:
-    ended = run(with_verb(f"raise {error}"))
+    ended = run_verb(f"raise {error}")
     assert ended.returncode == code
     assert ended.stderr.endswith("reported\n")
     assert "Traceback" not in ended.stderr
@@ -120,7 +128,7 @@ def test_every_error_ends_with_its_code_and_only_its_message(error: str, code: i
 
 
 def test_a_bug_ends_with_1_and_can_be_reported() -> None:
-    ended = run(with_verb("raise TypeError('oh')"))
+    ended = run_verb("raise TypeError('oh')")
     assert ended.returncode == 1
     assert "TypeError: oh" in ended.stderr
     assert "This is a bug in regrun" in ended.stderr
@@ -128,7 +136,7 @@ def test_a_bug_ends_with_1_and_can_be_reported() -> None:
 
 
 def test_control_c_ends_with_130_without_a_traceback() -> None:
-    ended = run(with_verb("raise KeyboardInterrupt"))
+    ended = run_verb("raise KeyboardInterrupt")
     assert ended.returncode == 130
     assert "Traceback" not in ended.stderr
     assert "bug" not in ended.stderr
@@ -139,14 +147,7 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about(arguments: list[str])
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        ended = subprocess.run(
-            [*PROGRAM, *arguments],
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
+        ended = run([*PROGRAM, *arguments], stdout=writing)
     finally:
         os.close(writing)
     assert ended.returncode == 128 + signal.SIGPIPE
@@ -157,14 +158,7 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about(arguments: list[str])
 @pytest.mark.parametrize("arguments", [["schema"], ["list", "penalties"]])
 def test_output_to_a_full_disk_ends_with_4(arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
-        ended = subprocess.run(
-            [*PROGRAM, *arguments],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
+        ended = run([*PROGRAM, *arguments], stdout=full)
     assert ended.returncode == 4
     assert "No space left" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from regrun.cli.completion import (
     complete_run_directory,
     complete_topic,
 )
+from tests.support.program import run_python
 
 
 @pytest.fixture
@@ -60,20 +58,9 @@ def test_topics() -> None:
 
 def complete(words: str) -> list[str]:
     """What a shell would get."""
-    environment = {
-        **os.environ,
-        "_REGRUN_COMPLETE": "complete_zsh",
-        "_TYPER_COMPLETE_ARGS": words,
-    }
     code = "import sys; sys.argv = ['regrun']; from regrun.cli.app import main; main()"
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+    variables = {"_REGRUN_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": words}
+    ended = run_python(code, env=variables)
     assert "Traceback" not in ended.stderr
     return ended.stdout.splitlines()
 

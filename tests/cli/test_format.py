@@ -1,3 +1,5 @@
+"""Numbers and values as they are shown."""
+
 from __future__ import annotations
 
 import math

@@ -52,7 +52,7 @@ def in_words(schema: Schema) -> str:
     if schema.get("type") == "array":
         items = schema.get("prefixItems") or [schema["items"]]
         return f"list of {', '.join(dict.fromkeys(in_words(item) for item in items))}"
-    kind = schema.get("type", "section")
+    kind: str = schema.get("type", "section")
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     bounds = ""

@@ -1,3 +1,5 @@
+"""The commands that a report suggests."""
+
 from __future__ import annotations
 
 import shlex

@@ -1,3 +1,5 @@
+"""Plots of losses in the terminal."""
+
 from __future__ import annotations
 
 import math

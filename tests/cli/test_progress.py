@@ -1,12 +1,14 @@
+"""Progress as lines and as a bar."""
+
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from regrun.cli import progress
 from regrun.cli.progress import Bar, Lines, watching
 from regrun.execution.observer import Observer, Start
 
@@ -36,7 +38,7 @@ def test_lines_come_now_and_then_and_have_no_codes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = iter(range(10_000))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     train(Lines(), steps=40)
     out, err = capsys.readouterr()
     lines = err.splitlines()

@@ -400,16 +400,11 @@ def test_the_hparams_tab_lists_every_run_of_a_sweep(
     class Base:
         data_provider = providers.MultiplexerDataProvider(multiplexer, "logs")
 
-    backend = backend_context.Context(Base)  # type: ignore[no-untyped-call]
+    backend = backend_context.Context(Base)
     request = api_pb2.ListSessionGroupsRequest(
         start_index=0, slice_size=100, allowed_statuses=[api_pb2.STATUS_SUCCESS]
     )
-    groups = list_session_groups.Handler(
-        RequestContext(),
-        backend,
-        "",
-        request,  # type: ignore[no-untyped-call]
-    ).run()
+    groups = list_session_groups.Handler(RequestContext(), backend, "", request).run()
     assert len(groups.session_groups) == 6
     seen = {
         (

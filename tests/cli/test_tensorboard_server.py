@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 
 from regrun.cli import tensorboard_server
 from regrun.errors import UsageError
+from tests.support.program import Process, Program, run_python
 
 
 @pytest.fixture
@@ -28,26 +28,6 @@ def runs(make_run: Any, tmp_path: Path) -> Path:
     for number in range(2):
         make_run(f"run {number} ä", test=float(number))
     return tmp_path / "runs"
-
-
-@pytest.fixture
-def viewing(runs: Path) -> Iterator[subprocess.Popen[str]]:
-    process = start(runs)
-    yield process
-    if process.poll() is None:
-        process.kill()
-        process.wait()
-
-
-def start(runs: Path, *options: str, **popen: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from regrun.cli.app import main; main()", "view", str(runs)]
-    return subprocess.Popen(
-        [*command, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        **popen,
-    )
 
 
 def ask(url: str) -> Any:
@@ -68,21 +48,17 @@ def serving(runs: Path) -> Any:
     return tensorboard_server.serving(runs, "localhost", None)
 
 
-def address(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    line = process.stdout.readline().strip()
-    assert line.startswith("http://"), process.communicate(timeout=30)
-    return line
-
-
-def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def descendants(process: Process) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
 def test_tensorboard_serves_both_curves_and_ends_with_control_c(
-    viewing: subprocess.Popen[str],
+    program: Program, runs: Path
 ) -> None:
-    url = address(viewing)
+    viewing = program.start("view", runs, fresh=True)
+    viewing.wait_until(lambda: viewing.stdout.endswith("\n"))
+    url = viewing.stdout.strip()
+    assert url.startswith("http://"), viewing.stderr
     names = ask_until(f"{url}data/runs", lambda answer: len(answer) == 4)
     assert "toy/run 0 ä/train" in names
     assert "toy/run 1 ä/test" in names
@@ -96,44 +72,33 @@ def test_tensorboard_serves_both_curves_and_ends_with_control_c(
     children = descendants(viewing)
     assert children
     viewing.send_signal(signal.SIGINT)
-    out, err = viewing.communicate(timeout=30)
-    assert viewing.returncode == 130
-    assert out == ""
-    assert "Traceback" not in err
+    assert viewing.wait() == 130
+    assert viewing.stdout.strip() == url
+    assert "Traceback" not in viewing.stderr
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
 
 
-def test_as_json_it_prints_one_document_as_soon_as_it_answers(runs: Path) -> None:
-    process = start(runs, "--json")
-    assert process.stdout is not None
-    try:
-        text = ""
-        while not text.endswith("}\n") and (line := process.stdout.readline()):
-            text += line
-        document = json.loads(text)
-        assert document == {"url": document["url"], "runs_dir": str(runs), "runs": 2}
-        assert "toy/run 0 ä/train" in ask(f"{document['url']}data/runs")
-        process.send_signal(signal.SIGTERM)
-        rest, err = process.communicate(timeout=30)
-        assert (rest, process.returncode) == ("", 143)
-        assert err.startswith("Ctrl-C ends it\n")
-    finally:
-        process.kill()
-        process.wait()
+def test_as_json_it_prints_one_document_as_soon_as_it_answers(program: Program, runs: Path) -> None:
+    process = program.start("view", runs, "--json", fresh=True)
+    process.wait_until(lambda: process.stdout.endswith("}\n"))
+    document = json.loads(process.stdout)
+    assert document == {"url": document["url"], "runs_dir": str(runs), "runs": 2}
+    assert "toy/run 0 ä/train" in ask(f"{document['url']}data/runs")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 143
+    assert json.loads(process.stdout) == document
+    assert process.stderr.startswith("Ctrl-C ends it\n")
 
 
-def test_sigterm_ends_it_with_143_even_while_starting(runs: Path) -> None:
-    process = start(runs)
-    deadline = time.monotonic() + 30
-    while not descendants(process) and time.monotonic() < deadline:
-        time.sleep(0.02)
+def test_sigterm_ends_it_with_143_even_while_starting(program: Program, runs: Path) -> None:
+    process = program.start("view", runs, fresh=True)
+    process.wait_until(lambda: descendants(process))
     children = descendants(process)
     assert children
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 143
-    assert "Traceback" not in err
+    assert process.wait() == 143
+    assert "Traceback" not in process.stderr
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
 
@@ -166,7 +131,7 @@ def never_started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         commands.append(command)
         return real([sys.executable, "-c", "import sys; sys.exit('no such plugin')"], **options)
 
-    monkeypatch.setattr(tensorboard_server.subprocess, "Popen", note)
+    monkeypatch.setattr(subprocess, "Popen", note)
     return commands
 
 
@@ -198,9 +163,7 @@ def test_the_limit_of_open_files_is_lifted_for_tensorboard() -> None:
         "from regrun.cli.tensorboard_server import _raise_file_limit as lift;"
         "print(lift(), r.getrlimit(r.RLIMIT_NOFILE)[0])"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    ended = run_python(code)
     reported, now = (int(word) for word in ended.stdout.split())
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert reported == now

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from regrun.cli.app import app
 from regrun.cli.catalog import TOPICS, Entry, entries
 from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
@@ -26,6 +24,7 @@ from regrun.kinds.registry import KINDS
 from regrun.nn.roles import select
 from regrun.training.engine import Engine
 from regrun.training.events import MemberEnd
+from tests.support.program import invoke
 
 CPU = torch.device("cpu")
 REGULARIZERS = ("penalties", "constraints")
@@ -38,7 +37,7 @@ def one_per_section(topic: str) -> list[Entry]:
 
 
 def listed(*words: str) -> Any:
-    ended = CliRunner().invoke(app, ["list", *words, "--json"])
+    ended = invoke("list", *words, "--json")
     assert ended.exit_code == 0, ended.output
     return json.loads(ended.stdout)
 

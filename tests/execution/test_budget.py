@@ -6,6 +6,7 @@ import gc
 import json
 import re
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ from tests.support import program
 from tests.support.runs import LINEAR
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The optimizer's scratch grows with the threads, and belongs to no member."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]

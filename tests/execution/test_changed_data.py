@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from regrun.execution.train import resume_run, train_run
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.planned_stack import PlannedStack, train_stack
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
+from tests.support.program import run_python
 
 
 class StopsRun(Observer):
@@ -183,10 +182,7 @@ def test_a_fingerprint_is_the_same_in_every_process(table: Path) -> None:
         f"print(config_from_mapping({config_of(table)!r}).config.dataset.load()"
         ".fingerprint())"
     )
-    environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    there = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
+    there = run_python(code, env={"PYTHONHASHSEED": "7"})
     assert there.stdout.strip() == here
     changes: list[dict[str, Any]] = [
         {"test": 9}, {"validation": 4}, {"standardize": False}, {"seed": 1}, {"ignore": ["a"]},

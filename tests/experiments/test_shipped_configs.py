@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from typer.testing import CliRunner, Result
 
 import regrun
-from regrun.cli.app import app
 from regrun.config.load import load_config
 from regrun.errors import RegrunError
+from tests.support.program import invoke
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 REAL = ("mnist", "fashion_mnist", "kmnist")
@@ -32,13 +31,6 @@ def needs(path: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
         request.getfixturevalue("real_data")
         return {**SHORT, **FEW}
     return SHORT
-
-
-def call(*arguments: object) -> Result:
-    result = CliRunner().invoke(app, [str(item) for item in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def test_the_configs_are_found() -> None:
@@ -72,7 +64,7 @@ def test_a_config_is_inspected_and_trains(
 ) -> None:
     overrides = needs(path, request)
     arguments = [f"{key}={value}" for key, value in overrides.items()]
-    inspected = call("inspect", path, *arguments, "--json")
+    inspected = invoke("inspect", path, *arguments, "--json")
     assert inspected.exit_code == 0
     document = json.loads(inspected.stdout)
     assert document["parameters"] and document["update_rule"]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.guide.pages import PAGES, ROOT, blocks
+from tests.support.program import run_python
 
 PAGE = "plugins"
 OBEY = f"from tests.guide.pages import obey; obey({PAGE!r})"
@@ -35,22 +33,9 @@ def install(site: Path) -> None:
             (site / block.file).write_text(block.text, encoding="utf-8")
 
 
-def python(code: str, folder: Path, *path: Path) -> None:
+def python(code: str, folder: Path, site: Path | None = None) -> None:
     """Run code in a fresh interpreter, which finds its plug-ins when it imports regrun."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT))),
-        "OMP_NUM_THREADS": "1",
-    }
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    ended = run_python(code, folder=folder, site=site, env={})
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 

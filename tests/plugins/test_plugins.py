@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -32,7 +31,7 @@ from regrun.plugins import PER_MEMBER, expand_members
 from regrun.stack.constraints import StackedConstraints
 from regrun.stack.optimizer import StackedOptimizer
 from regrun.stack.penalties import StackedPenalties
-from tests.support.program import Program, run_in_one_interpreter, search_path
+from tests.support.program import Program, run_in_one_interpreter, run_python
 
 EXAMPLE = Path(__file__).parent / "example"
 MODULE = EXAMPLE / "regrun_example.py"
@@ -222,14 +221,8 @@ def test_a_broken_plugin_is_named_with_its_package(program: Program, tmp_path: P
 
 def printed(program: str, site: Path) -> str:
     """What a program of its own prints where the plug-ins of site are installed."""
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, **search_path(site)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ended.stderr == ""
+    ended = run_python(program, site=site)
+    assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
 
 
@@ -544,7 +537,7 @@ def test_members_keep_their_own_settings_of_a_plugged_penalty() -> None:
     together = amount_of(parameters, [pair[0]], [pair[1]])
     for row, penalty in enumerate(pair):
         own = {name: tensor[row : row + 1] for name, tensor in parameters.items()}
-        assert torch.equal(together[row], amount_of(own, [penalty])[0])
+        torch.testing.assert_close(together[row], amount_of(own, [penalty])[0], rtol=1e-13, atol=0)
 
 
 def test_a_value_that_is_not_one_per_member_is_refused() -> None:

@@ -20,6 +20,7 @@ from regrun.store.atomic import (
     write_atomic,
 )
 from tests.support.faults import failing, in_child
+from tests.support.program import run_python
 
 ERRORS = {errno.ENOSPC: "disk full", errno.EACCES: "permission denied", errno.EIO: "input/output"}
 
@@ -186,15 +187,12 @@ def test_many_writers_of_one_file_leave_one_of_their_contents_whole(tmp_path: Pa
 
 
 def test_the_file_side_of_the_store_imports_no_torch() -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys; import regrun.store.writer, regrun.store.reading, regrun.store.lock;"
         "heavy = {'torch', 'tensorboardX', 'pandas', 'safetensors', 'yaml'} & set(sys.modules);"
         "sys.exit(', '.join(heavy) or None)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_python(code)
     assert done.returncode == 0, done.stderr
 
 

@@ -163,7 +163,7 @@ def test_each_set_of_ingredients_is_trained_once(count: int) -> None:
 
 
 def ended(seed: int, value: float | None) -> SweptRun:
-    metrics = {} if value is None else {"test/loss": value}
+    metrics: dict[str, float | None] = {} if value is None else {"test/loss": value}
     summary = RunSummary(run_dir="", status="completed", metrics=metrics)
     return SweptRun(Path(), {"seed": seed}, summary)
 

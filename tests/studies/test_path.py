@@ -1,3 +1,5 @@
+"""Regularization paths: against scikit-learn, their folds, their files and their report."""
+
 from __future__ import annotations
 
 import csv
@@ -11,13 +13,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, enet_path
 from sklearn.model_selection import KFold
-from typer.testing import CliRunner, Result
 
-from regrun.cli.app import app
 from regrun.config.load import Loaded, config_from_mapping
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
+from regrun.execution.observer import Observer
 from regrun.execution.prepare import load_data
 from regrun.studies import path as study
 from regrun.studies.path import (
@@ -29,6 +30,7 @@ from regrun.studies.path import (
     run_path,
     solve,
 )
+from tests.support.program import invoke
 
 CPU = torch.device("cpu")
 LASSO: dict[str, Any] = {"type": "l1", "strength": 1.0}
@@ -79,7 +81,8 @@ def scikit_learns(
         tol=1e-13,
         max_iter=10**6,
     )
-    return coefficients.T
+    found: np.ndarray = coefficients.T
+    return found
 
 
 @pytest.mark.parametrize(("penalty", "ratio"), [(LASSO, 1.0), (NET, 0.3)])
@@ -249,9 +252,9 @@ def test_one_that_does_not_converge_says_so(
 ) -> None:
     said: list[str] = []
 
-    class Watcher(study.Observer):
-        def on_message(self, message: str) -> None:
-            said.append(message)
+    class Watcher(Observer):
+        def on_message(self, text: str) -> None:
+            said.append(text)
 
     monkeypatch.setattr(study, "MOST_EPOCHS", 30)
     found = run_path(
@@ -261,18 +264,10 @@ def test_one_that_does_not_converge_says_so(
     assert any("not every strength converged" in message for message in said)
 
 
-def called(*arguments: object) -> Result:
-    """The verb in this process; a bug fails the test."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
 def test_the_verb_leaves_the_document_and_its_files(tmp_path: Path) -> None:
     config = Path(__file__).parents[2] / "configs" / "diabetes.yaml"
     arguments = ["path", config, "--number", 6, "--folds", 3, "--json", "--runs-dir", tmp_path]
-    ended = called(*arguments)
+    ended = invoke(*arguments)
     assert ended.exit_code == 0, ended.stderr
     document = json.loads(ended.stdout)
     assert document["strengths"] == sorted(document["strengths"], reverse=True)
@@ -303,7 +298,7 @@ def test_the_verb_leaves_the_document_and_its_files(tmp_path: Path) -> None:
     with (place / "path.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert [float(row["bmi"]) for row in rows] == [each[2] for each in document["coefficients"]]
-    again = called("path", place / "path.yaml", *arguments[2:])
+    again = invoke("path", place / "path.yaml", *arguments[2:])
     repeated = json.loads(again.stdout)
     assert {**repeated, "path_dir": ""} == {**document, "path_dir": ""}
     assert repeated["path_dir"] != document["path_dir"]
@@ -324,7 +319,7 @@ def test_the_verb_ends_with_2_and_names_the_place(
     tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     config = Path(__file__).parents[2] / "configs" / "diabetes.yaml"
-    ended = called("path", config, *arguments, "--runs-dir", tmp_path)
+    ended = invoke("path", config, *arguments, "--runs-dir", tmp_path)
     assert ended.exit_code == 2
     assert words in " ".join(ended.stderr.replace("│", " ").split())
     assert list(tmp_path.iterdir()) == []
@@ -332,7 +327,7 @@ def test_the_verb_ends_with_2_and_names_the_place(
 
 def test_the_verb_shows_the_chosen_strengths_and_where_the_files_are(tmp_path: Path) -> None:
     config = Path(__file__).parents[2] / "configs" / "diabetes.yaml"
-    ended = called("path", config, "--number", 40, "--folds", 2, "--runs-dir", tmp_path, "--quiet")
+    ended = invoke("path", config, "--number", 40, "--folds", 2, "--runs-dir", tmp_path, "--quiet")
     assert ended.exit_code == 0
     assert "lowest cv loss" in ended.stdout
     assert "one standard error" in ended.stdout

@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import SweptRun
-from regrun.cli.app import app
 from regrun.config.load import config_from_mapping, load_config
 from regrun.errors import UsageError
 from regrun.results import (
@@ -61,7 +59,7 @@ from regrun.studies.reproductions.spec import (
     Trained,
 )
 from regrun.sweeps.run import Options
-from tests.support.program import Program
+from tests.support.program import Program, invoke
 
 A, B = Of("a", "x"), Of("b", "x")
 NEAR = [0.99, 1.0, 1.01]
@@ -155,15 +153,15 @@ class TestOrder:
     @given(st.lists(st.floats(-10, 10), min_size=2, max_size=8), st.data())
     def test_the_reverse_order_has_the_reverse_verdict(self, a: list[float], data: Any) -> None:
         b = data.draw(st.lists(st.floats(-10, 10), min_size=len(a), max_size=len(a)))
-        reverse = {AGREES: DIFFERS, DIFFERS: AGREES, UNDECIDED: UNDECIDED}
+        reverse: dict[str | None, str] = {AGREES: DIFFERS, DIFFERS: AGREES, UNDECIDED: UNDECIDED}
         there, back = verdict(Order("", A, B), a=a, b=b), verdict(Order("", B, A), a=a, b=b)
         assert back == reverse[there]
 
 
 @given(st.floats(-100, 100), st.floats(-100, 100), st.floats(0.01, 50))
 def test_one_seed_agrees_with_nothing_that_has_seeds(x: float, y: float, tolerance: float) -> None:
-    claims = [Value("", A, y, tolerance), Bound("", A, below=y), Order("", A, B), Ratio("", A, B)]
-    judged = judge(claims, measured(a=[x], b=[y]))
+    values = (Value("", A, y, tolerance), Bound("", A, below=y))
+    judged = judge([*values, Order("", A, B), Ratio("", A, B)], measured(a=[x], b=[y]))
     assert {each.verdict for each in judged} == {UNDECIDED}
 
 
@@ -464,7 +462,7 @@ def test_the_verb_shows_every_claim_with_both_numbers_and_the_verdict(
         "regrun.studies.reproductions.run.reproduce", lambda *_, **__: ended_with(**changes)
     )
     arguments = ["reproduce", "weight_decay", "--quiet", "--runs-dir", str(tmp_path)]
-    result = CliRunner().invoke(app, arguments)
+    result = invoke(*arguments)
     assert result.exit_code == code
     lines = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
     assert "1, within 0.1" in lines["a value"]
@@ -477,14 +475,14 @@ def test_the_verb_shows_every_claim_with_both_numbers_and_the_verdict(
 
 
 def test_list_shows_the_reproductions_and_the_claims_of_one() -> None:
-    everything = CliRunner().invoke(app, ["list", "reproductions"])
+    everything = invoke("list", "reproductions")
     assert all(name in everything.stdout for name in REPRODUCTIONS)
-    one = CliRunner().invoke(app, ["list", "reproductions", "srivastava_2014_table_9"])
+    one = invoke("list", "reproductions", "srivastava_2014_table_9")
     assert "L2 + KL-sparsity (1.55) is not offered" in one.stdout
     assert "dropout + max-norm minus dropout + L2, test error in %  -0.20" in one.stdout
-    listed = json.loads(CliRunner().invoke(app, ["list", "reproductions", "--json"]).stdout)
+    listed = json.loads(invoke("list", "reproductions", "--json").stdout)
     assert [entry["name"] for entry in listed] == list(REPRODUCTIONS)
-    assert CliRunner().invoke(app, ["list", "reproductions", "srivastava"]).exit_code == 2
+    assert invoke("list", "reproductions", "srivastava").exit_code == 2
 
 
 @pytest.mark.parametrize(

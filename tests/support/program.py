@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.faults import dying
 
+ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from regrun.cli.app import main; main()"]
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -194,12 +195,6 @@ def invoke(*arguments: object, env: Mapping[str, str] | None = None) -> Result:
     return result
 
 
-def search_path(site: Path) -> dict[str, str]:
-    """An environment in which that folder is searched for modules before all others."""
-    given = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": os.pathsep.join([str(site), *([given] if given else [])])}
-
-
 def wait_until(condition: Callable[[], Any]) -> None:
     """Wait until the condition holds."""
     deadline = time.monotonic() + PATIENCE
@@ -211,10 +206,16 @@ def wait_until(condition: Callable[[], Any]) -> None:
 def _start(
     words: list[str], paths: tuple[Path, Path], env: Mapping[str, str], site: Path | None
 ) -> subprocess.Popen[bytes]:
-    found = search_path(site) if site else {}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **found, **env}
+    environment = _environment(site, env)
     with paths[0].open("wb") as stdout, paths[1].open("wb") as stderr:
         return subprocess.Popen([*COMMAND, *words], stdout=stdout, stderr=stderr, env=environment)
+
+
+def _environment(site: Path | None, env: Mapping[str, str]) -> dict[str, str]:
+    """This process's variables, with a folder that is searched for modules before all others."""
+    places = [site, os.environ.get("PYTHONPATH"), ROOT]
+    path = os.pathsep.join(str(place) for place in places if place)
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **env}
 
 
 def _forked(
@@ -269,6 +270,28 @@ for words in json.loads(sys.argv[1]):
 """
 
 
+def run_python(
+    code: str,
+    *arguments: object,
+    folder: Path | None = None,
+    site: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run code in a new interpreter, to its end.
+
+    folder: where it runs. site: a folder searched for modules before all others.
+    """
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=folder,
+        env=_environment(site, env or {}),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=2 * PATIENCE,
+        check=False,
+    )
+
+
 def run_in_one_interpreter(
     commands: Sequence[Sequence[str]], *, folder: Path, site: Path
 ) -> list[tuple[int, str, str]]:
@@ -277,15 +300,7 @@ def run_in_one_interpreter(
     Returns exit code, stdout and stderr of each. folder: where they run. site: a folder searched
     for modules before all others.
     """
-    ended = subprocess.run(
-        [sys.executable, "-c", _RUN_ALL, json.dumps(commands)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **search_path(site)},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=PATIENCE,
-        check=False,
-    )
+    ended = run_python(_RUN_ALL, json.dumps(commands), folder=folder, site=site)
     assert ended.returncode == 0, ended.stderr
     found = [json.loads(line) for line in ended.stdout.splitlines()]
     return [(code, stdout, stderr) for code, stdout, stderr in found]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from regrun.config.sweeps import Distribution, Sweep
 from regrun.errors import ConfigError, UsageError
 from regrun.sweeps.search import BATCH, Result, Search
 from regrun.sweeps.space import PlannedCell, identity
+from tests.support.program import run_python
 
 LEARNING = ("tpe", "cmaes")
 SEARCHES = ("random", "qmc", *LEARNING)
@@ -283,11 +283,8 @@ def test_a_search_is_silent_and_leaves_optunas_logging_as_it_was(
 
 
 def test_importing_the_search_loads_neither_optuna_nor_torch() -> None:
-    import subprocess
-
     code = (
         "import sys, regrun.sweeps.search, regrun.sweeps.pruning\n"
         "print({'optuna', 'torch', 'numpy'} & set(sys.modules))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ended.stdout.strip() == "set()"
+    assert run_python(code).stdout.strip() == "set()"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +10,7 @@ import pytest
 
 from regrun.kinds.datasets import DatasetSection
 from tests.support.datasets import dataset_section, load
+from tests.support.program import run_python
 
 
 @pytest.mark.parametrize(
@@ -45,10 +44,7 @@ def test_synthetic_data_needs_no_heavy_library() -> None:
         "heavy = ('sklearn', 'pandas', 'torchvision', 'scipy', 'PIL')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    assert run_python(program).stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
