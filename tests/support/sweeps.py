@@ -12,6 +12,7 @@ from typing import Any
 
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps.planned_stack import PlannedStack
+from tests.support.runs import rows_in
 
 DIGITS: dict[str, Any] = {
     "name": "small",
@@ -54,14 +55,10 @@ def stacks(sweep: Path) -> list[list[str]]:
     ]
 
 
-def rows_of(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").open()]
-
-
 def rows_by_setting(sweep: Path) -> dict[str, list[dict[str, Any]]]:
     """Parameters and seed as text → the run's rows."""
     return {
-        json.dumps([sorted(run.params.items()), run.seed]): rows_of(sweep / run.directory)
+        json.dumps([sorted(run.params.items()), run.seed]): rows_in(sweep / run.directory)
         for run in planned(sweep)
     }
 

@@ -16,7 +16,8 @@ from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps import planned_stack
 from regrun.sweeps.planned_stack import MOST_MESSAGES, PlannedStack, mark_failed, train_stack
 from regrun.sweeps.run import Options, run_sweep
-from tests.support.sweeps import DIGITS, LINEAR, results, rows_of, summary_of, with_keys
+from tests.support.runs import rows_in
+from tests.support.sweeps import DIGITS, LINEAR, results, summary_of, with_keys
 
 
 def unstarted(tmp_path: Path, config: dict[str, Any], monkeypatch: Any) -> list[PlannedStack]:
@@ -44,7 +45,7 @@ def go(stack: PlannedStack, stop_at: int | None = None) -> planned_stack.Outcome
         if stop_at is None:
             return False
         files = list(stack.sweep.glob("*/metrics.jsonl"))
-        return max((len(rows_of(path.parent)) for path in files), default=0) >= stop_at
+        return max((len(rows_in(path.parent)) for path in files), default=0) >= stop_at
 
     return train_stack(stack, "cpu", should_stop, lambda steps: None)
 
@@ -207,7 +208,7 @@ def test_the_steps_are_reported(tmp_path: Path, monkeypatch: Any) -> None:
     (stack,) = unstarted(tmp_path, GRID, monkeypatch)
     reported: list[int] = []
     train_stack(stack, "cpu", lambda: False, reported.append)
-    assert reported[-1] == rows_of(stack.sweep / stack.runs[0].directory)[-1]["step"]
+    assert reported[-1] == rows_in(stack.sweep / stack.runs[0].directory)[-1]["step"]
 
 
 def test_a_plan_of_version_0_1_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,13 +17,13 @@ from regrun.execution.observer import Observer, Start
 from regrun.metrics import Metric
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
+from tests.support.runs import rows_in
 from tests.support.sweeps import (
     DIGITS,
     LINEAR,
     planned,
     results,
     rows_by_setting,
-    rows_of,
     stacks,
     summary_of,
     with_keys,
@@ -50,8 +50,8 @@ def assert_equals_runs_alone(sweep: Path, config: Mapping[str, Any]) -> None:
     for run in planned(sweep):
         values = {**run.params, "seed": run.seed}
         alone = regrun.train(config, values, runs_dir=sweep / "alone", device="cpu")
-        mine = rows_of(sweep / run.directory)
-        assert_same_rows({run.directory: mine}, {run.directory: rows_of(alone.directory)})
+        mine = rows_in(sweep / run.directory)
+        assert_same_rows({run.directory: mine}, {run.directory: rows_in(alone.directory)})
         stored, expected = summary_of(sweep / run.directory), alone.summary
         assert stored["status"] == expected.status == "completed"
         assert stored["weights"]["l2"] == pytest.approx(expected.weights.l2, rel=1e-9)
