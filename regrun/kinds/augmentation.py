@@ -1,6 +1,6 @@
-"""The `augment` section: what is done to training batches, each augmentation one class.
+"""The `augment` section: each augmentation of training batches is one class.
 
-The arithmetic is for R rows of a stack, each with a level and draws of its own.
+The arithmetic is for R rows of a stack, each with its own level and draws.
 `regrun.training.augment` applies it to the batches of a stack.
 """
 
@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 
 class Augmentation(ABC):
-    """What an augmentation has; classes are used as they are, without instances.
-
-    Level 0 is off.
-    """
+    """One augmentation, used as a class without instances. Level 0 is off."""
 
     key: ClassVar[str]
     """Its key in the `augment` section, and the name of its stream of draws."""
@@ -43,6 +40,8 @@ class Augmentation(ABC):
     """Whether the level is a number of pixels."""
     in_loss: ClassVar[bool] = False
     """Whether it changes the loss only, not the inputs."""
+    working_memory: ClassVar[tuple[int, int]] = (1, 0)
+    """What it holds per example: copies of the inputs, and bytes for each pixel besides."""
 
     @classmethod
     def described(cls) -> Described:
@@ -74,11 +73,6 @@ class Augmentation(ABC):
                 f"use less than {min(shape[1:])}",
             )
 
-    @classmethod
-    def working_bytes(cls, example: int, pixels: int) -> int:
-        """Bytes per example while it works. example: bytes of the inputs, of so many pixels."""
-        return example
-
 
 class Crop(Augmentation):
     """Random crops of the padded image."""
@@ -89,6 +83,7 @@ class Crop(Augmentation):
     symbols = "x ← x moved by up to ±{level} pixels, 0 outside   (crop)"
     needs = "images"
     in_pixels = True
+    working_memory = (2, 12)  # the source of each pixel (int64), and masks
 
     @classmethod
     def offsets(cls, draws: Draws, padding: Tensor, batch: int) -> Sequence[Tensor]:
@@ -97,11 +92,6 @@ class Crop(Augmentation):
 
         most = padding.view(-1, 1, 1)
         return (random_integers(draws(cls.key, (batch, 2)), 2 * most + 1) - most).unbind(-1)
-
-    @classmethod
-    def working_bytes(cls, example: int, pixels: int) -> int:
-        """Also the moved images, the source of each pixel (int64), and masks."""
-        return 2 * example + 12 * pixels
 
 
 class Flip(Augmentation):
@@ -112,16 +102,12 @@ class Flip(Augmentation):
     reference = "Krizhevsky et al. 2012, §4.1"
     symbols = "x ← x mirrored left to right with probability {level:g}   (flip)"
     needs = "images"
+    working_memory = Crop.working_memory  # one pass over the images does both
 
     @classmethod
     def mirrored(cls, draws: Draws, rate: Tensor, batch: int) -> Tensor:
         """Which images to mirror, (R, B). rate: (R,)."""
         return draws(cls.key, (batch,)) < rate.unsqueeze(1)
-
-    @classmethod
-    def working_bytes(cls, example: int, pixels: int) -> int:
-        """As `Crop`, with which it shares its pass over the images."""
-        return Crop.working_bytes(example, pixels)
 
 
 class Cutout(Augmentation):
@@ -133,6 +119,7 @@ class Cutout(Augmentation):
     symbols = "x ← 0 in a square of {level}×{level} pixels anywhere   (cutout)"
     needs = "images"
     in_pixels = True
+    working_memory = (2, 1)
 
     @classmethod
     def apply(cls, images: Tensor, draws: Draws, side: Tensor) -> Tensor:
@@ -143,24 +130,12 @@ class Cutout(Augmentation):
         side = side.unsqueeze(-1)
         return images.masked_fill(rectangle(centres, side, side, images.shape[-2:]), 0)
 
-    @classmethod
-    def working_bytes(cls, example: int, pixels: int) -> int:
-        """Also the new images and the mask."""
-        return 2 * example + pixels
-
 
 class Mixing(Augmentation):
-    """What augmentations have that mix a batch with itself in another order, and the losses too.
-
-    λ is the share of the batch itself.
-    """
+    """Mixes a batch, and its losses, with the same batch in another order; λ is its own share."""
 
     loss_symbols: ClassVar[str] = "L ← λ L(y) + (1−λ) L(y′)   (targets mixed as the inputs)"
-
-    @classmethod
-    def working_bytes(cls, example: int, pixels: int) -> int:
-        """Also the other examples and the mixture."""
-        return 3 * example
+    working_memory = (3, 0)
 
     @staticmethod
     def mixed_loss(loss: Tensor, other: Tensor, share: Tensor) -> Tensor:
@@ -244,28 +219,28 @@ Pixels = Annotated[int, Field(ge=0, le=2**15), PER_MEMBER]
 
 
 class Augment(Section):
-    """What is done to every training batch, drawn anew each time; evaluation sees none of it.
+    """Random changes of every training batch; evaluation uses the data unchanged.
 
-    Images are moved and mirrored first, then lose a square, then are mixed. New pixels are 0 as
-    the network sees it: the mean where images are standardised, else black.
+    Images are first cropped and flipped, then cut out, then mixed. New pixels are 0 in the
+    network's input: the mean where images are standardised, otherwise black.
     """
 
     flip: Annotated[Rate, Flip.described()] = 0.0
-    """Images only: probability of mirroring an example left to right."""
+    """Images only: probability of mirroring an image left to right."""
     crop: Annotated[Pixels, Crop.described()] = 0
-    """Images only: n, each example is moved by up to this many pixels along each axis, as a random
-    crop of the image padded by so many."""
+    """Images only: n, number of pixels by which each image is padded before a random crop of its
+    original size."""
     cutout: Annotated[Pixels, Cutout.described()] = 0
-    """Images only: n, side of a square of zeros, its centre anywhere in the image, so that it may
-    stick out of it."""
+    """Images only: n, side of a square of zeros. Its centre may be any pixel; the edges clip it."""
     mixup: Annotated[NonNegative, Mixup.described()] = 0.0
-    """α: examples are mixed with x′, the batch in random order, by one λ per batch; 0 is off."""
+    """α: mixes each example with one of x′, the batch in random order, by one λ per batch; 0 is
+    off."""
     cutmix: Annotated[NonNegative, CutMix.described()] = 0.0
-    """Images only. α: a box is taken from x′, the batch in random order; the loss is mixed by the
-    areas left in the image. With mixup too, each batch gets one of the two with equal chances; 0
-    is off."""
+    """Images only. α: replaces a box of each image by that of x′, the batch in random order, and
+    mixes the losses by area. With mixup too, each batch gets one of the two with equal
+    probability; 0 is off."""
     label_smoothing: Annotated[Rate, LabelSmoothing.described()] = 0.0
-    """Classification only. ε, the share of the loss that belongs to all classes alike."""
+    """Classification only. ε: weight of the uniform distribution over classes in the targets."""
 
     def active(self) -> Iterator[tuple[type[Augmentation], float]]:
         """Each augmentation that is on, with its level."""
@@ -295,17 +270,18 @@ class Augment(Section):
         input_shape: without the batch axis. number_bytes: of one floating-point number.
         """
         example, pixels = number_bytes * math.prod(input_shape), math.prod(input_shape[-2:])
-        return max([example, *(kind.working_bytes(example, pixels) for kind, _ in self.active())])
+        memory = [Augmentation.working_memory, *(kind.working_memory for kind, _ in self.active())]
+        return max(copies * example + extra * pixels for copies, extra in memory)
 
     def symbols_before_loss(self) -> list[str]:
-        """Return what is done to the inputs as `inspect` writes it, a line for each."""
+        """Lines of `inspect` on the inputs."""
         on = [(kind, level) for kind, level in self.active() if not kind.in_loss]
         both = sum(issubclass(kind, Mixing) for kind, _ in on) == 2
         either = ", one of the two per batch" if both else ""
         return [kind.symbols.format(level=level, either=either) for kind, level in on]
 
     def symbols_in_loss(self) -> list[str]:
-        """Return what is done to the loss as `inspect` writes it, a line for each."""
+        """Lines of `inspect` on the loss."""
         mixed = [Mixing.loss_symbols] if self.mixes_examples else []
         on = [(kind, level) for kind, level in self.active() if kind.in_loss]
         return mixed + [kind.symbols.format(level=level, rest=1 - level) for kind, level in on]

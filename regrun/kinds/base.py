@@ -59,11 +59,7 @@ class Section(BaseModel):
     """A frozen part of the config: unknown keys are errors, nothing is coerced."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
     formula: ClassVar[str]
@@ -92,7 +88,7 @@ class Section(BaseModel):
         return {
             name: value
             for name, field in type(self).model_fields.items()
-            if any(isinstance(mark, PerMember) for mark in field.metadata)
+            if PER_MEMBER in field.metadata
             and isinstance(value := getattr(self, name), int | float)
         }
 
@@ -100,10 +96,9 @@ class Section(BaseModel):
         """All that shapes tensors or control flow: equal for members of one stack."""
         parts: list[Any] = [type(self).__name__]
         for name, field in type(self).model_fields.items():
-            if any(isinstance(mark, PerMember) for mark in field.metadata):
-                continue
-            value = getattr(self, name)
-            parts.append((name, value.structure() if isinstance(value, Section) else value))
+            if PER_MEMBER not in field.metadata:
+                value = getattr(self, name)
+                parts.append((name, value.structure() if isinstance(value, Section) else value))
         return tuple(parts)
 
     @classmethod
@@ -190,10 +185,9 @@ def values_of(annotation: Any) -> Iterator[str]:
 
 
 class PerMember:
-    """Marks a field whose value may differ between the members of one stack.
+    """Marks a key that may differ between the members of one stack.
 
-    Every other field shapes tensors or control flow: members must agree on it to be
-    trained together.
+    Every other key shapes tensors or control flow, so members must agree on it.
     """
 
 
@@ -207,33 +201,22 @@ Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 Selector = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     Strict(False),
-    BeforeValidator(_one_or_many, json_schema_input_type=str | list[str]),
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value,
+        json_schema_input_type=str | list[str],
+    ),
 ]
 """Parameters by role (``weight``, ``bias``, ``norm``), name pattern (``hidden.*``), or ``all``."""
 
 WEIGHT_ONLY: tuple[str, ...] = ("weight",)
 
-
 FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError,
+    RuntimeError, SyntaxError, TypeError, ValueError,
+)  # fmt: skip
 """What the code of a plug-in raises when it is unfinished or written for other versions."""
 
 

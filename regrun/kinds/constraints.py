@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Constraint(Section):
-    """A set that parameters stay in. Derive from it to bring one; it has to define `project_`.
+    """A set that parameters stay in. A subclass defines `project_`.
 
     >>> import torch
     >>> from typing import Annotated, ClassVar, Literal
@@ -36,9 +36,6 @@ class Constraint(Section):
     tensor([[-1.0000,  0.5000],
             [-2.0000,  0.5000]])
     """
-
-    formula: ClassVar[str]
-    reference: ClassVar[str]
 
     apply_to: Selector = WEIGHT_ONLY
     """Roles (`weight`, `bias`, `norm`), name patterns, or `all`."""
@@ -59,11 +56,7 @@ class Constraint(Section):
     def symbols(self) -> str:
         """Return the line of `regrun inspect`: the formula with the section's numbers."""
         numbers = "".join(f",  {key} = {value:g}" for key, value in self.numbers().items())
-        return f"{self.formula}{numbers}   ({self.place()})"
-
-    def place(self) -> str:
-        """Return the kind and its selector."""
-        return f"{self.kind} on {listed(self.apply_to)}"
+        return f"{self.formula}{numbers}   ({self.kind} on {listed(self.apply_to)})"
 
     def summary(self) -> dict[str, str | float]:
         """Return the keys that `regrun inspect` lists for each parameter with this constraint."""
@@ -71,7 +64,7 @@ class Constraint(Section):
 
 
 class MaxNorm(Constraint):
-    """Each neuron's incoming weight vector is scaled back to at most `limit`."""
+    """Scales each neuron's incoming weight vector down to a norm of at most `limit`."""
 
     formula: ClassVar[str] = "w ← w · min(1, c / ‖w‖₂)"
     reference: ClassVar[str] = "Srivastava et al. 2014, §5.1"
@@ -80,36 +73,34 @@ class MaxNorm(Constraint):
     """c, the largest ‖w‖₂."""
 
     def project_(self, weight: Tensor, numbers: Mapping[str, Tensor]) -> None:
-        """argmin_v ‖v − w‖² subject to ‖v‖₂ ≤ limit, for each neuron's incoming vector w."""
         norm, limit = incoming_norms(weight), numbers["limit"]
         weight.mul_((limit / norm).where(norm > limit, 1.0))
 
     def symbols(self) -> str:
-        return f"{self.formula},  c = {self.limit:g}   ({self.place()}, per neuron)"
+        where = f"{self.kind} on {listed(self.apply_to)}, per neuron"
+        return f"{self.formula},  c = {self.limit:g}   ({where})"
 
 
 class UnitNorm(Constraint):
-    """Each neuron's incoming weight vector is scaled to norm 1; a zero vector stays."""
+    """Scales each neuron's incoming weight vector to norm 1; a zero vector stays."""
 
     formula: ClassVar[str] = "w ← w / ‖w‖₂"
     reference: ClassVar[str] = "Keras, UnitNorm"
     type: Literal["unit_norm"]
 
     def project_(self, weight: Tensor, numbers: Mapping[str, Tensor]) -> None:
-        """argmin_v ‖v − w‖² subject to ‖v‖₂ = 1, for each neuron's incoming vector w; 0 stays 0."""
         norm = incoming_norms(weight)
         weight.div_(norm.where(norm > 0, 1.0))
 
 
 class NonNegative(Constraint):
-    """Negative entries become 0."""
+    """Sets negative entries to 0."""
 
     formula: ClassVar[str] = "w ← max(w, 0)"
     reference: ClassVar[str] = "Keras, NonNeg"
     type: Literal["non_negative"]
 
     def project_(self, weight: Tensor, numbers: Mapping[str, Tensor]) -> None:
-        """argmin_v ‖v − w‖² subject to v ≥ 0, entry by entry."""
         weight.clamp_(min=expand_members(weight.new_zeros(len(weight)), weight))
 
 
@@ -117,7 +108,6 @@ def incoming_norms(weight: Tensor) -> Tensor:
     """‖w‖₂ of each neuron's incoming weights: (K, out, in, …) → (K, out, 1, …); (K, n) → (K, 1)."""
     import torch
 
-    first = 2 if weight.dim() > 2 else 1
-    axes = tuple(range(first, weight.dim()))
+    axes = tuple(range(2 if weight.dim() > 2 else 1, weight.dim()))
     norms: Tensor = torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
     return norms

@@ -22,7 +22,7 @@ SELU_LIMIT = 1.7580993408473766
 
 
 class NoiseKind(ABC):
-    """What a kind of noise has; classes are used as they are, without instances.
+    """A kind of noise, used as a class without instances.
 
     Its level is a rate or a standard deviation; 0 is no noise.
     """
@@ -37,6 +37,8 @@ class NoiseKind(ABC):
     """Draws are N(0, 1) instead of uniform on [0, 1)."""
     own_axes: ClassVar[int | None] = None
     """How many leading axes of (B, C, …) have draws of their own, None for all."""
+    torch_layers: ClassVar[tuple[str, ...]] = ()
+    """Layers of `torch.nn` that are this kind of noise; ordinary networks use the first."""
 
     @staticmethod
     @abstractmethod
@@ -52,14 +54,14 @@ class NoiseKind(ABC):
     @classmethod
     def layer(cls, level: float, *, images: bool = False) -> nn.Module:
         """Return the layer of an ordinary network; images: for activations (B, C, H, W)."""
+        from torch import nn
+
         from regrun.nn.modules import NoiseLayer
 
-        return NoiseLayer(cls, level)
-
-    @classmethod
-    def torch_layers(cls) -> tuple[type[nn.Module], ...]:
-        """Layers of torch's own that are this kind of noise."""
-        return ()
+        if not cls.torch_layers:
+            return NoiseLayer(cls, level)
+        layer: nn.Module = getattr(nn, cls.torch_layers[0])(level)
+        return layer
 
     @classmethod
     def described(cls, h: str = "h", *, reference: str = "") -> Described:
@@ -74,7 +76,7 @@ class NoiseKind(ABC):
 
 
 class Dropout(NoiseKind):
-    """What the values of `dropout_type` have."""
+    """A value of `dropout_type`."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
@@ -92,10 +94,13 @@ class StandardDropout(Dropout):
     """Inverted dropout."""
 
     name: ClassVar[Literal["standard"]] = "standard"
-    summary = "Units, or entries of a channel, become 0 at rate p, and are else divided by 1−p."
+    summary = (
+        "Sets units, or entries of channels, to 0 with probability p and divides the rest by 1−p."
+    )
     formula = "{h} ← {h} m / (1−p),  m ~ Bernoulli(1−p)"
     symbols = "{h} ← {h} · m / (1−p),  m ~ Bernoulli(1−p)"
     reference = "Hinton et al. 2012; Srivastava et al. 2014"
+    torch_layers = ("Dropout",)
 
     @staticmethod
     def apply(x: Tensor, draws: Tensor, level: Tensor) -> Tensor:
@@ -103,49 +108,29 @@ class StandardDropout(Dropout):
         scale = (1 / (1 - level)).where(level < 1, 0.0).to(x.dtype)
         return x * ((draws >= level) * scale)
 
-    @classmethod
-    def layer(cls, level: float, *, images: bool = False) -> nn.Module:
-        from torch import nn
-
-        return nn.Dropout(level)
-
-    @classmethod
-    def torch_layers(cls) -> tuple[type[nn.Module], ...]:
-        from torch import nn
-
-        return (nn.Dropout,)
-
 
 class SpatialDropout(Dropout):
     """Dropout of channels."""
 
     name: ClassVar[Literal["spatial"]] = "spatial"
-    summary = "Whole channels become 0 at once; a dense unit is a channel."
+    summary = "Sets whole channels to 0; in a dense layer each unit is a channel."
     formula = f"{StandardDropout.formula} per channel"
     symbols = f"{StandardDropout.symbols} per channel"
     reference = "Tompson et al. 2015"
     own_axes = 2
+    torch_layers = ("Dropout2d", "Dropout1d", "Dropout3d")
     apply = staticmethod(StandardDropout.apply)
 
     @classmethod
     def layer(cls, level: float, *, images: bool = False) -> nn.Module:
-        """Return torch's for images; a dense unit is a channel, so that of units elsewhere."""
-        from torch import nn
-
-        return nn.Dropout2d(level) if images else nn.Dropout(level)
-
-    @classmethod
-    def torch_layers(cls) -> tuple[type[nn.Module], ...]:
-        from torch import nn
-
-        return nn.Dropout1d, nn.Dropout2d, nn.Dropout3d
+        return super().layer(level) if images else StandardDropout.layer(level)
 
 
 class GaussianDropout(Dropout):
     """Multiplicative Gaussian noise."""
 
     name: ClassVar[Literal["gaussian"]] = "gaussian"
-    summary = "Multiplied by noise of the mean and variance that standard dropout has."
+    summary = "Multiplies by Gaussian noise with the mean and variance of standard dropout."
     formula = "{h} ← {h} z,  z ~ N(1, p/(1−p))"
     symbols = "{h} ← {h} · N(1, p/(1−p))"
     reference = "Srivastava et al. 2014, §10"
@@ -153,13 +138,11 @@ class GaussianDropout(Dropout):
 
     @staticmethod
     def apply(x: Tensor, draws: Tensor, level: Tensor) -> Tensor:
-        """Return x times N(1, p/(1−p)), for p < 1."""
         std = (level / (1 - level)).sqrt()
         return x * (1 + std * draws.to(std.dtype)).to(x.dtype)
 
     @classmethod
     def check_rates(cls, key: str, rates: Sequence[float]) -> None:
-        """Refuse a rate of 1."""
         if 1.0 in rates:
             raise ValueError(
                 f"{key}: 1 under dropout_type: {cls.name} is noise of infinite variance p/(1−p); "
@@ -171,7 +154,7 @@ class AlphaDropout(Dropout):
     """Dropout that keeps the mean and variance of SELU activations."""
 
     name: ClassVar[Literal["alpha"]] = "alpha"
-    summary = "Units go to SELU's lower limit, so that mean 0 and variance 1 stay."
+    summary = "Sets units to SELU's lower limit and rescales, which keeps mean 0 and variance 1."
     formula = (
         "{h} ← a ({h} m − α′ (1−m)) + b,  m ~ Bernoulli(1−p),  "
         "a = ((1−p)(1 + p α′²))^−½,  b = a p α′"
@@ -179,6 +162,7 @@ class AlphaDropout(Dropout):
     symbols = f"{{h}} ← a ({{h}} where m, else −{SELU_LIMIT:.4f}) + b,  m ~ Bernoulli(1−p)"
     reference = "Klambauer et al. 2017, §3"
     needs = "activation: selu"
+    torch_layers = ("AlphaDropout",)
 
     @staticmethod
     def apply(x: Tensor, draws: Tensor, level: Tensor) -> Tensor:
@@ -188,20 +172,7 @@ class AlphaDropout(Dropout):
         return x * (kept * a).to(x.dtype) + ((kept - (1 - level)) * a * SELU_LIMIT).to(x.dtype)
 
     @classmethod
-    def layer(cls, level: float, *, images: bool = False) -> nn.Module:
-        from torch import nn
-
-        return nn.AlphaDropout(level)
-
-    @classmethod
-    def torch_layers(cls) -> tuple[type[nn.Module], ...]:
-        from torch import nn
-
-        return (nn.AlphaDropout,)
-
-    @classmethod
     def check_activation(cls, activation: str) -> None:
-        """Refuse every activation but SELU."""
         if activation != "selu":
             raise ValueError(
                 f"dropout_type: {cls.name} keeps the mean and variance that SELU gives, not those "
@@ -219,7 +190,6 @@ class GaussianNoise(NoiseKind):
 
     @staticmethod
     def apply(x: Tensor, draws: Tensor, level: Tensor) -> Tensor:
-        """Return x + N(0, σ²)."""
         return x + (level * draws.to(level.dtype)).to(x.dtype)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from functools import reduce
 from operator import or_
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
-from regrun.kinds.base import Section, tag_of
+from regrun.kinds.base import Section, names_of, tag_of
 from regrun.kinds.optimizers.sgd import SGD
 from regrun.kinds.plugins import sections
 from regrun.kinds.schedules import Constant
@@ -117,30 +117,21 @@ else:
     AnySchedule = union(KINDS["schedules"])
 
 
-def as_list(value: Any) -> Any:
-    """Turn no section, one section or a list of sections into a list.
-
-    `{type: none, …}` is no section, whatever its other keys, so that `penalty.type` can be an axis.
-    """
-    if value is None or value == "none":
-        return []
-    items = [value] if isinstance(value, Mapping) else value
-    if not isinstance(items, list | tuple):
-        return items
-    return [
-        item for item in items if not (isinstance(item, Mapping) and item.get("type") == "none")
-    ]
-
-
-def _constraints_as_list(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
+    """Bring none, one or many sections to a list."""
     if value is None or value == "none":
         return []
     return [value] if isinstance(value, Mapping) else value
 
 
-def _as_section(value: Any) -> Any:
-    """Turn a name alone into the section of that type with its defaults."""
-    return {"type": value} if isinstance(value, str) else value
+def _penalties_as_list(value: Any) -> Any:
+    """Drop `{type: none, …}` too, whatever else it has: `penalty.type` can then be an axis."""
+    items = _as_list(value)
+    if not isinstance(items, list | tuple):
+        return items
+    return [
+        item for item in items if not (isinstance(item, Mapping) and item.get("type") == "none")
+    ]
 
 
 _Nothing = Annotated[
@@ -154,7 +145,7 @@ Penalties = Annotated[
     tuple[AnyPenalty, ...],
     Strict(False),
     BeforeValidator(
-        as_list,
+        _penalties_as_list,
         json_schema_input_type=Literal["none"]
         | AnyPenalty
         | _Nothing
@@ -166,18 +157,18 @@ Constraints = Annotated[
     tuple[AnyConstraint, ...],
     Strict(False),
     BeforeValidator(
-        _constraints_as_list,
+        _as_list,
         json_schema_input_type=Literal["none"] | AnyConstraint | list[AnyConstraint] | None,
     ),
 ]
 
 
-def names_alone(kinds: tuple[type[Section], ...]) -> tuple[str, ...]:
-    """Return the names of the kinds without required keys, which a name alone can stand for."""
+def _names_alone(kinds: tuple[type[Section], ...]) -> tuple[str, ...]:
+    """Names of the kinds without required keys, so that a name alone can stand for them."""
     return tuple(
         name
         for kind in kinds
-        for name in get_args(kind.model_fields[tag_of(kind)].annotation)
+        for name in names_of(kind)
         if not any(
             field.is_required() for key, field in kind.model_fields.items() if key != tag_of(kind)
         )
@@ -187,11 +178,14 @@ def names_alone(kinds: tuple[type[Section], ...]) -> tuple[str, ...]:
 if TYPE_CHECKING:
     ScheduleName = str
 else:
-    ScheduleName = Literal[names_alone(KINDS["schedules"])]
+    ScheduleName = Literal[_names_alone(KINDS["schedules"])]
 
 ScheduleOrName = Annotated[
     AnySchedule,
-    BeforeValidator(_as_section, json_schema_input_type=ScheduleName | AnySchedule),
+    BeforeValidator(  # a name alone stands for that type with its defaults
+        lambda value: {"type": value} if isinstance(value, str) else value,
+        json_schema_input_type=ScheduleName | AnySchedule,
+    ),
 ]
 DEFAULT_SCHEDULE = Constant(type="constant")
 DEFAULT_OPTIMIZER: str = SGD.model_fields["name"].default

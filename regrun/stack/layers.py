@@ -211,7 +211,10 @@ def noise_of(layer: nn.Module) -> type[NoiseKind] | None:
         return layer.noise
     if type(layer).__name__ == StochasticDepth.__name__:  # torchvision's, without importing it
         return StochasticDepth
-    return next((kind for kind in ON_ACTIVATIONS if type(layer) in kind.torch_layers()), None)
+    for kind in ON_ACTIVATIONS:
+        if type(layer) in [getattr(nn, name) for name in kind.torch_layers]:
+            return kind
+    return None
 
 
 def make_noise(name: str, modules: Sequence[nn.Module], kind: type[NoiseKind]) -> Handler:

@@ -35,14 +35,14 @@ Widths = Annotated[tuple[Count, ...], Strict(False)]
 NORMS = Choices(
     batch=Described(
         "norms",
-        "Mean and variance of each unit or channel over the batch; running ones in evaluation.",
+        "Normalises each unit or channel over the batch, in evaluation with running statistics.",
         formula="h ← γ (h − mean) / √(var + ε) + β",
         reference="Ioffe & Szegedy 2015",
         off="none",
     ),
     layer=Described(
         "norms",
-        "Mean and variance of each example over its units, or over all channels and pixels.",
+        "Normalises each example over its units, or over all channels and pixels.",
         formula="h ← γ (h − mean) / √(var + ε) + β",
         reference="Ba et al. 2016; of images Wu & He 2018, one group",
         off="none",
@@ -52,16 +52,13 @@ Norm = Annotated[Literal["none", "batch", "layer"], NORMS]
 
 
 class BuiltinModel(ModelSection):
-    """Keys of the models built here.
-
-    Noise layers are built at level 0 too, as members of one stack may differ in it.
-    """
+    """Keys of the models built here. Noise layers of level 0 are built too: members may differ."""
 
     input_dropout: Annotated[
         Rate,
         StandardDropout.described("x", reference="Srivastava et al. 2014, §4; Vincent et al. 2008"),
     ] = 0.0
-    """Rate of standard dropout on the inputs."""
+    """Probability of standard dropout on the inputs."""
     input_noise: Annotated[NonNegative, GaussianNoise.described("x")] = 0.0
     """σ, standard deviation of Gaussian noise added to the inputs in training."""
 
@@ -75,8 +72,7 @@ class BuiltinModel(ModelSection):
             lines.append(f"{line}   (input dropout, p = {self.input_dropout:g})")
         return lines
 
-    def input_layers(self) -> list[Layer]:
-        """Return the layers of noise on the inputs."""
+    def _input_layers(self) -> list[Layer]:
         return [
             ("input_noise", GaussianNoise.layer(self.input_noise)),
             ("input_dropout", StandardDropout.layer(self.input_dropout)),
@@ -95,7 +91,7 @@ class Linear(BuiltinModel):
         from torch import nn
 
         output = nn.Linear(prod(input_shape), num_outputs)
-        return _chain(("flatten", nn.Flatten()), *self.input_layers(), ("output", output))
+        return _chain(("flatten", nn.Flatten()), *self._input_layers(), ("output", output))
 
 
 class HiddenLayers(BuiltinModel):
@@ -106,31 +102,32 @@ class HiddenLayers(BuiltinModel):
 
     activation: Activation = "relu"
     dropout: Annotated[Rates, StandardDropout.described()] = 0.0
-    """Dropout after the activation of the hidden layers: one rate, or one per hidden layer."""
+    """Dropout after the activations of the hidden layers: one rate, or one per hidden layer."""
     dropout_type: Annotated[DropoutType, DROPOUT_TYPES] = StandardDropout.name
     """Kind of `dropout`; input dropout is always standard."""
     drop_connect: Annotated[Rate, DropConnect.described("w")] = 0.0
-    """DropConnect: rate of zeros among the weights of the dense hidden layers, not the biases; one
-    mask per step, shared by its batch."""
-
-    @property
-    def no_hidden_activations(self) -> str:
-        return ""
+    """DropConnect: probability of setting each weight of the dense hidden layers to 0; biases stay.
+    The examples of a batch share one mask."""
 
     @property
     def dropout_rates(self) -> tuple[float, ...]:
         """One rate per dense hidden layer."""
         return _each(self.dropout, len(self.hidden))
 
+    @property
+    def conv_dropout_rates(self) -> tuple[float, ...]:
+        """One rate per convolution block; a model without convolutions has none."""
+        return ()
+
     def symbols(self) -> list[str]:
-        lines = [*super().symbols(), *self._block_symbols()]
+        lines = super().symbols() + self._dropout_symbols("conv_dropout", self.conv_dropout_rates)
         if self.drop_connect:
             line = DropConnect.symbols.format(h="W")
             lines.append(f"{line}   (DropConnect, p = {self.drop_connect:g}, hidden layers)")
         return lines + self._dropout_symbols("dropout", self.dropout_rates)
 
-    def hidden_layers(self, width: int) -> tuple[int, nn.Sequential]:
-        """Return the dense hidden layers after `width` features, and the width of the last one."""
+    def _hidden_layers(self, width: int) -> tuple[int, nn.Sequential]:
+        """Return the width of the last dense layer, and the layers after `width` features."""
         from torch import nn
 
         layers: list[nn.Module] = []
@@ -140,17 +137,17 @@ class HiddenLayers(BuiltinModel):
         return width, nn.Sequential(*layers)
 
     def _hidden_layer(self, index: int, width: int, units: int, rate: float) -> nn.Module:
-        return _chain(("linear", self._linear(width, units)), *self._after_linear(rate))
+        return _chain(*self._dense(width, units, rate))
 
-    def _linear(self, width: int, units: int) -> nn.Linear:
+    def _dense(self, width: int, units: int, rate: float, *norm: Layer) -> list[Layer]:
         from torch import nn
 
         if self.drop_connect:
-            return DropConnect.linear(width, units, self.drop_connect)
-        return nn.Linear(width, units)
-
-    def _after_linear(self, rate: float) -> list[Layer]:
-        return [("activation", self._activation()), ("dropout", self._dropout(rate))]
+            linear = DropConnect.linear(width, units, self.drop_connect)
+        else:
+            linear = nn.Linear(width, units)
+        activation, dropout = self._activation(), self._dropout(rate)
+        return [("linear", linear), *norm, ("activation", activation), ("dropout", dropout)]
 
     def _activation(self) -> nn.Module:
         from regrun.nn.modules import ACTIVATIONS
@@ -159,9 +156,6 @@ class HiddenLayers(BuiltinModel):
 
     def _dropout(self, rate: float, *, images: bool = False) -> nn.Module:
         return DROPOUTS[self.dropout_type].layer(rate, images=images)
-
-    def _block_symbols(self) -> list[str]:
-        return []
 
     def _dropout_symbols(self, key: str, rates: Sequence[float]) -> list[str]:
         if not any(rates):
@@ -195,11 +189,12 @@ class MLP(HiddenLayers):
     dropout_type: Annotated[DenseDropoutType, DROPOUT_TYPES] = StandardDropout.name
     """Kind of `dropout`; input dropout is always standard."""
     norm: Norm = "none"
-    """Between each hidden linear map and its activation."""
+    """Normalisation between each hidden linear map and its activation."""
     residual: bool = False
     """Hidden layers after the first compute x + layer(x) (He et al. 2016); all equally wide."""
     stochastic_depth: Annotated[Rate, StochasticDepth.described()] = 0.0
-    """Rate p at which the last residual layer is left out, per example, and earlier ones less."""
+    """Probability p of skipping the last residual layer, per example; it falls linearly towards the
+    first."""
 
     @property
     def no_hidden_activations(self) -> str:
@@ -208,8 +203,8 @@ class MLP(HiddenLayers):
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         from torch import nn
 
-        inputs = self.input_layers()
-        width, hidden = self.hidden_layers(prod(input_shape))
+        inputs = self._input_layers()
+        width, hidden = self._hidden_layers(prod(input_shape))
         output = nn.Linear(width, num_outputs)
         return _chain(("flatten", nn.Flatten()), *inputs, ("hidden", hidden), ("output", output))
 
@@ -218,11 +213,8 @@ class MLP(HiddenLayers):
 
         from regrun.nn.modules import Residual
 
-        layers: list[Layer] = [("linear", self._linear(width, units))]
-        if self.norm != "none":
-            norm = nn.BatchNorm1d if self.norm == "batch" else nn.LayerNorm
-            layers.append(("norm", norm(units)))
-        layers += self._after_linear(rate)
+        norm = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}.get(self.norm)
+        layers = self._dense(width, units, rate, *([("norm", norm(units))] if norm else []))
         if not (self.residual and index):
             return _chain(*layers)
         # Huang et al. 2016, eq. 4: the deeper, the less likely to stay.
@@ -255,12 +247,14 @@ class MLP(HiddenLayers):
 class CNN(HiddenLayers):
     """Convolution blocks (convolution, norm, activation, pooling), then dense layers."""
 
+    no_hidden_activations: ClassVar[str] = ""
+
     name: Literal["cnn"]
     channels: Annotated[Widths, Field(min_length=1)] = (32, 64)
     """Filters of each convolution block."""
     kernel_size: Annotated[Count, Field(le=31)] = 3
     norm: Norm = "none"
-    """Between convolution and activation."""
+    """Normalisation between each convolution and its activation."""
     pool: Literal["max", "avg", "none"] = "max"
     """2×2 pooling at the end of each block."""
     conv_dropout: Annotated[Rates, StandardDropout.described()] = 0.0
@@ -270,14 +264,13 @@ class CNN(HiddenLayers):
 
     @property
     def conv_dropout_rates(self) -> tuple[float, ...]:
-        """One rate per convolution block."""
         return _each(self.conv_dropout, len(self.channels))
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         from torch import nn
 
         channels, height, width = as_image(input_shape, self.name)
-        inputs = self.input_layers()
+        inputs = self._input_layers()
         blocks = []
         for index, filters in enumerate(self.channels):
             if self.pool != "none" and min(height, width) < 2:
@@ -290,7 +283,7 @@ class CNN(HiddenLayers):
             channels = filters
             if self.pool != "none":
                 height, width = height // 2, width // 2
-        features, hidden = self.hidden_layers(channels * height * width)
+        features, hidden = self._hidden_layers(channels * height * width)
         return _chain(
             *inputs,
             ("blocks", nn.Sequential(*blocks)),
@@ -312,9 +305,6 @@ class CNN(HiddenLayers):
             layers.append(("pool", nn.MaxPool2d(2) if self.pool == "max" else nn.AvgPool2d(2)))
         layers.append(("dropout", self._dropout(rate, images=True)))
         return _chain(*layers)
-
-    def _block_symbols(self) -> list[str]:
-        return self._dropout_symbols("conv_dropout", self.conv_dropout_rates)
 
     @model_validator(mode="after")
     def _conv_rates_fit(self) -> CNN:

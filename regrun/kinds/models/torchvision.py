@@ -49,17 +49,17 @@ class Torchvision(ModelSection):
     """A torchvision classifier by name, trained from scratch (no weights are downloaded)."""
 
     grouped_convolutions: ClassVar[bool] = True
+    no_hidden_activations: ClassVar[str] = "comes from torchvision and hands over its outputs only"
 
     name: TorchvisionName
     dropout: Annotated[Rate | None, PER_MEMBER, StandardDropout.described()] = None
-    """Rate of all the network's own dropout layers; default: the rates it was published with."""
+    """Probability of the network's own dropout layers; default: as published."""
     small_images: Literal["adapt", "keep"] = "adapt"
-    """On images below 64 pixels: adapt replaces a ResNet's stem by a 3×3 convolution of stride 1
+    """On images below 64 pixels: adapt replaces a ResNet's stem with a 3×3 convolution of stride 1
     without max-pooling (He et al. 2016, §4.2) and enlarges the images for other networks that need
     it; keep leaves both as published."""
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """Build it; raise UsageError without a working torchvision."""
         from torch import nn
 
         models = _import_models()
@@ -76,7 +76,11 @@ class Torchvision(ModelSection):
             warnings.simplefilter("ignore")
             module: nn.Module = models.get_model(self.name, weights=None, **options)
         if self.dropout is not None:
-            self._set_dropout(module, self.dropout)
+            dropouts = [layer for layer in module.modules() if isinstance(layer, nn.Dropout)]
+            if not dropouts:
+                raise ConfigError.at("model.dropout", f"{self.name} has no dropout layers")
+            for layer in dropouts:
+                layer.p = float(self.dropout)
         if self._adapts_stem(height, width):
             _adapt_stem(module)
         if channels != 3:
@@ -85,17 +89,12 @@ class Torchvision(ModelSection):
             module = nn.Sequential(nn.Upsample((side, side), mode="bilinear"), module)
         return module
 
-    @property
-    def no_hidden_activations(self) -> str:
-        return "comes from torchvision and hands over its outputs only"
-
     def symbols(self) -> list[str]:
         if not self.dropout:
             return []
         return [f"{StandardDropout.symbols.format(h='h')}   (dropout, p = {self.dropout:g})"]
 
     def notes(self, input_shape: tuple[int, ...]) -> list[str]:
-        """Return what `build` changes for these images."""
         channels, height, width = as_image(input_shape, self.name)
         notes = []
         if self._adapts_stem(height, width):
@@ -125,15 +124,6 @@ class Torchvision(ModelSection):
         elif self.name.startswith("maxvit"):
             step = 224  # or of its windows
         return -(-side // step) * step
-
-    def _set_dropout(self, module: nn.Module, rate: float) -> None:
-        from torch import nn
-
-        layers = [layer for layer in module.modules() if isinstance(layer, nn.Dropout)]
-        if not layers:
-            raise ConfigError.at("model.dropout", f"{self.name} has no dropout layers")
-        for layer in layers:
-            layer.p = float(rate)
 
 
 def _import_models() -> Any:

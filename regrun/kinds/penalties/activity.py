@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ActivityPenalty(Penalty):
-    """What penalties on activations share: λ · scale · mean over the batch of Σ entries(h)."""
+    """λ · scale · mean over the batch of Σ entries(h)."""
 
     needs: ClassVar[str] = "hidden activations: mlp and cnn"
     method: Literal["gradient"] = "gradient"
@@ -28,7 +28,7 @@ class ActivityPenalty(Penalty):
 
     @abstractmethod
     def entries(self, hidden: Tensor) -> Tensor:
-        """What is summed: (K, B, …) of one layer → the same shape. Depends on the kind alone."""
+        """The summands: (K, B, …) of one layer → the same shape. Depends on the kind alone."""
 
     def place(self) -> str:
         return "hidden activations h, summed over units, mean over the batch"

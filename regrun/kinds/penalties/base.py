@@ -1,9 +1,8 @@
-"""What every penalty has: its keys, and the contract that the class of a kind fulfils.
+"""The base classes of penalties, which add to the objective.
 
-Each adds to the objective. w runs over the entries of the parameters in `apply_to`, W over those
-parameters, h over the hidden activations. Derive a penalty on parameters from `WeightPenalty`, or,
-where it is a Σ|w| + q Σw², from `EntrywisePenalty`: the optimizer then adds its gradient while it
-walks over the weights, without autograd.
+w runs over the entries of the parameters in `apply_to`, W over those parameters, h over the hidden
+activations. Derive a penalty on parameters from `WeightPenalty`, or, where it is
+a Σ|w| + q Σw², from `EntrywisePenalty`: the optimizer then adds its gradient without autograd.
 """
 
 from __future__ import annotations
@@ -28,10 +27,8 @@ METHODS: tuple[str, ...] = get_args(Method)
 
 
 class Penalty(Section):
-    """Keys that every penalty has, and what is asked of its class."""
+    """Keys that every penalty has, and the methods of its class."""
 
-    formula: ClassVar[str]
-    reference: ClassVar[str]
     methods: ClassVar[tuple[str, ...]] = ("gradient",)
     """What `method` may be; proximal needs an optimizer that says so too."""
     needs: ClassVar[str]
@@ -89,16 +86,15 @@ class Penalty(Section):
         """Return value and gradient in symbols, with the strength; called where it is not 0."""
         return f"{self.formula},  λ = {self.strength:g}", "by autograd"
 
+    @abstractmethod
     def place(self) -> str:
         """Return what it acts on, as `symbols` shows it."""
-        return ""
 
     def summary(self) -> dict[str, str | float]:
         """Return the keys that `regrun inspect` lists for each parameter with this penalty."""
         return {"type": self.kind, "strength": self.strength, "method": self.method}
 
     def conflicts(self, config: Config) -> Iterator[Problem]:
-        """Yield what the optimizer cannot do with this `method`."""
         optimizer = config.optimizer
         where = ("method",)
         if self.proximal and "proximal" not in self.methods:
@@ -115,7 +111,7 @@ class Penalty(Section):
 
 
 class WeightPenalty(Penalty):
-    """A penalty on parameters. Derive from it to bring one of your own; it has to define `value`.
+    """A penalty on parameters. A subclass defines `value`.
 
     Autograd differentiates the value together with the loss. A class that also offers the proximal
     method has ``methods = ("gradient", "proximal")`` and defines `prox_`.
@@ -167,7 +163,6 @@ class WeightPenalty(Penalty):
 
     @classmethod
     def undefined(cls) -> list[str]:
-        """Return the methods to be defined: for the proximal method also `prox_`."""
         lacks_prox = "proximal" in cls.methods and cls.prox_ is WeightPenalty.prox_
         return super().undefined() + ["prox_"] * lacks_prox
 
@@ -222,8 +217,8 @@ class Coefficients(NamedTuple):
 class EntrywisePenalty(WeightPenalty):
     """A penalty λ (a Σ|w| + q Σw²), whose gradient is λ (a sign(w) + 2q w), with sign(0) = 0.
 
-    Derive from it instead of `WeightPenalty` where it applies: all such penalties of a stack cost
-    one pass over the weights, within the optimizer's step. It has to define `coefficients`.
+    All such penalties of a stack cost one pass over the weights, within the optimizer's step. A
+    subclass defines `coefficients`.
 
     >>> import torch
     >>> from regrun.kinds.penalties import ElasticNet
@@ -254,15 +249,14 @@ class EntrywisePenalty(WeightPenalty):
         return absolute * flat.abs().sum(1) + square * flat.square().sum(1)
 
     def prox_(self, weight: Tensor, amount: Tensor) -> None:
-        """Threshold, then divide: (K, *shape) in place; amount: (K, 1, …, 1), float64."""
         absolute, square = self.coefficients()
         soft_threshold_(weight, (amount * absolute).to(weight.dtype))
         weight.div_((1 + 2 * amount * square).to(weight.dtype))
 
     def curvature(self) -> float | None:
-        """Return 2 λ q where a is 0; |w| has no second derivative at 0."""
         absolute, square = self.scaled_coefficients
         known = super().curvature()
+        # |w| has no second derivative at 0.
         return 2 * square if known is None and not absolute else known
 
     def expressions(self) -> tuple[str, str]:
@@ -286,9 +280,8 @@ def sum_expressions(absolute: float, square: float, w: str) -> tuple[str, str]:
 
 
 def soft_threshold_(weight: Tensor, bound: Tensor) -> None:
-    """argmin_w ½‖w − v‖² + bound Σ|w|, entry by entry: v moved towards 0 by bound, at most to 0.
+    """argmin_w ½‖w − v‖² + bound Σ|w|: moves weights towards 0 by bound, at most to 0, in place.
 
-    weight: (K, ...), v, changed in place; bound: (K, 1, …, 1), ≥ 0; 0 leaves a member alone.
-    Parikh & Boyd 2014, §6.5.2.
+    bound: (K, 1, …, 1), ≥ 0; 0 leaves a member alone. Parikh & Boyd 2014, §6.5.2.
     """
     weight.sub_(weight.clamp(-bound, bound))

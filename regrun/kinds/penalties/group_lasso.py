@@ -1,4 +1,4 @@
-"""Group lasso: whole neurons, channels or filters go to zero."""
+"""Group lasso."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class GroupLasso(WeightPenalty):
-    """Norms of groups of weights: whole neurons or filters go to zero."""
+    """Norms of groups of weights, which drive whole neurons or filters to zero."""
 
     formula: ClassVar[str] = "λ Σ_g √|g| ‖w_g‖₂"
     reference: ClassVar[str] = "Yuan & Lin 2006; Scardapane et al. 2017"
@@ -26,38 +26,33 @@ class GroupLasso(WeightPenalty):
     composes: ClassVar[bool] = True  # the sparse group lasso, Simon et al. 2013
     type: Literal["group_lasso"]
     groups: Literal["in", "out", "filter"] = "in"
-    """in: the weights into a neuron, of a convolution its filter. out: the weights out of a neuron
-    or channel of the layer before. filter: a filter, and only convolutions are chosen."""
+    """in: a group is the weights into a neuron, in a convolution a filter. out: the weights out of
+    a neuron or channel of the layer before. filter: a filter; only convolutions can be
+    chosen."""
     method: Method = "gradient"
     """gradient: λ √|g| w_g / ‖w_g‖, 0 at 0. proximal: w_g · max(0, 1 − η λ √|g| / ‖w_g‖) after the
-    step; under sgd and fista."""
+    step; with sgd and fista."""
 
-    def axes(self, dim: int) -> tuple[int, ...]:
-        """The axes of a stacked parameter of `dim` axes that run within a group."""
-        return (1, *range(3, dim)) if self.groups == "out" else tuple(range(2, dim))
+    def _norms(self, weight: Tensor) -> tuple[Tensor, float]:
+        """‖w_g‖₂, with axes of length 1 for those within a group, and √|g|."""
+        import torch
 
-    def group_size(self, weight: Tensor) -> int:
-        """|g|: entries of one group of a stacked parameter."""
-        return math.prod(weight.shape[axis] for axis in self.axes(weight.dim()))
+        dim = weight.dim()
+        axes = (1, *range(3, dim)) if self.groups == "out" else tuple(range(2, dim))
+        norms: Tensor = torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
+        return norms, math.sqrt(math.prod(weight.shape[axis] for axis in axes))
 
     def value(self, weight: Tensor) -> Tensor:
         """Return Σ_g √|g| ‖w_g‖₂, with gradient 0 where a group is 0: (K, out, in, …) → (K,)."""
-        import torch
-
-        norms: Tensor = torch.linalg.vector_norm(weight, dim=self.axes(weight.dim()))
-        return norms.flatten(1).sum(1) * math.sqrt(self.group_size(weight))
+        norms, root = self._norms(weight)
+        return norms.flatten(1).sum(1) * root
 
     def prox_(self, weight: Tensor, amount: Tensor) -> None:
-        """Lower each group's norm by amount · √|g|, at most to 0.
-
-        weight: (K, out, in, …), in place; amount: (K, 1, …, 1), float64. Parikh & Boyd 2014,
-        §6.5.1.
-        """
+        """Lower each group's norm by amount · √|g|, at most to 0 (Parikh & Boyd 2014, §6.5.1)."""
         import torch
 
-        axes = self.axes(weight.dim())
-        norm: Tensor = torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
-        bound = (amount * self.group_size(weight) ** 0.5).to(weight.dtype)
+        norm, root = self._norms(weight)
+        bound = (amount * root).to(weight.dtype)
         factor = torch.where(norm > bound, 1 - bound / norm, 0.0)
         weight.mul_(torch.where(bound > 0, factor, 1.0))
 

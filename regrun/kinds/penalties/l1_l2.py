@@ -18,8 +18,8 @@ class L1(EntrywisePenalty):
     methods: ClassVar[tuple[str, ...]] = METHODS
     type: Literal["l1"]
     method: Method = "gradient"
-    """gradient: λ sign(w), 0 at 0, never makes exact zeros. proximal: w is moved towards 0 by η λ
-    after the step, and stops there; under sgd and fista."""
+    """gradient: λ sign(w), 0 at 0, never makes exact zeros. proximal: moves w towards 0 by η λ, at
+    most to 0, after the step; with sgd and fista."""
 
     def coefficients(self) -> Coefficients:
         return Coefficients(1.0, 0.0)
@@ -51,8 +51,8 @@ class ElasticNet(EntrywisePenalty):
     """ρ: 1 is all L1, 0 is all L2."""
     half: bool = True
     method: Method = "gradient"
-    """proximal: w moves towards 0 by η λ ρ after the step, and is divided by 1 + η λ (1−ρ), without
-    `half` by 1 + 2 η λ (1−ρ); under sgd and fista."""
+    """proximal: moves w towards 0 by η λ ρ after the step and divides it by 1 + η λ (1−ρ), without
+    `half` by 1 + 2 η λ (1−ρ); with sgd and fista."""
 
     def coefficients(self) -> Coefficients:
         return Coefficients(self.l1_ratio, (1 - self.l1_ratio) * (0.5 if self.half else 1.0))

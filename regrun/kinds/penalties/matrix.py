@@ -1,8 +1,4 @@
-"""Penalties on a weight matrix as a whole.
-
-A neuron is a slice along the first axis of a member's own parameter: a row of a dense layer, a
-filter of a convolution.
-"""
+"""Penalties on a weight matrix, whose rows are neurons: rows of a dense layer, filters."""
 
 from __future__ import annotations
 
