@@ -71,3 +71,9 @@ def test_a_kind_is_named_in_its_own_module_alone(path: Path) -> None:
 def test_the_names_come_from_the_registry() -> None:
     assert {"elastic_net", "adam", "cosine", "mlp", "mnist", "max_norm"} <= HOMES.keys()
     assert HOMES["elastic_net"] == {CLASSES["ElasticNet"].__module__}
+
+
+def test_every_exception_is_still_needed() -> None:
+    found = {module_of(path): {name for _, name in named(path)} for path in FILES}
+    for module, kinds in MAY_NAME.items():
+        assert kinds <= found[module]
