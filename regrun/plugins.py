@@ -20,22 +20,7 @@ from regrun.kinds.penalties import Coefficients, EntrywisePenalty, WeightPenalty
 from regrun.kinds.schedules import Schedule
 
 __all__ = [
-    "PER_MEMBER",
-    "Coefficients",
-    "Constraint",
-    "DatasetSection",
-    "EntrywisePenalty",
-    "Fraction",
-    "ModelSection",
-    "NonNegative",
-    "Optimizer",
-    "Positive",
-    "Rate",
-    "Schedule",
-    "Section",
-    "Subset",
-    "Tile",
-    "UpdateRule",
-    "WeightPenalty",
-    "expand_members",
-]
+    "PER_MEMBER", "Coefficients", "Constraint", "DatasetSection", "EntrywisePenalty", "Fraction",
+    "ModelSection", "NonNegative", "Optimizer", "Positive", "Rate", "Schedule", "Section", "Subset",
+    "Tile", "UpdateRule", "WeightPenalty", "expand_members",
+]  # fmt: skip

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from regrun.data.dataset import Dataset
 
-    Draws = Callable[[str, Sequence[int]], Tensor]
-    """(purpose, shape) → (R, *shape), uniform on [0, 1), each row from its own stream."""
+Draws = Callable[[str, Sequence[int]], "Tensor"]
+"""(purpose, shape) → (R, *shape), uniform on [0, 1), each row from its own stream."""
 
 
 class Augmentation(ABC):

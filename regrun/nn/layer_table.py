@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regrun.errors import ConfigError
-from regrun.nn.modules import layer_kind, noise_level
+from regrun.nn.modules import NoiseLayer, noise_level
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,8 @@ def layer_table(
 ) -> list[LayerRow]:
     """Every leaf layer in the order in which it runs.
 
-    module: with real weights on the CPU; a first pass on the meta device imports much of torch's
-    compiler. idle: include noise layers of level 0. Raises ConfigError when an input does not fit,
-    such as an image that is too small.
+    module: on the CPU, as a pass on the meta device imports much of torch's compiler. idle: include
+    noise layers of level 0. Raises ConfigError when inputs do not fit, such as too small images.
     """
     rows: list[LayerRow] = []
     hooks = []
@@ -37,8 +36,9 @@ def layer_table(
     def note(name: str) -> object:
         def hook(layer: nn.Module, inputs: object, output: object) -> None:
             if isinstance(output, Tensor):
+                kind = layer.noise if isinstance(layer, NoiseLayer) else type(layer)
                 count = sum(p.numel() for p in layer.parameters())
-                rows.append(LayerRow(name, layer_kind(layer), tuple(output.shape[1:]), count))
+                rows.append(LayerRow(name, kind.__name__, tuple(output.shape[1:]), count))
 
         return hook
 

@@ -1,13 +1,15 @@
-"""Layers that torch lacks."""
+"""What torch lacks: layers, and initial weights from a seed or without numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 if TYPE_CHECKING:
     from regrun.kinds.noise import DropConnect, NoiseKind
@@ -32,7 +34,6 @@ class NoiseLayer(nn.Module):
         self.noise, self.level = noise, level
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, …) → the same shape."""
         if not self.training:
             return x
         draw = torch.randn if self.noise.normal else torch.rand
@@ -40,7 +41,6 @@ class NoiseLayer(nn.Module):
         return self.noise.apply(x, draws, torch.tensor(self.level))
 
     def extra_repr(self) -> str:
-        """Kind and level."""
         return f"{self.noise.__name__}, level={self.level}"
 
 
@@ -54,7 +54,6 @@ class DropConnectLinear(nn.Linear):
         self.noise, self.level = noise, level
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, in) → (…, out)."""
         if not self.training:
             return super().forward(x)
         draws = torch.rand_like(self.weight)
@@ -62,7 +61,6 @@ class DropConnectLinear(nn.Linear):
         return F.linear(x, weight, self.bias)
 
     def extra_repr(self) -> str:
-        """As torch's linear, and the level."""
         return f"{super().extra_repr()}, level={self.level}"
 
 
@@ -70,17 +68,64 @@ class Residual(nn.Sequential):
     """x + f(x), f being the chain of its layers (He et al. 2016), which keep the shape of x."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, …) → the same shape."""
         y: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
         return x + y
-
-
-def layer_kind(layer: nn.Module) -> str:
-    """Name of a layer's class, or of its noise: `Linear`, `GaussianNoise`."""
-    return layer.noise.__name__ if isinstance(layer, NoiseLayer) else type(layer).__name__
 
 
 def noise_level(layer: nn.Module) -> float | None:
     """The rate or standard deviation of a noise layer; None for a layer without noise."""
     level = getattr(layer, "level", getattr(layer, "p", None))
     return level if isinstance(level, float) else None
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generator, and restore its state at the end.
+
+    Not with `torch.manual_seed`: it also prepares every accelerator, and takes longer than
+    building a network.
+    """
+    before = torch.default_generator.get_state()
+    try:
+        torch.default_generator.manual_seed(seed)
+        yield
+    finally:
+        torch.default_generator.set_state(before)
+
+
+class OnMeta(TorchFunctionMode):
+    """Puts parameters and buffers on the meta device, and nothing else.
+
+    `torch.device("meta")` would also take the tensors from which RegNet computes its widths.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if function in (torch.empty, torch.zeros, torch.ones) and options.get("device") is None:
+            options["device"] = "meta"
+        return function(*args, **options)
+
+
+def initialize(module: nn.Module, init: str, std: float) -> None:
+    """Redraw the weights of linear and convolution layers as `ModelSection.init` says.
+
+    It draws from torch's global generator, which the caller has seeded.
+    """
+    if init == "default":
+        return
+    for layer in module.modules():
+        if not isinstance(layer, nn.Linear | nn.Conv2d):
+            continue
+        match init:
+            case "normal":
+                nn.init.normal_(layer.weight, std=std)
+            case "zeros":
+                nn.init.zeros_(layer.weight)
+            case "xavier":
+                nn.init.xavier_uniform_(layer.weight)
+            case "kaiming":
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

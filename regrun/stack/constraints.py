@@ -22,10 +22,7 @@ class StackedConstraints:
         roles: Mapping[str, Role],
         device: torch.device | str = "cpu",
     ) -> None:
-        """lists: each member's constraints; roles: parameter name → role; device: the weights'.
-
-        Raises ConfigError when an `apply_to` chooses nothing.
-        """
+        """lists: one per member. Raises ConfigError when an `apply_to` chooses nothing."""
         rows: dict[tuple[int, str, frozenset[str]], dict[int, Constraint]] = {}
         for member, constraints in enumerate(lists):
             for index, constraint in enumerate(constraints):
@@ -39,18 +36,17 @@ class StackedConstraints:
         ]
 
     def __bool__(self) -> bool:
-        """Whether there is anything to project."""
         return bool(self._terms)
 
     @torch.no_grad()
     def project_(self, parameters: Mapping[str, Tensor]) -> None:
-        """Project in place. parameters: name → (K, ...)."""
+        """Project all parameters, (K, ...) each, in place."""
         for term in self._terms:
             term.project_(parameters)
 
 
 class _Term:
-    """Constraints that are alike but for their numbers. members: row → its section."""
+    """Constraints that differ in their numbers only. members: row → its section."""
 
     def __init__(
         self,

@@ -1,15 +1,14 @@
 """Each type of layer, for K members at once.
 
 A batch is (S, B, …), where S divides K: the members form S groups of K/S, and the members of a
-group share their examples. The first layer with parameters or noise per member makes it
-(K, B, …). A handler is made once per layer, from the K members' modules, and is then called with
-the batch and the context of the forward pass.
+group share their examples. The first layer with parameters or noise per member makes it (K, B, …).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,24 +23,21 @@ from regrun.stack.noise import Noise
 
 @dataclass(frozen=True)
 class ForwardContext:
-    """What the layers of one forward pass share.
-
-    size: K. parameters, buffers: name → (K, …). levels: noise layer → (K,) rates or standard
-    deviations. noise: the members' random streams; None in evaluation. hidden: a list to which
-    activation functions append their outputs, (K, B, …); None where nobody needs these.
-    """
+    """What the layers of one forward pass share; tensors are (K, …)."""
 
     size: int
+    """K"""
     parameters: Mapping[str, Tensor]
     buffers: Mapping[str, Tensor]
     levels: Mapping[str, Tensor]
+    """Noise layer → (K,) rates or standard deviations."""
     noise: Noise | None
+    """The members' random streams; None in evaluation."""
     hidden: list[Tensor] | None = None
+    """Collects the outputs of the activation functions, (K, B, …)."""
 
 
 Handler = Callable[[Tensor, ForwardContext], Tensor]
-HandlerMaker = Callable[[str, Sequence[nn.Module]], Handler]
-"""(name, the members' modules) → handler."""
 
 
 def expand_groups(x: Shaped[Tensor, " S *rest"], size: int) -> Shaped[Tensor, " K *rest"]:
@@ -71,8 +67,7 @@ def linear_map(
 ) -> Float[Tensor, "K B outputs"]:
     """W x + b as one batched product, in which a group's members are one wider layer.
 
-    x: (S, B, in); weight: (K, out, in); bias: (K, out) → (K, B, out). The weight is the left
-    operand, so that its gradient has its own memory layout.
+    The weight is the left operand, so that its gradient has its own memory layout.
     """
     groups, batch = x.shape[:2]
     wide = weight.view(groups, -1, weight.shape[2])
@@ -83,85 +78,65 @@ def linear_map(
     return y.view(weight.shape[0], -1, batch).mT
 
 
-def make_linear(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """A fully connected layer."""
-
-    def linear(x: Tensor, context: ForwardContext) -> Tensor:
-        weight = context.parameters[f"{name}.weight"]
-        return linear_map(x, weight, context.parameters.get(f"{name}.bias"))
-
-    return linear
+def _linear(name: str, layer: nn.Linear, x: Tensor, context: ForwardContext) -> Tensor:
+    weight = context.parameters[f"{name}.weight"]
+    return linear_map(x, weight, context.parameters.get(f"{name}.bias"))
 
 
-def make_conv2d(name: str, modules: Sequence[nn.Module]) -> Handler:
+def _drop_connect(
+    name: str, layer: DropConnectLinear, x: Tensor, context: ForwardContext
+) -> Tensor:
+    """A linear layer with noise on its weights: one draw per member and step."""
+    weight = context.parameters[f"{name}.weight"]
+    if context.noise is not None:
+        draws = context.noise.draw(DropConnect, name, weight.shape[1:])
+        weight = DropConnect.apply(weight, draws, expand_members(context.levels[name], weight))
+    return linear_map(x, weight, context.parameters.get(f"{name}.bias"))
+
+
+def _conv2d(name: str, layer: nn.Conv2d, x: Tensor, context: ForwardContext) -> Tensor:
     """Convolution with the members as groups of channels."""
-    layer = modules[0]
-    assert isinstance(layer, nn.Conv2d)
-
-    def conv2d(x: Tensor, context: ForwardContext) -> Tensor:
-        weight = context.parameters[f"{name}.weight"]
-        bias = context.parameters.get(f"{name}.bias")
-        y = F.conv2d(
-            to_channels(x),
-            weight.flatten(0, 1),
-            None if bias is None else bias.flatten(),
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            groups=x.shape[0],
-        )
-        return to_members(y, context.size)
-
-    return conv2d
+    bias = context.parameters.get(f"{name}.bias")
+    y = F.conv2d(
+        to_channels(x),
+        context.parameters[f"{name}.weight"].flatten(0, 1),
+        None if bias is None else bias.flatten(),
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        groups=x.shape[0],
+    )
+    return to_members(y, context.size)
 
 
-def make_batch_norm(name: str, modules: Sequence[nn.Module]) -> Handler:
+def _batch_norm(
+    name: str, layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor, context: ForwardContext
+) -> Tensor:
     """Batch normalisation over each member's own batch."""
-    layer = modules[0]
-    assert isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is not None
-    momentum, eps = layer.momentum, layer.eps
-
-    def batch_norm(x: Tensor, context: ForwardContext) -> Tensor:
-        y = F.batch_norm(
-            to_channels(expand_groups(x, context.size)),
-            context.buffers[f"{name}.running_mean"].view(-1),
-            context.buffers[f"{name}.running_var"].view(-1),
-            context.parameters[f"{name}.weight"].flatten(),
-            context.parameters[f"{name}.bias"].flatten(),
-            training=context.noise is not None,
-            momentum=momentum,
-            eps=eps,
-        )
-        if context.noise is not None:
-            context.buffers[f"{name}.num_batches_tracked"].add_(1)
-        return to_members(y, context.size)
-
-    return batch_norm
+    assert layer.momentum is not None
+    y = F.batch_norm(
+        to_channels(expand_groups(x, context.size)),
+        context.buffers[f"{name}.running_mean"].view(-1),
+        context.buffers[f"{name}.running_var"].view(-1),
+        context.parameters[f"{name}.weight"].flatten(),
+        context.parameters[f"{name}.bias"].flatten(),
+        training=context.noise is not None,
+        momentum=layer.momentum,
+        eps=layer.eps,
+    )
+    if context.noise is not None:
+        context.buffers[f"{name}.num_batches_tracked"].add_(1)
+    return to_members(y, context.size)
 
 
-def make_layer_norm(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """Normalisation over the last axes of each example."""
-    layer = modules[0]
-    assert isinstance(layer, nn.LayerNorm)
-    shape, eps = list(layer.normalized_shape), layer.eps
-
-    def layer_norm(x: Tensor, context: ForwardContext) -> Tensor:
-        return _affine(name, F.layer_norm(x, shape, eps=eps), context, len(shape))
-
-    return layer_norm
+def _layer_norm(name: str, layer: nn.LayerNorm, x: Tensor, context: ForwardContext) -> Tensor:
+    shape = list(layer.normalized_shape)
+    return _affine(name, F.layer_norm(x, shape, eps=layer.eps), context, len(shape))
 
 
-def make_group_norm(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """Normalisation over groups of each example's channels and their pixels."""
-    layer = modules[0]
-    assert isinstance(layer, nn.GroupNorm)
-    groups, eps = layer.num_groups, layer.eps
-
-    def group_norm(x: Tensor, context: ForwardContext) -> Tensor:
-        y = F.group_norm(x.flatten(0, 1), groups, eps=eps).view_as(x)
-        return _affine(name, y, context, x.dim() - 2)
-
-    return group_norm
+def _group_norm(name: str, layer: nn.GroupNorm, x: Tensor, context: ForwardContext) -> Tensor:
+    y = F.group_norm(x.flatten(0, 1), layer.num_groups, eps=layer.eps).view_as(x)
+    return _affine(name, y, context, x.dim() - 2)
 
 
 def _affine(name: str, x: Tensor, context: ForwardContext, axes: int) -> Tensor:
@@ -181,28 +156,48 @@ def _affine(name: str, x: Tensor, context: ForwardContext, axes: int) -> Tensor:
     return torch.addcmul(expanded(bias), x, expanded(weight))
 
 
-def make_pool(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """Pooling treats members as channels."""
-    layer = modules[0]
-    return lambda x, context: to_members(layer(to_channels(x)), x.shape[0])
+def _pool(name: str, layer: nn.Module, x: Tensor, context: ForwardContext) -> Tensor:
+    """Pooling with the members as channels."""
+    return to_members(layer(to_channels(x)), x.shape[0])
 
 
-def make_flatten(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """(S, B, …) → (S, B, features)."""
-    return lambda x, context: x.flatten(2)
+def _flatten(name: str, layer: nn.Flatten, x: Tensor, context: ForwardContext) -> Tensor:
+    return x.flatten(2)
 
 
-def make_entrywise(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """An activation function, entry by entry."""
-    layer = modules[0]
+def _activation(name: str, layer: nn.Module, x: Tensor, context: ForwardContext) -> Tensor:
+    y: Tensor = layer(x)
+    if context.hidden is not None:
+        context.hidden.append(expand_groups(y, context.size))
+    return y
 
-    def entrywise(x: Tensor, context: ForwardContext) -> Tensor:
-        y: Tensor = layer(x)
-        if context.hidden is not None:
-            context.hidden.append(expand_groups(y, context.size))
-        return y
 
-    return entrywise
+LAYER_HANDLERS: Mapping[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _conv2d,
+    nn.BatchNorm1d: _batch_norm,
+    nn.BatchNorm2d: _batch_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.GroupNorm: _group_norm,
+    nn.MaxPool2d: _pool,
+    nn.AvgPool2d: _pool,
+    nn.Flatten: _flatten,
+    DropConnectLinear: _drop_connect,
+    **dict.fromkeys(ACTIVATIONS.values(), _activation),
+}
+"""Type of layer → function of (name, a member's layer, batch, context)."""
+
+
+def handler_of(name: str, modules: Sequence[nn.Module]) -> Handler | None:
+    """The handler of a layer, from each member's; None for a type that is not stacked by hand."""
+    kind = noise_of(modules[0])
+    if kind is not None:
+        quiet = not any(noise_level(layer) for layer in modules)
+        return _unchanged if quiet else partial(_noise, name, kind)
+    # A member without DropConnect has an ordinary linear layer where others have one with it.
+    layer = max(modules, key=lambda each: len(type(each).__mro__))
+    handler = LAYER_HANDLERS.get(type(layer))
+    return None if handler is None else partial(handler, name, layer)
 
 
 def noise_of(layer: nn.Module) -> type[NoiseKind] | None:
@@ -217,47 +212,14 @@ def noise_of(layer: nn.Module) -> type[NoiseKind] | None:
     return None
 
 
-def make_noise(name: str, modules: Sequence[nn.Module], kind: type[NoiseKind]) -> Handler:
-    """Noise on activations at each member's level; those of a member of level 0 do not change."""
-    if not any(noise_level(layer) for layer in modules):
-        return lambda x, context: x
-
-    def noisy(x: Tensor, context: ForwardContext) -> Tensor:
-        if context.noise is None:
-            return x
-        x = expand_groups(x, context.size)
-        draws = context.noise.draw(kind, name, kind.draws_shape(x.shape[1:]))
-        return kind.apply(x, draws, expand_members(context.levels[name], x))
-
-    return noisy
+def _noise(name: str, kind: type[NoiseKind], x: Tensor, context: ForwardContext) -> Tensor:
+    """Noise at each member's level; the activations of a member of level 0 do not change."""
+    if context.noise is None:
+        return x
+    x = expand_groups(x, context.size)
+    draws = context.noise.draw(kind, name, kind.draws_shape(x.shape[1:]))
+    return kind.apply(x, draws, expand_members(context.levels[name], x))
 
 
-def make_drop_connect(name: str, modules: Sequence[nn.Module]) -> Handler:
-    """A linear layer with noise on its weights: one draw per member and step."""
-    plain = make_linear(name, modules)
-
-    def drop_connect(x: Tensor, context: ForwardContext) -> Tensor:
-        if context.noise is None:
-            return plain(x, context)
-        weight = context.parameters[f"{name}.weight"]
-        draws = context.noise.draw(DropConnect, name, weight.shape[1:])
-        noisy = DropConnect.apply(weight, draws, expand_members(context.levels[name], weight))
-        return linear_map(x, noisy, context.parameters.get(f"{name}.bias"))
-
-    return drop_connect
-
-
-LAYER_HANDLERS: dict[type[nn.Module], HandlerMaker] = {
-    nn.Linear: make_linear,
-    nn.Conv2d: make_conv2d,
-    nn.BatchNorm1d: make_batch_norm,
-    nn.BatchNorm2d: make_batch_norm,
-    nn.LayerNorm: make_layer_norm,
-    nn.GroupNorm: make_group_norm,
-    nn.MaxPool2d: make_pool,
-    nn.AvgPool2d: make_pool,
-    nn.Flatten: make_flatten,
-    DropConnectLinear: make_drop_connect,
-    **dict.fromkeys(ACTIVATIONS.values(), make_entrywise),
-}
-"""The layers that are stacked by hand; noise on activations has `make_noise`."""
+def _unchanged(x: Tensor, context: ForwardContext) -> Tensor:
+    return x

@@ -10,10 +10,7 @@ from torch import Tensor
 
 
 class MemberMask:
-    """The members of a stack that something acts on; the others enter no arithmetic.
-
-    strengths: one per member; 0 is a member that it does not act on.
-    """
+    """The members of a stack whose strength is not 0; the others enter no arithmetic."""
 
     def __init__(self, strengths: Sequence[float], device: torch.device | str) -> None:
         self._size = len(strengths)
@@ -24,22 +21,21 @@ class MemberMask:
         )
 
     def __bool__(self) -> bool:
-        """Whether there is any such member."""
         return len(self._rows) > 0
 
     def take(self, tensor: Float[Tensor, " K *shape"]) -> Float[Tensor, " active *shape"]:
-        """(K, ...) → (active, ...): the tensor itself where every member is active."""
+        """The rows of these members; the tensor itself if they are all."""
         return tensor if len(self._rows) == self._size else tensor[self._rows]
 
     def put_(
         self, tensor: Float[Tensor, " K *shape"], taken: Float[Tensor, " active *shape"]
     ) -> None:
-        """Write back what `take` gave, after it was changed in place."""
+        """Write back what `take` returned, after a change in place."""
         if len(self._rows) < self._size:
             tensor.index_copy_(0, self._rows, taken)
 
     def weighted(self, measured: Float[Tensor, " active"]) -> Float[Tensor, " K"]:
-        """(active,) → (K,): times the strength, and exactly 0 for all others."""
+        """Multiply by the strengths; exactly 0 for all other members."""
         amounts = measured * self._strengths.to(measured.dtype)
         if len(self._rows) == self._size:
             return amounts

@@ -35,9 +35,9 @@ class StackedOptimizer:
         """Allocate the state, 0 steps in.
 
         sections: K of one structure. parameters: name → (K, ...), contiguous, of one dtype and
-        device. decayed: names that weight decay applies to. entrywise: what the penalties add to
-        the gradients. tile: entries of one tile; default: fits the cache. proximal: what penalties
-        do after each step. Raises ValueError when the members or parameters do not fit together.
+        device. decayed: names that weight decay applies to. entrywise, proximal: what penalties add
+        to the gradients and do after each step. tile: entries of one tile; default: fits the cache.
+        Raises ValueError when the members or parameters do not fit together.
         """
         _check_structure(sections)
         _check_parameters(parameters, len(sections))
@@ -60,8 +60,8 @@ class StackedOptimizer:
     def step(self, gradients: Sequence[Tensor], multiplier: Tensor | float = 1.0) -> None:
         """Take one step.
 
-        gradients: in the parameters' order, each of its parameter's shape. They are not changed;
-        one that is not contiguous costs a copy. multiplier: the schedule's, one or (K,).
+        gradients: in the parameters' order; one that is not contiguous costs a copy. multiplier:
+        the schedule's, one or (K,).
         """
         self._set_numbers(multiplier)
         rule = self._rule
@@ -95,7 +95,7 @@ class StackedOptimizer:
         slot.addcmul_(before.sub_(weight), expand_members(used, weight))
 
     def current_lr(self, multiplier: Tensor | float = 1.0) -> Tensor:
-        """Return η = lr · multiplier, (K,), float64, before anything the rule makes of it."""
+        """Return η = lr · multiplier, (K,), float64."""
         return self._lr * multiplier
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -120,12 +120,7 @@ class StackedOptimizer:
             tensor.copy_(state[name])
 
     def shrink_to(self, rows: Tensor, parameters: Mapping[str, Tensor]) -> None:
-        """Keep some members only.
-
-        rows: their indices, or a (K,) mask. parameters: their tensors, (len(rows), ...), under the
-        same names as before.
-        """
-        rows = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
+        """Keep the members at these indices. parameters: their tensors, (len(rows), ...)."""
         _check_parameters(parameters, len(rows))
         self._sections = [self._sections[row] for row in rows.tolist()]
         self._entrywise = {
@@ -217,8 +212,8 @@ class StackedOptimizer:
             linear += self._entrywise[name].linear.to(sign.device)
         if name in self._decayed and self._decay_kind == "coupled":
             linear += self._decay
-        used = [n.to(weight.dtype) if n.any() else None for n in (sign, linear)]
-        return used[0], used[1]
+        dtype = weight.dtype
+        return sign.to(dtype) if sign.any() else None, linear.to(dtype) if linear.any() else None
 
     def _set_numbers(self, multiplier: Tensor | float) -> None:
         """Count the step and write its numbers where the tiles read them."""

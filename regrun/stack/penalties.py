@@ -8,6 +8,7 @@ what to do after its step (`proximal`); all others are differentiated together w
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
@@ -27,9 +28,6 @@ from regrun.nn.roles import Role, select
 from regrun.stack.members import MemberMask
 from regrun.stack.penalty_terms import EntrywiseTerm, ProximalTerm
 
-_Chosen = list[tuple[str, Penalty, tuple[str, ...]]]
-"""A member's penalties: path in the config, section, names of its parameters."""
-
 
 class StackedPenalties:
     """The penalties of K members over one model.
@@ -45,8 +43,8 @@ class StackedPenalties:
         shapes: Mapping[str, Sequence[int]] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """lists: each member's penalties; roles: parameter name → role, in the model's order;
-        shapes: of one member's parameters; device: the weights'.
+        """lists: each member's penalties. roles: parameter name → role, in the model's order.
+        shapes: of one member's parameters. device: the weights'.
 
         Raises ConfigError when an `apply_to` chooses nothing, or (with shapes) what a penalty has
         no meaning for; and when two proximal penalties have no joint step.
@@ -54,20 +52,21 @@ class StackedPenalties:
         rows: dict[tuple[str, str, tuple[str, ...]], list[Penalty | None]] = {}
         paths: dict[str, str] = {}
         labels: list[tuple[str, ...]] = []
-        members: list[_Chosen] = []
+        on_each: _OnEach = {name: [[] for _ in lists] for name in roles}
         for member, penalties in enumerate(lists):
-            chosen = list(_choose(penalties, roles, shapes or {}))
-            members.append(chosen)
-            counts: dict[str, int] = {}
+            counts: Counter[str] = Counter()
             own: list[str] = []
-            for path, penalty, names in chosen:
+            for path, penalty, names in _choose(penalties, roles, shapes or {}):
                 kind = penalty.kind
-                counts[kind] = counts.get(kind, 0) + 1
+                counts[kind] += 1
                 label = kind if counts[kind] == 1 else f"{kind}_{counts[kind]}"
                 alike = "" if isinstance(penalty, EntrywisePenalty) else penalty.function_key()
                 rows.setdefault((label, alike, names), [None] * len(lists))[member] = penalty
                 paths.setdefault(label, path)
                 own += [label, *(f"{label}/{part}" for part in _parts(penalty))]
+                if isinstance(penalty, WeightPenalty):
+                    for name in names:
+                        on_each[name][member].append((path, penalty))
             labels.append(tuple(own))
         self.labels: tuple[tuple[str, ...], ...] = tuple(labels)
         """The labels that each member has by itself, in the order of its list."""
@@ -82,17 +81,6 @@ class StackedPenalties:
                 self._entrywise.append(_EntrywiseValue(label, names, row))
             elif names and isinstance(first, WeightPenalty):
                 self._by_autograd.append(_ValueTerm(label, paths[label], names, first, row, device))
-        on_each = {
-            name: [
-                [
-                    (path, penalty)
-                    for path, penalty, names in own
-                    if name in names and isinstance(penalty, WeightPenalty)
-                ]
-                for own in members
-            ]
-            for name in roles
-        }
         self.entrywise: list[EntrywiseTerm] = list(_entrywise(on_each))
         """Per parameter with such a penalty, what the optimizer adds to its gradient."""
         self.proximal: list[ProximalTerm] = list(_proximal(on_each, device))
@@ -108,17 +96,16 @@ class StackedPenalties:
         parameters: Mapping[str, Float[Tensor, "K ..."]],
         activity: Mapping[str, Float[Tensor, " K"]] | None = None,
     ) -> dict[str, Float[Tensor, " K"]]:
-        """Label → what it adds to each member's objective, strength included: (K,).
+        """Label → what it adds to each member's objective, strength included.
 
-        activity: kind → mean over the examples of its `activity_sum`, (K,), for each of `activity`.
+        activity: kind → mean over the examples of its `activity_sum`, for each of `self.activity`.
         """
-        measured = [term.values(parameters) for term in self._entrywise]
-        measured += [term.values(parameters) for term in self._by_autograd]
-        measured += [term.values(activity or {}) for term in self._activity]
+        measured = [pair for term in self._entrywise for pair in term.values(parameters)]
+        measured += [(term.label, term.value(parameters)) for term in self._by_autograd]
+        measured += [(term.label, term.value(activity or {})) for term in self._activity]
         values: dict[str, Tensor] = {}
-        for found in measured:
-            for label, amount in found.items():
-                values[label] = values[label] + amount if label in values else amount
+        for label, amount in measured:
+            values[label] = values[label] + amount if label in values else amount
         return values
 
     def differentiable(
@@ -126,10 +113,9 @@ class StackedPenalties:
         parameters: Mapping[str, Float[Tensor, "K ..."]],
         hidden: Sequence[Float[Tensor, "K B ..."]] = (),
     ) -> Float[Tensor, " K"] | None:
-        """The penalties that autograd must differentiate together with the loss: (K,).
+        """What autograd must differentiate together with the loss; None if there is nothing.
 
-        hidden: the batch's hidden activations, (K, B, ...) each, where `activity` is not empty.
-        None: there are none. Entrywise and proximal penalties are not among them.
+        hidden: the batch's hidden activations, where `activity` is not empty.
         """
         found = [term.objective(parameters) for term in self._by_autograd]
         found += [term.objective(hidden) for term in self._activity]
@@ -140,10 +126,7 @@ class StackedPenalties:
 def activity_sum(
     penalty: ActivityPenalty, hidden: Sequence[Float[Tensor, "K B ..."]]
 ) -> Float[Tensor, " K"]:
-    """Σ entries(h) over a batch's examples and all hidden units: (K,).
-
-    hidden: (K, B, ...) of each hidden layer. Half precision is summed in float32.
-    """
+    """Σ entries(h) over a batch's examples and all hidden units; half precision in float32."""
     wide = [h.float() if h.dtype == torch.bfloat16 else h for h in hidden]
     return torch.stack([penalty.entries(h).flatten(1).sum(1) for h in wide]).sum(0)
 
@@ -157,7 +140,7 @@ def _choose(
     roles: Mapping[str, Role],
     shapes: Mapping[str, Sequence[int]],
 ) -> Iterator[tuple[str, Penalty, tuple[str, ...]]]:
-    """A member's `_Chosen`, names in the model's order; checked."""
+    """Path in the config, section and parameters of a member's penalties, after checks."""
     proximal: dict[str, list[WeightPenalty]] = {}
     for index, penalty in enumerate(penalties):
         path = f"penalty.{index}"
@@ -179,12 +162,12 @@ def _choose(
         yield path, penalty, names
 
 
-_OnEach = Mapping[str, Sequence[Sequence[tuple[str, WeightPenalty]]]]
+_OnEach = dict[str, list[list[tuple[str, WeightPenalty]]]]
 """Parameter → each member's penalties on it, with their paths."""
 
 
 def _columns(
-    members: Sequence[Sequence[tuple[str, WeightPenalty]]], *, proximal: bool
+    members: list[list[tuple[str, WeightPenalty]]], *, proximal: bool
 ) -> tuple[list[float], list[float]]:
     """The a and q of each member's entrywise penalties of one method, added up."""
     pairs = [
@@ -206,9 +189,8 @@ def _entrywise(on_each: _OnEach) -> Iterator[EntrywiseTerm]:
     for name, members in on_each.items():
         sign, square = _columns(members, proximal=False)
         if any(sign) or any(square):
-            exact = torch.float64
-            linear = 2 * torch.tensor(square, dtype=exact)
-            yield EntrywiseTerm(name, torch.tensor(sign, dtype=exact), linear)
+            columns = torch.tensor([sign, square], dtype=torch.float64)
+            yield EntrywiseTerm(name, columns[0], 2 * columns[1])
 
 
 def _proximal(on_each: _OnEach, device: torch.device | str) -> Iterator[ProximalTerm]:
@@ -219,17 +201,17 @@ def _proximal(on_each: _OnEach, device: torch.device | str) -> Iterator[Proximal
             for path, penalty in own:
                 fused = isinstance(penalty, EntrywisePenalty) or not penalty.proximal
                 if penalty.strength and not fused:
-                    nothing = [0.0] * len(members)
-                    same = others.setdefault(penalty.function_key(), (path, penalty, nothing))
-                    same[2][member] += penalty.strength
+                    new = (path, penalty, [0.0] * len(members))
+                    _, _, strengths = others.setdefault(penalty.function_key(), new)
+                    strengths[member] += penalty.strength
         if any(absolute) or any(square) or others:
             yield ProximalTerm(name, absolute, square, list(others.values()), device)
 
 
 class _EntrywiseValue:
-    """One entrywise penalty under one label, on one choice of parameters, for the log.
+    """An entrywise penalty under one label, on one choice of parameters, for the log.
 
-    members: each member's own section, None where it has none; all of one type.
+    members: each member's section of this kind, None where it has none.
     """
 
     def __init__(
@@ -243,21 +225,23 @@ class _EntrywiseValue:
         self._label = label
         self._parts = [f"{label}/{part}" for part in next(filter(None, map(_parts, members)), ())]
 
-    def values(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Label → (K,)."""
+    def values(
+        self, parameters: Mapping[str, Float[Tensor, "K ..."]]
+    ) -> Iterator[tuple[str, Float[Tensor, " K"]]]:
+        """Labels of the penalty and its parts, with their values."""
         weights = [parameters[name] for name in self._parameters]
         amounts = entrywise_values(self._coefficients, weights)
-        parts = dict(zip(self._parts, amounts, strict=True)) if self._parts else {}
-        return {self._label: amounts[0] + amounts[1], **parts}
+        yield self._label, amounts[0] + amounts[1]
+        if self._parts:
+            yield from zip(self._parts, amounts, strict=True)
 
 
 def entrywise_values(
     members: Sequence[Coefficients], weights: Sequence[Float[Tensor, "K ..."]]
 ) -> tuple[Float[Tensor, " K"], Float[Tensor, " K"]]:
-    """Each member's a Σ|w| and q Σw² over all entries of the weights.
+    """Each member's a Σ|w| and q Σw² over all weights; 0 for a coefficient of 0, whatever they are.
 
-    members: K pairs (a, q); weights: at least one, (K, ...) each. Returns (K,), (K,) in the
-    weights' dtype; differentiable. A coefficient of 0 gives 0 whatever the weights are.
+    members: K pairs (a, q). weights: at least one.
     """
     absolute, square = weights[0].new_tensor(members).unbind(dim=1)
 
@@ -271,9 +255,9 @@ def entrywise_values(
 
 
 class _ValueTerm:
-    """One penalty that is not entrywise under one label, on one choice of parameters.
+    """A penalty that is not entrywise under one label, on one choice of parameters.
 
-    members: each member's own section, None where it has none; one function at strength 1.
+    members: each member's section, None where it has none; one function at strength 1.
     """
 
     def __init__(
@@ -285,21 +269,19 @@ class _ValueTerm:
         members: Sequence[Penalty | None],
         device: torch.device | str,
     ) -> None:
-        self._label, self._path, self._parameters = label, path, parameters
+        self.label, self._path, self._parameters = label, path, parameters
         self._penalty = penalty
-        strengths = [0.0 if member is None else member.strength for member in members]
-        self._all = MemberMask(strengths, device)
-        by_gradient = [member is not None and not member.proximal for member in members]
+        self._all = MemberMask([m.strength if m else 0.0 for m in members], device)
         self._by_gradient = MemberMask(
-            [s if own else 0.0 for s, own in zip(strengths, by_gradient, strict=True)], device
+            [m.strength if m and not m.proximal else 0.0 for m in members], device
         )
 
-    def values(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Label → (K,)."""
-        return {self._label: self._total(self._all, parameters)}
+    def value(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, " K"]:
+        """The sum for all members."""
+        return self._total(self._all, parameters)
 
-    def objective(self, parameters: Mapping[str, Tensor]) -> Tensor | None:
-        """The sum for members with the gradient method: (K,), differentiable; None without any."""
+    def objective(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, " K"] | None:
+        """The sum for members with the gradient method; None without any."""
         return self._total(self._by_gradient, parameters) if self._by_gradient else None
 
     def _total(self, mask: MemberMask, parameters: Mapping[str, Tensor]) -> Tensor:
@@ -322,10 +304,7 @@ class _ValueTerm:
 
 
 class _ActivityTerm:
-    """One activity penalty under one label, for the members that have it.
-
-    members: each member's own section, None where it has none; all of one type.
-    """
+    """An activity penalty under one label. members: as of `_EntrywiseValue`."""
 
     def __init__(
         self,
@@ -336,14 +315,14 @@ class _ActivityTerm:
     ) -> None:
         self.penalty = penalty
         factors = [m.strength * m.scale if isinstance(m, ActivityPenalty) else 0.0 for m in members]
-        self._label, self._mask = label, MemberMask(factors, device)
+        self.label, self._mask = label, MemberMask(factors, device)
 
-    def values(self, means: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Label → (K,). means: kind → mean over the examples of Σ entries(h): (K,)."""
-        return {self._label: self._mask.weighted(self._mask.take(means[self.penalty.kind]))}
+    def value(self, means: Mapping[str, Float[Tensor, " K"]]) -> Float[Tensor, " K"]:
+        """Its value, given kind → mean over the examples of Σ entries(h)."""
+        return self._mask.weighted(self._mask.take(means[self.penalty.kind]))
 
-    def objective(self, hidden: Sequence[Tensor]) -> Tensor | None:
-        """(K,), differentiable; None when no member has a strength above 0."""
+    def objective(self, hidden: Sequence[Tensor]) -> Float[Tensor, " K"] | None:
+        """Its value on a batch; None when no member has a strength above 0."""
         if not self._mask:
             return None
         batch = hidden[0].shape[1]

@@ -28,7 +28,7 @@ class EntrywiseTerm:
     linear: Float64[Tensor, " K"]
 
     def columns(self, like: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Sign and linear against a weight, (K, ...); None where all are 0."""
+        """View both against a weight, (K, ...); None where all are 0."""
         sign, linear = (
             expand_members(numbers.to(like), like) if numbers.any() else None
             for numbers in (self.sign, self.linear)
@@ -44,11 +44,9 @@ def add_gradient(
     total: Float[Tensor, " *tile"],
     scratch: Float[Tensor, " *tile"],
 ) -> Float[Tensor, " *tile"]:
-    """The sum gradient + sign·sign(weight) + linear·weight, without allocating anything.
+    """Return gradient + sign·sign(weight) + linear·weight without allocating anything.
 
-    weight, gradient, total, scratch: one shape; sign, linear: broadcast against it, None when
-    nothing is to be added. Returns `total`, overwritten, or `gradient` itself when there was
-    nothing to add; neither weight nor gradient is changed.
+    The result is `total`, overwritten, or `gradient` itself when nothing is to be added.
     """
     if sign is not None:
         torch.sign(weight, out=scratch)
@@ -63,10 +61,9 @@ def add_penalty_gradient(
     gradients: Sequence[Tensor],
     columns: Mapping[str, tuple[Tensor | None, Tensor | None]],
 ) -> list[Tensor]:
-    """The whole gradients, where they are needed before the optimizer's step (clipping, SAM).
+    """The whole gradients, for what needs them before the optimizer's step (clipping, SAM).
 
-    parameters: name → (K, ...); gradients: in their order, left as they are; columns: name → what
-    `EntrywiseTerm.columns` gives, for the penalised ones.
+    gradients: in the order of the parameters. columns: those of `EntrywiseTerm`, by parameter.
     """
     whole = list(gradients)
     for index, (name, parameter) in enumerate(parameters.items()):
@@ -93,9 +90,7 @@ class ProximalTerm:
         others: Sequence[tuple[str, WeightPenalty, Sequence[float]]],
         device: torch.device | str,
     ) -> None:
-        """absolute, square: a and q of each member. others: path in the config, section and each
-        member's λ, for every f.
-        """
+        """absolute, square: each member's a and q. others: for every f path, section and λ."""
         self.parameter = parameter
         self._others = [(path, penalty) for path, penalty, _ in others]
         columns = [absolute, square, *(strengths for *_, strengths in others)]
@@ -116,11 +111,11 @@ class ProximalTerm:
         """Whether a member has any of them: (K,), bool."""
 
     def shrink_to(self, rows: Tensor) -> None:
-        """Keep these members only. rows: their indices."""
+        """Keep the members at these indices."""
         self._build(self._columns[:, rows])
 
     def step_(self, weight: Tensor, rate: Tensor) -> None:
-        """The prox of rate times the penalties. weight: (K, ...), in place; rate: η, (K,)."""
+        """Apply the prox of η times the penalties. weight: (K, ...), in place; rate: η, (K,)."""
         dtype = weight.dtype
         if self._has_absolute:
             soft_threshold_(weight, expand_members((rate * self._absolute).to(dtype), weight))

@@ -12,14 +12,7 @@ from torch import Tensor, nn
 
 from regrun.nn.modules import Residual, noise_level
 from regrun.nn.roles import Role, roles_of
-from regrun.stack.layers import (
-    LAYER_HANDLERS,
-    ForwardContext,
-    Handler,
-    expand_groups,
-    make_noise,
-    noise_of,
-)
+from regrun.stack.layers import ForwardContext, Handler, expand_groups, handler_of
 from regrun.stack.noise import Noise
 from regrun.stack.vmapped import make_vmapped
 
@@ -94,12 +87,7 @@ def _layer_by_layer(name: str, modules: Sequence[nn.Module]) -> Handler | None:
     """The handler of a layer, or of a chain of layers; None when one of them is not known."""
     first = modules[0]
     if type(first) not in (nn.Sequential, Residual):
-        kind = noise_of(first)
-        if kind is not None:
-            return make_noise(name, modules, kind)
-        # A member without DropConnect has an ordinary linear layer where others have one with it.
-        layer = max((type(layer) for layer in modules), key=lambda layer: len(layer.__mro__))
-        return LAYER_HANDLERS[layer](name, modules) if layer in LAYER_HANDLERS else None
+        return handler_of(name, modules)
     links: list[Handler] = []
     for child, _ in first.named_children():
         path = f"{name}.{child}" if name else child

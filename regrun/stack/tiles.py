@@ -1,8 +1,8 @@
-"""Cache tiles: pieces of parameters that fit the core's cache.
+"""Tiles: pieces of parameters that fit the core's cache.
 
-An update like Adam's is seven operations; over whole parameters each of them would fetch
-everything from main memory again. So all operations are applied to one tile before the next.
-Results do not depend on the tiles, as every operation is entrywise.
+An update like Adam's is seven operations, and each would fetch whole parameters from main memory
+again. All operations therefore finish one tile before the next; being entrywise, they do not
+depend on the tiles.
 """
 
 from __future__ import annotations

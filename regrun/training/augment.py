@@ -13,6 +13,7 @@ from regrun.kinds.augmentation import (
     Crop,
     CutMix,
     Cutout,
+    Draws,
     Flip,
     LabelSmoothing,
     Mixup,
@@ -25,10 +26,9 @@ from regrun.training.losses import Targets
 
 
 class Augmenter:
-    """Augments batches and targets as the `augment` sections say.
+    """Augments batches and targets by the members' `augment` sections.
 
-    sections, seeds: one per member. A batch that several members share stays shared where they
-    would augment it alike: same seed, same section.
+    A batch that several members share stays shared if they have the same seed and section.
     """
 
     def __init__(
@@ -58,12 +58,15 @@ class Augmenter:
         if not self._levels:
             return inputs, Targets(targets)
         rows = self._representatives(inputs.shape[0])
-        draws = _Draws(noise, rows)
+
+        def draws(purpose: str, shape: Sequence[int]) -> Tensor:
+            return noise.uniform(f"augment/{purpose}", shape)[rows]
+
         levels = {key: level[rows] for key, level in self._levels.items()}
         if self._change_inputs:
             inputs = expand_groups(inputs, len(rows))
         if Flip.key in levels or Crop.key in levels:
-            inputs = _move(inputs, levels, draws)
+            inputs = _cropped_and_flipped(inputs, levels, draws)
         if Cutout.key in levels:
             inputs = Cutout.apply(inputs, draws, levels[Cutout.key])
         second = share = None
@@ -82,16 +85,14 @@ class Augmenter:
         """The rows to draw for: the first of each group whose members are alike, else all."""
         if groups not in self._rows:
             size = len(self._members) // groups
-            alike = all(
-                self._members[row] == self._members[row - row % size]
-                for row in range(len(self._members))
-            )
+            members = self._members
+            alike = all(each == members[row - row % size] for row, each in enumerate(members))
             step = size if alike else 1
-            self._rows[groups] = torch.arange(0, len(self._members), step, device=self._device)
+            self._rows[groups] = torch.arange(0, len(members), step, device=self._device)
         return self._rows[groups]
 
     def _shares(
-        self, inputs: Tensor, levels: dict[str, Tensor], draws: _Draws
+        self, inputs: Tensor, levels: dict[str, Tensor], draws: Draws
     ) -> tuple[Tensor, Tensor]:
         """λ in the loss, (R,), and in each pixel, to broadcast against the inputs."""
         share = inputs.new_ones(inputs.shape[0])
@@ -111,19 +112,8 @@ class Augmenter:
         return torch.where(cut, left, share), share_of_pixel
 
 
-class _Draws:
-    """Uniform numbers for some rows, from the batches' own streams."""
-
-    def __init__(self, noise: Noise, rows: Tensor) -> None:
-        self._noise, self._rows = noise, rows
-
-    def __call__(self, purpose: str, shape: Sequence[int]) -> Tensor:
-        """(R, *shape)."""
-        return self._noise.uniform(f"augment/{purpose}", shape)[self._rows]
-
-
-def _move(images: Tensor, levels: dict[str, Tensor], draws: _Draws) -> Tensor:
-    """Crops and flips in one pass over the images."""
+def _cropped_and_flipped(images: Tensor, levels: dict[str, Tensor], draws: Draws) -> Tensor:
+    """Crop and flip in one pass over the images."""
     rows, batch = images.shape[:2]
     down = right = torch.zeros((rows, batch), dtype=torch.int64, device=images.device)
     mirrored = down.bool()

@@ -17,9 +17,8 @@ Init = Annotated[Literal["default", "normal", "zeros", "xavier", "kaiming"], PER
 class ModelSection(Section):
     """A model: its keys, and the network that they describe.
 
-    A subclass declares its `name` as a literal, its keys as fields, and defines `build`. Its
-    docstring is its line in `regrun list models`. It imports torch inside its methods, as listing
-    the models must not load it.
+    A subclass declares its `name` as a literal, its keys as fields, and defines `build`. It imports
+    torch inside its methods, as listing the models must not load it.
     """
 
     is_linear: ClassVar[bool] = False
@@ -87,27 +86,20 @@ def build_model(
     seed: draws the initial weights; None builds on the meta device, without memory or numbers.
     Raises ConfigError when the model cannot take this input.
     """
-    from regrun.nn.initialize import OnMeta, initialize, seeded
-
-    if seed is None:
-        with OnMeta():
-            return _build(section, input_shape, num_outputs)
-    with seeded(seed):
-        module = _build(section, input_shape, num_outputs)
-        initialize(module, section.init, section.init_std)
-    return module
-
-
-def _build(section: ModelSection, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
     from torch import nn
 
-    with faults_of(section, "build", "model.name"):
-        module = section.build(input_shape, num_outputs)
-    if not isinstance(module, nn.Module):
-        kind = type(section)
-        raise ConfigError.at(
-            "model.name",
-            f"{kind.__module__}.{kind.__qualname__}.build gave a {type(module).__name__}; "
-            "it has to give a torch.nn.Module",
-        )
+    from regrun.nn.modules import OnMeta, initialize, seeded
+
+    with OnMeta() if seed is None else seeded(seed):
+        with faults_of(section, "build", "model.name"):
+            module = section.build(input_shape, num_outputs)
+        if not isinstance(module, nn.Module):
+            kind = type(section)
+            raise ConfigError.at(
+                "model.name",
+                f"{kind.__module__}.{kind.__qualname__}.build gave a {type(module).__name__}; "
+                "it has to give a torch.nn.Module",
+            )
+        if seed is not None:
+            initialize(module, section.init, section.init_std)
     return module

@@ -7,17 +7,6 @@ from regrun.kinds.penalties.l1_l2 import L1, L2, ElasticNet
 from regrun.kinds.penalties.matrix import Orthogonal, Spectral
 
 __all__ = [
-    "L1",
-    "L2",
-    "ActivityL1",
-    "ActivityL2",
-    "ActivityPenalty",
-    "Coefficients",
-    "ElasticNet",
-    "EntrywisePenalty",
-    "GroupLasso",
-    "Orthogonal",
-    "Penalty",
-    "Spectral",
-    "WeightPenalty",
-]
+    "L1", "L2", "ActivityL1", "ActivityL2", "ActivityPenalty", "Coefficients", "ElasticNet",
+    "EntrywisePenalty", "GroupLasso", "Orthogonal", "Penalty", "Spectral", "WeightPenalty",
+]  # fmt: skip
