@@ -1,7 +1,7 @@
-"""What every section of a config has in common: strictness, and the marks of its keys.
+"""Sections of a config: frozen pydantic models, and the marks of their keys.
 
-A section is a frozen pydantic model. A *kind* is a section that a config chooses by its `name` or
-`type`; its class also holds its formula, its reference and its arithmetic.
+A *kind* is a section that a config chooses by its `name` or `type`; its class also holds its
+formula, its reference and its arithmetic.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Topic = Literal["noise", "norms", "augmentation", "decay", "training"]
 class Described:
     """Marks a key with what it computes and who published it.
 
-    Formula and reference end the key's description in the JSON Schema, so its docstring does not
-    repeat them. A kind has them as class variables instead.
+    Formula and reference end the key's description in the JSON Schema. A kind has them as class
+    variables instead.
     """
 
     topic: Topic

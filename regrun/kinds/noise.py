@@ -64,6 +64,11 @@ class NoiseKind(ABC):
         return layer
 
     @classmethod
+    def line(cls, h: str, what: str, level: float = 0.0) -> str:
+        """The line of `inspect`; what: names the noise and its numbers."""
+        return f"{cls.symbols.format(h=h, level=level)}   ({what})"
+
+    @classmethod
     def described(cls, h: str = "h", *, reference: str = "") -> Described:
         """Return the mark of a key that sets the level of this noise on h."""
         return Described(
@@ -211,13 +216,6 @@ class DropConnect(NoiseKind):
     symbols = f"{StandardDropout.symbols}, one per step"
     reference = "Wan et al. 2013, who draw a mask per example"
     apply = staticmethod(StandardDropout.apply)
-
-    @classmethod
-    def linear(cls, in_features: int, out_features: int, rate: float) -> nn.Linear:
-        """Return a linear layer with this noise on its weights."""
-        from regrun.nn.modules import DropConnectLinear
-
-        return DropConnectLinear(in_features, out_features, cls, rate)
 
 
 ON_ACTIVATIONS: Sequence[type[NoiseKind]] = (

@@ -12,7 +12,7 @@ from regrun.errors import CorruptInputError
 from regrun.kinds.base import expand_members, faults_of
 from regrun.kinds.optimizers.base import Optimizer, UpdateRule
 from regrun.stack.penalty_terms import EntrywiseTerm, ProximalTerm, add_gradient
-from regrun.stack.tiles import LARGE, Layout, StackTile, shared_scratch, tile_entries
+from regrun.stack.tiles import LARGE, Layout, StackTile, tile_entries
 
 
 class StackedOptimizer:
@@ -156,31 +156,29 @@ class StackedOptimizer:
         for name in self._rule.counters:
             self._state[name] = before.get(name, torch.zeros_like(self._step))
         for slot in self._rule.slots:
-            for name, parameter in parameters.items():
+            start = self._rule.initial(slot)
+            for name, weight in self._weights.items():
                 key = f"{slot}/{name}"
-                self._state[key] = before[key] if key in before else self._fresh(slot, parameter)
+                self._state[key] = before[key] if key in before else torch.zeros_like(weight)
+                if key not in before and start is not None:
+                    self._state[key] += expand_members(start.to(weight.dtype), weight)
         limit = self._tile or tile_entries(like)
-        per_member_tiles = self._rule.per_member_tiles
-        layouts = {
-            name: Layout.of(p.shape, limit, per_member_tiles) for name, p in parameters.items()
-        }
-        pieces = [p for name in layouts for p in layouts[name].cut(parameters[name].detach())]
-        scratch = iter(shared_scratch(like, pieces))
+        layouts = [
+            Layout.of(weight.shape, limit, self._rule.per_member_tiles)
+            for weight in self._weights.values()
+        ]
+        largest = max(layout.largest for layout in layouts)
+        scratch = like.new_empty(largest), like.new_empty(largest)
         self._cuts = [
-            (layout, list(self._tiles(name, parameters[name].detach(), layout, scratch)))
-            for name, layout in layouts.items()
+            (layout, list(self._tiles(name, layout, scratch)))
+            for name, layout in zip(self._weights, layouts, strict=True)
         ]
 
-    def _fresh(self, slot: str, parameter: Tensor) -> Tensor:
-        state = torch.zeros_like(parameter, requires_grad=False)
-        start = self._rule.initial(slot)
-        if start is not None:
-            state += expand_members(start.to(parameter.dtype), parameter)
-        return state
-
     def _tiles(
-        self, name: str, weight: Tensor, layout: Layout, scratch: Iterator[tuple[Tensor, Tensor]]
+        self, name: str, layout: Layout, scratch: tuple[Tensor, Tensor]
     ) -> Iterator[StackTile]:
+        """The tiles of a parameter, which share the two scratch tensors with all others."""
+        weight = self._weights[name]
         sign, linear = self._additions(name, weight)
         shrink = self._shrink if name in self._decayed else None
         numbers = {key: layout.numbers(n) for key, n in self._numbers.items()}
@@ -191,7 +189,7 @@ class StackedOptimizer:
         ]
         single = self._rule.per_member_tiles and weight[0].numel() >= LARGE
         for i, piece in enumerate(layout.cut(weight)):
-            grad_buffer, work = next(scratch)
+            grad_buffer, work = (each[: piece.numel()].view(piece.shape) for each in scratch)
             yield StackTile(
                 weight=piece,
                 grad_buffer=grad_buffer,

@@ -63,6 +63,11 @@ class Layout:
         members = [slice(row, row + 1) for row in range(rows) for _ in cuts]
         return cls((rows * sum(cuts),), tuple(cuts * rows), tuple(members))
 
+    @property
+    def largest(self) -> int:
+        """Entries of the largest piece."""
+        return max(self.sizes) * torch.Size(self.view[1:]).numel()
+
     def cut(self, tensor: Tensor) -> Sequence[Tensor]:
         """Return the pieces: views, or copies of a tensor that is not contiguous."""
         if len(self.sizes) == 1:
@@ -99,13 +104,3 @@ class StackTile(Tile):
     """Coefficient of w in the gradient."""
     shrink: Tensor | None = None
     """Factor on the weight: decoupled decay."""
-
-
-def shared_scratch(like: Tensor, pieces: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Return two scratch views per piece, all of the same two buffers."""
-    largest = max((piece.numel() for piece in pieces), default=0)
-    first, second = like.new_empty(largest), like.new_empty(largest)
-    return [
-        (first[: piece.numel()].view(piece.shape), second[: piece.numel()].view(piece.shape))
-        for piece in pieces
-    ]

@@ -13,6 +13,10 @@ from torch.func import functional_call
 from regrun.kinds.noise import NoiseKind
 from regrun.stack.layers import ForwardContext, Handler, expand_groups, noise_of
 
+_Tensors = dict[str, Tensor]
+_Given = dict[str, tuple[Tensor, Tensor]]
+"""Noise layer → draws and level."""
+
 
 class _MemberNoise(nn.Module):
     """Replaces a noise layer of the template.
@@ -46,25 +50,16 @@ def make_vmapped(module: nn.Module) -> Handler:
     def forward(x: Tensor, context: ForwardContext) -> Tensor:
         nonlocal measured
         template.train(context.noise is not None)
-        given: dict[str, tuple[Tensor, Tensor]] = {}
+        given: _Given = {}
         if context.noise is not None and noises:
             if not measured:
                 _measure(template, x, context)
                 measured = True
-            given = {
-                name: (
-                    context.noise.draw(layer.kind, name, (x.shape[1], *layer.shape)),
-                    context.levels[name],
-                )
-                for name, layer in noises.items()
-            }
+            for name, layer in noises.items():
+                draws = context.noise.draw(layer.kind, name, (x.shape[1], *layer.shape))
+                given[name] = draws, context.levels[name]
 
-        def one(
-            parameters: dict[str, Tensor],
-            buffers: dict[str, Tensor],
-            given: dict[str, tuple[Tensor, Tensor]],
-            inputs: Tensor,
-        ) -> Any:
+        def one(parameters: _Tensors, buffers: _Tensors, given: _Given, inputs: Tensor) -> Any:
             for name, layer in noises.items():
                 layer.given = given.get(name)
             return functional_call(template, (parameters, buffers), (inputs,))

@@ -29,7 +29,7 @@ from regrun.kinds.noise import (
     StandardDropout,
     StochasticDepth,
 )
-from regrun.nn.modules import Residual, noise_level
+from regrun.nn.modules import DropConnectLinear, Residual, noise_level
 
 N = 400_000
 rates = st.floats(0, 1)
@@ -140,7 +140,7 @@ def test_added_noise_has_its_standard_deviation() -> None:
 LAYERS = {
     **{kind.__name__: kind.layer(0.5) for kind in ON_ACTIVATIONS},
     "Dropout2d": SpatialDropout.layer(0.5, images=True),
-    "DropConnect": DropConnect.linear(6, 6, 0.5),
+    "DropConnect": DropConnectLinear(6, 6, DropConnect, 0.5),
 }
 
 

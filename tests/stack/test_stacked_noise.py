@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from regrun.kinds.models import CNN, MLP, ModelSection, build_model
 from regrun.kinds.noise import DropConnect, GaussianNoise, StochasticDepth
-from regrun.nn.modules import NoiseLayer
+from regrun.nn.modules import DropConnectLinear, NoiseLayer
 from regrun.stack import Noise, Stack
 
 CPU = torch.device("cpu")
@@ -166,7 +166,7 @@ def test_spatial_dropout_drops_whole_channels_of_single_examples(p: float) -> No
 
 @pytest.mark.parametrize("p", [0.2, 0.7])
 def test_drop_connect_drops_weights_at_its_rate_alike_for_the_whole_batch(p: float) -> None:
-    layer = DropConnect.linear(200, 300, p)
+    layer = DropConnectLinear(200, 300, DropConnect, p)
     nn.init.ones_(layer.weight)
     nn.init.zeros_(layer.bias)
     # Each output is one weight times 1 plus zeros, which no order of summation rounds.
@@ -177,7 +177,7 @@ def test_drop_connect_drops_weights_at_its_rate_alike_for_the_whole_batch(p: flo
 
 
 def test_drop_connect_leaves_biases_alone() -> None:
-    layer = DropConnect.linear(3, 50, 1.0)
+    layer = DropConnectLinear(3, 50, DropConnect, 1.0)
     torch.testing.assert_close(
         one_layer(layer, torch.ones(1, 3))[0], layer.bias.detach().double(), rtol=0, atol=0
     )

@@ -65,11 +65,9 @@ class BuiltinModel(ModelSection):
     def symbols(self) -> list[str]:
         lines = []
         if self.input_noise:
-            line = GaussianNoise.symbols.format(h="x", level=self.input_noise)
-            lines.append(f"{line}   (input noise)")
+            lines.append(GaussianNoise.line("x", "input noise", self.input_noise))
         if self.input_dropout:
-            line = StandardDropout.symbols.format(h="x")
-            lines.append(f"{line}   (input dropout, p = {self.input_dropout:g})")
+            lines.append(StandardDropout.line("x", f"input dropout, p = {self.input_dropout:g}"))
         return lines
 
     def _input_layers(self) -> list[Layer]:
@@ -122,8 +120,8 @@ class HiddenLayers(BuiltinModel):
     def symbols(self) -> list[str]:
         lines = super().symbols() + self._dropout_symbols("conv_dropout", self.conv_dropout_rates)
         if self.drop_connect:
-            line = DropConnect.symbols.format(h="W")
-            lines.append(f"{line}   (DropConnect, p = {self.drop_connect:g}, hidden layers)")
+            what = f"DropConnect, p = {self.drop_connect:g}, hidden layers"
+            lines.append(DropConnect.line("W", what))
         return lines + self._dropout_symbols("dropout", self.dropout_rates)
 
     def _hidden_layers(self, width: int) -> tuple[int, nn.Sequential]:
@@ -142,8 +140,10 @@ class HiddenLayers(BuiltinModel):
     def _dense(self, width: int, units: int, rate: float, *norm: Layer) -> list[Layer]:
         from torch import nn
 
+        from regrun.nn.modules import DropConnectLinear
+
         if self.drop_connect:
-            linear = DropConnect.linear(width, units, self.drop_connect)
+            linear: nn.Linear = DropConnectLinear(width, units, DropConnect, self.drop_connect)
         else:
             linear = nn.Linear(width, units)
         activation, dropout = self._activation(), self._dropout(rate)
@@ -161,8 +161,8 @@ class HiddenLayers(BuiltinModel):
         if not any(rates):
             return []
         shown = ", ".join(f"{rate:g}" for rate in (rates if len(set(rates)) > 1 else rates[:1]))
-        line = DROPOUTS[self.dropout_type].symbols.format(h="h")
-        return [f"{line}   ({key}, {self.dropout_type}, p = {shown})"]
+        what = f"{key}, {self.dropout_type}, p = {shown}"
+        return [DROPOUTS[self.dropout_type].line("h", what)]
 
     def _check_rates(
         self, key: str, rates: float | tuple[float, ...], count: int, layer: str
@@ -225,9 +225,8 @@ class MLP(HiddenLayers):
     def symbols(self) -> list[str]:
         lines = super().symbols()
         if self.stochastic_depth:
-            line = StochasticDepth.symbols.format(h="h")
             depth = f"p = {self.stochastic_depth:g} · l / {len(self.hidden) - 1}"
-            lines.append(f"{line}   (stochastic depth, {depth})")
+            lines.append(StochasticDepth.line("h", f"stochastic depth, {depth}"))
         return lines
 
     @model_validator(mode="after")

@@ -92,7 +92,7 @@ class Torchvision(ModelSection):
     def symbols(self) -> list[str]:
         if not self.dropout:
             return []
-        return [f"{StandardDropout.symbols.format(h='h')}   (dropout, p = {self.dropout:g})"]
+        return [StandardDropout.line("h", f"dropout, p = {self.dropout:g}")]
 
     def notes(self, input_shape: tuple[int, ...]) -> list[str]:
         channels, height, width = as_image(input_shape, self.name)
