@@ -184,6 +184,7 @@ def values_of(annotation: Any) -> Iterator[str]:
             yield from values_of(each)
 
 
+@dataclass(frozen=True)
 class PerMember:
     """Marks a key that may differ between the members of one stack.
 
@@ -199,7 +200,6 @@ Rate = Annotated[float, Field(ge=0, le=1), PER_MEMBER]
 Fraction = Annotated[float, Field(ge=0, lt=1), PER_MEMBER]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-
 
 Selector = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],

@@ -54,7 +54,7 @@ REGISTERED: Mapping[str, tuple[str, ...]] = {
         "regrun.kinds.penalties.l1_l2:L1",
         "regrun.kinds.penalties.l1_l2:L2",
         "regrun.kinds.penalties.l1_l2:ElasticNet",
-        "regrun.kinds.penalties.group_lasso:GroupLasso",
+        "regrun.kinds.penalties.matrix:GroupLasso",
         "regrun.kinds.penalties.matrix:Orthogonal",
         "regrun.kinds.penalties.matrix:Spectral",
         "regrun.kinds.penalties.activity:ActivityL1",

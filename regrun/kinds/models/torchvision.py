@@ -153,16 +153,10 @@ def _take_channels(module: nn.Module, channels: int) -> None:
     """Replace the first convolution by one that takes `channels`, drawn with torch's default."""
     from torch import nn
 
-    for name, layer in module.named_modules():
-        if isinstance(layer, nn.Conv2d):
-            replacement = nn.Conv2d(
-                channels,
-                layer.out_channels,
-                layer.kernel_size,  # type: ignore[arg-type]  # typed as tuple[int, ...]
-                layer.stride,  # type: ignore[arg-type]
-                layer.padding,  # type: ignore[arg-type]
-                bias=layer.bias is not None,
-            )
-            parent = module.get_submodule(name.rpartition(".")[0])
-            setattr(parent, name.rpartition(".")[2], replacement)
-            return
+    name, old = next(each for each in module.named_modules() if isinstance(each[1], nn.Conv2d))
+    same: dict[str, Any] = {
+        key: getattr(old, key) for key in ("out_channels", "kernel_size", "stride", "padding")
+    }
+    parent, _, child = name.rpartition(".")
+    first = nn.Conv2d(channels, **same, bias=old.bias is not None)
+    setattr(module.get_submodule(parent), child, first)
