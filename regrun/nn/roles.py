@@ -64,9 +64,8 @@ def select(selector: Sequence[str], roles: Mapping[str, Role], path: str) -> fro
 def _nothing_chosen(entry: str, roles: Mapping[str, Role]) -> str:
     present = sorted(set(roles.values()), key=ROLES.index)
     if entry in ROLES:
-        return f"{entry!r}: this model has no parameter of role {entry}; its roles: " + ", ".join(
-            present
-        )
+        roles_here = ", ".join(present)
+        return f"{entry!r}: this model has no parameter of role {entry}; its roles: {roles_here}"
     hint = did_you_mean(entry, [*present, "all", *roles])
     names = list(roles)
     shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -76,11 +77,22 @@ class StackedPenalties:
         for (label, _, names), row in rows.items():
             first = next(each for each in row if each is not None)
             if isinstance(first, ActivityPenalty):
-                self._activity.append(_ActivityTerm(label, first, row, device))
+                factors = [
+                    m.strength * m.scale if isinstance(m, ActivityPenalty) else 0.0 for m in row
+                ]
+                self._activity.append(_ActivityTerm(label, first, MemberMask(factors, device)))
             elif names and isinstance(first, EntrywisePenalty):
-                self._entrywise.append(_EntrywiseValue(label, names, row))
+                none = Coefficients(0.0, 0.0)
+                pairs = [
+                    m.scaled_coefficients if isinstance(m, EntrywisePenalty) else none for m in row
+                ]
+                parts = [f"{label}/{part}" for part in _parts(first)]
+                self._entrywise.append(_EntrywiseValue(label, names, pairs, parts))
             elif names and isinstance(first, WeightPenalty):
-                self._by_autograd.append(_ValueTerm(label, paths[label], names, first, row, device))
+                strengths = [m.strength if m else 0.0 for m in row]
+                by_gradient = [m.strength if m and not m.proximal else 0.0 for m in row]
+                masks = MemberMask(strengths, device), MemberMask(by_gradient, device)
+                self._by_autograd.append(_ValueTerm(label, paths[label], names, first, *masks))
         self.entrywise: list[EntrywiseTerm] = list(_entrywise(on_each))
         """Per parameter with such a penalty, what the optimizer adds to its gradient."""
         self.proximal: list[ProximalTerm] = list(_proximal(on_each, device))
@@ -131,7 +143,7 @@ def activity_sum(
     return torch.stack([penalty.entries(h).flatten(1).sum(1) for h in wide]).sum(0)
 
 
-def _parts(penalty: Penalty | None) -> tuple[str, ...]:
+def _parts(penalty: Penalty) -> tuple[str, ...]:
     return (isinstance(penalty, EntrywisePenalty) and penalty.parts) or ()
 
 
@@ -208,32 +220,24 @@ def _proximal(on_each: _OnEach, device: torch.device | str) -> Iterator[Proximal
             yield ProximalTerm(name, absolute, square, list(others.values()), device)
 
 
+@dataclass(frozen=True)
 class _EntrywiseValue:
-    """An entrywise penalty under one label, on one choice of parameters, for the log.
+    """An entrywise penalty under one label, on one choice of parameters, for the log."""
 
-    members: each member's section of this kind, None where it has none.
-    """
-
-    def __init__(
-        self, label: str, parameters: Sequence[str], members: Sequence[Penalty | None]
-    ) -> None:
-        self._parameters = parameters
-        self._coefficients = [
-            m.scaled_coefficients if isinstance(m, EntrywisePenalty) else Coefficients(0.0, 0.0)
-            for m in members
-        ]
-        self._label = label
-        self._parts = [f"{label}/{part}" for part in next(filter(None, map(_parts, members)), ())]
+    label: str
+    parameters: tuple[str, ...]
+    members: Sequence[Coefficients]
+    parts: Sequence[str]
 
     def values(
         self, parameters: Mapping[str, Float[Tensor, "K ..."]]
     ) -> Iterator[tuple[str, Float[Tensor, " K"]]]:
         """Labels of the penalty and its parts, with their values."""
-        weights = [parameters[name] for name in self._parameters]
-        amounts = entrywise_values(self._coefficients, weights)
-        yield self._label, amounts[0] + amounts[1]
-        if self._parts:
-            yield from zip(self._parts, amounts, strict=True)
+        weights = [parameters[name] for name in self.parameters]
+        amounts = entrywise_values(self.members, weights)
+        yield self.label, amounts[0] + amounts[1]
+        if self.parts:
+            yield from zip(self.parts, amounts, strict=True)
 
 
 def entrywise_values(
@@ -254,77 +258,60 @@ def entrywise_values(
     return total(absolute, torch.abs), total(square, torch.square)
 
 
+@dataclass(frozen=True)
 class _ValueTerm:
-    """A penalty that is not entrywise under one label, on one choice of parameters.
+    """A penalty that is not entrywise under one label, on one choice of parameters."""
 
-    members: each member's section, None where it has none; one function at strength 1.
-    """
-
-    def __init__(
-        self,
-        label: str,
-        path: str,
-        parameters: Sequence[str],
-        penalty: WeightPenalty,
-        members: Sequence[Penalty | None],
-        device: torch.device | str,
-    ) -> None:
-        self.label, self._path, self._parameters = label, path, parameters
-        self._penalty = penalty
-        self._all = MemberMask([m.strength if m else 0.0 for m in members], device)
-        self._by_gradient = MemberMask(
-            [m.strength if m and not m.proximal else 0.0 for m in members], device
-        )
+    label: str
+    path: str
+    parameters: tuple[str, ...]
+    penalty: WeightPenalty
+    all_members: MemberMask
+    by_gradient: MemberMask
 
     def value(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, " K"]:
         """The sum for all members."""
-        return self._total(self._all, parameters)
+        return self._total(self.all_members, parameters)
 
     def objective(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, " K"] | None:
         """The sum for members with the gradient method; None without any."""
-        return self._total(self._by_gradient, parameters) if self._by_gradient else None
+        return self._total(self.by_gradient, parameters) if self.by_gradient else None
 
     def _total(self, mask: MemberMask, parameters: Mapping[str, Tensor]) -> Tensor:
         return mask.weighted(
-            torch.stack([self._value(mask.take(parameters[n])) for n in self._parameters]).sum(0)
+            torch.stack([self._value(mask.take(parameters[n])) for n in self.parameters]).sum(0)
         )
 
     def _value(self, weight: Tensor) -> Tensor:
-        with faults_of(self._penalty, "value", self._path):
-            measured = self._penalty.value(weight)
+        with faults_of(self.penalty, "value", self.path):
+            measured = self.penalty.value(weight)
             if measured.shape == weight.shape[:1]:
                 return measured
-        kind = type(self._penalty)
+        kind = type(self.penalty)
         raise ConfigError.at(
-            self._path,
-            f"{self._penalty.kind}: {kind.__module__}.{kind.__qualname__}.value gave shape "
+            self.path,
+            f"{self.penalty.kind}: {kind.__module__}.{kind.__qualname__}.value gave shape "
             f"{list(measured.shape)} for weights of {list(weight.shape)}; it has to give "
             f"{list(weight.shape[:1])}, one value for each member",
         )
 
 
+@dataclass(frozen=True)
 class _ActivityTerm:
-    """An activity penalty under one label. members: as of `_EntrywiseValue`."""
+    """An activity penalty under one label. mask: strength times scale."""
 
-    def __init__(
-        self,
-        label: str,
-        penalty: ActivityPenalty,
-        members: Sequence[Penalty | None],
-        device: torch.device | str,
-    ) -> None:
-        self.penalty = penalty
-        factors = [m.strength * m.scale if isinstance(m, ActivityPenalty) else 0.0 for m in members]
-        self.label, self._mask = label, MemberMask(factors, device)
+    label: str
+    penalty: ActivityPenalty
+    mask: MemberMask
 
     def value(self, means: Mapping[str, Float[Tensor, " K"]]) -> Float[Tensor, " K"]:
         """Its value, given kind → mean over the examples of Σ entries(h)."""
-        return self._mask.weighted(self._mask.take(means[self.penalty.kind]))
+        return self.mask.weighted(self.mask.take(means[self.penalty.kind]))
 
     def objective(self, hidden: Sequence[Tensor]) -> Float[Tensor, " K"] | None:
         """Its value on a batch; None when no member has a strength above 0."""
-        if not self._mask:
+        if not self.mask:
             return None
         batch = hidden[0].shape[1]
-        total = activity_sum(self.penalty, [self._mask.take(h) for h in hidden])
-        return self._mask.weighted(total / batch)
+        total = activity_sum(self.penalty, [self.mask.take(h) for h in hidden])
+        return self.mask.weighted(total / batch)

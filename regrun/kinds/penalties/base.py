@@ -56,13 +56,10 @@ class Penalty(Section):
         return 0.0 if "proximal" in self.methods else None
 
     def symbols(self, name: str) -> str:
-        """Describe the penalty in one line of `regrun inspect`.
+        """Return its line of `regrun inspect`: ``P = value   (kind on place, gradient …)``.
 
         Args:
             name: Its name in the objective: ``P``, or ``P1``, ``P2``, … of several.
-
-        Returns:
-            ``P = value   (kind on place, gradient …)``.
         """
         value, gradient = self.expressions() if self.strength else ("0", "0")
         how = "by a proximal step" if self.proximal else f"gradient {gradient}"
@@ -170,14 +167,11 @@ class WeightPenalty(Penalty):
         return listed(self.apply_to)
 
     def shape_conflicts(self, name: str, shape: Sequence[int]) -> Iterator[Problem]:
-        """Yield why the penalty has no meaning for a parameter of the network.
+        """Yield why the penalty has no meaning for a parameter of this name and shape.
 
         Args:
-            name: The parameter's.
-            shape: Of one member's parameter.
-
-        Yields:
-            Problems whose path starts at this section.
+            name: Name of the parameter.
+            shape: Shape of one member's parameter.
         """
         if len(shape) < self.min_axes:
             yield Problem(
@@ -191,10 +185,7 @@ class WeightPenalty(Penalty):
 
         Args:
             earlier: The other one, which comes before this one in the config.
-            name: The parameter's.
-
-        Yields:
-            Problems whose path starts at this section.
+            name: Name of the parameter.
         """
         alike = self.function_key() == earlier.function_key()
         if not alike and not (self.composes and earlier.composes):

@@ -27,8 +27,7 @@ class GroupLasso(WeightPenalty):
     type: Literal["group_lasso"]
     groups: Literal["in", "out", "filter"] = "in"
     """in: a group is the weights into a neuron, in a convolution a filter. out: the weights out of
-    a neuron or channel of the layer before. filter: a filter; only convolutions can be
-    chosen."""
+    a neuron or channel of the layer before. filter: a filter, for convolutions only."""
     method: Method = "gradient"
     """gradient: λ √|g| w_g / ‖w_g‖, 0 at 0. proximal: w_g · max(0, 1 − η λ √|g| / ‖w_g‖) after the
     step; with sgd and fista."""
