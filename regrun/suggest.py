@@ -5,66 +5,49 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "alpha": ("strength",),
-    "batch": ("batch_size",),
-    "coef": ("strength",),
-    "coefficient": ("strength",),
-    "dropout_rate": ("dropout",),
-    "hidden_layers": ("hidden",),
-    "hidden_size": ("hidden",),
-    "hidden_sizes": ("hidden",),
-    "kind": ("name", "type"),
-    "l1_lambda": ("strength",),
-    "l2_lambda": ("strength",),
-    "lambda": ("strength", "weight_decay"),
-    "lasso": ("l1",),
-    "layers": ("hidden",),
-    "learning_rate": ("lr",),
-    "max_epochs": ("epochs",),
-    "method": ("type", "name"),
-    "n_epochs": ("epochs",),
-    "name": ("type",),
-    "num_epochs": ("epochs",),
-    "p": ("dropout",),
-    "random_state": ("seed",),
-    "rate": ("lr", "dropout"),
-    "regularization": ("penalty",),
-    "regularizer": ("penalty",),
-    "ridge": ("l2",),
-    "root_dir": ("root",),
-    "scheduler": ("schedule",),
-    "softmax": ("linear",),
-    "step_lr": ("step",),
-    "swish": ("silu",),
-    "test_size": ("test",),
-    "tikhonov": ("l2",),
-    "type": ("name",),
-    "units": ("hidden",),
-    "val": ("validation",),
-    "validation_split": ("validation",),
-    "wd": ("weight_decay",),
-    "weight_init": ("init",),
-    "widths": ("hidden",),
+_SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "batch_size": ("batch",),
+    "epochs": ("max_epochs", "n_epochs", "num_epochs"),
+    "hidden": ("hidden_layers", "hidden_size", "hidden_sizes", "layers", "units", "widths"),
+    "init": ("weight_init",),
+    "l1": ("lasso",),
+    "l2": ("ridge", "tikhonov"),
+    "linear": ("softmax",),
+    "lr": ("learning_rate", "rate"),
+    "dropout": ("dropout_rate", "p", "rate"),
+    "name": ("kind", "method", "type"),
+    "penalty": ("regularization", "regularizer"),
+    "root": ("root_dir",),
+    "schedule": ("scheduler",),
+    "seed": ("random_state",),
+    "silu": ("swish",),
+    "step": ("step_lr",),
+    "strength": ("alpha", "coef", "coefficient", "l1_lambda", "l2_lambda", "lambda"),
+    "test": ("test_size",),
+    "type": ("kind", "method", "name"),
+    "validation": ("val", "validation_split"),
+    "weight_decay": ("lambda", "wd"),
 }
-"""What the same thing is called elsewhere."""
+"""Word → what the same thing is called elsewhere."""
 
 _LONGEST = 60
 
 
+def synonyms(word: str) -> list[str]:
+    """The words for what is called ``word`` elsewhere."""
+    return [each for each, elsewhere in _SYNONYMS.items() if word in elsewhere]
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is meant: the same but for case, a synonym, or near by difflib."""
-    words = list(known)
+    """The known word that is meant: the same but for case, a synonym, or the closest one."""
     if len(word) > _LONGEST:
         return None
-    plain = {_plain(each): each for each in reversed(words)}
-    if _plain(word) in plain:
-        return plain[_plain(word)]
-    for synonym in SYNONYMS.get(_plain(word), ()):
-        if synonym in words:
-            return synonym
-    cutoff = 0.5 if len(word) <= 3 else 0.6
-    close = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=cutoff)
+    plain = {_plain(each): each for each in reversed(list(known))}
+    wanted = _plain(word)
+    for each in (wanted, *synonyms(wanted)):
+        if each in plain:
+            return plain[each]
+    close = difflib.get_close_matches(wanted, plain, n=1, cutoff=0.5 if len(word) <= 3 else 0.6)
     return plain[close[0]] if close else None
 
 

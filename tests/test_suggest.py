@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from regrun.config.load import load_config
+from regrun.config.schema import Config
 from regrun.config.schema_tree import SectionNode, fields, root, section_of
 from regrun.config.validate import unknown_key
 from regrun.errors import ConfigError
@@ -60,7 +61,7 @@ def test_a_typo_in_any_key_is_answered_with_that_key() -> None:
 def test_a_typo_in_any_name_is_answered_with_that_name() -> None:
     right = total = 0
     for name in ("dataset", "model", "optimizer", "penalty", "schedule"):
-        sections = section_of(fields(root().kinds[None])[name])
+        sections = section_of(fields(Config)[name])
         assert sections is not None
         for tag in sections.tags():
             for typo in set(_typos(tag)) - set(sections.tags()):

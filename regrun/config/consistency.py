@@ -12,16 +12,7 @@ from pydantic import BaseModel
 
 from regrun.config.diagnostics import SHOWN
 from regrun.config.schema import Config
-from regrun.config.schema_tree import (
-    AnyOf,
-    Anything,
-    ListNode,
-    Node,
-    SectionNode,
-    dotted_keys,
-    fields,
-    root,
-)
+from regrun.config.schema_tree import AnyOf, ListNode, Node, SectionNode, dotted_keys, fields, root
 from regrun.config.sweeps import Sweep
 from regrun.config.training import missing_for_metric
 from regrun.config.validate import KeyProblem, no_such_key, path_in_other_section, show
@@ -93,58 +84,44 @@ def _axis_problem(key: str, config: Config, moving: set[str]) -> str | None:
     node: Node | None = root()
     value: Any = config
     for at, part in enumerate(parts):
-        if isinstance(node, ListNode | AnyOf):
-            node, value = _entry(node, value, part)
+        if isinstance(node, AnyOf):
+            node = node.list_or_self()
+        if isinstance(node, ListNode):
+            index = int(part[:9]) if part.isdecimal() else 0
+            entries = value if isinstance(value, tuple) else ()
+            node, value = node.item, entries[index] if index < len(entries) else None
             if part.isdecimal():
                 continue
-        if not isinstance(node, SectionNode):
-            return f"{'.'.join(parts[:at])} has no keys"
-        given = getattr(value, node.tag or "", None)
         prefix = ".".join(parts[:at])
-        free = node.tag is None or given is None or not _is_fixed(prefix, node.tag, moving)
+        if not isinstance(node, SectionNode):
+            return f"{prefix} has no keys"
+        section = _without_indices(prefix)
+        free = value is None or not moving.isdisjoint((section, f"{section}.{node.tag}"))
         kinds: list[type[BaseModel]] = node.distinct() if free else [type(value)]
         having = [kind for kind in kinds if part in fields(kind)]
+        if not having and node.kinds_with(part):
+            return no_such_key(value.kind, node.kinds_with(part))
         if not having:
-            if node.kinds_with(part):
-                return no_such_key(given, node.kinds_with(part))
-            return _unknown(key, prefix, [name for kind in kinds for name in fields(kind)], part)
+            known = [name for kind in kinds for name in fields(kind)]
+            meant = nearest(part, known)
+            dotted = f"{prefix}.{meant}".lstrip(".") if meant else nearest(key, dotted_keys())
+            dotted = dotted or path_in_other_section(part)
+            return f"unknown key, did you mean {dotted}?" if dotted else "unknown key"
         node, value = fields(having[0])[part], getattr(value, part, None)
     return None
-
-
-def _entry(node: ListNode | AnyOf, value: Any, part: str) -> tuple[Node, Any]:
-    entry = node.list_or_self() if isinstance(node, AnyOf) else node
-    item = entry.item if isinstance(entry, ListNode) else Anything()
-    at = int(part[:9]) if part.isdecimal() else 0
-    entries = value if isinstance(value, tuple) else ()
-    return item, entries[at] if at < len(entries) else None
-
-
-def _is_fixed(prefix: str, tag: str, moving: set[str]) -> bool:
-    """Whether no axis changes the kind of the section."""
-    section = _without_indices(prefix)
-    return section not in moving and f"{section}.{tag}" not in moving
 
 
 def _without_indices(key: str) -> str:
     return ".".join(part for part in key.split(".") if not part.isdecimal())
 
 
-def _unknown(key: str, prefix: str, known: list[str], part: str) -> str:
-    meant = nearest(part, known)
-    dotted = f"{prefix}.{meant}".lstrip(".") if meant else nearest(key, dotted_keys())
-    dotted = dotted or path_in_other_section(part)
-    return f"unknown key, did you mean {dotted}?" if dotted else "unknown key"
-
-
 def _values(sweep: Sweep) -> Iterator[Problem]:
     """Infinities and NaNs, which the schema lets pass where any value may stand."""
-    lists: list[tuple[KeyPath, tuple[Any, ...]]]
-    lists = [(("sweep", "grid", key), values) for key, values in sweep.grid.items()]
-    lists += [
-        (("sweep", "space", key, "choice"), axis.choice or ()) for key, axis in sweep.space.items()
-    ]
-    for where, values in lists:
+    lists: dict[KeyPath, tuple[Any, ...]]
+    lists = {("sweep", "grid", key): values for key, values in sweep.grid.items()}
+    for key, axis in sweep.space.items():
+        lists["sweep", "space", key, "choice"] = axis.choice or ()
+    for where, values in lists.items():
         for at, value in enumerate(values):
             if not _is_finite(value):
                 yield Problem((*where, at), f"{show(value)} is not finite")
@@ -152,7 +129,7 @@ def _values(sweep: Sweep) -> Iterator[Problem]:
 
 def _is_finite(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return all(_is_finite(each) for each in value.values())
+        value = list(value.values())
     if isinstance(value, list | tuple):
-        return all(_is_finite(each) for each in value)
+        return all(map(_is_finite, value))
     return not isinstance(value, float) or math.isfinite(value)

@@ -76,14 +76,13 @@ def _scope(diagnostics: Sequence[Diagnostic], label: str) -> str:
 def _render(diagnostic: Diagnostic, label: str, lines: Sequence[str]) -> str:
     span, problem = diagnostic.span, diagnostic.problem
     parts = []
-    if span is not None and label:
-        parts.append(f"{label}:{span.line + 1}:{span.column + 1}")
-    elif label and not diagnostic.origin:
-        parts.append(f"{label}:1:1")
+    if label and (span is not None or not diagnostic.origin):
+        line, column = (span.line, span.column) if span else (0, 0)
+        parts.append(f"{label}:{line + 1}:{column + 1}")
     if diagnostic.origin:
         parts.append(diagnostic.origin)
     if problem.path and problem.path != diagnostic.origin_path:
-        parts.append(".".join(_printable(str(part))[:80] for part in problem.path))
+        parts.append(".".join(printable(str(part))[:80] for part in problem.path))
     text = ": ".join([*parts, problem.message])
     if span is not None and span.line < len(lines) and lines[span.line].strip():
         text += "\n" + _excerpt(span, lines[span.line])
@@ -92,24 +91,21 @@ def _render(diagnostic: Diagnostic, label: str, lines: Sequence[str]) -> str:
 
 def _excerpt(span: Span, line: str) -> str:
     """The line, and a row of carets under the span; a long line is cut around it."""
-    if span.end_line > span.line:
-        end = len(re.sub(r"\s+#.*$", "", line).rstrip())
-    else:
-        end = span.end_column
+    whole = span.end_line > span.line
+    end = len(re.sub(r"\s+#.*$", "", line).rstrip()) if whole else span.end_column
     start = max(0, span.column - _WIDTH // 2) if span.column > _WIDTH * 3 // 4 else 0
-    shown = _printable(line[start : start + _WIDTH])
+    shown = printable(line[start : start + _WIDTH])
     before, marked = shown[: span.column - start], shown[span.column - start : max(end - start, 0)]
     carets = "^" * max(1, _cells(marked))
     lead = "…" if start else ""
     tail = "…" if len(line) > start + _WIDTH else ""
-    number = f"{span.line + 1:>5}"
-    return (
-        f"{number} | {lead}{shown}{tail}\n"
-        f"{' ' * len(number)} | {' ' * (len(lead) + _cells(before))}{carets}"
-    )
+    number = f"{span.line + 1:>5} | "
+    margin = f"{'| ':>{len(number)}}{' ' * (len(lead) + _cells(before))}"
+    return f"{number}{lead}{shown}{tail}\n{margin}{carets}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text with a space for every character that moves the cursor or has no shape."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 

@@ -62,10 +62,7 @@ class Source:
         """
         if error.diagnostics:
             return error
-        paths = [trace(problem.path, self.tree)[-1].path for problem in error.problems]
-        written = [
-            replace(each, path=path) for each, path in zip(error.problems, paths, strict=True)
-        ]
+        written = [replace(each, path=trace(each.path, self.tree).path) for each in error.problems]
         return self.error([self.diagnose(problem) for problem in written])
 
     def error(self, diagnostics: Sequence[Diagnostic]) -> ConfigError:
@@ -74,49 +71,45 @@ class Source:
 
     def diagnose(self, problem: Problem) -> Diagnostic:
         """Find the place to blame for a problem whose path is as written."""
-        path = problem.path
-        blamed = self._blamed(problem, path)
-        if blamed is not None:
-            set_path, assignment = blamed
-            return Diagnostic(
-                problem, assignment.span, assignment.origin, set_path, assignment.number
-            )
-        return Diagnostic(self._with_cause(problem), self._span(problem, path))
+        blamed = self._blamed(problem)
+        if blamed is None:
+            return Diagnostic(self._with_cause(problem), self._span(problem))
+        path, assignment = blamed
+        return Diagnostic(problem, assignment.span, assignment.origin, path, assignment.number)
 
-    def _blamed(self, problem: Problem, path: KeyPath) -> tuple[KeyPath, Assignment] | None:
+    def _blamed(self, problem: Problem) -> tuple[KeyPath, Assignment] | None:
         """The last assignment that set the place, chose the kind of its section, or made it."""
+        path, missing = problem.path, isinstance(problem, MissingKey)
         choice = problem.chosen_by if isinstance(problem, MissingKey) else None
-        above = [
-            each for each in self.assigned if path[: len(each[0])] == each[0] or each[0] == choice
-        ]
+        above = [each for each in self.assigned if each[0] in (path[: len(each[0])], choice)]
         if above:
             return above[-1]
         within = [each for each in self.assigned if path and each[0][: len(path)] == path]
         written = path in self.values
-        if written and isinstance(problem, MissingKey):
-            # `penalty: none` is written, but the section that lacks the key is not.
-            written = any(len(key) > len(path) and key[: len(path)] == path for key in self.keys)
+        if missing:  # `penalty: none` is written, but the section that lacks the key is not
+            written &= any(len(key) > len(path) and key[: len(path)] == path for key in self.keys)
         return within[-1] if within and not written else None
 
-    def _span(self, problem: Problem, path: KeyPath) -> Span | None:
+    def _span(self, problem: Problem) -> Span | None:
         """Span of the key or value; of the nearest enclosing section if it is not in the file."""
-        at = path
+        at = problem.path
         while at and at not in self.values:
             at = at[:-1]
         if not at:
             return None
-        key, value = self.keys.get(at), self.values[at]
-        about_key = isinstance(problem, KeyProblem | MissingKey) or at != path
-        about_key = about_key or value.line != value.end_line
-        return key if key is not None and about_key else value
+        value = self.values[at]
+        about_key = isinstance(problem, KeyProblem) or at != problem.path
+        multiline = value.line != value.end_line
+        return self.keys.get(at, value) if about_key or multiline else value
 
     def _with_cause(self, problem: Problem) -> Problem:
-        """A key that became wrong because an override chose another kind of section says so."""
+        """A key that became wrong because an assignment chose another kind of section says so."""
         if not isinstance(problem, KeyProblem) or problem.chosen_by is None:
             return problem
-        for set_path, assignment in reversed(self.assigned):
-            if problem.chosen_by[: len(set_path)] == set_path:
-                cause = f"({dotted(problem.chosen_by)} was set by {assignment.short})"
+        for path, assignment in reversed(self.assigned):
+            if problem.chosen_by[: len(path)] == path:
+                by = f"override {assignment.number}" if assignment.number else "the sweep"
+                cause = f"({dotted(problem.chosen_by)} was set by {by})"
                 return replace(problem, message=f"{problem.message.partition(';')[0]} {cause}")
         return problem
 
@@ -182,7 +175,7 @@ class Loaded:
             span = self.source.values.get(("sweep", "grid", key, at))
         elif sweep is not None and key in sweep.space:
             span = self.source.keys.get(("sweep", "space", key))
-        return Assignment(f"{key}={_written(value)}", "the sweep", key, value, span=span)
+        return Assignment(f"{key}={_written(value)}", key, value, span=span)
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = (), *, axes: bool = False) -> Loaded:
@@ -206,13 +199,12 @@ def config_from_mapping(
     ``overrides`` maps dotted keys to values, ``axes`` to lists of values, the axes of the sweep.
     Raises UsageError, ConfigError.
     """
-    given = [*(axes or {}).items(), *(overrides or {}).items()]
-    assignments = []
-    for number, (key, value) in enumerate(given, start=1):
-        short = f"override {number}"
-        origin = f"{short}: {key}={_written(value)}"
-        set_key = Assignment(origin, short, str(key), plain(value, key), number)
-        assignments.append(set_key.as_axis() if number <= len(axes or {}) else set_key)
+    assignments: list[Assignment] = []
+    for is_axis, given in ((True, axes or {}), (False, overrides or {})):
+        for key, value in given.items():
+            text, number = f"{key}={_written(value)}", len(assignments) + 1
+            override = Assignment(text, str(key), plain(value, key), number)
+            assignments.append(override.as_axis() if is_axis else override)
     if isinstance(config, Mapping):
         return _load(Source("", plain(config, "config")), assignments, [])
     return _load(_of_file(config), assignments, [])

@@ -17,11 +17,14 @@ from pydantic.fields import FieldInfo
 
 from regrun.config.schema import Config
 from regrun.errors import KeyPath
+from regrun.kinds.base import names_of, tag_of
+
+BOUNDS = ("ge", "gt", "le", "lt")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """What may stand at a place of a config."""
+    """What a place of a config may hold; this class itself: anything."""
 
     nullable: bool = False
 
@@ -35,6 +38,16 @@ class Scalar(Node):
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
+
+    @property
+    def interval(self) -> str:
+        """``[0, 1)``; empty unless both bounds are given."""
+        low = self.gt if self.ge is None else self.ge
+        high = self.lt if self.le is None else self.le
+        if low is None or high is None:
+            return ""
+        opening, closing = "[" if self.gt is None else "(", "]" if self.lt is None else ")"
+        return f"{opening}{low:g}, {high:g}{closing}"
 
 
 @dataclass(frozen=True)
@@ -54,12 +67,10 @@ class ListNode(Node):
 
     def raw_index(self, raw: Sequence[Any], index: int) -> int:
         """The index in the list as written of what is entry ``index`` of the validated list."""
-        if self.before is None or not isinstance(raw, list):
-            return index
-        kept = [id(entry) for entry in self.before(raw)]
+        kept = self.before(raw) if self.before else raw
         if len(kept) == len(raw) or index >= len(kept):
             return index
-        return [id(entry) for entry in raw].index(kept[index])
+        return next(at for at, entry in enumerate(raw) if entry is kept[index])
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,17 @@ class DictNode(Node):
     """A mapping with free keys."""
 
     value: Node
+
+
+@dataclass(frozen=True)
+class AnyOf(Node):
+    """Any of several nodes."""
+
+    options: tuple[Node, ...]
+
+    def list_or_self(self) -> Node:
+        """The list among the options, which is what an index leads into."""
+        return next((each for each in self.options if isinstance(each, ListNode)), self)
 
 
 @dataclass(frozen=True)
@@ -88,10 +110,8 @@ class SectionNode(Node):
 
     def kind(self, raw: Any) -> type[BaseModel] | None:
         """The kind that the tag chooses; None if no kind has this tag."""
-        if self.tag is None:
-            return self.kinds[None]
-        tag = self.tag_of(raw)
-        return self.kinds.get(tag) if isinstance(tag, str) else None
+        tag = self.tag_of(raw) if self.tag else None
+        return self.kinds.get(tag) if tag is None or isinstance(tag, str) else None
 
     def tags(self) -> list[str]:
         """Every tag, in the order of the schema."""
@@ -106,34 +126,19 @@ class SectionNode(Node):
         return [tag for tag in self.tags() if key in fields(self.kinds[tag])]
 
 
-@dataclass(frozen=True)
-class AnyOf(Node):
-    """Any of several nodes."""
-
-    options: tuple[Node, ...]
-
-    def list_or_self(self) -> Node:
-        """The list among the options, which is what an index leads into."""
-        return next((each for each in self.options if isinstance(each, ListNode)), self)
-
-
-@dataclass(frozen=True)
-class Anything(Node):
-    """No rule."""
-
-
 MISSING: Final = object()
 """Stands for a value that is not written."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place on the way from the root: its path as written, its node, and its value there."""
+    """A place in a config as written."""
 
     path: KeyPath
     node: Node | None
     """None: the schema has no such place."""
     value: Any
+    parent: Place | None = None
 
 
 @functools.cache
@@ -184,17 +189,16 @@ def paths_by_key() -> Mapping[str, list[str]]:
     return found
 
 
-def trace(parts: Iterable[str | int], tree: Any, *, labelled: bool = False) -> list[Place]:
-    """The places from the root to one that validation names.
+def trace(parts: Iterable[str | int], tree: Any, *, labelled: bool = False) -> Place:
+    """The place that validation names, as written.
 
-    ``parts`` is the path in the `Config`: it has a list index also where a single penalty is
-    written, and a dotted key of `sweep.grid` may be one part or several. If ``labelled`` it is
-    pydantic's ``loc``, which also holds the tags of sections and labels for the options of unions.
+    ``parts`` is the path in the `Config`, which has a list index also where a single penalty is
+    written. If ``labelled`` it is pydantic's ``loc``, which also holds the tags of sections and
+    labels for the options of unions.
     """
-    places = [Place((), root(), tree)]
+    here = Place((), root(), tree)
     todo = list(parts)
     while todo:
-        here = places[-1]
         node = here.node
         if labelled and (isinstance(node, AnyOf) or (isinstance(node, SectionNode) and node.tag)):
             todo.pop(0)
@@ -205,42 +209,28 @@ def trace(parts: Iterable[str | int], tree: Any, *, labelled: bool = False) -> l
         if isinstance(node, ListNode) and not isinstance(here.value, list) and node.before:
             if str(todo[0]).isdecimal():
                 todo.pop(0)
-            places[-1] = Place(here.path, node.item, here.value)
-        elif isinstance(node, Scalar | Choice | Anything) and labelled:
+            here = replace(here, node=node.item)
+        elif labelled and not isinstance(node, ListNode | DictNode | SectionNode | None):
             break
         else:
-            places.append(_step(here, node, todo))
-    return places
+            here = _step(here, node, todo.pop(0))
+    return here
 
 
-def _step(here: Place, node: Node | None, todo: list[str | int]) -> Place:
-    """One place further; takes what it used from ``todo``."""
-    value, part = here.value, todo.pop(0)
+def _step(here: Place, node: Node | None, part: str | int) -> Place:
+    value, inner = here.value, None
     if isinstance(value, list) and str(part).isdecimal():
         index = int(part)
         if isinstance(node, ListNode):
-            index = node.raw_index(value, index)
-        item = node.item if isinstance(node, ListNode) else None
-        return Place((*here.path, index), item, value[index] if index < len(value) else MISSING)
-    entries = value if isinstance(value, Mapping) else {}
+            index, inner = node.raw_index(value, index), node.item
+        entry = value[index] if index < len(value) else MISSING
+        return Place((*here.path, index), inner, entry, here)
     if isinstance(node, DictNode):
-        key = _dict_key(part, todo, entries)
-        return Place((*here.path, key), node.value, entries.get(key, MISSING))
-    inner = None
-    if isinstance(node, SectionNode):
-        kind = node.kind(value)
-        inner = fields(kind).get(str(part)) if kind else None
-    return Place((*here.path, part), inner, entries.get(part, MISSING))
-
-
-def _dict_key(part: str | int, todo: list[str | int], entries: Mapping[Any, Any]) -> str:
-    """The longest run of parts that is a key as written, else the first part."""
-    for count in range(len(todo), 0, -1):
-        key = ".".join(str(each) for each in [part, *todo[:count]])
-        if key in entries:
-            del todo[:count]
-            return key
-    return str(part)
+        inner = node.value
+    elif isinstance(node, SectionNode) and (kind := node.kind(value)):
+        inner = fields(kind).get(str(part))
+    entry = value.get(part, MISSING) if isinstance(value, Mapping) else MISSING
+    return Place((*here.path, part), inner, entry, here)
 
 
 def _node(hint: Any, noun: str) -> Node:
@@ -248,7 +238,7 @@ def _node(hint: Any, noun: str) -> Node:
     before: Any = next((each.func for each in metadata if isinstance(each, BeforeValidator)), None)
     origin = get_origin(hint)
     if hint is Any:
-        return Anything()
+        return Node()
     if origin is Literal:
         return Choice(get_args(hint))
     if origin in (Union, types.UnionType):
@@ -261,24 +251,18 @@ def _node(hint: Any, noun: str) -> Node:
         return DictNode(_node(get_args(hint)[1], noun))
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return SectionNode(noun, None, {None: hint})
-    bounds = {
-        name: getattr(mark, name)
-        for mark in metadata
-        for name in ("ge", "gt", "le", "lt")
-        if hasattr(mark, name)
-    }
-    return Scalar(hint, **bounds)
+    given = [(name, mark) for mark in metadata for name in BOUNDS if hasattr(mark, name)]
+    return Scalar(hint, **{name: getattr(mark, name) for name, mark in given})
 
 
 def _bare(hint: Any) -> tuple[Any, list[Any]]:
     """The type without its annotations; and these, with those of pydantic's Field unpacked."""
     if get_origin(hint) is not Annotated:
         return hint, []
-    metadata: list[Any] = []
+    bare, metadata = _bare(hint.__origin__)
     for each in hint.__metadata__:
-        metadata.extend(each.metadata if isinstance(each, FieldInfo) else [each])
-    bare, inner = _bare(hint.__origin__)
-    return bare, inner + metadata
+        metadata += each.metadata if isinstance(each, FieldInfo) else [each]
+    return bare, metadata
 
 
 def _union(hints: Sequence[Any], noun: str, *, shorthand: bool) -> Node:
@@ -288,11 +272,9 @@ def _union(hints: Sequence[Any], noun: str, *, shorthand: bool) -> Node:
     if len(present) == 1:
         node = _node(present[0], noun)
     elif all(isinstance(each, type) and issubclass(each, BaseModel) for each in bare):
-        tag = "name" if "name" in bare[0].model_fields else "type"
-        kinds = {
-            word: kind for kind in bare for word in get_args(kind.model_fields[tag].annotation)
-        }
-        node = SectionNode(noun, tag, kinds, shorthand)
+        kinds: dict[str | None, type[BaseModel]]
+        kinds = {name: kind for kind in bare for name in names_of(kind)}
+        node = SectionNode(noun, tag_of(bare[0]), kinds, shorthand)
     else:
         node = AnyOf(tuple(_node(hint, noun) for hint in present))
     return replace(node, nullable=len(present) < len(hints))

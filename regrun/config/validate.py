@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -30,7 +30,7 @@ from regrun.config.schema_tree import (
     trace,
 )
 from regrun.errors import KeyPath, Problem
-from regrun.suggest import SYNONYMS, did_you_mean, nearest
+from regrun.suggest import did_you_mean, nearest, synonyms
 
 _MOST = 200
 """Problems that are looked at; nobody reads more."""
@@ -42,16 +42,22 @@ _LONGEST = 60
 class KeyProblem(Problem):
     """The key is wrong, not its value."""
 
+    key: str | None = None
+    """The key of the same section that was meant."""
     chosen_by: KeyPath | None = None
     """The `name` or `type` to blame, if another kind of this section has the key."""
 
 
 @dataclass(frozen=True)
-class MissingKey(Problem):
-    """The section at ``path`` lacks a key."""
+class MissingKey(KeyProblem):
+    """The section at ``path`` lacks the key ``key``."""
 
-    key: str = ""
-    chosen_by: KeyPath | None = None
+
+@dataclass(frozen=True)
+class UnknownKind(Problem):
+    """No kind has this `name` or `type`."""
+
+    meant: str | None = None
 
 
 def validate(tree: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
@@ -59,14 +65,12 @@ def validate(tree: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
     try:
         return Config.model_validate(tree), []
     except ValidationError as error:
-        found = _Problems()
-        for each in error.errors(include_url=False)[:_MOST]:
-            found.add(each, trace(each["loc"], tree, labelled=True))
-    problems = found.all()
-    if found.meant:  # what else is wrong with sections whose kind is misspelt
-        corrected: Any = tree
-        for path, kind in found.meant.items():
-            corrected = _replaced(corrected, path, kind)
+        problems = _problems(error, tree)
+    corrected: Any = tree
+    for each in problems:
+        if isinstance(each, UnknownKind) and each.meant:
+            corrected = _replaced(corrected, each.path, each.meant)
+    if corrected is not tree:  # what else is wrong with sections whose kind is misspelt
         known = {problem.path for problem in problems}
         problems += [each for each in validate(corrected)[1] if each.path not in known]
     return None, problems
@@ -81,82 +85,67 @@ def _replaced(tree: Any, path: KeyPath, value: Any) -> Any:
     return copy
 
 
-@dataclass
-class _Problems:
-    """Collects pydantic's errors as problems, one for each place and cause."""
-
-    found: dict[Problem, None] = field(default_factory=dict)
-    unions: dict[KeyPath, tuple[AnyOf, list[Any]]] = field(default_factory=dict)
-    """Where any of several types may stand: pydantic's errors, one or more for each of them."""
-    meant: dict[KeyPath, str] = field(default_factory=dict)
-    """Paths of misspelt kinds, and the kinds that were probably meant."""
-    intended: set[tuple[KeyPath, str]] = field(default_factory=set)
-    """Sections with a misspelt key, and the right key, which is then not reported as missing."""
-
-    def all(self) -> list[Problem]:
-        """Every problem. Errors of a union's list entries stand for the union's."""
-        inside = {problem.path[:-1] for problem in self.found}
-        for path, (node, errors) in self.unions.items():
-            if path not in inside:
-                self.found[Problem(path, _union_message(node, errors))] = None
-        return [
-            problem
-            for problem in self.found
-            if not (
-                isinstance(problem, MissingKey) and (problem.path, problem.key) in self.intended
-            )
-        ]
-
-    def add(self, error: Any, places: list[Place]) -> None:
-        """Note one error; ``places`` leads from the root to it."""
-        here, parent = places[-1], places[-2] if len(places) > 1 else places[-1]
-        kind = error["type"]
-        if isinstance(here.node, AnyOf):
-            self.unions.setdefault(here.path, (here.node, []))[1].append(error)
+def _problems(error: ValidationError, tree: Mapping[str, Any]) -> list[Problem]:
+    """Pydantic's errors as problems, one for each place and cause."""
+    found: dict[Problem, None] = {}
+    unions: dict[KeyPath, tuple[AnyOf, list[Any]]] = {}
+    for each in error.errors(include_url=False)[:_MOST]:
+        place = trace(each["loc"], tree, labelled=True)
+        if isinstance(place.node, AnyOf):  # pydantic has an error or more for each of the types
+            unions.setdefault(place.path, (place.node, []))[1].append(each)
         else:
-            self.found[self._problem(kind, error, here, parent)] = None
+            found[_problem(each, place)] = None
+    inside = {problem.path[:-1] for problem in found}
+    for path, (node, errors) in unions.items():
+        if path not in inside:  # errors of list entries stand for the union's
+            found[Problem(path, _union_message(node, errors))] = None
+    misspelt = {(each.path[:-1], each.key) for each in found if type(each) is KeyProblem}
+    return [
+        each
+        for each in found
+        if not (isinstance(each, MissingKey) and (each.path, each.key) in misspelt)
+    ]
 
-    def _problem(self, kind: str, error: Any, here: Place, parent: Place) -> Problem:
-        node = here.node
-        if kind in ("value_error", "assertion_error"):
-            return _raised_by_validator(str(error["ctx"]["error"]), here)
-        if isinstance(node, SectionNode) and kind == "union_tag_invalid":
-            return self._unknown_kind(node, here)
-        if isinstance(node, SectionNode) and kind == "union_tag_not_found":
-            return _without_tag(node, here)
-        if isinstance(parent.node, SectionNode) and kind == "missing":
-            return _missing(parent, str(here.path[-1]))
-        if isinstance(parent.node, SectionNode) and kind == "extra_forbidden":
-            return self._unknown_key(parent.node, parent, here.path[-1])
-        if isinstance(parent.node, ListNode) and kind == "missing":
-            return Problem(parent.path, _wrong_length(parent.value, parent.node.length))
-        return Problem(here.path, _message(kind, error, node))
 
-    def _unknown_kind(self, node: SectionNode, here: Place) -> Problem:
-        path, value = here.path, here.value
-        if isinstance(value, Mapping):
-            path, value = (*path, node.tag or ""), value[node.tag]
-        if isinstance(value, str):
-            kind = nearest(value, node.tags())
-            if kind is not None:
-                self.meant[path] = kind
-        return Problem(path, unknown_kind(node, value))
+def _problem(error: Any, here: Place) -> Problem:
+    kind, node, parent = error["type"], here.node, here.parent or here
+    if kind in ("value_error", "assertion_error"):
+        return _raised_by_validator(str(error["ctx"]["error"]), here)
+    if isinstance(node, SectionNode) and kind == "union_tag_invalid":
+        return _unknown_kind(node, here)
+    if isinstance(node, SectionNode) and kind == "union_tag_not_found":
+        return _without_tag(node, here)
+    if isinstance(parent.node, SectionNode) and kind == "missing":
+        return _missing(parent, str(here.path[-1]))
+    if isinstance(parent.node, SectionNode) and kind == "extra_forbidden":
+        key = here.path[-1]
+        message, meant = unknown_key(parent.node, parent.value, key)
+        chosen_by = _tag_path(parent) if parent.node.kinds_with(str(key)) else None
+        return KeyProblem(here.path, message, meant, chosen_by)
+    if isinstance(parent.node, ListNode) and kind == "missing":
+        return Problem(parent.path, _wrong_length(parent.value, parent.node.length))
+    return Problem(here.path, _message(kind, error, node))
 
-    def _unknown_key(self, node: SectionNode, parent: Place, key: str | int) -> Problem:
-        message, intended = unknown_key(node, parent.value, key)
-        if intended:
-            self.intended.add((parent.path, intended))
-        chosen_by = _tag_path(parent) if node.kinds_with(str(key)) else None
-        return KeyProblem((*parent.path, key), message, chosen_by)
+
+def _unknown_kind(node: SectionNode, here: Place) -> Problem:
+    path, value, tags = here.path, here.value, node.tags()
+    if isinstance(value, Mapping):
+        path, value = (*path, node.tag or ""), value[node.tag]
+    if not isinstance(value, str):
+        return Problem(path, f"{show(value)} is not the {node.tag} of a {node.noun}")
+    known = f"one of {', '.join(tags)}" if len(tags) <= 20 else f"see `regrun list {node.noun}s`"
+    hint = did_you_mean(value, tags) or f"; {known}"
+    shown = json.dumps(value[:_LONGEST], ensure_ascii=False)
+    return UnknownKind(path, f"{shown}: unknown {node.noun}{hint}", nearest(value, tags))
 
 
 def _without_tag(node: SectionNode, here: Place) -> Problem:
-    """The key that chooses the kind is missing, or misspelt."""
+    """The key that chooses the kind is missing or misspelt."""
     tag = str(node.tag)
     known = {name for kind in node.distinct() for name in fields(kind)}
     for key in islice(here.value, 20):
         if key not in known and nearest(str(key), known) == tag:
-            return KeyProblem((*here.path, key), f'unknown key, did you mean "{tag}"?')
+            return KeyProblem((*here.path, key), f'unknown key, did you mean "{tag}"?', tag)
     return _missing(here, tag)
 
 
@@ -202,17 +191,13 @@ _MESSAGES: Mapping[str, str] = {
 }
 """Pydantic's error type → message, with the fields of pydantic's context."""
 
-_BOUNDS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt",
-           "less_than_equal": "le"}  # fmt: skip
-
 
 def _message(kind: str, error: Any, node: Node | None) -> str:
     """Why a value cannot stand where ``node`` is the rule."""
     value, context = error["input"], error.get("ctx", {})
-    if kind in _BOUNDS:
-        interval = _interval(node, _BOUNDS[kind], context)
-        if interval:
-            return f"{show(value)} is not in {interval}"
+    interval = _interval(node, context)
+    if interval:
+        return f"{show(value)} is not in {interval}"
     if kind == "int_type" and isinstance(value, float):
         if not math.isfinite(value):
             kind = "finite_number"
@@ -229,17 +214,13 @@ def _message(kind: str, error: Any, node: Node | None) -> str:
     return f"{show(value)}: {error['msg']}"
 
 
-def _interval(node: Node | None, bound: str, context: Mapping[str, Any]) -> str:
-    """Both bounds of the number that pydantic says one bound of, empty if it has only one."""
+def _interval(node: Node | None, context: Mapping[str, Any]) -> str:
+    """Both bounds of the number that pydantic names one bound of; empty if it has only one."""
     options = node.options if isinstance(node, AnyOf) else (node,)
-    for each in options if isinstance(context[bound], float) else ():
-        if isinstance(each, Scalar) and getattr(each, bound) == context[bound]:
-            low = each.gt if each.ge is None else each.ge
-            high = each.lt if each.le is None else each.le
-            if low is not None and high is not None:
-                opening = "[" if each.gt is None else "("
-                closing = "]" if each.lt is None else ")"
-                return f"{opening}{low:g}, {high:g}{closing}"
+    for bound, limit in context.items():
+        for each in options if isinstance(limit, float) else ():  # an integer's bound is an int
+            if isinstance(each, Scalar) and getattr(each, bound, None) == limit:
+                return each.interval
     return ""
 
 
@@ -325,19 +306,6 @@ def show(value: Any) -> str:
     return text if len(text) <= _LONGEST + 2 else text[:_LONGEST] + "…"
 
 
-def unknown_kind(node: SectionNode, value: Any) -> str:
-    """``"mpl": unknown model, did you mean "mlp"?``."""
-    if not isinstance(value, str):
-        return f"{show(value)} is not the {node.tag} of a {node.noun}"
-    tags = node.tags()
-    if len(tags) <= 20:
-        listed = f"; one of {', '.join(tags)}"
-    else:
-        listed = f"; see `regrun list {node.noun}s`"
-    shown = json.dumps(value[:_LONGEST], ensure_ascii=False)
-    return f"{shown}: unknown {node.noun}{did_you_mean(value, tags) or listed}"
-
-
 def unknown_key(node: SectionNode, raw: Any, key: Any) -> tuple[str, str | None]:
     """Why there is no such key here, and the key of this section that was meant, if any.
 
@@ -371,7 +339,7 @@ def no_such_key(tag: Any, having: Sequence[str]) -> str:
 
 def path_in_other_section(key: str) -> str | None:
     """The dotted path of a key that belongs to another section, or of a synonym there."""
-    for word in (key.lower(), *SYNONYMS.get(key.lower(), ())):
+    for word in (key.lower(), *synonyms(key.lower())):
         if word in paths_by_key() and word not in ("name", "type"):
             return paths_by_key()[word][0]
     return None
