@@ -130,8 +130,7 @@ class Loaded:
 
     def member(self, values: Mapping[str, Any]) -> Loaded:
         """The same with its source, which knows the places of the values."""
-        axes = [self._axis(key, value) for key, value in values.items()]
-        source, diagnostics = self._without_sweep().assigning(axes)
+        source, diagnostics = self._assigning(values)
         if diagnostics:
             raise source.error(diagnostics)
         if any(key.startswith("dataset") for key in values):
@@ -155,17 +154,18 @@ class Loaded:
         grid = self.config.sweep.grid if unknown and self.config.sweep else {}
         changing = {key.partition(".")[0] for key in grid if _KIND_AXIS.search(key)}
         keys = [k for k in grid if k not in unknown and k.partition(".")[0] not in changing]
-        axes = (self._axis(key, value) for key in keys for value in grid[key])
+        axes = ({key: value} for key in keys for value in grid[key])
         for axis in islice(axes, _MOST_VALUES):
-            source, impossible = self._without_sweep().assigning([axis])
+            source, impossible = self._assigning(axis)
             for problem in validate(source.tree)[1] if not impossible else ():
                 path = source.assigned[-1][0]
                 if type(problem) is Problem and problem.path[: len(path)] == path:
                     yield source.diagnose(problem)
 
-    def _without_sweep(self) -> Source:
+    def _assigning(self, values: Mapping[str, Any]) -> tuple[Source, list[Diagnostic]]:
         own = {key: value for key, value in self.source.tree.items() if key != "sweep"}
-        return replace(self.source, tree=own)
+        axes = [self._axis(key, value) for key, value in values.items()]
+        return replace(self.source, tree=own).assigning(axes)
 
     def _axis(self, key: str, value: Any) -> Assignment:
         span = None
@@ -266,10 +266,9 @@ def _load(
     if isinstance(optimizer, Mapping):
         tree["optimizer"] = {"name": DEFAULT_OPTIMIZER, **optimizer}
     source = replace(source, tree=tree)
-    diagnostics = [*diagnostics, *impossible]
-    if diagnostics:
-        _, problems = validate(source.tree)
-        raise source.error(diagnostics + [source.diagnose(problem) for problem in problems])
+    if diagnostics or impossible:
+        found = [source.diagnose(problem) for problem in validate(source.tree)[1]]
+        raise source.error([*diagnostics, *impossible, *found])
     return Loaded(_checked(source), source)
 
 
@@ -289,27 +288,21 @@ def _with_absolute_paths(source: Source) -> dict[str, Any]:
     """The tree with the dataset's files found: next to the config, or in the working directory."""
     tree = dict(source.tree)
     dataset = tree.get("dataset")
-    if not isinstance(dataset, Mapping):
-        return tree
-    tree["dataset"] = dict(dataset)
-    for key in DatasetSection.path_keys:
-        written = dataset.get(key)
-        if isinstance(written, str) and written:
-            overridden = any(
-                where == ("dataset", key)[: len(where)] for where, _ in source.assigned
-            )
-            tree["dataset"][key] = _absolute(written, source.label, overridden)
+    if isinstance(dataset, Mapping):
+        given = {key: dataset.get(key) for key in DatasetSection.path_keys}
+        files = {key: path for key, path in given.items() if isinstance(path, str) and path}
+        tree["dataset"] = {**dataset} | {key: _absolute(key, files[key], source) for key in files}
     return tree
 
 
-def _absolute(written: str, label: str, overridden: bool) -> str:
+def _absolute(key: str, written: str, source: Source) -> str:
+    """The path of an existing file; that of an override is first looked for where one is."""
+    overridden = any(where == ("dataset", key)[: len(where)] for where, _ in source.assigned)
     try:
+        here, next_to_config = Path.cwd(), Path(source.label).resolve().parent
+        first = here if overridden or not source.label else next_to_config
         path = Path(written).expanduser()
-        here, next_to_config = Path.cwd() / path, Path(label).resolve().parent / path
-        candidates = [next_to_config, here]
-        if overridden or not label:
-            candidates.reverse()
-        found = next((each for each in candidates if each.exists()), here)
-        return str(found.resolve())
+        candidates = (folder / path for folder in (first, next_to_config, here))
+        return str(next((each for each in candidates if each.exists()), here / path).resolve())
     except (OSError, RuntimeError, ValueError):  # an impossible name, or no home folder
         return written

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +50,12 @@ _CORE_SCHEMA: Mapping[str, re.Pattern[str]] = {
 """Tag → the plain scalars that have it, the first match counts; all others are strings."""
 
 
-def _int(text: str) -> int:
-    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-
-
-def _float(text: str) -> float:
-    """Also of an integer, for ``!!float 3``; Python writes ``.inf`` and ``.nan`` without a dot."""
-    return float(re.sub(r"\.(?=[a-z])", "", text.lower()))
-
-
 _VALUES: Mapping[str, Callable[[str], Any]] = {
     f"{_CORE}null": lambda text: None,
     f"{_CORE}bool": lambda text: text[0] in "tT",
-    f"{_CORE}int": _int,
-    f"{_CORE}float": _float,
+    f"{_CORE}int": lambda text: int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)),
+    # Python writes .inf and .nan without a dot.
+    f"{_CORE}float": lambda text: float(re.sub(r"\.(?=[a-z])", "", text.lower())),
     _STR: str,
     _MERGE: str,
 }
@@ -98,8 +90,8 @@ def parse_config(text: str | bytes, label: str) -> Document:
             raise _error("the config is empty; it needs at least dataset, model and optimizer")
         if not isinstance(document.data, dict):
             found = "a list" if isinstance(document.data, list) else "a single value"
-            message = f"the config is {found}, not a mapping of keys to values"
-            raise _error(message, document.values[()])
+            span = document.values[()]
+            raise _error(f"the config is {found}, not a mapping of keys to values", span)
     except ConfigError as error:
         raise config_error(error.diagnostics, label, lines) from None
     return document
@@ -111,8 +103,8 @@ def compose(text: str) -> Document:
     lines = split_lines(text)
     directive = _TAG_DIRECTIVE.search(text)
     if directive:
-        line = text.count("\n", 0, directive.start())
-        raise _error("%TAG: tags are not supported", Span(line, 0, line, 4))
+        span = _character(text[: directive.start()], width=4)
+        raise _error("%TAG: tags are not supported", span)
     try:
         root = _Loader(text).root()
     except yaml.MarkedYAMLError as error:
@@ -133,11 +125,8 @@ def check_text(text: str) -> None:
     """Raise ConfigError at the first character that YAML does not allow, such as a NUL."""
     found = _UNPRINTABLE.search(text)
     if found:
-        at = found.start()
-        line = text.count("\n", 0, at)
-        column = at - (text.rfind("\n", 0, at) + 1)
         code = f"U+{ord(found.group()):04X}"
-        raise _error(f"{code}: a control character", Span(line, column, line, column + 1))
+        raise _error(f"{code}: a control character", _character(text[: found.start()]))
 
 
 def split_lines(text: str) -> tuple[str, ...]:
@@ -171,9 +160,7 @@ class _Loader(Composer, CParser, BaseResolver):
         event: Any = self.peek_event()
         self._nodes += 1
         self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise _error(f"nested more than {MAX_DEPTH} deep", _span(event))
-        _check_count(self._nodes, _span(event))
+        _check_size(self._depth, self._nodes, _span(event))
         if isinstance(event, yaml.AliasEvent):
             node: yaml.Node | None = self._aliased(self.get_event())
         else:
@@ -215,15 +202,14 @@ class _Builder:
         return Document(data, self.keys, self.values, self.lines)
 
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:
-        span = _span(node)
-        self.values[path] = span
-        _check_count(len(self.values), span)
+        self.values[path] = span = _span(node)
+        _check_size(len(path) + 1, len(self.values), span)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node)
-        expected = "seq" if isinstance(node, yaml.SequenceNode) else "map"
-        if node.tag != _CORE + expected:
+        is_list = isinstance(node, yaml.SequenceNode)
+        if node.tag != f"{_CORE}{'seq' if is_list else 'map'}":
             self._refuse_tag(node)
-        if isinstance(node, yaml.SequenceNode):
+        if is_list:
             return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -237,50 +223,49 @@ class _Builder:
         return data
 
     def _key(self, node: yaml.Node) -> str | None:
+        span = _span(node)
         if node.tag == _MERGE:
-            self._refuse("<<: merge keys are not supported; write the keys out", _span(node))
+            self._refuse("<<: merge keys are not supported; write the keys out", span)
             return None
         key = self._scalar(node) if isinstance(node, yaml.ScalarNode) else None
-        if isinstance(key, str):
-            return key
-        self._refuse(f"{self._text(node)}: a key must be a string; quote it", _span(node))
-        return None
+        if not isinstance(key, str):
+            self._refuse(f"{self._text(span)}: a key must be a string; quote it", span)
+            return None
+        return key
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
-        text = node.value
+        text, span = node.value, _span(node)
         if node.tag not in _VALUES:
             self._refuse_tag(node)
             return None
         as_float = node.tag == f"{_CORE}float" and _tag_of(text) == f"{_CORE}int"
         if node.tag not in (_STR, _MERGE, _tag_of(text)) and not as_float:
-            self._refuse(f"{self._text(node)}: the value does not fit its tag", _span(node))
+            self._refuse(f"{self._text(span)}: the value does not fit its tag", span)
             return None
         try:
             value = _VALUES[node.tag](text)
         except ValueError:  # Python refuses integers of more than 4,300 digits
-            self._refuse(f"a number of {len(text):,} digits", _span(node))
+            self._refuse(f"a number of {len(text):,} digits", span)
             return None
         if isinstance(value, str) and _UNPRINTABLE.search(value):
-            self._refuse("an escaped control character", _span(node))
+            self._refuse("an escaped control character", span)
         return value
 
     def _refuse_tag(self, node: yaml.Node) -> None:
         tag = "!!" + node.tag.removeprefix(_CORE) if node.tag.startswith(_CORE) else node.tag
-        span = _span(node)
-        written = re.match(r"[^\s,\[\]{}]*", self.lines[span.line][span.column :])
-        end = span.column + len(written[0]) if written else span.column
-        span = Span(span.line, span.column, span.line, end)
+        start = _span(node)
+        written = re.match(r"[^\s,\[\]{}]*", self.lines[start.line][start.column :])
+        end = start.column + len(written[0] if written else "")
+        span = replace(start, end_line=start.line, end_column=end)
         self._refuse(f"{tag[:80]}: tags are not supported", span)
 
     def _refuse(self, message: str, span: Span) -> None:
         self.refused[Diagnostic(Problem((), message[:200]), span)] = None
 
-    def _text(self, node: yaml.Node) -> str:
-        """The node as written, shortened."""
-        span = _span(node)
-        line = self.lines[span.line]
-        end = span.end_column if span.end_line == span.line else len(line)
-        return line[span.column : end].strip()[:60]
+    def _text(self, span: Span) -> str:
+        """What stands there, shortened."""
+        end = span.end_column if span.end_line == span.line else None
+        return self.lines[span.line][span.column : end].strip()[:60]
 
 
 def _tag_of(text: str) -> str:
@@ -293,7 +278,15 @@ def _span(node: Any) -> Span:
     return Span(start.line, start.column, end.line, end.column)
 
 
-def _check_count(count: int, span: Span) -> None:
+def _character(before: str, width: int = 1) -> Span:
+    """The span of a character, or of several on its line, after the text ``before``."""
+    line, column = before.count("\n"), len(before) - before.rfind("\n") - 1
+    return Span(line, column, line, column + width)
+
+
+def _check_size(depth: int, count: int, span: Span) -> None:
+    if depth > MAX_DEPTH:
+        raise _error(f"nested more than {MAX_DEPTH} deep", span)
     if count > MAX_NODES:
         raise _error(f"the config has more than {MAX_NODES:,} values", span)
 
@@ -322,7 +315,8 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        hint = did_you_mean(path.name, _neighbours(path))
+        others = [each.name for each in sorted(path.parent.glob("*.y*ml"))[:500]]
+        hint = did_you_mean(path.name, others)
         raise UsageError(f"{path}: no such config file{hint}") from None
     except IsADirectoryError:
         raise UsageError(f"{path}: a folder, not a config file") from None
@@ -332,21 +326,12 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"{str(path)!r}: not a file name ({error})") from None
 
 
-def _neighbours(path: Path) -> list[str]:
-    try:
-        return sorted(each.name for each in path.parent.glob("*.y*ml"))[:500]
-    except OSError:
-        return []
-
-
 def _decode(data: bytes) -> str:
     if len(data) > MAX_BYTES:
         raise _error(f"the file is larger than {MAX_BYTES:,} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start)
-        begin = data.rfind(b"\n", 0, error.start) + 1
-        column = len(data[begin : error.start].decode("utf-8", errors="replace"))
-        span = Span(line, column, line, column + 1)
-        raise _error(f"byte 0x{data[error.start]:02x}: not UTF-8 text", span) from None
+        span = _character(error.object[: error.start].decode("utf-8", errors="replace"))
+        byte = error.object[error.start]
+        raise _error(f"byte 0x{byte:02x}: not UTF-8 text", span) from None

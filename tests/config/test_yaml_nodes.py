@@ -81,6 +81,8 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
 HOSTILE: dict[str, str | bytes] = {
     "alias bomb": BOMB,
     "deep lists": "[" * 1_000_000,
+    "lists that aliases make deep": "- &a0 []\n"
+    + "".join(f"- &a{at} {'[' * 40}*a{at - 1}{']' * 40}\n" for at in range(1, 20)),
     "deep mappings": "{a: " * 100_000,
     "deep block lists": "- " * 100_000,
     "deep complex keys": "? " * 100_000,
