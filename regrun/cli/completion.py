@@ -7,6 +7,14 @@ from pathlib import Path
 
 from regrun.errors import UsageError
 
+TOPICS = (
+    "datasets", "models", "penalties", "constraints", "noise", "norms", "augmentation", "decay",
+    "training", "optimizers", "schedules",
+)  # fmt: skip
+"""Topics of `regrun list` whose names are those of the schema, from data to schedule."""
+
+LISTABLE = (*TOPICS, "reproductions", "runs")
+
 
 def complete_config(incomplete: str) -> list[str]:
     """YAML files, and the folders on the way to them."""
@@ -24,7 +32,7 @@ def complete_run_directory(incomplete: str) -> list[str]:
 
 def complete_override(incomplete: str) -> list[tuple[str, str]]:
     """``optim`` → ``optimizer.lr=`` with its help; ``optimizer.name=a`` → the names with an a."""
-    from regrun.cli.keys import override_keys
+    from regrun.cli.catalog import override_keys
 
     try:
         keys = override_keys()
@@ -32,19 +40,14 @@ def complete_override(incomplete: str) -> list[tuple[str, str]]:
         return []
     name, equals, value = incomplete.partition("=")
     if not equals:
-        return [
-            (f"{key}=", info.help) for key, info in sorted(keys.items()) if key.startswith(name)
-        ]
-    if name not in keys:
-        return []
-    return [(f"{name}={choice}", "") for choice in keys[name].choices if choice.startswith(value)]
+        return [(f"{key}=", keys[key].description) for key in sorted(keys) if key.startswith(name)]
+    choices = keys[name].choices if name in keys else ()
+    return [(f"{name}={choice}", "") for choice in choices if choice.startswith(value)]
 
 
 def complete_topic(incomplete: str) -> list[str]:
     """What `regrun list` can list."""
-    from regrun.cli.catalog import TOPICS
-
-    return [topic for topic in (*TOPICS, "reproductions", "runs") if topic.startswith(incomplete)]
+    return [topic for topic in LISTABLE if topic.startswith(incomplete)]
 
 
 def complete_name(ctx: object, incomplete: str) -> list[str]:

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from regrun.cli.completion import complete_name, complete_topic
+from regrun.cli.completion import LISTABLE, TOPICS, complete_name, complete_topic
 from regrun.cli.console import print_json, say, show
 from regrun.cli.format import number
 from regrun.cli.options import RUNS, Json, RunsDir
@@ -25,8 +25,7 @@ What = Annotated[
     str | None,
     typer.Argument(
         metavar="WHAT",
-        help="datasets, models, penalties, constraints, noise, norms, augmentation, decay, "
-        "training, optimizers, schedules, reproductions or runs; default: everything but the runs.",
+        help=f"{', '.join(LISTABLE[:-1])} or {LISTABLE[-1]}; default: everything but the runs.",
         autocompletion=complete_topic,
         show_default=False,
     ),
@@ -46,18 +45,19 @@ def list_(
     what: What = None, name: Name = None, runs_dir: RunsDir = RUNS, as_json: Json = False
 ) -> None:
     """List what there is: names for a config, published results to reproduce, or the runs."""
-    from regrun.cli.catalog import TOPICS
-
+    if what is not None and what not in LISTABLE:
+        raise UsageError(f"{what}: not one of {', '.join(LISTABLE)}")
     if what == "runs":
         if name is not None:
             raise UsageError(f"{name}: for one run use `regrun compare {runs_dir / name}`")
         _list_runs(runs_dir, as_json)
     elif what == "reproductions":
         _list_reproductions(name, as_json)
-    elif what is not None and what not in TOPICS:
-        raise UsageError(f"{what}: not one of {', '.join((*TOPICS, 'reproductions', 'runs'))}")
     elif what is not None and name is not None:
-        _show_one(what, name, as_json)
+        from regrun.cli.catalog import find
+
+        entry = find(what, name)
+        show(_document(entry, keys=True), lambda _: [_details(entry)], as_json=as_json)
     else:
         _list_names(what, as_json)
 
@@ -74,25 +74,18 @@ def _list_reproductions(name: str | None, as_json: bool) -> None:
         say("Claims of one: regrun list reproductions NAME; to run it: regrun reproduce NAME")
 
 
-def _show_one(topic: str, name: str, as_json: bool) -> None:
-    from regrun.cli.catalog import find
-
-    entry = find(topic, name)
-    show(_document(entry, keys=True), lambda _: [_details(entry)], as_json=as_json)
-
-
 def _list_names(topic: str | None, as_json: bool) -> None:
     from regrun.cli import reproduce
-    from regrun.cli.catalog import TOPICS, entries
+    from regrun.cli.catalog import entries
 
-    topics = TOPICS if topic is None else [topic]
+    listed = {name: entries(name) for name in (TOPICS if topic is None else [topic])}
     if as_json:
-        listed = {name: [_document(entry) for entry in entries(name)] for name in topics}
-        everything = {**listed, "reproductions": reproduce.listing()}
-        print_json(everything if topic is None else listed[topic])
+        documents: Any = {name: [_document(each) for each in listed[name]] for name in listed}
+        everything = {**documents, "reproductions": reproduce.listing()}
+        print_json(everything if topic is None else documents[topic])
         return
-    for name in topics:
-        say(_table(name, entries(name)))
+    for name, found in listed.items():
+        say(_table(name, found))
     if topic is None:
         say(reproduce.listing_table(reproduce.listing()))
     say(f"Keys and defaults of one: regrun list {topic or 'WHAT'} NAME")
@@ -101,13 +94,10 @@ def _list_names(topic: str | None, as_json: bool) -> None:
 def _document(entry: Entry, *, keys: bool = False) -> dict[str, Any]:
     about = {**entry.about, **entry.capabilities}
     document: dict[str, Any] = {"name": entry.name, "description": entry.line, **about}
-    if not keys:
-        return document
-    described = [
-        {"name": key.name, "values": key.values, "default": key.default, "description": key.help}
-        for key in entry.keys
-    ]
-    return {**document, "keys": described}
+    if keys:
+        shown = ("name", "values", "default", "description")
+        document["keys"] = [{name: getattr(key, name) for name in shown} for key in entry.keys]
+    return document
 
 
 def _table(topic: str, listed: list[Entry]) -> Any:
@@ -130,7 +120,7 @@ def _details(entry: Entry) -> Any:
     ]
     table = Table("key", "default", "values", "", box=None, pad_edge=False)
     for key in entry.keys:
-        table.add_row(Text(key.name), Text(key.default), Text(key.values), Text(key.help))
+        table.add_row(Text(key.name), Text(key.default), Text(key.values), Text(key.description))
     return Group(*lines, Text(), table) if table.row_count else Group(*lines)
 
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from regrun.cli.catalog import FAMILIES, SWITCHES, TOPICS, entries, find
-from regrun.cli.keys import override_keys
+from regrun.cli.catalog import SWITCHES, entries, find, override_keys
+from regrun.cli.completion import TOPICS
 from regrun.config.schema import Config
 from regrun.errors import UsageError
+from regrun.kinds.registry import KINDS
 
 
 def test_every_name_of_the_schema_is_listed() -> None:
     schema = json.dumps(Config.model_json_schema())
+    assert set(TOPICS) == {*KINDS, *SWITCHES}
     for topic in TOPICS:
         names = [entry.name for entry in entries(topic)]
         assert len(names) == len(set(names)) > 1
@@ -24,7 +26,7 @@ def test_every_name_of_the_schema_is_listed() -> None:
     assert {"linear", "mlp", "cnn", "resnet18"} <= {entry.name for entry in entries("models")}
 
 
-@pytest.mark.parametrize("topic", FAMILIES)
+@pytest.mark.parametrize("topic", KINDS)
 def test_every_entry_has_a_line_and_every_key_a_default_that_the_schema_accepts(topic: str) -> None:
     for entry in entries(topic):
         assert entry.line.endswith((".", "…"))

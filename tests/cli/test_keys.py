@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from regrun.cli.keys import key_of, override_keys
+from regrun.cli.catalog import key_of, override_keys
 from regrun.config.schema import Config
 from regrun.kinds.registry import KINDS
 
@@ -73,7 +73,7 @@ def test_every_key_that_an_override_may_set_is_found() -> None:
         words = {word for each in schemas for word in choices(each)}
         assert set(keys[path].choices) == words
         descriptions = {" ".join(each.get("description", "").split()) for each in schemas}
-        assert keys[path].help in descriptions
+        assert keys[path].description in descriptions
 
 
 @pytest.mark.parametrize("kind", [kind for kinds in KINDS.values() for kind in kinds])

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from regrun.cli.catalog import TOPICS, Entry, entries
+from regrun.cli.catalog import Entry, entries
+from regrun.cli.completion import TOPICS
 from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
 from regrun.config.training import Training
