@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from regrun.config.schema import Config
-from regrun.config.yaml_nodes import resolve
+from regrun.config.yaml_nodes import is_string
 
 
 class _Dumper(yaml.CSafeDumper):
@@ -21,7 +21,7 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
     def represent_string(self, text: str) -> yaml.ScalarNode:
-        style = None if _is_read_as_string(text) else "'"
+        style = None if is_string(text) else "'"
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     def represent_items(self, items: list[Any]) -> yaml.SequenceNode:
@@ -75,18 +75,10 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _is_read_as_string(text: str) -> bool:
-    try:
-        return isinstance(resolve(text), str)
-    except ValueError:  # more digits than Python reads
-        return False
-
-
 def _led_by_kind(value: Any) -> Any:
     if isinstance(value, Mapping):
-        lead = [key for key in ("name", "type") if key in value]
-        rest = [key for key in value if key not in lead]
-        return {key: _led_by_kind(value[key]) for key in lead + rest}
+        keys = sorted(value, key=lambda key: key not in ("name", "type"))
+        return {key: _led_by_kind(value[key]) for key in keys}
     if isinstance(value, list | tuple):
         return [_led_by_kind(each) for each in value]
     return value

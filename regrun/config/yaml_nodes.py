@@ -121,6 +121,11 @@ def resolve(text: str) -> Any:
     return _VALUES[_tag_of(text)](text)
 
 
+def is_string(text: str) -> bool:
+    """Whether a plain scalar is a string, so that it needs no quotes."""
+    return _VALUES[_tag_of(text)] is str
+
+
 def check_text(text: str) -> None:
     """Raise ConfigError at the first character that YAML does not allow, such as a NUL."""
     found = _UNPRINTABLE.search(text)

@@ -44,10 +44,12 @@ def grid_cells(grid: Mapping[str, Sequence[Any]]) -> list[PlannedCell]:
             seen.add(identity(value))
     if problems:
         raise ConfigError(problems)
-    product = itertools.product(*grid.values())
-    return [
-        PlannedCell(i, dict(zip(grid, values, strict=True))) for i, values in enumerate(product)
-    ]
+    return _cells(grid, itertools.product(*grid.values()))
+
+
+def _cells(keys: Iterable[str], rows: Iterable[Sequence[Any]]) -> list[PlannedCell]:
+    params = (dict(zip(keys, values, strict=True)) for values in rows)
+    return [PlannedCell(index, each) for index, each in enumerate(params)]
 
 
 def corner_cells(space: Mapping[str, Distribution]) -> list[PlannedCell]:
@@ -55,20 +57,15 @@ def corner_cells(space: Mapping[str, Distribution]) -> list[PlannedCell]:
 
     What is valid here can be expected to be valid in between: validated before a search starts.
     """
-    axes: dict[str, Sequence[Any]] = {}
-    for key, axis in space.items():
-        axes[key] = next(
-            values
-            for values in (axis.uniform, axis.log_uniform, axis.int, axis.choice)
-            if values is not None
-        )
+    axes = {
+        key: axis.uniform or axis.log_uniform or axis.int or axis.choice or ()
+        for key, axis in space.items()
+    }
     corners = list(itertools.islice(itertools.product(*axes.values()), MOST_CORNERS + 1))
     if len(corners) > MOST_CORNERS:
         longest = max(map(len, axes.values()))
         corners = [tuple(v[i % len(v)] for v in axes.values()) for i in range(longest)]
-    return [
-        PlannedCell(i, dict(zip(axes, values, strict=True))) for i, values in enumerate(corners)
-    ]
+    return _cells(axes, corners)
 
 
 def validate_cells(loaded: Loaded, cells: Iterable[PlannedCell]) -> list[Loaded]:
@@ -83,10 +80,10 @@ def validate_cells(loaded: Loaded, cells: Iterable[PlannedCell]) -> list[Loaded]
         except ConfigError as error:
             errors.append(error)
     if errors:
+        errors.sort(key=lambda error: len(error.problems))
         found: dict[Problem, Diagnostic] = {}
-        for of_cell in sorted(errors, key=lambda error: len(error.problems)):
-            for each in of_cell.diagnostics:
-                found.setdefault(each.problem, each)
+        for each in (each for error in errors for each in error.diagnostics):
+            found.setdefault(each.problem, each)
         label, lines = loaded.source.label, loaded.source.lines
         scope = f"the cells of {label or 'the config'}"
         raise config_error(list(found.values()), label, lines, scope=scope, shown=SHOWN)
