@@ -25,6 +25,7 @@ from regrun.config.schema_tree import (
 )
 from regrun.errors import UsageError
 from regrun.kinds.base import Choices, Described, Section, Topic, names_of, sentences, values_of
+from regrun.kinds.docstrings import description
 from regrun.kinds.registry import KINDS
 from regrun.settings import format_value
 from regrun.suggest import did_you_mean
@@ -114,7 +115,7 @@ def _marked(section: type[Section], part: str) -> Iterator[tuple[str, Entry]]:
         key = f"{part}.{name}"
         for mark in field.metadata:
             if isinstance(mark, Described):
-                yield mark.topic, _switch(name, field.description, mark, section, key, key)
+                yield mark.topic, _switch(name, description(section, name), mark, section, key, key)
             elif isinstance(mark, Choices):
                 for value in values_of(field.annotation):
                     if each := mark.get(value):
@@ -180,7 +181,7 @@ def key_of(kind: type[BaseModel], path: str) -> Key:
     name = path.rpartition(".")[2]
     info, node = kind.model_fields[name], fields(kind)[name]
     default = "required" if info.is_required() else format_value(info.get_default(), digits=None)
-    help_text = " ".join([info.description or "", *sentences(info)])
+    help_text = " ".join([description(kind, name), *sentences(info)])
     return Key(path, _in_words(node), default, _paragraph(help_text), tuple(_choices(node)))
 
 

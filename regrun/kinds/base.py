@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, g
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from regrun.errors import ConfigError
+from regrun.kinds.docstrings import description
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -59,7 +60,7 @@ class Section(BaseModel):
     """A frozen part of the config: unknown keys are errors, nothing is coerced."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True
     )
 
     formula: ClassVar[str]
@@ -117,14 +118,14 @@ class Section(BaseModel):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Append formula and reference to the descriptions."""
+        """Describe the keys by their docstrings; append formulas and references."""
         schema = handler(core_schema)
         described = handler.resolve_ref_schema(schema)
         if hasattr(cls, "formula") and hasattr(cls, "reference"):
             _append(described, f"{cls.formula} ({cls.reference}).")
         for name, field in cls.model_fields.items():
-            for sentence in sentences(field):
-                _append(described["properties"][name], sentence)
+            if text := " ".join(filter(None, [description(cls, name), *sentences(field)])):
+                described["properties"][name]["description"] = text
         return schema
 
 
