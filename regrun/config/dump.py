@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
 from regrun.config.schema import Config
 from regrun.config.yaml_nodes import is_string
@@ -35,7 +34,8 @@ _Dumper.add_representer(list, _Dumper.represent_items)
 
 def dump_config(config: Config) -> str:
     """Every key with its value, defaults too; `name` or `type` leads each section."""
-    return "".join(_dump_entry(key, json.dumps(_plain(value))) for key, value in config)
+    data = config.model_dump()
+    return "".join(_dump_entry(key, json.dumps(data[key])) for key in data)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -45,12 +45,6 @@ def _dump_entry(key: str, value: str) -> str:
     The cache serves the runs of a sweep, which share most sections.
     """
     return dump_tree({key: json.loads(value)})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return value.model_dump() if isinstance(value, BaseModel) else value
 
 
 def dump_tree(tree: Mapping[str, Any]) -> str:

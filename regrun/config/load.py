@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from regrun.config.overrides import Assignment, assign, parse_overrides
 from regrun.config.schema import RESERVED_NAME, Config
 from regrun.config.schema_tree import trace
 from regrun.config.validate import KeyProblem, MissingKey, show, validate
-from regrun.config.yaml_nodes import MAX_DEPTH, check_text, read_config
+from regrun.config.yaml_nodes import MAX_DEPTH, Document, check_text, read_config
 from regrun.errors import ConfigError, KeyPath, Problem, UsageError, dotted
 from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.registry import DEFAULT_OPTIMIZER
@@ -29,17 +29,14 @@ _MOST_VALUES = 200
 
 @dataclass(frozen=True)
 class Source:
-    """Where a config comes from: plain data, their spans in the file, and what was set on top.
+    """Where a config comes from: a document, and what was set on top of it.
 
-    It knows the place of every problem with them.
+    It knows the place of every problem with the config.
     """
 
-    label: str
-    """The file as the user named it, empty if there is none."""
+    document: Document
     tree: Mapping[str, Any]
-    keys: Mapping[KeyPath, Span] = field(default_factory=dict)
-    values: Mapping[KeyPath, Span] = field(default_factory=dict)
-    lines: Sequence[str] = ()
+    """The document's data with what was set, as plain data."""
     assigned: tuple[tuple[KeyPath, Assignment], ...] = ()
     """Path in the tree and what set it, in order."""
 
@@ -67,7 +64,7 @@ class Source:
 
     def error(self, diagnostics: Sequence[Diagnostic]) -> ConfigError:
         """Diagnostics as one error of this source."""
-        return config_error(diagnostics, self.label, self.lines)
+        return config_error(diagnostics, self.document.label, self.document.lines)
 
     def diagnose(self, problem: Problem) -> Diagnostic:
         """Find the place to blame for a problem whose path is as written."""
@@ -85,22 +82,24 @@ class Source:
         if above:
             return above[-1]
         within = [each for each in self.assigned if path and each[0][: len(path)] == path]
-        written = path in self.values
+        written = path in self.document.values
         if missing:  # `penalty: none` is written, but the section that lacks the key is not
-            written &= any(len(key) > len(path) and key[: len(path)] == path for key in self.keys)
+            written &= any(
+                len(key) > len(path) and key[: len(path)] == path for key in self.document.keys
+            )
         return within[-1] if within and not written else None
 
     def _span(self, problem: Problem) -> Span | None:
         """Span of the key or value; of the nearest enclosing section if it is not in the file."""
         at = problem.path
-        while at and at not in self.values:
+        while at and at not in self.document.values:
             at = at[:-1]
         if not at:
             return None
-        value = self.values[at]
+        value = self.document.values[at]
         about_key = isinstance(problem, KeyProblem) or at != problem.path
         multiline = value.line != value.end_line
-        return self.keys.get(at, value) if about_key or multiline else value
+        return self.document.keys.get(at, value) if about_key or multiline else value
 
     def _with_cause(self, problem: Problem) -> Problem:
         """A key that became wrong because an assignment chose another kind of section says so."""
@@ -172,9 +171,9 @@ class Loaded:
         sweep = self.config.sweep
         if sweep is not None and value in sweep.grid.get(key, ()):
             at = sweep.grid[key].index(value)
-            span = self.source.values.get(("sweep", "grid", key, at))
+            span = self.source.document.values.get(("sweep", "grid", key, at))
         elif sweep is not None and key in sweep.space:
-            span = self.source.keys.get(("sweep", "space", key))
+            span = self.source.document.keys.get(("sweep", "space", key))
         return Assignment(f"{key}={_written(value)}", key, value, span=span)
 
 
@@ -185,7 +184,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = (), *, axes: bool =
     UsageError if the file cannot be read, ConfigError with every problem located.
     """
     assignments, diagnostics = parse_overrides(overrides, axes=axes)
-    return _load(_of_file(path), assignments, diagnostics)
+    return _load(read_config(path), assignments, diagnostics)
 
 
 def config_from_mapping(
@@ -206,8 +205,8 @@ def config_from_mapping(
             override = Assignment(text, str(key), plain(value, key), number)
             assignments.append(override.as_axis() if is_axis else override)
     if isinstance(config, Mapping):
-        return _load(Source("", plain(config, "config")), assignments, [])
-    return _load(_of_file(config), assignments, [])
+        return _load(Document(plain(config, "config")), assignments, [])
+    return _load(read_config(config), assignments, [])
 
 
 def safe_name(stem: str) -> str:
@@ -251,17 +250,12 @@ def _written(value: Any) -> str:
     return value[:60] if isinstance(value, str) else show(value)
 
 
-def _of_file(path: Path | str) -> Source:
-    document = read_config(path)
-    return Source(str(path), document.data, document.keys, document.values, document.lines)
-
-
 def _load(
-    source: Source, assignments: Sequence[Assignment], diagnostics: Sequence[Diagnostic]
+    document: Document, assignments: Sequence[Assignment], diagnostics: Sequence[Diagnostic]
 ) -> Loaded:
-    source, impossible = source.assigning(assignments)
+    source, impossible = Source(document, document.data).assigning(assignments)
     tree = _with_absolute_paths(source)
-    tree.setdefault("name", safe_name(Path(source.label).stem) if source.label else "run")
+    tree.setdefault("name", safe_name(Path(document.label).stem))
     optimizer = tree.get("optimizer")
     if isinstance(optimizer, Mapping):
         tree["optimizer"] = {"name": DEFAULT_OPTIMIZER, **optimizer}
@@ -299,8 +293,8 @@ def _absolute(key: str, written: str, source: Source) -> str:
     """The path of an existing file; that of an override is first looked for where one is."""
     overridden = any(where == ("dataset", key)[: len(where)] for where, _ in source.assigned)
     try:
-        here, next_to_config = Path.cwd(), Path(source.label).resolve().parent
-        first = here if overridden or not source.label else next_to_config
+        here, next_to_config = Path.cwd(), Path(source.document.label).resolve().parent
+        first = here if overridden or not source.document.label else next_to_config
         path = Path(written).expanduser()
         candidates = (folder / path for folder in (first, next_to_config, here))
         return str(next((each for each in candidates if each.exists()), here / path).resolve())

@@ -19,8 +19,6 @@ from regrun.config.schema import Config
 from regrun.errors import KeyPath
 from regrun.kinds.base import names_of, tag_of
 
-BOUNDS = ("ge", "gt", "le", "lt")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
@@ -180,15 +178,6 @@ def dotted_keys() -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path, _, _ in walk(root())))
 
 
-@functools.cache
-def paths_by_key() -> Mapping[str, list[str]]:
-    """Key → the dotted paths of every section that has it."""
-    found: dict[str, list[str]] = {}
-    for path in dotted_keys():
-        found.setdefault(path.rpartition(".")[2], []).append(path)
-    return found
-
-
 def trace(parts: Iterable[str | int], tree: Any, *, labelled: bool = False) -> Place:
     """The place that validation names, as written.
 
@@ -251,8 +240,9 @@ def _node(hint: Any, noun: str) -> Node:
         return DictNode(_node(get_args(hint)[1], noun))
     if isinstance(hint, type) and issubclass(hint, BaseModel):
         return SectionNode(noun, None, {None: hint})
-    given = [(name, mark) for mark in metadata for name in BOUNDS if hasattr(mark, name)]
-    return Scalar(hint, **{name: getattr(mark, name) for name, mark in given})
+    names = ("ge", "gt", "le", "lt")
+    bounds = [(name, getattr(mark, name, None)) for mark in metadata for name in names]
+    return Scalar(hint, **{name: bound for name, bound in bounds if bound is not None})
 
 
 def _bare(hint: Any) -> tuple[Any, list[Any]]:

@@ -14,11 +14,6 @@ Axis = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
 IntBounds = Annotated[tuple[int, int], Strict(False)]
 
 
-def _check_rising(bounds: tuple[float, float]) -> None:
-    if not bounds[0] < bounds[1]:
-        raise ValueError(f"[{bounds[0]}, {bounds[1]}]: the first bound must be below the second")
-
-
 class Distribution(Section):
     """One axis of a search space: exactly one of the keys."""
 
@@ -33,8 +28,9 @@ class Distribution(Section):
         if len(given) != 1:
             raise ValueError("give exactly one of uniform, log_uniform, int, choice")
         for bounds in (self.uniform, self.log_uniform, self.int):
-            if bounds is not None:
-                _check_rising(bounds)
+            if bounds is not None and not bounds[0] < bounds[1]:
+                low, high = bounds
+                raise ValueError(f"[{low}, {high}]: the first bound must be below the second")
         if self.log_uniform is not None and self.log_uniform[0] <= 0:
             raise ValueError(f"{self.log_uniform[0]}: a log_uniform bound must be above 0")
         return self

@@ -25,8 +25,8 @@ from regrun.config.schema_tree import (
     Place,
     Scalar,
     SectionNode,
+    dotted_keys,
     fields,
-    paths_by_key,
     trace,
 )
 from regrun.errors import KeyPath, Problem
@@ -116,11 +116,12 @@ def _problem(error: Any, here: Place) -> Problem:
     if isinstance(node, SectionNode) and kind == "union_tag_not_found":
         return _without_tag(node, here)
     if isinstance(parent.node, SectionNode) and kind == "missing":
-        return _missing(parent, str(here.path[-1]))
+        return _missing(parent.node, parent, str(here.path[-1]))
     if isinstance(parent.node, SectionNode) and kind == "extra_forbidden":
         key = here.path[-1]
         message, meant = unknown_key(parent.node, parent.value, key)
-        chosen_by = _tag_path(parent) if parent.node.kinds_with(str(key)) else None
+        has = parent.node.kinds_with(str(key))
+        chosen_by = _tag_path(parent.node, parent) if has else None
         return KeyProblem(here.path, message, meant, chosen_by)
     if isinstance(parent.node, ListNode) and kind == "missing":
         return Problem(parent.path, _wrong_length(parent.value, parent.node.length))
@@ -146,16 +147,15 @@ def _without_tag(node: SectionNode, here: Place) -> Problem:
     for key in islice(here.value, 20):
         if key not in known and nearest(str(key), known) == tag:
             return KeyProblem((*here.path, key), f'unknown key, did you mean "{tag}"?', tag)
-    return _missing(here, tag)
+    return _missing(node, here, tag)
 
 
-def _missing(section: Place, key: str) -> MissingKey:
-    return MissingKey(section.path, f'missing key "{key}"', key, _tag_path(section))
+def _missing(node: SectionNode, section: Place, key: str) -> MissingKey:
+    return MissingKey(section.path, f'missing key "{key}"', key, _tag_path(node, section))
 
 
-def _tag_path(place: Place) -> KeyPath | None:
-    tag = place.node.tag if isinstance(place.node, SectionNode) else None
-    return (*place.path, tag) if tag else None
+def _tag_path(node: SectionNode, section: Place) -> KeyPath | None:
+    return (*section.path, node.tag) if node.tag else None
 
 
 def _raised_by_validator(text: str, here: Place) -> Problem:
@@ -167,12 +167,7 @@ def _raised_by_validator(text: str, here: Place) -> Problem:
     return Problem(here.path, text)
 
 
-_NOUNS: Mapping[type, str] = {
-    int: "an integer",
-    float: "a number",
-    bool: "true or false",
-    str: "a string",
-}
+_NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
 
 _MESSAGES: Mapping[str, str] = {
     "bool_type": "{value} is not true or false",
@@ -267,15 +262,11 @@ def _as_section(node: SectionNode, value: Any) -> str:
 
 
 def _noun(node: Node) -> str:
-    match node:
-        case Scalar(type=kind):
-            return _NOUNS.get(kind, "a value")
-        case Choice():
-            return _words(node)
-        case ListNode():
-            return "a list"
-        case _:
-            return "a section"
+    if isinstance(node, Choice):
+        return _words(node)
+    if isinstance(node, Scalar):
+        return _NOUNS.get(node.type, "a value")
+    return "a list" if isinstance(node, ListNode) else "a section"
 
 
 def _words(node: Choice) -> str:
@@ -340,6 +331,7 @@ def no_such_key(tag: Any, having: Sequence[str]) -> str:
 def path_in_other_section(key: str) -> str | None:
     """The dotted path of a key that belongs to another section, or of a synonym there."""
     for word in (key.lower(), *synonyms(key.lower())):
-        if word in paths_by_key() and word not in ("name", "type"):
-            return paths_by_key()[word][0]
+        paths = [path for path in dotted_keys() if path.rpartition(".")[2] == word]
+        if paths and word not in ("name", "type"):
+            return paths[0]
     return None

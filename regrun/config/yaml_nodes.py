@@ -66,9 +66,11 @@ class Document:
     """Plain data and, for every path in it, the span of its key and of its value."""
 
     data: Any
-    keys: Mapping[KeyPath, Span]
-    values: Mapping[KeyPath, Span]
-    lines: tuple[str, ...]
+    keys: Mapping[KeyPath, Span] = field(default_factory=dict)
+    values: Mapping[KeyPath, Span] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    label: str = ""
+    """The file as the user named it, empty if there is none."""
 
 
 def read_config(path: Path | str) -> Document:
@@ -94,7 +96,7 @@ def parse_config(text: str | bytes, label: str) -> Document:
             raise _error(f"the config is {found}, not a mapping of keys to values", span)
     except ConfigError as error:
         raise config_error(error.diagnostics, label, lines) from None
-    return document
+    return replace(document, label=label)
 
 
 def compose(text: str) -> Document:
@@ -114,11 +116,6 @@ def compose(text: str) -> Document:
     if root is None:
         return Document(None, {}, {(): Span(0, 0, 0, 1)}, lines)
     return _Builder(lines).document(root)
-
-
-def resolve(text: str) -> Any:
-    """Return the value of a plain scalar. Raises ValueError for more digits than Python reads."""
-    return _VALUES[_tag_of(text)](text)
 
 
 def is_string(text: str) -> bool:

@@ -84,9 +84,9 @@ def validate_cells(loaded: Loaded, cells: Iterable[PlannedCell]) -> list[Loaded]
         found: dict[Problem, Diagnostic] = {}
         for each in (each for error in errors for each in error.diagnostics):
             found.setdefault(each.problem, each)
-        label, lines = loaded.source.label, loaded.source.lines
-        scope = f"the cells of {label or 'the config'}"
-        raise config_error(list(found.values()), label, lines, scope=scope, shown=SHOWN)
+        file = loaded.source.document
+        scope = f"the cells of {file.label or 'the config'}"
+        raise config_error(list(found.values()), file.label, file.lines, scope=scope, shown=SHOWN)
     return members
 
 
