@@ -29,10 +29,7 @@ _MOST_VALUES = 200
 
 @dataclass(frozen=True)
 class Source:
-    """Where a config comes from: a document, and what was set on top of it.
-
-    It knows the place of every problem with the config.
-    """
+    """A document and what was set on top of it; finds the place of every problem with them."""
 
     document: Document
     tree: Mapping[str, Any]
@@ -53,10 +50,7 @@ class Source:
         return replace(self, tree=tree, assigned=tuple(assigned)), diagnostics
 
     def locate(self, error: ConfigError) -> ConfigError:
-        """The same problems with file, line, column and excerpt.
-
-        Paths of bare problems are those of the `Config`, in which one penalty is a list of one.
-        """
+        """The same problems with their places; bare ones have the paths of the `Config`."""
         if error.diagnostics:
             return error
         written = [replace(each, path=trace(each.path, self.tree).path) for each in error.problems]
@@ -76,17 +70,15 @@ class Source:
 
     def _blamed(self, problem: Problem) -> tuple[KeyPath, Assignment] | None:
         """The last assignment that set the place, chose the kind of its section, or made it."""
-        path, missing = problem.path, isinstance(problem, MissingKey)
+        path, size = problem.path, len(problem.path)
         choice = problem.chosen_by if isinstance(problem, MissingKey) else None
         above = [each for each in self.assigned if each[0] in (path[: len(each[0])], choice)]
         if above:
             return above[-1]
-        within = [each for each in self.assigned if path and each[0][: len(path)] == path]
+        within = [each for each in self.assigned if path and each[0][:size] == path]
         written = path in self.document.values
-        if missing:  # `penalty: none` is written, but the section that lacks the key is not
-            written &= any(
-                len(key) > len(path) and key[: len(path)] == path for key in self.document.keys
-            )
+        if isinstance(problem, MissingKey):  # `penalty: none` is written, its section is not
+            written &= any(key[:size] == path for key in self.document.keys if len(key) > size)
         return within[-1] if within and not written else None
 
     def _span(self, problem: Problem) -> Span | None:
@@ -123,7 +115,7 @@ class Loaded:
     def with_values(self, values: Mapping[str, Any]) -> Config:
         """The config with dotted keys set, as one cell of a sweep; its `sweep` is None.
 
-        Raises ConfigError that names the key and the value, located where the file holds them.
+        Raises ConfigError with the place of each wrong value.
         """
         return self.member(values).config
 
@@ -137,18 +129,14 @@ class Loaded:
         return Loaded(_checked(source), source)
 
     def with_keys(self, **keys: Any) -> Loaded:
-        """The same with top-level keys replaced by plain data, such as ``sweep={…}``.
-
-        Raises ConfigError.
-        """
+        """The same with top-level keys replaced by plain data: ``sweep={…}``."""
         source = replace(self.source, tree={**self.source.tree, **keys})
         return Loaded(_checked(source), source)
 
     def wrong_values(self, unknown: Collection[str | int]) -> Iterator[Diagnostic]:
-        """Yield what is wrong with single values of a grid that also has ``unknown`` axes.
+        """Yield what is wrong with single values of a grid with ``unknown`` axes: it has no cells.
 
-        No cell of such a grid can be validated. Values in sections whose kind the grid changes are
-        left out, as their keys depend on it.
+        Values in sections whose kind the grid changes are left out: their keys depend on it.
         """
         grid = self.config.sweep.grid if unknown and self.config.sweep else {}
         changing = {key.partition(".")[0] for key in grid if _KIND_AXIS.search(key)}
@@ -195,8 +183,7 @@ def config_from_mapping(
 ) -> Loaded:
     """The same from Python: a file, or its content as a mapping.
 
-    ``overrides`` maps dotted keys to values, ``axes`` to lists of values, the axes of the sweep.
-    Raises UsageError, ConfigError.
+    ``overrides`` maps dotted keys to values, ``axes`` to the values of an axis of the sweep.
     """
     assignments: list[Assignment] = []
     for is_axis, given in ((True, axes or {}), (False, overrides or {})):

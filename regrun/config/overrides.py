@@ -74,11 +74,10 @@ def parse_overrides(
 
 
 def parse_override(text: str, number: int, *, axes: bool = False) -> Assignment:
-    """``optimizer.lr=0.1``, the ``number``-th override, from 1.
+    """``optimizer.lr=0.1``, the ``number``-th override, from 1. Raises ConfigError.
 
-    With ``axes``, ``KEY=V1,V2`` with commas outside of brackets and quotes sets the axis
-    `sweep.grid.KEY`: ``model.dropout=[0,0],[0.2,0.5]`` has two values, ``model.dropout=[0.2,0.5]``
-    is an ordinary override. Raises ConfigError.
+    With ``axes``, values with commas between them set the axis `sweep.grid.KEY`: two values in
+    ``model.dropout=[0,0],[0.2,0.5]``; ``model.dropout=[0.2,0.5]`` is an ordinary override.
     """
     key, equals, value = text.partition("=")
     key = key.strip()
@@ -113,9 +112,8 @@ def _split(text: str) -> list[str]:
 def assign(tree: Mapping[str, Any], assignment: Assignment) -> tuple[dict[str, Any], KeyPath]:
     """A copy of the tree with the value set, and its path there; what it does not touch is shared.
 
-    Sections on the way are made where they are missing; a shorthand becomes the section it stands
-    for. Unknown keys are set too, and left to validation. Raises ConfigError if the way is blocked
-    by a value that has no keys.
+    Missing sections are made, and a shorthand becomes its section. Unknown keys are left to
+    validation. Raises ConfigError if a value on the way has no keys.
     """
     parts = assignment.key.split(".")
     if len(parts) > MAX_DEPTH:
@@ -178,7 +176,7 @@ def _set_in_list(
             alone = MISSING if raw in (None, "none", []) else raw
             return _set(alone, node.item, rest, value, path)
     if not isinstance(raw, list):
-        shown = "not given" if raw is MISSING else f"{show(raw)}, not a list"
+        shown = "not set" if raw is MISSING else f"{show(raw)}, not a list"
         raise _blocked(path, f"is {shown}; give the whole list")
     if not head.isdecimal() or int(head[:9]) >= len(raw):
         raise _blocked(path, f"has no entry {head}; it is a list of {len(raw)}, counted from 0")

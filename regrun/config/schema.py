@@ -29,7 +29,7 @@ RESERVED_NAME = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 def _safe_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name) or name.endswith("."):
         raise ValueError(
-            f"{name[:100]!r}: a name is 1 to 80 letters, digits, '.', '_' and '-', "
+            f"{name[:100]!r}: a name has 1 to 80 letters, digits, '.', '_' and '-', "
             "starts with a letter or digit and does not end with '.'"
         )
     if RESERVED_NAME.fullmatch(name):
@@ -44,9 +44,9 @@ class Config(Section):
     """One experiment: dataset, model, penalty, optimizer, and how to train."""
 
     name: Name = "run"
-    """Folder below the runs directory; default: the config file's name."""
+    """Name of the run's directory; the name of the config file by default."""
     seed: Annotated[Seed, PER_MEMBER] = 0
-    """Draws initial weights, batch order and noise."""
+    """Seed of the initial weights, the batch order and the noise."""
     dataset: AnyDataset
     model: AnyModel
     loss: Literal["auto", "mse", "half_mse", "cross_entropy"] = "auto"

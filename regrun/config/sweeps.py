@@ -37,29 +37,29 @@ class Distribution(Section):
 
 
 class Sweep(Section):
-    """Read by `regrun sweep` only."""
+    """A grid, cells or a search; read by `regrun sweep` only."""
 
     grid: dict[str, Axis] = Field(default_factory=dict)
-    """Dotted key → values; the product of all axes is trained."""
+    """Dotted key → values; every combination of values is trained."""
     cells: Annotated[tuple[dict[str, Any], ...], Strict(False)] = ()
-    """The cells one by one, each dotted key → value, instead of a grid."""
+    """The cells to train, each a mapping of dotted keys to values, instead of a grid."""
     search: Literal["random", "tpe", "qmc", "cmaes"] | None = None
     trials: Count = 50
-    """Cells that a search proposes; each is trained with every seed."""
+    """Number of cells that a search proposes; each is trained with every seed."""
     space: dict[str, Distribution] = Field(default_factory=dict)
-    """Dotted key → distribution, for a search."""
+    """Dotted key → distribution from which a search draws."""
     seeds: Count = 1
     """Each cell is trained with the seeds `seed`, `seed` + 1, …"""
     metric: str | None = None
-    """What a search minimises (accuracies: maximises) and the best cell is chosen by. Default:
-    `val/loss` with a validation split; a plain grid without one is ordered by `test/loss`, and says
-    so. `ema/val/loss` and the like are of the averages that `training.ema` and `training.swa`
-    keep."""
+    """The metric that a search optimises and that selects the best cell: losses are minimised,
+    accuracies maximised. Default: `val/loss` if there is a validation split; without one, a grid is
+    ordered by `test/loss`, and its report says so. `ema/val/loss` and `swa/val/loss` are metrics of
+    the weights averaged by `training.ema` and `training.swa`."""
     select_on_test: bool = False
-    """Allow a search or a pruner to choose by the test set."""
+    """Allow a search or a pruner to select on the test set."""
     pruner: Literal["median", "asha", "hyperband"] | None = None
     stack_size: Count | None = None
-    """Members trained as one stack; default: chosen for the machine."""
+    """Number of members trained as one stack; chosen to suit the machine by default."""
 
     @property
     def runs(self) -> int:

@@ -32,15 +32,15 @@ def missing_for_metric(config: Config, metric: str) -> Iterator[str]:
 
 
 class EarlyStopping(Section):
-    """Stop when the metric has not improved for a while."""
+    """Stop when the metric no longer improves."""
 
     metric: MetricName = "val/loss"
-    """Watched at every evaluation. `ema/…` and `swa/…` are of the averages that `ema` and `swa`
-    keep; before `swa` has begun, nothing is waited for."""
+    """Watched at every evaluation. `ema/…` and `swa/…` are metrics of the weights averaged by `ema`
+    and `swa`; patience counts only once `swa` has started."""
     patience: Annotated[Count, PER_MEMBER] = 10
-    """Evaluations without an improvement before stopping."""
+    """Stop after this many evaluations without an improvement."""
     min_delta: NonNegative = 0.0
-    """An improvement is a change by more than this."""
+    """A change must exceed this to count as an improvement."""
     restore_best: bool = True
     """Keep the weights of the best evaluation instead of the last. `weights.safetensors` holds them
     even if the metric is that of an average, which is stored in `weights_ema.safetensors` or
@@ -53,15 +53,15 @@ class EarlyStopping(Section):
 
 
 class WeightAveraging(Section):
-    """SWA: the plain mean of weights along the way."""
+    """Stochastic weight averaging (SWA): the plain mean of weights seen during training."""
 
     start: Annotated[Count | Annotated[float, Field(gt=0, lt=1)], PER_MEMBER] = 0.75
-    """The first weights averaged are those after this epoch: a number of epochs, or a fraction of
-    `epochs`, rounded up."""
+    """Averaging starts with the weights after this epoch: an epoch, or a fraction of `epochs`,
+    rounded up."""
     every: Annotated[Count, PER_MEMBER] = 1
-    """Epochs from one averaged point to the next."""
+    """Epochs between two averaged points."""
     lr: Annotated[Positive | None, PER_MEMBER] = None
-    """Constant learning rate once averaging has started; default: the schedule goes on."""
+    """Constant learning rate once averaging has started; by default the schedule continues."""
 
     def conflicts(self, config: Config) -> Iterator[Problem]:
         """Yield that averaging would start after the last epoch."""
@@ -82,17 +82,17 @@ class WeightAveraging(Section):
 
 
 class Training(Section):
-    """How long, in what pieces, in what precision."""
+    """Epochs, batches, precision, clipping, averaging, early stopping and checkpoints."""
 
     epochs: Annotated[int, Field(ge=1, le=10**9)] = 100
     batch_size: Count | Literal["full"] = 32
     evaluate_every: Count = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
     evaluate_train: Literal["auto", "all"] | Count = "auto"
-    """Training examples that the train loss is measured on: all, or a fixed random subset.
-    auto: all up to 10,000, else a subset of 10,000."""
+    """Training examples on which the train loss is evaluated: all of them, or a fixed random
+    subset of this size. auto: at most 10,000."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
-    """bfloat16 is autocast over float32 parameters."""
+    """bfloat16 uses autocast; the parameters stay in float32."""
     clip_value: Annotated[
         Positive | None,
         PER_MEMBER,
@@ -103,7 +103,7 @@ class Training(Section):
             off=None,
         ),
     ] = None
-    """c: each entry of the objective's gradient is cut to this range."""
+    """c: each entry of the objective's gradient is clipped to [−c, c]."""
     clip_norm: Annotated[
         Positive | None,
         PER_MEMBER,
@@ -114,8 +114,8 @@ class Training(Section):
             off=None,
         ),
     ] = None
-    """c: the objective's gradient over all parameters is scaled down to this norm (after
-    clip_value); weight decay is not part of it."""
+    """c: the objective's gradient over all parameters is scaled down to this norm, after
+    `clip_value`. Weight decay is not clipped."""
     ema: Annotated[
         Fraction,
         Described(
@@ -126,8 +126,8 @@ class Training(Section):
             regularizes=False,  # an average is evaluated on its own; the weights stay as they are
         ),
     ] = 0.0
-    """β of an exponential moving average of the weights, which is evaluated and stored next
-    to them; 0 is none."""
+    """β of an exponential moving average of the weights, which is evaluated and stored in addition
+    to them; 0 switches it off."""
     swa: Annotated[
         WeightAveraging | None,
         PER_MEMBER,
@@ -139,7 +139,7 @@ class Training(Section):
             regularizes=False,
         ),
     ] = None
-    """Stochastic weight averaging; evaluated and stored next to the weights."""
+    """Stochastic weight averaging; the mean is evaluated and stored in addition to the weights."""
     early_stopping: Annotated[
         EarlyStopping | None,
         PER_MEMBER,
@@ -150,7 +150,7 @@ class Training(Section):
             off=None,
         ),
     ] = None
-    """Stop when the metric has not improved for a while, and keep the best weights."""
+    """Stop when the metric no longer improves, and keep the best weights."""
     checkpoint_every: Annotated[float, Field(ge=0)] = 30.0
     """Seconds between checkpoints; 0 writes one at every evaluation."""
 

@@ -170,7 +170,7 @@ def _raised_by_validator(text: str, here: Place) -> Problem:
 _NOUNS = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
 
 _MESSAGES: Mapping[str, str] = {
-    "bool_type": "{value} is not true or false",
+    "bool_type": "{value} is neither true nor false",
     "dict_type": "{value} is not a mapping",
     "finite_number": "{value} is not a finite number",
     "float_type": "{value} is not a number",

@@ -74,10 +74,7 @@ class Document:
 
 
 def read_config(path: Path | str) -> Document:
-    """Read a config file, whose root is a mapping.
-
-    Raises UsageError if the file cannot be read, ConfigError (located) if it is not YAML.
-    """
+    """Read a config file. Raises UsageError if it cannot be read, ConfigError if it is no YAML."""
     return parse_config(_read(Path(path)), label=str(path))
 
 
@@ -92,11 +89,11 @@ def parse_config(text: str | bytes, label: str) -> Document:
             raise _error("the config is empty; it needs at least dataset, model and optimizer")
         if not isinstance(document.data, dict):
             found = "a list" if isinstance(document.data, list) else "a single value"
-            span = document.values[()]
-            raise _error(f"the config is {found}, not a mapping of keys to values", span)
+            message = f"the config is {found}, not a mapping of keys to values"
+            raise _error(message, document.values[()])
+        return replace(document, label=label)
     except ConfigError as error:
         raise config_error(error.diagnostics, label, lines) from None
-    return replace(document, label=label)
 
 
 def compose(text: str) -> Document:
@@ -105,8 +102,7 @@ def compose(text: str) -> Document:
     lines = split_lines(text)
     directive = _TAG_DIRECTIVE.search(text)
     if directive:
-        span = _character(text[: directive.start()], width=4)
-        raise _error("%TAG: tags are not supported", span)
+        raise _error("%TAG: tags are not supported", _character(text[: directive.start()], 4))
     try:
         root = _Loader(text).root()
     except yaml.MarkedYAMLError as error:
@@ -127,8 +123,8 @@ def check_text(text: str) -> None:
     """Raise ConfigError at the first character that YAML does not allow, such as a NUL."""
     found = _UNPRINTABLE.search(text)
     if found:
-        code = f"U+{ord(found.group()):04X}"
-        raise _error(f"{code}: a control character", _character(text[: found.start()]))
+        message = f"U+{ord(found.group()):04X}: control characters are not allowed"
+        raise _error(message, _character(text[: found.start()]))
 
 
 def split_lines(text: str) -> tuple[str, ...]:
@@ -151,11 +147,10 @@ class _Loader(Composer, CParser, BaseResolver):
 
     def root(self) -> yaml.Node | None:
         self.get_event()  # the start of the stream
-        root = None
+        root = None if self.check_event(yaml.StreamEndEvent) else self.compose_document()
         if not self.check_event(yaml.StreamEndEvent):
-            root = self.compose_document()
-        if not self.check_event(yaml.StreamEndEvent):
-            raise _error("a second document; a config is one", _span(self.get_event()))
+            message = "a config is a single YAML document; this starts a second one"
+            raise _error(message, _span(self.get_event()))
         return root
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -174,12 +169,11 @@ class _Loader(Composer, CParser, BaseResolver):
         return node
 
     def _aliased(self, event: Any) -> yaml.Node:
-        anchored = self.anchors.get(event.anchor)
+        anchored, name = self.anchors.get(event.anchor), event.anchor
         if anchored is None:
-            message = f"*{event.anchor}: there is no anchor &{event.anchor} above"
-            raise _error(message, _span(event))
+            raise _error(f"*{name}: there is no anchor &{name} above", _span(event))
         if anchored.end_mark is None:  # still being composed
-            raise _error(f"*{event.anchor} stands inside its own anchor", _span(event))
+            raise _error(f"*{name}: an alias cannot be part of its own anchor", _span(event))
         return type(anchored)(anchored.tag, anchored.value, event.start_mark, event.end_mark)
 
 
@@ -218,7 +212,7 @@ class _Builder:
             key, key_span = self._key(key_node), _span(key_node)
             if key in data:
                 first = self.keys[(*path, key)].line + 1
-                self._refuse(f"{key}: a second time; the first is on line {first}", key_span)
+                self._refuse(f"{key}: duplicate key; the first is on line {first}", key_span)
             elif key is not None:
                 self.keys[(*path, key)] = key_span
                 data[key] = self._value(value_node, (*path, key))
@@ -250,7 +244,7 @@ class _Builder:
             self._refuse(f"a number of {len(text):,} digits", span)
             return None
         if isinstance(value, str) and _UNPRINTABLE.search(value):
-            self._refuse("an escaped control character", span)
+            self._refuse("control characters are not allowed, not even escaped", span)
         return value
 
     def _refuse_tag(self, node: yaml.Node) -> None:
@@ -299,16 +293,15 @@ def _error(message: str, span: Span | None = None) -> ConfigError:
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, lines: tuple[str, ...]) -> ConfigError:
-    at = error.problem_mark or error.context_mark
-    if at is None:
-        return _error(f"not valid YAML: {error.problem}")
-    line = min(at.line, len(lines) - 1)
-    column = at.column if line == at.line else len(lines[line])
-    message = f"not valid YAML: {error.problem}"
+    message, mark = f"not valid YAML: {error.problem}", error.problem_mark or error.context_mark
+    if mark is None:
+        return _error(message)
+    line = min(mark.line, len(lines) - 1)
+    column = mark.column if line == mark.line else len(lines[line])
     if lines[line][column : column + 1] == "\t":
-        message = "a tab; YAML is indented with spaces"
+        message = "YAML is indented with spaces, not with tabs"
     elif error.context and error.context_mark and error.context_mark.line != line:
-        message += f" ({error.context} of line {error.context_mark.line + 1})"
+        message += f" ({error.context} that starts on line {error.context_mark.line + 1})"
     return _error(message, Span(line, column, line, column + 1))
 
 

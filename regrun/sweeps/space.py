@@ -32,14 +32,14 @@ class PlannedCell:
 def grid_cells(grid: Mapping[str, Sequence[Any]]) -> list[PlannedCell]:
     """The product of all axes, the first one slowest; an empty grid is one cell.
 
-    Raises ConfigError at every value that stands twice on its axis.
+    Raises ConfigError at every value that appears twice on its axis.
     """
     problems = []
     for key, values in grid.items():
         seen: set[Hashable] = set()
         for at, value in enumerate(values):
             if identity(value) in seen:
-                message = f"{format_value(value)} stands twice on this axis"
+                message = f"{format_value(value)} appears twice on this axis"
                 problems.append(Problem(("sweep", "grid", key, at), message))
             seen.add(identity(value))
     if problems:

@@ -204,7 +204,7 @@ def test_wrong_cells_are_refused_at_once_and_before_anything_is_written(
     [
         ({"dataset.num_train": [5, 100_000_000_000]}, "dataset.num_train=100000000000"),
         ({"penalty.apply_to": ["weight", "nope"]}, "penalty.apply_to=nope"),
-        ({"optimizer.lr": [0.1, 0.1]}, "stands twice"),
+        ({"optimizer.lr": [0.1, 0.1]}, "appears twice"),
     ],
 )
 def test_what_does_not_fit_data_or_network_is_refused_before_anything_is_written(

@@ -61,10 +61,10 @@ def test_an_empty_grid_is_one_cell() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([0.1, 0.2, 0.1], "sweep.grid.optimizer.lr.2: 0.1 stands twice on this axis"),
-        ([1, 1.0], "sweep.grid.optimizer.lr.1: 1 stands twice on this axis"),
-        ([[0, 0.5], (0.0, 0.5)], "sweep.grid.optimizer.lr.1: [0, 0.5] stands twice on this axis"),
-        ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], "{b: 2, a: 1} stands twice on this axis"),
+        ([0.1, 0.2, 0.1], "sweep.grid.optimizer.lr.2: 0.1 appears twice on this axis"),
+        ([1, 1.0], "sweep.grid.optimizer.lr.1: 1 appears twice on this axis"),
+        ([[0, 0.5], (0.0, 0.5)], "sweep.grid.optimizer.lr.1: [0, 0.5] appears twice on this axis"),
+        ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], "{b: 2, a: 1} appears twice on this axis"),
     ],
 )
 def test_a_value_that_stands_twice_on_an_axis_is_refused(values: list[Any], message: str) -> None:
