@@ -5,15 +5,20 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from regrun.config.schema import Config
 from regrun.config.yaml_nodes import is_string
 
+if TYPE_CHECKING or yaml.__with_libyaml__:
+    from yaml import CSafeDumper as SafeDumper
+else:
+    from yaml import SafeDumper
 
-class _Dumper(yaml.CSafeDumper):
+
+class _Dumper(SafeDumper):
     """Quotes the strings that a reader of YAML 1.1 or 1.2 would take for another type."""
 
     def ignore_aliases(self, data: Any) -> bool:

@@ -12,12 +12,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from yaml._yaml import CParser
 from yaml.composer import Composer
+from yaml.parser import Parser
+from yaml.reader import Reader
 from yaml.resolver import BaseResolver
+from yaml.scanner import Scanner
 
 from regrun.config.diagnostics import Diagnostic, Span, config_error
 from regrun.errors import ConfigError, KeyPath, Problem, UsageError
@@ -132,15 +134,28 @@ def split_lines(text: str) -> tuple[str, ...]:
     return tuple(re.sub("\r\n|[\r\x85\u2028\u2029]", "\n", text).split("\n"))
 
 
-class _Loader(Composer, CParser, BaseResolver):
-    """PyYAML's composer over libyaml's events, with limits.
+if TYPE_CHECKING or yaml.__with_libyaml__:
+    from yaml._yaml import CParser as Events
+else:
+
+    class Events(Reader, Scanner, Parser):
+        """The same events, more slowly, where PyYAML was built without libyaml."""
+
+        def __init__(self, text: str) -> None:
+            Reader.__init__(self, text)
+            Scanner.__init__(self)
+            Parser.__init__(self)
+
+
+class _Loader(Composer, Events, BaseResolver):
+    """PyYAML's composer over a parser's events, with limits.
 
     An alias becomes a node of its own, with the content of its anchor, so that its span is that of
     the alias.
     """
 
     def __init__(self, text: str) -> None:
-        CParser.__init__(self, text)
+        Events.__init__(self, text)
         Composer.__init__(self)
         BaseResolver.__init__(self)
         self._depth = self._nodes = 0

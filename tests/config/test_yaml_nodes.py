@@ -11,6 +11,7 @@ import pytest
 from regrun.config.load import load_config
 from regrun.config.yaml_nodes import MAX_NODES, compose, is_string, parse_config, read_config
 from regrun.errors import ConfigError, UsageError
+from tests.support.program import run_python
 
 SURPRISES: list[tuple[str, Any]] = [
     ("1e-3", 1e-3), ("1.0e-4", 1e-4), ("1E5", 1e5), ("+1.5", 1.5), (".5", 0.5), ("5.", 5.0),
@@ -170,3 +171,23 @@ def test_a_file_that_cannot_be_read_is_wrong_usage(tmp_path: Path) -> None:
         read_config("a\0b")
     with pytest.raises(UsageError, match="cannot be read"):
         read_config("x" * 5_000)
+
+
+def test_a_pyyaml_without_libyaml_reads_and_writes_the_same() -> None:
+    code = """
+import sys, yaml
+yaml.__with_libyaml__ = sys.argv[1] == "True"
+from regrun.config.dump import dump_config
+from regrun.config.load import load_config
+from regrun.config.yaml_nodes import Events, compose
+print(Events.__module__)
+document = compose("é: [1e-3, {b: no, c: &x ' y'}]\\nd: [*x, !!str 1]")
+print(document.data, document.keys)
+print(dump_config(load_config(sys.argv[2]).config))
+"""
+    config = Path("configs/dropout_fashion_mnist.yaml").resolve()
+    events, *mine = run_python(code, False, config).stdout.splitlines()
+    _, *reference = run_python(code, True, config).stdout.splitlines()
+    assert events == "regrun.config.yaml_nodes"
+    assert mine == reference
+    assert len(mine) > 20
