@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
 from typing import Annotated, Any, NoReturn
@@ -19,65 +18,28 @@ from typer.core import TyperCommand, TyperGroup
 from regrun.cli.console import prepare_streams
 from regrun.errors import RegrunError, StorageError
 
-
-@dataclass(frozen=True)
-class Verb:
-    """A command: the function behind it, whose module is imported when it is called."""
-
-    function: str
-    """``module:name``."""
-    summary: str
-    """The first line of its docstring, for `regrun --help`."""
-
-    def load(self) -> Callable[..., None]:
-        """Import the function."""
-        module, _, name = self.function.partition(":")
-        loaded: Callable[..., None] = getattr(import_module(module), name)
-        return loaded
-
-
-VERBS: Mapping[str, Verb] = {
-    "train": Verb("regrun.cli.train:train", "Train one run."),
-    "sweep": Verb(
-        "regrun.cli.sweep:sweep",
-        "Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own.",
+VERBS: Mapping[str, str] = {
+    "train": "Train one run.",
+    "sweep": "Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own.",
+    "resume": "Carry on an interrupted run or sweep from its directory alone.",
+    "inspect": "Show the resolved config, the model, every parameter's group, and the update rule.",
+    "compare": (
+        "Compare finished runs; those that differ only in the seed become mean ± 95% interval."
     ),
-    "resume": Verb(
-        "regrun.cli.resume:resume",
-        "Carry on an interrupted run or sweep from its directory alone.",
+    "path": 'Every strength from "all weights zero" down, with the best by cross-validation.',
+    "ablate": "Train all ingredients, each left out, each alone and none; show each one's effect.",
+    "reproduce": (
+        "Train a published experiment again: published values, ours, and whether they agree."
     ),
-    "inspect": Verb(
-        "regrun.cli.inspect:inspect",
-        "Show the resolved config, the model, every parameter's group, and the update rule.",
-    ),
-    "compare": Verb(
-        "regrun.cli.compare:compare",
-        "Compare finished runs; those that differ only in the seed become mean ± 95% interval.",
-    ),
-    "path": Verb(
-        "regrun.cli.path:path",
-        'Every strength from "all weights zero" down, with the best by cross-validation.',
-    ),
-    "ablate": Verb(
-        "regrun.cli.ablate:ablate",
-        "Train all ingredients, each left out, each alone and none; show each one's effect.",
-    ),
-    "reproduce": Verb(
-        "regrun.cli.reproduce:reproduce",
-        "Train a published experiment again: published values, ours, and whether they agree.",
-    ),
-    "view": Verb(
-        "regrun.cli.view:view",
-        "Start TensorBoard on the runs and print its address; Ctrl-C ends it.",
-    ),
-    "list": Verb(
-        "regrun.cli.list:list_",
-        "List what there is: names for a config, published results to reproduce, or the runs.",
-    ),
-    "schema": Verb("regrun.cli.schema:schema", "Print the JSON Schema of the config, for editors."),
-    "guide": Verb("regrun.cli.guide:guide", "Show a page of the guide, or the list of pages."),
+    "view": "Start TensorBoard on the runs and print its address; Ctrl-C ends it.",
+    "list": "List what there is: names for a config, published results to reproduce, or the runs.",
+    "schema": "Print the JSON Schema of the config, for editors.",
+    "guide": "Show a page of the guide, or the list of pages.",
 }
-"""In the order of a day's work, which is the order of `regrun --help`."""
+"""Verb → the first line of its function's docstring, in the order of `regrun --help`.
+
+The function has the verb's name, in the module ``regrun.cli.VERB``, which is imported on a call.
+"""
 
 BROKEN_PIPE = 141
 """What a shell shows for a program whose reader went away: 128 + SIGPIPE."""
@@ -88,19 +50,27 @@ _STORAGE_FAULTS = (
 )  # fmt: skip
 
 
+def function_of(verb: str) -> Callable[..., None]:
+    """Import the function behind a verb."""
+    # `list` would hide the built-in of that name.
+    name = "list_" if verb == "list" else verb
+    function: Callable[..., None] = getattr(import_module(f"regrun.cli.{verb}"), name)
+    return function
+
+
 class Verbs(TyperGroup):
     """The verbs, loaded one by one; errors that regrun raises on purpose become exit codes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         # For help and completion the names and summaries are enough.
-        for name, verb in VERBS.items():
-            self.add_command(TyperCommand(name, help=verb.summary))
+        for name, summary in VERBS.items():
+            self.add_command(TyperCommand(name, help=summary))
 
     def load(self, name: str) -> TyperCommand:
         """The command of a verb, with its arguments and options."""
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(name)(VERBS[name].load())
+        alone.command(name)(function_of(name))
         command = typer.main.get_command(alone)
         assert isinstance(command, TyperCommand)
         return command

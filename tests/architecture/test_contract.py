@@ -7,7 +7,7 @@ import inspect
 import pytest
 from typer.main import get_command
 
-from regrun.cli.app import VERBS, Verbs, app
+from regrun.cli.app import VERBS, Verbs, app, function_of
 
 CONTRACT = {
     "train": ["CONFIG", "KEY=VALUE"],
@@ -52,10 +52,10 @@ def test_every_training_verb_has_the_shared_options(verb: str) -> None:
 @pytest.mark.parametrize("verb", CONTRACT)
 def test_every_parameter_and_every_verb_has_help(verb: str) -> None:
     assert all(item.help for item in parameters(verb))  # type: ignore[attr-defined]
-    line = inspect.getdoc(VERBS[verb].load())
+    line = inspect.getdoc(function_of(verb))
     assert line
-    assert line.splitlines()[0] == VERBS[verb].summary
-    assert VERBS[verb].summary.endswith(".")
+    assert line.splitlines()[0] == VERBS[verb]
+    assert VERBS[verb].endswith(".")
 
 
 @pytest.mark.parametrize("verb", sorted(CONTRACT.keys() - {"schema", "guide"}))
