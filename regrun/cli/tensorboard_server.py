@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 from regrun.errors import Interrupted, UsageError
+from regrun.execution.interrupt import handling
 
 DEFAULT_PORT = 6006
 SECONDS_TO_START = 60.0
@@ -27,7 +28,7 @@ SECONDS_TO_END = 5.0
 SPARE_DESCRIPTORS = 128
 """Files that TensorBoard needs besides the event files."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def serving(runs: Path, host: str, port: int | None) -> Iterator[Server]:
         # TensorBoard's fast loader holds every file open, and silently shows only the runs that
         # fit below the limit of open files.
         options.append("--load_fast=false")
-    with tempfile.TemporaryFile() as log, _signals_as_exceptions():
+    with tempfile.TemporaryFile() as log, handling(_SIGNALS, _raise_interrupted):
         process = None
         try:
             # A signal in the middle of Popen would leave a child that nobody knows of.
@@ -128,10 +129,6 @@ def _bound_port(host: str, port: int) -> int:
 
 def _raise_file_limit() -> int:
     """Lift the soft limit of open files to the hard one, for the child; returns the limit."""
-    if sys.platform == "win32":
-        return 2**31
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if hard != resource.RLIM_INFINITY else max(soft, 2**16)
     try:
@@ -162,34 +159,15 @@ def _tail(log: IO[bytes]) -> str:
     return log.read().decode(errors="replace")[-2000:].strip()
 
 
-@contextmanager
-def _signals_as_exceptions() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted("TensorBoard ended", number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    names = ("SIGINT", "SIGTERM", "SIGHUP")  # the last: the terminal was closed; not on Windows
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    previous = [signal.signal(number, stop) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, previous, strict=True):
-            signal.signal(number, handler)
+def _raise_interrupted(number: int, frame: FrameType | None) -> None:
+    raise Interrupted("TensorBoard ended", number)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask, then insist; also what TensorBoard itself has started."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            if sys.platform == "win32":
-                process.kill()
-            else:
-                os.killpg(process.pid, number)
-        except ProcessLookupError:
-            pass
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
         try:
             process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -25,18 +25,26 @@ class Interrupt:
 
 @contextmanager
 def catching_signals() -> Iterator[Interrupt]:
-    """Turn SIGINT and SIGTERM into a request while the block runs.
-
-    Outside the main thread, where Python allows no handlers, nothing is caught.
-    """
+    """Turn SIGINT and SIGTERM into a request while the block runs."""
     interrupt = Interrupt()
+    with handling((signal.SIGINT, signal.SIGTERM), interrupt.request):
+        yield interrupt
+
+
+@contextmanager
+def handling(
+    signals: Sequence[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """Let ``handler`` answer the signals while the block runs.
+
+    Outside the main thread, where Python allows no handlers, it answers none.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield interrupt
+        yield
         return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(number, interrupt.request) for number in signals]
+    previous = [signal.signal(number, handler) for number in signals]
     try:
-        yield interrupt
+        yield
     finally:
-        for number, handler in zip(signals, previous, strict=True):
-            signal.signal(number, handler)
+        for number, before in zip(signals, previous, strict=True):
+            signal.signal(number, before)
