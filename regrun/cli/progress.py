@@ -11,9 +11,6 @@ from regrun.execution.observer import Observer, Start
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-    from regrun.results import RunSummary
 
 SECONDS_BETWEEN_LINES = 3.0
 """How often a log file or a pipe gets a line."""
@@ -61,9 +58,6 @@ class Lines(Observer):
     def on_evaluation(self, row: Mapping[str, float]) -> None:
         self._row = row
 
-    def on_end(self, summary: RunSummary) -> None:
-        """Nothing: the caller prints the result."""
-
     def on_message(self, text: str) -> None:
         from regrun.cli.console import notify
 
@@ -74,46 +68,33 @@ class Bar(Observer):
     """A bar, followed by the latest losses; it disappears at the end."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-
-    def on_start(self, start: Start) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
         from rich.progress import TimeRemainingColumn as TimeLeft
 
+        losses = TextColumn("{task.fields[losses]}", markup=False)
+        columns = (BarColumn(), TaskProgressColumn(), TimeLeft(), losses)
+        self._console = console
+        self._progress = Progress(*columns, console=console, transient=True, redirect_stdout=False)
+        self._task = self._progress.add_task("train", losses="")
+
+    def on_start(self, start: Start) -> None:
         for text in _opening(start):
             self.on_message(text)
-        columns = (
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeLeft(),
-            TextColumn("{task.fields[losses]}", markup=False),
-        )
-        self._progress = Progress(
-            *columns, console=self._console, transient=True, redirect_stdout=False
-        )
-        self._task = self._progress.add_task("train", total=start.total_steps, losses="")
+        self._progress.reset(self._task, total=start.total_steps, losses="")
         self._progress.start()
 
     def on_progress(self, step: int, total_steps: int) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=step, total=total_steps)
+        self._progress.update(self._task, completed=step, total=total_steps)
 
     def on_evaluation(self, row: Mapping[str, float]) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, losses="  ".join(_losses(row)))
-
-    def on_end(self, summary: RunSummary) -> None:
-        """Nothing: the caller prints the result."""
+        self._progress.update(self._task, losses="  ".join(_losses(row)))
 
     def on_message(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
         """Take the bar away and give the cursor back."""
-        if self._progress is not None:
-            self._progress.stop()
+        self._progress.stop()
 
 
 def _opening(start: Start) -> list[str]:
