@@ -133,12 +133,17 @@ class RunSummary(Result):
         return self.model_copy(update={"weights": norms})
 
 
-class MetricInterval(Result):
-    """A metric over the seeds of a cell; without an interval for a single seed."""
+class MeanInterval(Result):
+    """A mean and its 95% interval; without an interval for a single value."""
 
     mean: float
     low: float | None
     high: float | None
+
+
+class MetricInterval(MeanInterval):
+    """A metric over the seeds of a cell."""
+
     values: list[float]
     """One value per seed, in the order of the seeds."""
 
@@ -249,12 +254,9 @@ class Inspection(Result):
     notes: list[str]
 
 
-class Difference(Result):
+class Difference(MeanInterval):
     """The mean paired difference over shared seeds, its 95% interval and p-value."""
 
-    mean: float
-    low: float | None
-    high: float | None
     p: float | None
     n: int
 
@@ -312,12 +314,9 @@ class PathResult(Result):
     converged: bool
 
 
-class Estimate(Result):
+class Estimate(MeanInterval):
     """A mean over seeds and its 95% interval."""
 
-    mean: float
-    low: float | None
-    high: float | None
     n: int
 
 

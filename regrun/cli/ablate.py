@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from regrun.analysis.sweeps import sweep_cells
 from regrun.cli.cell_report import comparison_table
 from regrun.cli.console import check, show
-from regrun.cli.format import plus_minus
+from regrun.cli.format import plus_minus, table
 from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
 from regrun.cli.progress import watching
 from regrun.store.atomic import probe_writable
@@ -45,11 +44,7 @@ def ablate(
         from regrun.sweeps.run import Options
 
         result = run_ablation(
-            loaded,
-            runs_dir=runs_dir,
-            seeds=seeds,
-            options=Options(device=device),
-            observer=observer,
+            loaded, runs_dir=runs_dir, seeds=seeds, options=Options(device), observer=observer
         )
     show(result, _report, as_json=as_json)
     check(result)
@@ -57,24 +52,23 @@ def ablate(
 
 def _report(result: AblationResult) -> list[RenderableType]:
     directory = Path(result.sweep_dir)
-    table = Table("ingredient", box=None, pad_edge=False)
-    for header in ("in company", "alone", "interaction"):
-        table.add_column(header, justify="right")
-    table.add_column("")
-    for effect in result.effects:
-        table.add_row(
-            Text(effect.ingredient),
-            Text(_difference(effect.left_out)),
-            Text(_difference(effect.alone)),
-            Text(_difference(effect.interaction)),
-            Text("acts differently in company" if effect.interacts else ""),
+    numbers = ("in company", "alone", "interaction")
+    effects = [
+        (
+            effect.ingredient,
+            _difference(effect.left_out),
+            _difference(effect.alone),
+            _difference(effect.interaction),
+            "acts differently in company" if effect.interacts else "",
         )
+        for effect in result.effects
+    ]
     return [
         comparison_table(sweep_cells(SweepDir(directory))),
         Text(f"\neffect on {result.metric}: with minus without, 95% interval over seeds", "bold"),
-        table,
-        Text(f"sweep      {directory}"),
-        Text(f"next       regrun compare {directory}"),
+        table(("ingredient", *numbers, ""), effects, right=numbers),
+        f"sweep      {directory}",
+        f"next       regrun compare {directory}",
     ]
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import best_cells, metric_of_cells, sweep_cells
-from regrun.cli.console import plot_width, wants_colour
-from regrun.cli.format import plus_minus
+from regrun.cli.console import plotted
+from regrun.cli.format import plus_minus, table
 from regrun.cli.plot import axis_plot
 from regrun.metrics import SPLITS, Metric
 from regrun.settings import format_value
@@ -52,22 +52,17 @@ def sweep_report(sweep: SweepSummary) -> list[RenderableType]:
     directory = Path(sweep.sweep_dir)
     cells = sweep_cells(SweepDir(directory))
     metric = Metric.from_name(sweep.best.metric) if sweep.best else metric_of_cells(cells)
-    counts = {
-        "completed": sweep.completed,
-        "pruned": sweep.pruned,
-        "diverged": sweep.diverged,
-        "failed": sweep.failed,
-        "unfinished": sweep.unfinished,
-    }
-    ended = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    endings = ("completed", "pruned", "diverged", "failed", "unfinished")
+    counts = [(getattr(sweep, name), name) for name in endings]
+    ended = ", ".join(f"{count:,} {name}" for count, name in counts if count)
     quoted = shlex.quote(str(directory))
-    lines = [
+    return [
+        *answers(cells, metric, MOST_SWEEP_ROWS),
         f"runs       {ended} in {sweep.seconds.total:.1f} s",
         f"sweep      {directory}",
         f"next       regrun {'resume' if sweep.unfinished else 'compare'} {quoted}",
         f"           regrun view {quoted}",
     ]
-    return [*answers(cells, metric, MOST_SWEEP_ROWS), *(Text(line) for line in lines)]
 
 
 def answers(
@@ -79,34 +74,29 @@ def answers(
         shown = _best(cells, metric)[:most_rows]
     parts: list[RenderableType] = [comparison_table(shown, metric.name)]
     if len(shown) < len(cells):
-        parts.append(Text(f"the best {len(shown)} of {len(cells):,} cells by {metric.name}"))
-    plot = _plot(cells, metric)
-    if plot is not None:
-        parts.append(Text.from_ansi(plot, no_wrap=True))
-    return parts + [Text(line) for line in conclusions(cells, metric)]
+        parts.append(f"the best {len(shown)} of {len(cells):,} cells by {metric.name}")
+    return [*parts, *_plot(cells, metric), *conclusions(cells, metric)]
 
 
 def _best(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
     """Best first; those without the metric last."""
-    means = [cell.interval(metric.name) for cell in cells]
-    order = sorted(
-        range(len(cells)),
-        key=lambda index: (
-            (False, metric.sign * mean.mean) if (mean := means[index]) is not None else (True, 0.0)
-        ),
-    )
-    return [cells[index] for index in order]
+
+    def rank(cell: Cell) -> float:
+        mean = cell.interval(metric.name)
+        return math.inf if mean is None else metric.sign * mean.mean
+
+    return sorted(cells, key=rank)
 
 
-def _plot(cells: Sequence[Cell], metric: Metric) -> str | None:
+def _plot(cells: Sequence[Cell], metric: Metric) -> list[Text]:
     """The metric's quantity on every split over the one numeric axis, when there is just one."""
-    axes = list(dict.fromkeys(key for cell in cells for key in cell.params))
+    axes = _params(cells)
     if len(axes) != 1:
-        return None
+        return []
     (axis,) = axes
     values = [cell.params.get(axis) for cell in cells]
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        return None
+        return []
     rising = sorted(cells, key=lambda cell: float(cell.params[axis]))
     curves = {}
     for split in SPLITS:
@@ -118,7 +108,7 @@ def _plot(cells: Sequence[Cell], metric: Metric) -> str | None:
         ]
         if points:
             curves[name] = ([x for x, _ in points], [y for _, y in points])
-    return axis_plot(curves, axis, plot_width(), colour=wants_colour()) if curves else None
+    return plotted(axis_plot, curves, axis)
 
 
 def comparison_table(cells: Sequence[Cell], metric: str | None = None) -> RenderableType:
@@ -126,9 +116,7 @@ def comparison_table(cells: Sequence[Cell], metric: str | None = None) -> Render
 
     metric: what they are chosen by, shown whatever it is.
     """
-    known = dict(_COLUMNS)
-    if metric is not None and metric not in known:
-        known = {metric: metric, **known}
+    known = _COLUMNS if metric is None or metric in _COLUMNS else {metric: metric, **_COLUMNS}
     repeated = any(cell.seeds > 1 for cell in cells)
     params = _params(cells)
     present = {name for cell in cells for name in cell.metrics}
@@ -142,23 +130,13 @@ def comparison_table(cells: Sequence[Cell], metric: str | None = None) -> Render
         row += [str(cell.seeds)] if repeated else []
         row += [plus_minus(cell.interval(name)) for name in metrics]
         rows.append([*row, _status(cell)])
-    table = _plain_table if len(rows) > MOST_FITTED_ROWS else _fitted_table
-    return table(left, right, rows)
+    if len(rows) > MOST_FITTED_ROWS:
+        return _unfitted_table(left, right, rows)
+    return table([*left, *right, "status"], rows, right)
 
 
-def _fitted_table(left: list[str], right: list[str], rows: list[list[str]]) -> RenderableType:
-    """Squeezed into the terminal's width."""
-    table = Table(*left, box=None, pad_edge=False)
-    for header in right:
-        table.add_column(header, justify="right")
-    table.add_column("status")
-    for row in rows:
-        table.add_row(*(Text(text) for text in row))
-    return table
-
-
-def _plain_table(left: list[str], right: list[str], rows: list[list[str]]) -> RenderableType:
-    """The same as wide as it is."""
+def _unfitted_table(left: list[str], right: list[str], rows: list[list[str]]) -> Text:
+    """The table as wide as it is."""
     lines = [[*left, *right, "status"], *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     ends = len(left), len(left) + len(right)
@@ -178,17 +156,19 @@ def csv_rows(cells: Sequence[Cell]) -> Iterator[list[Any]]:
     repeated = any(cell.seeds > 1 for cell in cells)
     params = _params(cells)
     metrics = list(dict.fromkeys(name for cell in cells for name in cell.metrics))
+    parts = ("mean", "low", "high") if repeated else ("mean",)
+    columns = [f"{name}/{part}".removesuffix("/mean") for name in metrics for part in parts]
     if repeated:
-        columns = [f"{name}{part}" for name in metrics for part in ("", "/low", "/high")]
         yield [*params, "seeds", "completed", *columns]
     else:
-        yield ["run", *params, "status", *metrics]
+        yield ["run", *params, "status", *columns]
     for cell in cells:
         given = [cell.params.get(key) for key in params]
+        intervals = [cell.interval(name) for name in metrics]
+        values = [getattr(interval, part, None) for interval in intervals for part in parts]
         if repeated:
-            yield [*given, cell.seeds, cell.count("completed"), *_bounds(cell, metrics)]
+            yield [*given, cell.seeds, cell.count("completed"), *values]
         else:
-            values = [_single(cell, name) for name in metrics]
             yield [str(cell.runs[0].path), *given, _status(cell), *values]
 
 
@@ -209,10 +189,10 @@ def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
     if seeds < 2:
         sentences.append("one seed cannot distinguish a difference from chance")
     elif len(best) == 1:
-        rows = (
-            "every other row" if len(compared) == len(cells) else f"every other row with a {name}"
+        among = "" if len(compared) == len(cells) else f" with a {name}"
+        sentences.append(
+            f"different from every other row{among} (paired t-tests over seeds, Holm, 5%)"
         )
-        sentences.append(f"different from {rows} (paired t-tests over seeds, Holm, 5%)")
     else:
         others = [_name(cell) for cell in best[1 : 1 + _MOST_NAMED]]
         more = len(best) - 1 - len(others)
@@ -242,16 +222,3 @@ def _status(cell: Cell) -> str:
     if len(set(ended)) == 1:
         return ended[0]
     return ", ".join(f"{ended.count(status)} {status}" for status in dict.fromkeys(ended))
-
-
-def _single(cell: Cell, name: str) -> float | None:
-    interval = cell.interval(name)
-    return None if interval is None else interval.mean
-
-
-def _bounds(cell: Cell, metrics: Sequence[str]) -> Iterator[float | None]:
-    for name in metrics:
-        interval = cell.interval(name)
-        yield from (
-            (None, None, None) if interval is None else (interval.mean, interval.low, interval.high)
-        )

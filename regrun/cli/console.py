@@ -15,6 +15,7 @@ from regrun.errors import DivergedError, Interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from regrun.results import Result
 
@@ -54,25 +55,19 @@ def prepare_streams() -> None:
             reconfigure(errors="regrun.ascii")
 
 
-def speaks_unicode() -> bool:
-    """Whether stdout can show any character."""
-    return _is_unicode(sys.stdout)
-
-
 def output() -> Console:
     """A console on stdout. Not a terminal: no colour, and lines as long as they need."""
     return _console(stderr=False)
 
 
-def wants_colour() -> bool:
-    """Whether plots on stdout may distinguish curves by colour."""
+def plotted(plot: Callable[..., str | None], *data: object) -> list[Text]:
+    """What a function of `regrun.cli.plot` draws for stdout; nothing where it draws nothing."""
+    from rich.text import Text
+
     console = output()
-    return console.is_terminal and not console.no_color and not console.is_dumb_terminal
-
-
-def plot_width() -> int:
-    """Columns that a plot on stdout has."""
-    return output().width
+    colour = console.is_terminal and not console.no_color and not console.is_dumb_terminal
+    drawn = plot(*data, console.width, colour=colour)
+    return [] if drawn is None else [Text.from_ansi(drawn, no_wrap=True)]
 
 
 def notices() -> Console:
@@ -82,8 +77,11 @@ def notices() -> Console:
 
 def say(*renderables: RenderableType) -> None:
     """Print results to stdout, one below the other, without markup or highlighted numbers."""
+    from rich.text import Text
+
     console = output()
-    for renderable in renderables:
+    for each in renderables:
+        renderable = Text(each) if isinstance(each, str) else each
         console.print(renderable, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -102,7 +100,7 @@ def print_json(document: Any) -> None:
     from regrun.store import strict_json
 
     text = strict_json.document(document).decode()
-    if not speaks_unicode():
+    if not _is_unicode(sys.stdout):
         text = json.dumps(json.loads(text), indent=2) + "\n"
     sys.stdout.write(text)
 

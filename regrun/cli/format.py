@@ -1,22 +1,17 @@
-"""Numbers as people read them in a terminal."""
+"""Numbers and tables as people read them in a terminal."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
+from rich.text import Text
 
-class Interval(Protocol):
-    """A mean and the upper bound of its interval, None without one."""
-
-    @property
-    def mean(self) -> float:
-        """The middle."""
-
-    @property
-    def high(self) -> float | None:
-        """Its end above; None for a single value."""
-
+if TYPE_CHECKING:
+    from regrun.analysis.statistics import Interval
+    from regrun.results import MeanInterval
 
 NOTHING = "–"
 
@@ -31,7 +26,7 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if math.isfinite(value) else str(value)
 
 
-def plus_minus(interval: Interval | None) -> str:
+def plus_minus(interval: Interval | MeanInterval | None) -> str:
     """``0.52 ± 0.03``: the half width to two digits, the mean to the same decimal place."""
     if interval is None:
         return NOTHING
@@ -49,3 +44,15 @@ def plus_minus(interval: Interval | None) -> str:
         return f"{interval.mean:.{decimals}f} ± {half:.{decimals}f}"
     digits = max(place + math.floor(math.log10(size)) + 1, 2)
     return f"{interval.mean:.{digits}g} ± {half:.2g}"
+
+
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Collection[str] = ()
+) -> Table:
+    """A table without lines; the columns whose headers are in ``right`` are aligned right."""
+    grid = Table(box=None, pad_edge=False)
+    for header in headers:
+        grid.add_column(header, justify="right" if header in right else "left")
+    for row in rows:
+        grid.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return grid

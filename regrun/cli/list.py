@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from regrun.cli.completion import LISTABLE, TOPICS, complete_name, complete_topic
 from regrun.cli.console import print_json, say, show
-from regrun.cli.format import number
+from regrun.cli.format import number, table
 from regrun.cli.options import RUNS, Json, RunsDir
 from regrun.errors import UsageError
 from regrun.store.reading import find_runs, load_stored_run
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from regrun.cli.catalog import Entry
 
 What = Annotated[
@@ -57,7 +58,7 @@ def list_(
         from regrun.cli.catalog import find
 
         entry = find(what, name)
-        show(_document(entry, keys=True), lambda _: [_details(entry)], as_json=as_json)
+        show(_document(entry, keys=True), lambda _: _details(entry), as_json=as_json)
     else:
         _list_names(what, as_json)
 
@@ -113,15 +114,13 @@ def _table(topic: str, listed: list[Entry]) -> Any:
     return table
 
 
-def _details(entry: Entry) -> Any:
-    lines = [Text(entry.name, "bold"), Text(entry.line)]
-    lines += [
-        Text(f"{label}: {value}") for label, value in {**entry.about, **entry.capabilities}.items()
-    ]
-    table = Table("key", "default", "values", "", box=None, pad_edge=False)
-    for key in entry.keys:
-        table.add_row(Text(key.name), Text(key.default), Text(key.values), Text(key.description))
-    return Group(*lines, Text(), table) if table.row_count else Group(*lines)
+def _details(entry: Entry) -> list[RenderableType]:
+    about = {**entry.about, **entry.capabilities}
+    lines = [f"{label}: {value}" for label, value in about.items()]
+    keys = [(key.name, key.default, key.values, key.description) for key in entry.keys]
+    headers = ("key", "default", "values", "")
+    shown: list[RenderableType] = [Text(entry.name, "bold"), entry.line, *lines]
+    return [*shown, "", table(headers, keys)] if keys else shown
 
 
 def _list_runs(runs_dir: Path, as_json: bool) -> None:
@@ -129,11 +128,13 @@ def _list_runs(runs_dir: Path, as_json: bool) -> None:
     if as_json:
         print_json([run.result for run in runs])
         return
-    table = Table("run", "status", "epochs", "train/loss", "test/loss", box=None, pad_edge=False)
+    rows = []
     for run in runs:
         metrics = run.result.metrics
         losses = [number(metrics.get(f"{split}/loss")) for split in ("train", "test")]
         epochs = str(run.summary.epochs) if run.summary else ""
-        cells = (str(run.path), run.status, epochs, *losses)
-        table.add_row(*(Text(cell) for cell in cells))
-    say(table if runs else f"No runs in {runs_dir}. To make one: regrun train CONFIG")
+        rows.append((str(run.path), run.status, epochs, *losses))
+    headers = ("run", "status", "epochs", "train/loss", "test/loss")
+    say(
+        table(headers, rows) if runs else f"No runs in {runs_dir}. To make one: regrun train CONFIG"
+    )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from regrun.cli.console import plot_width, show, wants_colour
-from regrun.cli.format import number
+from regrun.cli.console import plotted, show
+from regrun.cli.format import number, table
 from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
 from regrun.cli.plot import axis_plot
 from regrun.cli.progress import watching
@@ -63,26 +61,24 @@ SHOWN = 12
 def _report(path: PathResult) -> list[RenderableType]:
     strengths, metrics, best = path.strengths, path.metrics, path.best
     columns = [tag for tag in metrics if tag.endswith("/loss")]
-    table = Table("strength", "non-zeros", *(tag.replace("/", " ") for tag in columns), box=None)
-    table.add_column("")
     step = max(1, -(-len(strengths) // SHOWN))
     named = {best.strength: "lowest cv loss", best.one_standard_error: "one standard error"}
+    rows = []
     for index, strength in enumerate(strengths):
         if index % step and strength not in named and index != len(strengths) - 1:
             continue
-        row = [number(metrics[tag][index]) for tag in columns]
+        losses = [number(metrics[tag][index]) for tag in columns]
         nonzeros = str(path.nonzeros[index])
-        table.add_row(number(strength), nonzeros, *row, named.get(strength, ""))
+        rows.append((number(strength), nonzeros, *losses, named.get(strength, "")))
+    headers = ("strength", "non-zeros", *(tag.replace("/", " ") for tag in columns), "")
+    strengths_table = table(headers, rows)
+    strengths_table.pad_edge = True
     rising = strengths[::-1]
-    curves = {
-        tag: (rising, metrics[tag][::-1])
-        for tag in (f"{split}/loss" for split in SPLITS)
-        if tag in metrics
-    }
-    parts: list[RenderableType] = [table]
-    plot = axis_plot(curves, "strength", plot_width(), colour=wants_colour())
-    if plot is not None:
-        parts.append(Text.from_ansi(plot))
-    parts.append(Text(f"path       {path.path_dir}"))
-    parts.append(Text(f"pictures   {path.path_dir}/path.png, path.svg; table: path.csv"))
-    return parts
+    names = [f"{split}/loss" for split in SPLITS if f"{split}/loss" in metrics]
+    curves = {name: (rising, metrics[name][::-1]) for name in names}
+    return [
+        strengths_table,
+        *plotted(axis_plot, curves, "strength"),
+        f"path       {path.path_dir}",
+        f"pictures   {path.path_dir}/path.png, path.svg; table: path.csv",
+    ]

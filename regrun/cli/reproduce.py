@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from regrun.cli.completion import complete_reproduction
 from regrun.cli.console import check, show
-from regrun.cli.format import NOTHING, plus_minus
+from regrun.cli.format import NOTHING, plus_minus, table
 from regrun.cli.options import RUNS, Device, Json, Quiet, RunsDir
 from regrun.cli.progress import watching
 from regrun.settings import format_value
@@ -59,7 +58,7 @@ def reproduce(
             reproduction,
             runs_dir=runs_dir,
             seeds=seeds,
-            options=Options(device=device),
+            options=Options(device),
             observer=observer,
         )
     show(result, _report, as_json=as_json)
@@ -70,26 +69,25 @@ _COLOURS = {"agrees": "green", "differs": "red"}
 
 
 def _report(result: ReproductionResult) -> list[RenderableType]:
-    table = Table("claim", "published", box=None, pad_edge=False)
-    table.add_column("ours", justify="right")
-    table.add_column("verdict")
-    for claim in result.claims:
-        texts = (Text(claim.claim), Text(claim.published), Text(_ours(claim.ours)))
-        table.add_row(*texts, _verdict(claim.verdict))
+    claims = [
+        (claim.claim, claim.published, _ours(claim.ours), _verdict(claim.verdict))
+        for claim in result.claims
+    ]
     facts = {
         "source": result.source,
         "budget": result.budget,
         "published": result.published_budget,
         "note": result.remark,
     }
-    parts: list[RenderableType] = [Text(result.title, "bold"), table]
-    parts.append(Text.assemble("overall    ", _verdict(result.verdict)))
-    parts += [Text(f"{name:<10} {text}") for name, text in facts.items() if text]
-    parts += [Text(f"chosen     {line}") for line in _chosen(result)]
-    parts += [Text(f"runs       {directory}") for directory in result.runs_in]
-    if result.runs:
-        parts.append(Text(f"next       regrun compare {result.runs_in[-1]}"))
-    return parts
+    return [
+        Text(result.title, "bold"),
+        table(("claim", "published", "ours", "verdict"), claims, right=("ours",)),
+        Text.assemble("overall    ", _verdict(result.verdict)),
+        *(f"{name:<10} {text}" for name, text in facts.items() if text),
+        *(f"chosen     {line}" for line in _chosen(result)),
+        *(f"runs       {directory}" for directory in result.runs_in),
+        *([f"next       regrun compare {result.runs_in[-1]}"] if result.runs else []),
+    ]
 
 
 def _ours(ours: Estimate | str | None) -> str:
@@ -123,14 +121,13 @@ def listing() -> list[dict[str, Any]]:
 
 def listing_table(listed: Sequence[dict[str, Any]]) -> Table:
     """The `listing`, for people."""
-    table = Table(
+    listing = Table(
         title="reproductions", title_justify="left", box=None, show_header=False, pad_edge=False
     )
-    table.add_column("name", style="bold", no_wrap=True)
+    listing.add_column("name", style="bold", no_wrap=True)
     for each in listed:
-        texts = (each["name"], each["description"], each["source"], each["takes"])
-        table.add_row(*(Text(text) for text in texts))
-    return table
+        listing.add_row(*(Text(text) for text in each.values()))
+    return listing
 
 
 def described(name: str) -> dict[str, Any]:
@@ -154,12 +151,16 @@ def described(name: str) -> dict[str, Any]:
 
 def details(described: dict[str, Any]) -> list[RenderableType]:
     """The description of one, for people."""
-    lines = [Text(described["name"], "bold"), Text(described["description"])]
     keys = ("source", "takes", "budget", "published_budget", "remark")
-    lines += [Text(f"{key.replace('_', ' ')}: {described[key]}") for key in keys if described[key]]
-    claims = Table("claim", "published", "", box=None, pad_edge=False)
-    for claim in described["claims"]:
-        judged = "" if claim["judged"] else "not judged"
-        claims.add_row(Text(claim["claim"]), Text(claim["published"]), judged)
-    run = Text(f"\nTo run it: regrun reproduce {described['name']}")
-    return [Group(*lines, Text(), claims, run)]
+    claims = [
+        (claim["claim"], claim["published"], "" if claim["judged"] else "not judged")
+        for claim in described["claims"]
+    ]
+    return [
+        Text(described["name"], "bold"),
+        described["description"],
+        *(f"{key.replace('_', ' ')}: {described[key]}" for key in keys if described[key]),
+        "",
+        table(("claim", "published", ""), claims),
+        f"\nTo run it: regrun reproduce {described['name']}",
+    ]

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
-from regrun.cli.console import plot_width, wants_colour
-from regrun.cli.format import NOTHING, number
+from regrun.cli.console import plotted
+from regrun.cli.format import NOTHING, number, table
 from regrun.cli.plot import loss_plot
 from regrun.metrics import SPLITS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
     from regrun.results import RunSummary
 
@@ -27,13 +27,13 @@ def run_report(
     summary: RunSummary, config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> list[RenderableType]:
     """The report of one run as things that rich can print, top to bottom."""
-    plot = loss_plot(rows, plot_width(), colour=wants_colour())
-    parts: list[RenderableType] = [Text(_headline(summary, config), "bold")]
-    if plot is not None:
-        parts.append(Text.from_ansi(plot, no_wrap=True))
-    parts += [_numbers(summary), *(Text(line) for line in _weights_and_penalties(summary))]
-    parts += [Text(line, "yellow") for line in warnings(summary)]
-    return parts
+    return [
+        Text(_headline(summary, config), "bold"),
+        *plotted(loss_plot, rows),
+        _numbers(summary),
+        *_weights_and_penalties(summary),
+        *(Text(line, "yellow") for line in warnings(summary)),
+    ]
 
 
 def warnings(summary: RunSummary) -> list[str]:
@@ -67,9 +67,7 @@ def _numbers(summary: RunSummary) -> Table:
     """Rows loss and accuracy, then those of averaged weights; a column per split, then the gap."""
     metrics = summary.metrics
     splits = [split for split in SPLITS if any(name.startswith(f"{split}/") for name in metrics)]
-    table = Table("", *splits, "gap (test − train)", box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    rows = []
     for of, quantity in product(("", "ema", "swa"), ("loss", "accuracy")):
         values = {split: metrics.get(f"{of}/{split}/{quantity}".lstrip("/")) for split in splits}
         if all(value is None for value in values.values()):
@@ -77,8 +75,9 @@ def _numbers(summary: RunSummary) -> Table:
         train, test = values.get("train"), values.get("test")
         gap = NOTHING if train is None or test is None else number(test - train)
         shown = [number(value) for value in values.values()]
-        table.add_row(f"{of} {quantity}".lstrip(), *shown, gap)
-    return table
+        rows.append((f"{of} {quantity}".lstrip(), *shown, gap))
+    headers = (*splits, "gap (test − train)")
+    return table(("", *headers), rows, right=headers)
 
 
 def _weights_and_penalties(summary: RunSummary) -> list[str]:

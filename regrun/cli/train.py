@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from regrun.cli.console import check, documenting, show
 from regrun.cli.options import (
     RUNS,
@@ -79,11 +77,8 @@ def show_run(
         commands = after_training(summary, config, config_path, directory, runs_dir)
         return [
             *run_report(summary, run.config, run.rows),
-            Text(f"run        {directory}"),
-            *(
-                Text(f"{'' if number else 'next':<11}{command}")
-                for number, command in enumerate(commands)
-            ),
+            f"run        {directory}",
+            *(f"{'' if i else 'next':<11}{command}" for i, command in enumerate(commands)),
         ]
 
     show(summary, report, as_json=as_json)
