@@ -38,9 +38,9 @@ def synonyms(word: str) -> list[str]:
     return [each for each, elsewhere in _SYNONYMS.items() if word in elsewhere]
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def nearest(word: object, known: Iterable[str]) -> str | None:
     """The known word that is meant: the same but for case, a synonym, or the closest one."""
-    if len(word) > _LONGEST:
+    if not isinstance(word, str) or len(word) > _LONGEST:
         return None
     plain = {_plain(each): each for each in reversed(list(known))}
     wanted = _plain(word)
@@ -51,10 +51,10 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return plain[close[0]] if close else None
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``, did you mean "lr"?``, or nothing."""
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """``; did you mean "lr"?``, or nothing."""
     found = nearest(word, known)
-    return f', did you mean "{found}"?' if found else ""
+    return f'; did you mean "{found}"?' if found else ""
 
 
 def _plain(word: str) -> str:

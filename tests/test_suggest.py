@@ -89,7 +89,7 @@ def test_a_typo_is_reported_by_the_loader(key: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     assert [str(each) for each in caught.value.problems] == [
-        f'{key}x: unknown key, did you mean "{last}"?'
+        f'{key}x: unknown key; did you mean "{last}"?'
     ]
 
 

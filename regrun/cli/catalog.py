@@ -24,7 +24,7 @@ from regrun.config.schema_tree import (
     walk,
 )
 from regrun.errors import UsageError
-from regrun.kinds.base import Choices, Described, Section, Topic, names_of, sentences, values_of
+from regrun.kinds.base import Section, Topic, marks_of, names_of, sentences
 from regrun.kinds.docstrings import description
 from regrun.kinds.registry import KINDS
 from regrun.settings import format_value
@@ -110,25 +110,16 @@ def _switches() -> dict[str, list[Entry]]:
 
 
 def _marked(section: type[Section], part: str) -> Iterator[tuple[str, Entry]]:
-    """Topic and entry of each key with `Described`, and of the values of each with `Choices`."""
+    """Topic and entry of each marked key, and of each marked value of a key."""
     for name, field in section.model_fields.items():
         key = f"{part}.{name}"
-        for mark in field.metadata:
-            if isinstance(mark, Described):
-                yield mark.topic, _switch(name, description(section, name), mark, section, key, key)
-            elif isinstance(mark, Choices):
-                for value in values_of(field.annotation):
-                    if each := mark.get(value):
-                        written = f"{key}: {value}"
-                        yield each.topic, _switch(value, each.summary, each, section, key, written)
-
-
-def _switch(
-    name: str, line: str | None, mark: Described, section: type[Section], key: str, written: str
-) -> Entry:
-    about = {"formula": mark.formula, "source": mark.reference}
-    capabilities = {"written": written} | ({"needs": mark.needs} if mark.needs else {})
-    return Entry(name, _paragraph(line), section, about, capabilities, key)
+        for value, mark in marks_of(field):
+            line = _paragraph(mark.summary if value else description(section, name))
+            about = {"formula": mark.formula, "source": mark.reference}
+            capabilities = {"written": f"{key}: {value}" if value else key}
+            if mark.needs:
+                capabilities["needs"] = mark.needs
+            yield mark.topic, Entry(value or name, line, section, about, capabilities, key)
 
 
 def _label(section: type[Section]) -> str:

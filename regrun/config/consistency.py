@@ -106,7 +106,7 @@ def _axis_problem(key: str, config: Config, moving: set[str]) -> str | None:
             meant = nearest(part, known)
             dotted = f"{prefix}.{meant}".lstrip(".") if meant else nearest(key, dotted_keys())
             dotted = dotted or path_in_other_section(part)
-            return f"unknown key, did you mean {dotted}?" if dotted else "unknown key"
+            return f"unknown key; did you mean {dotted}?" if dotted else "unknown key"
         node, value = fields(having[0])[part], getattr(value, part, None)
     return None
 

@@ -145,8 +145,8 @@ def _without_tag(node: SectionNode, here: Place) -> Problem:
     tag = str(node.tag)
     known = {name for kind in node.distinct() for name in fields(kind)}
     for key in islice(here.value, 20):
-        if key not in known and nearest(str(key), known) == tag:
-            return KeyProblem((*here.path, key), f'unknown key, did you mean "{tag}"?', tag)
+        if key not in known and nearest(key, known) == tag:
+            return KeyProblem((*here.path, key), f'unknown key; did you mean "{tag}"?', tag)
     return _missing(node, here, tag)
 
 
@@ -199,7 +199,7 @@ def _message(kind: str, error: Any, node: Node | None) -> str:
         elif value.is_integer() and abs(value) < 1e18:
             return f"{show(value)} is not an integer; write {int(value)}"
     if isinstance(node, Choice):
-        return f"{show(value)} is not {_words(node)}{_hint(node, value)}"
+        return f"{show(value)} is not {_words(node)}{did_you_mean(value, node.words)}"
     if isinstance(node, SectionNode) and kind == "model_attributes_type":
         return f"{show(value)} is not a section{_as_section(node, value)}"
     if isinstance(node, ListNode):
@@ -230,7 +230,7 @@ def _union_message(node: AnyOf, errors: Sequence[Any]) -> str:
         words = [word for each in node.options if isinstance(each, Choice) for word in each.words]
         return _message("literal_error", errors[0], Choice(tuple(words)))
     nouns = " nor ".join(_noun(each) for each in node.options)
-    hints = [_hint(each, value) for each in node.options if isinstance(each, Choice)]
+    hints = [did_you_mean(value, each.words) for each in node.options if isinstance(each, Choice)]
     return f"{show(value)} is neither {nouns}{''.join(hints)}"
 
 
@@ -253,7 +253,7 @@ def _wrong_length(value: Any, length: int | None) -> str:
 
 def _as_section(node: SectionNode, value: Any) -> str:
     """How to write a section that was given by its tag alone."""
-    meant = nearest(value, node.tags()) if isinstance(value, str) else None
+    meant = nearest(value, node.tags())
     if meant is None:
         return ""
     required = [name for name, key in node.kinds[meant].model_fields.items() if key.is_required()]
@@ -273,11 +273,6 @@ def _words(node: Choice) -> str:
     if len(node.words) == 1:
         return json.dumps(node.words[0])
     return f"one of {', '.join(node.words)}"
-
-
-def _hint(node: Choice, value: Any) -> str:
-    meant = nearest(value, node.words) if isinstance(value, str) else None
-    return f'; did you mean "{meant}"?' if meant else ""
 
 
 def show(value: Any) -> str:
@@ -313,10 +308,10 @@ def unknown_key(node: SectionNode, raw: Any, key: Any) -> tuple[str, str | None]
     own = fields(kind)
     meant = nearest(key, own)
     if meant:
-        return f'unknown key, did you mean "{meant}"?', meant
+        return f'unknown key; did you mean "{meant}"?', meant
     other = path_in_other_section(key)
     if other:
-        return f"unknown key, did you mean {other}?", None
+        return f"unknown key; did you mean {other}?", None
     return f"unknown key; the keys here are {', '.join(own)}", None
 
 

@@ -164,16 +164,21 @@ def _append(described: dict[str, Any], sentence: str) -> None:
     described["description"] = f"{described.get('description', '')} {sentence}".strip()
 
 
-def sentences(field: FieldInfo) -> Iterator[str]:
-    """What the marks of a key add to its description."""
+def marks_of(field: FieldInfo) -> Iterator[tuple[str, Described]]:
+    """The mark of a key, as ``("", mark)``, or those of its values."""
     for mark in field.metadata:
         if isinstance(mark, Described):
-            yield f"{mark.formula} ({mark.reference})."
+            yield "", mark
         elif isinstance(mark, Choices):
-            for value in values_of(field.annotation):
-                if value in mark:
-                    choice = mark[value]
-                    yield f"{value}: {choice.summary} {choice.formula} ({choice.reference})."
+            values = values_of(field.annotation)
+            yield from ((value, mark[value]) for value in values if value in mark)
+
+
+def sentences(field: FieldInfo) -> Iterator[str]:
+    """What the marks of a key add to its description."""
+    for value, mark in marks_of(field):
+        computed = f"{mark.formula} ({mark.reference})."
+        yield f"{value}: {mark.summary} {computed}" if value else computed
 
 
 def values_of(annotation: Any) -> Iterator[str]:

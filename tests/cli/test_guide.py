@@ -53,7 +53,7 @@ def test_a_terminal_shows_a_page_rendered(topic: str, invoke: Invoke) -> None:
 def test_a_misspelt_topic_is_a_usage_error_with_a_suggestion(invoke: Invoke) -> None:
     result = invoke("guide", "plugin")
     assert result.exit_code == 2
-    assert result.output.startswith('plugin: no such page, did you mean "plugins"?\nPages: ')
+    assert result.output.startswith('plugin: no such page; did you mean "plugins"?\nPages: ')
 
 
 def test_topics_are_completed() -> None:

@@ -219,7 +219,7 @@ def test_all_wrong_values_are_reported_at_once_before_anything_is_written(
 @pytest.mark.parametrize(
     ("axis", "message"),
     [
-        ("optimizer.learning_rate=1,2", "override 1: .*unknown key, did you mean"),
+        ("optimizer.learning_rate=1,2", "override 1: .*unknown key; did you mean"),
         ("optimizer.lr=0.1,0.1", "override 1: .*0.1 appears twice on this axis"),
         ("name=a,b", "name cannot be an axis"),
         ("optimizer.lr=0.1,,0.2", "an empty value between commas"),

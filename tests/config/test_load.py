@@ -144,8 +144,8 @@ def test_problems_of_a_mapping_are_reported_without_a_file() -> None:
             {"optimizer.name": "sgd", "optimizer.momentun": 0.9},
         )
     assert str(caught.value) == (
-        'model.name: "mpl": unknown model, did you mean "mlp"?\n'
-        'override 2: optimizer.momentun=0.9: unknown key, did you mean "momentum"?\n'
+        'model.name: "mpl": unknown model; did you mean "mlp"?\n'
+        'override 2: optimizer.momentun=0.9: unknown key; did you mean "momentum"?\n'
         "2 errors in the config and its overrides"
     )
 
@@ -220,7 +220,7 @@ def test_a_wrong_value_of_a_sweep_is_reported_with_its_key_and_place(tmp_path: P
         "      |                         ^^\n"
         f"1 error in {tmp_path / 'x.yaml'}"
     )
-    with pytest.raises(ConfigError, match=r'^optimizer.lrr=3: unknown key, did you mean "lr"\?'):
+    with pytest.raises(ConfigError, match=r'^optimizer.lrr=3: unknown key; did you mean "lr"\?'):
         loaded.with_values({"optimizer.lrr": 3})
     with pytest.raises(ConfigError, match=r"^loss.x=3: loss has no keys"):
         loaded.with_values({"loss.x": 3})

@@ -160,7 +160,7 @@ def test_all_structural_problems_are_reported_at_once() -> None:
 def test_a_file_that_cannot_be_read_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "weight_decay.yaml").write_text("a: 1")
     with pytest.raises(
-        UsageError, match=r'no such config file, did you mean "weight_decay.yaml"\?'
+        UsageError, match=r'no such config file; did you mean "weight_decay.yaml"\?'
     ):
         read_config(tmp_path / "weigth_decay.yaml")
     with pytest.raises(UsageError, match="a folder, not a config file"):

@@ -217,7 +217,7 @@ TABLE = "x,k,y\n" + "".join(f"{i},{'ab'[i % 2]},{i + 0.5}\n" for i in range(30))
             TABLE,
             {"target": "yy"},
             ConfigError,
-            'dataset.target: no column "yy", did you mean "y"?; columns: x, k, y',
+            'dataset.target: no column "yy"; did you mean "y"?; columns: x, k, y',
         ),
         (TABLE, {"ignore": ["z"]}, ConfigError, 'dataset.ignore: no column "z"'),
         (TABLE, {"ignore": ["y"]}, ConfigError, 'dataset.ignore: "y" is the target'),
