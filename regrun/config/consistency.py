@@ -48,17 +48,12 @@ def _sweep(config: Config) -> Iterator[Problem]:
     axes = {("sweep", "grid", key): key for key in sweep.grid}
     axes |= {("sweep", "space", key): key for key in sweep.space}
     moving = {_without_indices(key) for key in axes.values()}
-    wrong = (
-        KeyProblem(where, message)
-        for where, key in axes.items()
-        if (message := _axis_problem(key, config, moving))
-    )
-    yield from islice(wrong, SHOWN)
+    found = ((where, _axis_problem(key, config, moving)) for where, key in axes.items())
+    yield from islice((KeyProblem(where, why) for where, why in found if why), SHOWN)
     yield from _values(sweep)
-    if sweep.metric is None or sweep.metric not in METRICS:
-        return  # a sweep says what is wrong with the name
-    if not _is_chosen_by_cell(sweep.metric, axes.values()):
-        for message in missing_for_metric(config, sweep.metric):
+    metric = sweep.metric  # `regrun sweep` says what is wrong with an unknown one
+    if metric in METRICS and not _is_chosen_by_cell(metric, axes.values()):
+        for message in missing_for_metric(config, metric):
             yield Problem(("sweep", "metric"), message)
 
 

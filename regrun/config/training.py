@@ -100,7 +100,6 @@ class Training(Section):
             "training",
             formula="g ← min(max(g, −c), c), entry by entry",
             reference="Mikolov 2012; torch's clip_grad_value_",
-            off=None,
         ),
     ] = None
     """c: each entry of the objective's gradient is clipped to [−c, c]."""
@@ -111,7 +110,6 @@ class Training(Section):
             "training",
             formula="g ← g · min(1, c / ‖g‖₂)",
             reference="Pascanu et al. 2013; torch's clip_grad_norm_",
-            off=None,
         ),
     ] = None
     """c: the objective's gradient over all parameters is scaled down to this norm, after
@@ -135,7 +133,6 @@ class Training(Section):
             "training",
             formula="mean of w after epochs start, start + every, …",
             reference="Izmailov et al. 2018",
-            off=None,
             regularizes=False,
         ),
     ] = None
@@ -147,7 +144,6 @@ class Training(Section):
             "training",
             formula="end at epoch t when no later metric beats that of t − patience by min_delta",
             reference="Prechelt 1998",
-            off=None,
         ),
     ] = None
     """Stop when the metric no longer improves, and keep the best weights."""

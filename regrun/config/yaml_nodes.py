@@ -233,44 +233,40 @@ class _Builder:
                 data[key] = self._value(value_node, (*path, key))
         return data
 
-    def _key(self, node: yaml.Node) -> str | None:
+    def _key(self, node: yaml.Node) -> Any:
         span = _span(node)
         if node.tag == _MERGE:
-            self._refuse("<<: merge keys are not supported; write the keys out", span)
-            return None
+            return self._refuse("<<: merge keys are not supported; write the keys out", span)
         key = self._scalar(node) if isinstance(node, yaml.ScalarNode) else None
         if not isinstance(key, str):
-            self._refuse(f"{self._text(span)}: a key must be a string; quote it", span)
-            return None
+            return self._refuse(f"{self._text(span)}: a key must be a string; quote it", span)
         return key
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
-        text, span = node.value, _span(node)
+        text, span, implied = node.value, _span(node), _tag_of(node.value)
         if node.tag not in _VALUES:
-            self._refuse_tag(node)
-            return None
-        as_float = node.tag == f"{_CORE}float" and _tag_of(text) == f"{_CORE}int"
-        if node.tag not in (_STR, _MERGE, _tag_of(text)) and not as_float:
-            self._refuse(f"{self._text(span)}: the value does not fit its tag", span)
-            return None
+            return self._refuse_tag(node)
+        as_float = (node.tag, implied) == (f"{_CORE}float", f"{_CORE}int")
+        if node.tag not in (_STR, _MERGE, implied) and not as_float:
+            return self._refuse(f"{self._text(span)}: the value does not fit its tag", span)
         try:
             value = _VALUES[node.tag](text)
         except ValueError:  # Python refuses integers of more than 4,300 digits
-            self._refuse(f"a number of {len(text):,} digits", span)
-            return None
+            return self._refuse(f"a number of {len(text):,} digits", span)
         if isinstance(value, str) and _UNPRINTABLE.search(value):
             self._refuse("control characters are not allowed, not even escaped", span)
         return value
 
-    def _refuse_tag(self, node: yaml.Node) -> None:
+    def _refuse_tag(self, node: yaml.Node) -> Any:
         tag = "!!" + node.tag.removeprefix(_CORE) if node.tag.startswith(_CORE) else node.tag
         start = _span(node)
         written = re.match(r"[^\s,\[\]{}]*", self.lines[start.line][start.column :])
         end = start.column + len(written[0] if written else "")
         span = replace(start, end_line=start.line, end_column=end)
-        self._refuse(f"{tag[:80]}: tags are not supported", span)
+        return self._refuse(f"{tag[:80]}: tags are not supported", span)
 
-    def _refuse(self, message: str, span: Span) -> None:
+    def _refuse(self, message: str, span: Span) -> Any:
+        """Note what is wrong; None stands for the value."""
         self.refused[Diagnostic(Problem((), message[:200]), span)] = None
 
     def _text(self, span: Span) -> str:
