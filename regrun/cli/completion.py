@@ -18,11 +18,8 @@ LISTABLE = (*TOPICS, "reproductions", "runs")
 
 def complete_config(incomplete: str) -> list[str]:
     """YAML files, and the folders on the way to them."""
-    return [
-        text
-        for path, text in _entries(incomplete)
-        if path.is_dir() or path.suffix in (".yaml", ".yml")
-    ]
+    entries = _entries(incomplete)
+    return [text for path, text in entries if path.is_dir() or path.suffix in (".yaml", ".yml")]
 
 
 def complete_run_directory(incomplete: str) -> list[str]:
@@ -32,9 +29,9 @@ def complete_run_directory(incomplete: str) -> list[str]:
 
 def complete_override(incomplete: str) -> list[tuple[str, str]]:
     """``optim`` → ``optimizer.lr=`` with its help; ``optimizer.name=a`` → the names with an a."""
-    from regrun.cli.catalog import override_keys
-
     try:
+        from regrun.cli.catalog import override_keys
+
         keys = override_keys()
     except UsageError:  # a broken plug-in: every command reports it, completion stays silent
         return []
@@ -52,12 +49,12 @@ def complete_topic(incomplete: str) -> list[str]:
 
 def complete_name(ctx: object, incomplete: str) -> list[str]:
     """Names within the topic that stands before."""
-    from regrun.cli.catalog import entries
-
     topic = getattr(ctx, "params", {}).get("what")
     if topic == "reproductions":
         return complete_reproduction(incomplete)
     try:
+        from regrun.cli.catalog import entries
+
         return [entry.name for entry in entries(topic) if entry.name.startswith(incomplete)]
     except UsageError:
         return []

@@ -227,9 +227,8 @@ def plain(value: Any, where: Any, depth: int = 0) -> Any:
         except ConfigError as error:
             raise UsageError(f"{where}: {error.problems[0].message}") from None
     elif not isinstance(value, bool | int | float | None):
-        raise UsageError(
-            f"{where}: {type(value).__name__} is neither a string, a number, a list nor a mapping"
-        )
+        kind = type(value).__name__
+        raise UsageError(f"{where}: {kind} is neither a string, a number, a list nor a mapping")
     return value
 
 

@@ -86,15 +86,16 @@ def parse_override(text: str, number: int, *, axes: bool = False) -> Assignment:
         raise unread.error("not of the form KEY=VALUE")
     if not _KEY.fullmatch(key):
         raise unread.error(f"{key[:60]!r} is not a dotted key")
-    values = _split(value) if axes else []
+    values = _split(value) if axes else [value]
     if len(values) > 1 and "" in values:
         raise unread.error("an empty value between commas; write null for none")
     try:
-        if len(values) < 2:
-            return replace(unread, value=compose(value).data)
-        return replace(unread, value=[compose(each).data for each in values]).as_axis()
+        data = [compose(each).data for each in values]
     except ConfigError as error:
         raise unread.error(error.problems[0].message) from None
+    if len(data) == 1:
+        return replace(unread, value=data[0])
+    return replace(unread, value=data).as_axis()
 
 
 def _split(text: str) -> list[str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from regrun.cli.completion import (
     complete_config,
+    complete_name,
     complete_override,
     complete_run_directory,
     complete_topic,
 )
+from regrun.errors import UsageError
 from tests.support.program import run_python
 
 
@@ -49,6 +53,16 @@ def test_values_are_completed_where_there_is_a_choice() -> None:
     assert names == ["optimizer.name=adam", "optimizer.name=adamw", "optimizer.name=adagrad"]
     assert complete_override("optimizer.lr=0") == []
     assert complete_override("no.such=1") == []
+
+
+def test_a_broken_plug_in_completes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(ModuleType):
+        def __getattr__(self, name: str) -> None:
+            raise UsageError("a broken plug-in")
+
+    monkeypatch.setitem(sys.modules, "regrun.cli.catalog", Broken("regrun.cli.catalog"))
+    assert complete_override("optimizer") == []
+    assert complete_name(SimpleNamespace(params={"what": "models"}), "m") == []
 
 
 def test_topics() -> None:
