@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 from rich.text import Text
 
 from regrun.analysis.sweeps import sweep_cells
@@ -14,13 +15,9 @@ from regrun.cli.console import check, show
 from regrun.cli.format import plus_minus, table
 from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
 from regrun.cli.progress import watching
+from regrun.results import AblationResult, Difference
 from regrun.store.atomic import probe_writable
 from regrun.store.sweep_dir import SweepDir
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from regrun.results import AblationResult, Difference
 
 
 def ablate(

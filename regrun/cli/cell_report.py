@@ -6,8 +6,9 @@ import math
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.console import RenderableType
 from rich.text import Text
 
 from regrun.analysis.cells import Cell
@@ -16,13 +17,9 @@ from regrun.cli.console import plotted
 from regrun.cli.format import plus_minus, table
 from regrun.cli.plot import axis_plot
 from regrun.metrics import SPLITS, Metric
+from regrun.results import SweepSummary
 from regrun.settings import format_value
 from regrun.store.sweep_dir import SweepDir
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from regrun.results import SweepSummary
 
 MOST_FITTED_ROWS = 200
 """Rows that are fitted to the terminal, which takes a millisecond each."""

@@ -56,3 +56,12 @@ def table(
     for row in rows:
         grid.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return grid
+
+
+def name_table(rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """A table without headers: a name, then what there is to say about it."""
+    grid = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
+    grid.add_column(style="bold")
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    return grid

@@ -25,10 +25,13 @@ Topic = Annotated[
 def guide(topic: Topic = None) -> None:
     """Show a page of the guide, or the list of pages."""
     from regrun.cli.console import output, say
-    from regrun.guide import read
+    from regrun.cli.format import name_table
+    from regrun.guide import TOPICS, read, title
 
     if topic is None:
-        _list_pages()
+        pages = name_table((each, title(each)) for each in TOPICS)
+        pages.columns[0].no_wrap = True
+        say(pages, "To read one: regrun guide TOPIC")
         return
     page = read(topic)
     console = output()
@@ -42,18 +45,3 @@ def guide(topic: Topic = None) -> None:
     markdown = Markdown(page, code_theme="ansi_dark")
     with console.use_theme(Theme({"markdown.code": "bold cyan"})):
         console.print(markdown, width=min(console.width, WIDTH))
-
-
-def _list_pages() -> None:
-    from rich.table import Table
-
-    from regrun.cli.console import say
-    from regrun.guide import TOPICS, title
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for topic in TOPICS:
-        table.add_row(topic, title(topic))
-    say(table)
-    say("To read one: regrun guide TOPIC")

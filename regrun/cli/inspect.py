@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from rich.console import RenderableType
 from rich.filesize import decimal
 from rich.text import Text
 
 from regrun.cli.format import table
 from regrun.cli.options import AllowLarge, ConfigPath, Device, Json, Overrides
+from regrun.results import Inspection
 from regrun.settings import format_value
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from regrun.results import Inspection
 
 
 def inspect(

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from regrun.cli.catalog import Entry
 from regrun.cli.completion import LISTABLE, TOPICS, complete_name, complete_topic
 from regrun.cli.console import print_json, say, show
-from regrun.cli.format import number, table
+from regrun.cli.format import name_table, number, table
 from regrun.cli.options import RUNS, Json, RunsDir
 from regrun.errors import UsageError
 from regrun.store.reading import find_runs, load_stored_run
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from regrun.cli.catalog import Entry
 
 What = Annotated[
     str | None,
@@ -101,17 +98,16 @@ def _document(entry: Entry, *, keys: bool = False) -> dict[str, Any]:
     return document
 
 
-def _table(topic: str, listed: list[Entry]) -> Any:
-    table = Table(title=topic, title_justify="left", box=None, show_header=False, pad_edge=False)
+def _table(topic: str, listed: list[Entry]) -> Table:
     columns = list(dict.fromkeys(column for entry in listed for column in entry.about))
-    table.add_column("name", style="bold", max_width=60)
-    for column in ("description", *columns):
-        table.add_column(column)
+    rows = []
     for _, group in groupby(listed, key=lambda entry: (entry.section, entry.line)):
         same = list(group)
-        names = ", ".join(entry.name for entry in same)
-        table.add_row(names, same[0].line, *(same[0].about.get(column, "") for column in columns))
-    return table
+        about = [same[0].about.get(column, "") for column in columns]
+        rows.append((", ".join(entry.name for entry in same), same[0].line, *about))
+    named = name_table(rows, topic)
+    named.columns[0].max_width = 60
+    return named
 
 
 def _details(entry: Entry) -> list[RenderableType]:

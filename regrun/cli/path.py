@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 
 from regrun.cli.console import plotted, show
 from regrun.cli.format import number, table
@@ -12,12 +13,8 @@ from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet,
 from regrun.cli.plot import axis_plot
 from regrun.cli.progress import watching
 from regrun.metrics import SPLITS
+from regrun.results import PathResult
 from regrun.store.atomic import probe_writable
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from regrun.results import PathResult
 
 
 def path(

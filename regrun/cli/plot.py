@@ -80,21 +80,19 @@ def _draw(
     plotext.limit_size(False, False)
     plotext.plot_size(min(width, LARGEST_WIDTH), HEIGHT)
     plotext.theme("clear")
+    legend = []
     for name, (xs, values) in curves.items():
         shown = [math.log10(value) for value in values] if log else values
         split = Metric.from_name(name).split
         marker = "braille" if colour else _PLAIN[split]
         plotext.plot(xs, shown, marker=marker, color=_COLOURS[split])
+        sample = plotext.colorize("━━" if colour else _PLAIN[split] * 2, _COLOURS[split])
+        legend.append(f"{sample} {name.replace('/', ' ')}")
     plotext.yticks(*(_log_ticks(curves) if log else _linear_ticks(curves)))
     plotext.xticks(*x_ticks)
     plotext.xlabel(x_label)
     # The library's own legend lies on the canvas, over the curves.
-    legend = "   ".join(
-        plotext.colorize("━━" if colour else _PLAIN[split] * 2, _COLOURS[split])
-        + f" {name.replace('/', ' ')}"
-        for name, split in ((name, Metric.from_name(name).split) for name in curves)
-    )
-    text = f"{legend}\n{plotext.build()}"
+    text = f"{'   '.join(legend)}\n{plotext.build()}"
     plotext.clear_figure()
     if not colour:
         text = plotext.uncolorize(text)

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from regrun.cli.completion import complete_reproduction
 from regrun.cli.console import check, show
-from regrun.cli.format import NOTHING, plus_minus, table
+from regrun.cli.format import NOTHING, name_table, plus_minus, table
 from regrun.cli.options import RUNS, Device, Json, Quiet, RunsDir
 from regrun.cli.progress import watching
+from regrun.results import Estimate, ReproductionResult
 from regrun.settings import format_value
 from regrun.store.atomic import probe_writable
 from regrun.studies.reproductions.claims import judge
 from regrun.studies.reproductions.registry import REPRODUCTIONS, find
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import RenderableType
-
-    from regrun.results import Estimate, ReproductionResult
 
 
 def reproduce(
@@ -121,13 +117,9 @@ def listing() -> list[dict[str, Any]]:
 
 def listing_table(listed: Sequence[dict[str, Any]]) -> Table:
     """The `listing`, for people."""
-    listing = Table(
-        title="reproductions", title_justify="left", box=None, show_header=False, pad_edge=False
-    )
-    listing.add_column("name", style="bold", no_wrap=True)
-    for each in listed:
-        listing.add_row(*(Text(text) for text in each.values()))
-    return listing
+    named = name_table((tuple(each.values()) for each in listed), "reproductions")
+    named.columns[0].no_wrap = True
+    return named
 
 
 def described(name: str) -> dict[str, Any]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from regrun.cli.console import plotted
 from regrun.cli.format import NOTHING, number, table
 from regrun.cli.plot import loss_plot
 from regrun.metrics import SPLITS
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
-    from regrun.results import RunSummary
+from regrun.results import RunSummary
 
 DOMINATED = 100.0
 """A penalty larger than this many times the data loss drowns it."""

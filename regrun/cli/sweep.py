@@ -9,19 +9,9 @@ import typer
 from rich.filesize import decimal
 
 from regrun.analysis.sweeps import sweep_cells
+from regrun.cli import options as opt
 from regrun.cli.cell_report import csv_rows, sweep_report
 from regrun.cli.console import check, documenting, print_csv, show
-from regrun.cli.options import (
-    RUNS,
-    AllowLarge,
-    ConfigPath,
-    Csv,
-    Device,
-    Json,
-    Overrides,
-    Quiet,
-    RunsDir,
-)
 from regrun.cli.progress import watching
 from regrun.errors import UsageError
 from regrun.store.atomic import probe_writable
@@ -34,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    config: ConfigPath,
-    overrides: Overrides = None,
+    config: opt.ConfigPath,
+    overrides: opt.Overrides = None,
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Train every cell with this many seeds.")
     ] = None,
-    runs_dir: RunsDir = RUNS,
-    device: Device = "auto",
+    runs_dir: opt.RunsDir = opt.RUNS,
+    device: opt.Device = "auto",
     workers: Annotated[
         int | None,
         typer.Option(
@@ -56,10 +46,10 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say runs, stacks, memory and time; train nothing.")
     ] = False,
-    as_json: Json = False,
-    as_csv: Csv = False,
-    quiet: Quiet = False,
-    allow_large: AllowLarge = False,
+    as_json: opt.Json = False,
+    as_csv: opt.Csv = False,
+    quiet: opt.Quiet = False,
+    allow_large: opt.AllowLarge = False,
 ) -> None:
     """Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own."""
     if as_json and as_csv:

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rich.console import RenderableType
+
+from regrun.cli import options as opt
 from regrun.cli.console import check, documenting, show
-from regrun.cli.options import (
-    RUNS,
-    AllowLarge,
-    ConfigPath,
-    Device,
-    Json,
-    Overrides,
-    Quiet,
-    RunsDir,
-)
 from regrun.cli.progress import watching
 from regrun.cli.run_report import run_report
+from regrun.results import RunSummary
 from regrun.store.atomic import probe_writable
 from regrun.store.reading import load_stored_run
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from regrun.results import RunSummary
-
 
 def train(
-    config: ConfigPath,
-    overrides: Overrides = None,
-    runs_dir: RunsDir = RUNS,
-    device: Device = "auto",
-    as_json: Json = False,
-    quiet: Quiet = False,
-    allow_large: AllowLarge = False,
+    config: opt.ConfigPath,
+    overrides: opt.Overrides = None,
+    runs_dir: opt.RunsDir = opt.RUNS,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    allow_large: opt.AllowLarge = False,
 ) -> None:
     """Train one run."""
     from regrun.config.load import load_config
