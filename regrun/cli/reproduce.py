@@ -20,6 +20,7 @@ from regrun.settings import format_value
 from regrun.store.atomic import probe_writable
 from regrun.studies.reproductions.claims import judge
 from regrun.studies.reproductions.registry import REPRODUCTIONS, find
+from regrun.studies.reproductions.spec import Reproduction
 
 
 def reproduce(
@@ -107,12 +108,18 @@ def _chosen(result: ReproductionResult) -> list[str]:
     ]
 
 
+def _entry(name: str, reproduction: Reproduction) -> dict[str, Any]:
+    return {
+        "name": name,
+        "description": reproduction.title,
+        "source": reproduction.reference,
+        "takes": reproduction.takes,
+    }
+
+
 def listing() -> list[dict[str, Any]]:
     """All reproductions, for `list`."""
-    return [
-        {"name": name, "description": each.title, "source": each.reference, "takes": each.takes}
-        for name, each in REPRODUCTIONS.items()
-    ]
+    return [_entry(name, each) for name, each in REPRODUCTIONS.items()]
 
 
 def listing_table(listed: Sequence[dict[str, Any]]) -> Table:
@@ -130,10 +137,7 @@ def described(name: str) -> dict[str, Any]:
         for each in judge(found.claims, {})
     ]
     return {
-        "name": name,
-        "description": found.title,
-        "source": found.reference,
-        "takes": found.takes,
+        **_entry(name, found),
         "budget": found.budget,
         "published_budget": found.published_budget,
         "remark": found.remark,

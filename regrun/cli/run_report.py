@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -16,8 +18,17 @@ from regrun.cli.plot import loss_plot
 from regrun.metrics import SPLITS
 from regrun.results import RunSummary
 
+if TYPE_CHECKING:
+    from regrun.config.schema import Config
+
 DOMINATED = 100.0
 """A penalty larger than this many times the data loss drowns it."""
+
+OVERFIT_RATIO = 1.5
+"""A test loss above this many times the train loss is called overfitting."""
+
+_SHRINKAGE = 3.6
+"""η·λ·steps of the suggested weight decay: without any gradient, weights shrink to e⁻³·⁶ ≈ 3%."""
 
 
 def run_report(
@@ -94,3 +105,45 @@ def _weights_and_penalties(summary: RunSummary) -> list[str]:
     if best is not None:
         lines.append(f"best       {best.metric} {number(best.value)} at epoch {best.epoch}")
     return lines
+
+
+def after_training(
+    summary: RunSummary,
+    config: Config,
+    config_path: Path,
+    directory: Path,
+    runs_dir: Path,
+) -> list[str]:
+    """Return the commands to try next, the most useful one first."""
+    train = f"regrun train {shlex.quote(str(config_path))}"
+    if summary.status == "diverged":
+        lr = config.optimizer.lr
+        # FISTA's own step cannot be too long; only rounding is left to blame.
+        return [
+            f"{train} optimizer.lr={lr / 10:g}" if lr else f"{train} training.precision=float64"
+        ]
+    commands = []
+    change = _against_overfitting(summary, config)
+    if change is not None:
+        commands.append(f"{train} {change}")
+    commands.append(f"regrun compare {shlex.quote(str(directory.parent))}")
+    commands.append(f"regrun view {shlex.quote(str(runs_dir))}")
+    return commands
+
+
+def _against_overfitting(summary: RunSummary, config: Config) -> str | None:
+    from regrun.kinds.ingredients import ingredients_of
+    from regrun.kinds.models.builtin import HiddenLayers
+
+    train, test = summary.metrics.get("train/loss"), summary.metrics.get("test/loss")
+    if train is None or test is None or test <= OVERFIT_RATIO * train or ingredients_of(config):
+        return None
+    optimizer = config.optimizer
+    # Under other optimizers λ is scaled entry by entry, so that no one value fits.
+    plain = optimizer.proximal or optimizer.resolved_decay == "decoupled"
+    if plain and optimizer.lr and summary.steps:
+        decay = _SHRINKAGE / (optimizer.lr * summary.steps)
+        return f"optimizer.weight_decay={float(f'{decay:.0e}'):g}"
+    if isinstance(config.model, HiddenLayers) and config.model.hidden:
+        return "model.dropout=0.5"
+    return None

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from regrun.cli import options as opt
 from regrun.cli.console import check, documenting, show
 from regrun.cli.progress import watching
-from regrun.cli.run_report import run_report
+from regrun.cli.run_report import after_training, run_report
 from regrun.results import RunSummary
 from regrun.store.atomic import probe_writable
 from regrun.store.reading import load_stored_run
@@ -57,7 +57,6 @@ def show_run(
     """Print the result of a run; exit code 3 when it diverged or failed."""
 
     def report(summary: RunSummary) -> list[RenderableType]:
-        from regrun.cli.next_steps import after_training
         from regrun.config.load import load_config
 
         run = load_stored_run(directory)

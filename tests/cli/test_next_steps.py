@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from regrun.cli.next_steps import after_training
+from regrun.cli.run_report import after_training
 from regrun.config.load import config_from_mapping
 from regrun.results import RunSummary
 
