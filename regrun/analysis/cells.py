@@ -10,13 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from regrun.analysis.statistics import (
-    Interval,
-    indistinguishable_from_best,
-    mean_interval,
-)
-from regrun.metrics import Metric
-from regrun.results import CellSummary, MetricInterval, RunSummary
+from regrun.analysis.statistics import mean_interval
+from regrun.results import CellSummary, Estimate, MetricInterval, RunSummary
 from regrun.settings import flatten
 
 _NOT_SETTINGS = ("seed", "sweep")
@@ -27,16 +22,13 @@ class Run(Protocol):
     """What a cell needs of a stored run."""
 
     @property
-    def path(self) -> Path:
-        """Its directory."""
+    def path(self) -> Path: ...
 
     @property
-    def status(self) -> str:
-        """How it ended: ``completed``, ``diverged``, …."""
+    def status(self) -> str: ...
 
     @property
-    def config(self) -> Mapping[str, Any]:
-        """The resolved config."""
+    def config(self) -> Mapping[str, Any]: ...
 
     @property
     def summary(self) -> RunSummary | None:
@@ -53,7 +45,6 @@ class Cell:
 
     @property
     def seeds(self) -> int:
-        """How many runs the cell has."""
         return len(self.runs)
 
     @cached_property
@@ -67,14 +58,14 @@ class Cell:
         return found
 
     @cached_property
-    def _intervals(self) -> dict[str, Interval]:
+    def _intervals(self) -> dict[str, Estimate]:
         return {name: mean_interval(list(each.values())) for name, each in self._table.items()}
 
     def values(self, metric: str) -> dict[int, float]:
         """Seed → value, of the runs that have a finite one."""
         return self._table.get(metric, {})
 
-    def interval(self, metric: str) -> Interval | None:
+    def interval(self, metric: str) -> Estimate | None:
         """Mean and 95% interval over seeds; None when no run has the metric."""
         return self._intervals.get(metric)
 
@@ -90,13 +81,9 @@ class Cell:
     def summarize(self) -> CellSummary:
         """What JSON holds of the cell, without its runs."""
         metrics = {
-            name: MetricInterval(
-                mean=interval.mean,
-                low=interval.low,
-                high=interval.high,
-                values=list(self.values(name).values()),
-            )
-            for name, interval in self._intervals.items()
+            name: MetricInterval(mean=each.mean, low=each.low, high=each.high, values=values)
+            for name, each in self._intervals.items()
+            for values in [list(self.values(name).values())]
         }
         return CellSummary(params=dict(self.params), seeds=self.seeds, metrics=metrics)
 
@@ -113,17 +100,17 @@ def group_by_setting(runs: Iterable[Run]) -> list[Cell]:
     setting trained twice with the same seed counts once (the later run), because its values
     are not independent.
     """
-    groups: dict[str, dict[int, Run]] = {}
-    settings: dict[str, dict[str, Any]] = {}
+    groups: dict[str, tuple[dict[str, Any], dict[int, Run]]] = {}
     for run in runs:
         setting = {key: value for key, value in run.config.items() if key not in _NOT_SETTINGS}
-        key = json.dumps(setting, sort_keys=True, default=str)
-        settings.setdefault(key, setting)
-        groups.setdefault(key, {})[int(run.config.get("seed", 0))] = run
-    differing = differing_keys([settings[key] for key in groups])
+        _, by_seed = groups.setdefault(
+            json.dumps(setting, sort_keys=True, default=str), (setting, {})
+        )
+        by_seed[int(run.config.get("seed", 0))] = run
+    differing = differing_keys([setting for setting, _ in groups.values()])
     return [
         Cell(params, [by_seed[seed] for seed in sorted(by_seed)])
-        for params, by_seed in zip(differing, groups.values(), strict=True)
+        for params, (_, by_seed) in zip(differing, groups.values(), strict=True)
     ]
 
 
@@ -133,14 +120,12 @@ def differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     A key that a config does not have is left out of its own entry.
     """
     flat = [flatten(config) for config in configs]
-    keys = dict.fromkeys(key for entries in flat for key in entries)
     missing = object()
-
-    def varies(key: str) -> bool:
-        first = flat[0].get(key, missing)
-        return any(entries.get(key, missing) != first for entries in flat)
-
-    kept = [key for key in keys if varies(key)]
+    kept = [
+        key
+        for key in dict.fromkeys(key for entries in flat for key in entries)
+        if any(entries.get(key, missing) != flat[0].get(key, missing) for entries in flat)
+    ]
     return [{key: entries[key] for key in kept if key in entries} for entries in flat]
 
 
@@ -166,13 +151,3 @@ def metric_values(summary: RunSummary | None) -> dict[str, float]:
         if f"train/{quantity}" in numbers and f"test/{quantity}" in numbers:
             numbers[f"gap/{quantity}"] = numbers[f"test/{quantity}"] - numbers[f"train/{quantity}"]
     return numbers
-
-
-def not_distinguishable_from_best(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
-    """The best cell by mean, then those that are not distinguishable from it.
-
-    Paired t-tests on shared seeds with Holm's correction. Only a list of one names a winner.
-    """
-    values = [cell.values(metric.name) for cell in cells]
-    alike = indistinguishable_from_best(values, metric.direction)
-    return [cells[index] for index in alike]

@@ -8,80 +8,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from regrun.metrics import Direction
+from regrun.results import Difference, Estimate
+
+CONFIDENCE = 0.95
+"""Of every interval, as two-sided."""
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its two-sided confidence interval; ``low`` and ``high`` are None when n = 1."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    n: int
-
-    @property
-    def half_width(self) -> float | None:
-        """What stands after the ±; None when n = 1."""
-        return None if self.high is None else self.high - self.mean
-
-
-@dataclass(frozen=True)
-class PairedDifference:
-    """Mean of a − b over shared seeds, its interval, and the p-value of "no difference".
-
-    With fewer than two shared seeds nothing can be said: ``low``, ``high`` and ``p`` are None;
-    without any, ``mean`` is nan.
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-
-
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The mean of n ≥ 1 finite values, ± t₍n−1₎ · s / √n.
-
-    Raises ValueError on no values, or when ``confidence`` is not inside (0, 1).
-    """
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """The mean of n ≥ 1 finite values, ± t₍n−1₎ · s / √n. Raises ValueError on no values."""
     if not values:
         raise ValueError("no values to average")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence} is not inside (0, 1)")
     n = len(values)
     mean = math.fsum(value / n for value in values)
     if n == 1:
-        return Interval(mean, None, None, 1)
-    half = _t_quantile(n - 1, 0.5 + confidence / 2) * _standard_error(values, mean)
-    return Interval(mean, mean - half, mean + half, n)
+        return Estimate(mean=mean, low=None, high=None, n=1)
+    half = _t_quantile(n - 1, 0.5 + CONFIDENCE / 2) * _standard_error(values, mean)
+    return Estimate(mean=mean, low=mean - half, high=mean + half, n=n)
 
 
-def paired_difference(
-    a: Mapping[int, float], b: Mapping[int, float], confidence: float = 0.95
-) -> PairedDifference:
+def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
     """The paired t-test of a − b; ``a`` and ``b`` map a seed to the value measured with it.
 
     Only seeds in both count. Pairing takes out what the seeds have in common (the initial
     weights, the order of batches), so it sees differences that two separate intervals hide.
+    With fewer than two shared seeds nothing can be said: ``low``, ``high`` and ``p`` are None;
+    without any, ``mean`` is nan.
     """
     differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
-    n = len(differences)
-    if n == 0:
-        return PairedDifference(math.nan, None, None, None, 0)
-    interval = mean_interval(differences, confidence)
-    if n == 1:
-        return PairedDifference(interval.mean, None, None, None, 1)
-    error = _standard_error(differences, interval.mean)
-    if error == 0:
-        p = 1.0 if interval.mean == 0 else 0.0
-    else:
-        p = 2 * _t_tail(n - 1, abs(interval.mean) / error)
-    return PairedDifference(interval.mean, interval.low, interval.high, p, n)
+    if not differences:
+        return Difference(mean=math.nan, low=None, high=None, p=None, n=0)
+    interval, p = mean_interval(differences), None
+    if interval.n > 1:
+        error = _standard_error(differences, interval.mean)
+        if error == 0:
+            p = 1.0 if interval.mean == 0 else 0.0
+        else:
+            p = 2 * _t_tail(interval.n - 1, abs(interval.mean) / error)
+    return Difference(**dict(interval), p=p)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from regrun.analysis.cells import Cell, not_distinguishable_from_best
+from regrun.analysis.cells import Cell
+from regrun.analysis.statistics import indistinguishable_from_best
 from regrun.errors import CorruptInputError
 from regrun.metrics import METRICS, Metric, default_metric
 from regrun.results import BestCell, RunSummary, Seconds, SweepSummary
@@ -106,10 +108,7 @@ def chosen_metric(files: SweepDir, cells: Sequence[Cell]) -> Metric:
 def best_cells(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
     """The best cell, then those not distinguishable from it (paired on seeds, Holm), best first."""
     whole = [cell for cell in cells if not cell.count("pruned")]
-    alike = not_distinguishable_from_best(whole, metric)
-    return sorted(alike, key=lambda cell: metric.sign * _mean(cell, metric))
-
-
-def _mean(cell: Cell, metric: Metric) -> float:
-    values = list(cell.values(metric.name).values())
-    return sum(values) / len(values)
+    values = [cell.values(metric.name) for cell in whole]
+    alike = indistinguishable_from_best(values, metric.direction)
+    alike.sort(key=lambda index: metric.sign * fmean(values[index].values()))
+    return [whole[index] for index in alike]

@@ -7,7 +7,6 @@ metric with it minus the metric without it, paired on shared seeds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from regrun.analysis.cells import Cell
@@ -17,7 +16,7 @@ from regrun.config.load import Loaded
 from regrun.errors import UsageError
 from regrun.execution.observer import Observer
 from regrun.kinds.ingredients import Ingredient, ingredients_of, overrides_without
-from regrun.results import AblationResult, Difference, Effect
+from regrun.results import AblationResult, Effect
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.run import Options, run_sweep
 from regrun.sweeps.selection import metric_of
@@ -83,21 +82,17 @@ def effects_of(
     for one in found:
         whole, without = values[frozenset()], values[frozenset({one})]
         alone, none = values[everything - {one}], values[everything]
-        interaction = _difference(_minus(whole, without), _minus(alone, none))
+        interaction = paired_difference(_minus(whole, without), _minus(alone, none))
         effects.append(
             Effect(
                 ingredient=one.name,
-                left_out=_difference(whole, without),
-                alone=_difference(alone, none),
+                left_out=paired_difference(whole, without),
+                alone=paired_difference(alone, none),
                 interaction=interaction,
                 interacts=interaction.excludes_zero,
             )
         )
     return effects
-
-
-def _difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
-    return Difference(**asdict(paired_difference(a, b)))
 
 
 def _minus(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:

@@ -10,13 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrun.analysis.cells import (
-    differing_keys,
-    group_by_setting,
-    metric_values,
-    not_distinguishable_from_best,
-)
-from regrun.analysis.sweeps import SweptRun
+from regrun.analysis.cells import differing_keys, group_by_setting, metric_values
+from regrun.analysis.sweeps import SweptRun, best_cells
 from regrun.metrics import Metric
 from regrun.results import Norms, RunSummary, Status, WeightNorms
 from regrun.settings import flatten
@@ -149,5 +144,5 @@ def test_no_winner_is_named_between_cells_that_overlap() -> None:
         for decay, values in losses.items()
         for seed, value in enumerate(values)
     ]
-    best = not_distinguishable_from_best(group_by_setting(runs), Metric("test", "loss"))
+    best = best_cells(group_by_setting(runs), Metric("test", "loss"))
     assert [cell.params["optimizer.weight_decay"] for cell in best] == [1.0, 3.0]

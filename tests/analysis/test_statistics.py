@@ -22,14 +22,14 @@ samples = st.lists(numbers, min_size=2, max_size=12)
 
 
 @settings(deadline=None)
-@given(samples, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
-def test_the_interval_is_the_one_of_scipy_stats(values: list[float], confidence: float) -> None:
-    interval = mean_interval(values, confidence)
+@given(samples)
+def test_the_interval_is_the_one_of_scipy_stats(values: list[float]) -> None:
+    interval = mean_interval(values)
     assert interval.n == len(values)
     assert interval.mean == pytest.approx(sum(values) / len(values), abs=1e-6)
     if len(set(values)) > 1:
         low, high = stats.t.interval(
-            confidence, len(values) - 1, loc=interval.mean, scale=stats.sem(values)
+            0.95, len(values) - 1, loc=interval.mean, scale=stats.sem(values)
         )
         assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-6, abs=1e-6)
 
@@ -38,13 +38,13 @@ def test_the_interval_of_three_known_values_by_hand() -> None:
     # s = 1, n = 3, t(2, 0.975) = 4.302653 from any printed table.
     interval = mean_interval([1.0, 2.0, 3.0])
     assert interval.mean == 2.0
-    assert interval.half_width == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert interval.high is not None
+    assert interval.high - 2.0 == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
 
 
 def test_one_value_has_no_interval_rather_than_a_width_of_zero() -> None:
     interval = mean_interval([5.0])
     assert (interval.mean, interval.low, interval.high, interval.n) == (5.0, None, None, 1)
-    assert interval.half_width is None
 
 
 def test_huge_losses_do_not_overflow() -> None:
@@ -52,12 +52,6 @@ def test_huge_losses_do_not_overflow() -> None:
     assert interval.mean == pytest.approx(2e200)
     assert interval.high is not None
     assert math.isfinite(interval.high)
-
-
-@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])
-def test_a_confidence_outside_0_and_1_is_refused(confidence: float) -> None:
-    with pytest.raises(ValueError, match="confidence"):
-        mean_interval([1.0, 2.0], confidence)
 
 
 def test_no_values_are_refused() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from regrun.analysis.statistics import holm, mean_interval, paired_difference
 from regrun.results import Estimate, Judgement, Verdict
@@ -31,7 +31,6 @@ class Of:
     metric: str
 
     def values(self, measured: Measured) -> Mapping[int, float]:
-        """Seed → value; empty when there is none."""
         return measured.get(self.method, {}).get(self.metric, {})
 
 
@@ -45,7 +44,6 @@ class Value:
     tolerance: float
 
     def judge(self, measured: Measured) -> Judgement:
-        """The verdict on our values."""
         low, high = self.published - self.tolerance, self.published + self.tolerance
         ours = _interval(self.of.values(measured))
         verdict = UNDECIDED
@@ -55,7 +53,7 @@ class Value:
             elif low <= ours.mean <= high and ours.high - ours.mean <= self.tolerance:
                 verdict = AGREES
         published = f"{self.published:g}, within {self.tolerance:g}"
-        return _judgement(self.text, published, ours, verdict)
+        return Judgement(claim=self.text, published=published, ours=ours, verdict=verdict)
 
 
 @dataclass(frozen=True)
@@ -68,10 +66,8 @@ class Bound:
     above: float = -math.inf
 
     def judge(self, measured: Measured) -> Judgement:
-        """The verdict on our values."""
         ours = _interval(self.of.values(measured))
-        verdict = _inside(ours, self.above, self.below)
-        return _judgement(self.text, _range(self.above, self.below), ours, verdict)
+        return _judge_range(self.text, self.above, self.below, ours)
 
 
 @dataclass(frozen=True)
@@ -85,22 +81,19 @@ class Ratio:
     below: float = math.inf
 
     def judge(self, measured: Measured) -> Judgement:
-        """The verdict on our values. Seeds on which a value is not above 0 do not count."""
+        """Seeds on which a value is not above 0 do not count."""
         a, b = self.a.values(measured), self.b.values(measured)
         logs = {
             seed: math.log(a[seed]) - math.log(b[seed])
             for seed in sorted(a.keys() & b.keys())
             if a[seed] > 0 and b[seed] > 0
         }
-        found = _interval(logs)
-        ours = None
-        if found is not None:
-            low = None if found.low is None else _exp(found.low)
-            high = None if found.high is None else _exp(found.high)
-            ours = Estimate(mean=_exp(found.mean), low=low, high=high, n=found.n)
-        return _judgement(
-            self.text, _range(self.above, self.below), ours, _inside(ours, self.above, self.below)
-        )
+        ours = _interval(logs)
+        if ours is not None:
+            low = None if ours.low is None else _exp(ours.low)
+            high = None if ours.high is None else _exp(ours.high)
+            ours = Estimate(mean=_exp(ours.mean), low=low, high=high, n=ours.n)
+        return _judge_range(self.text, self.above, self.below, ours)
 
 
 @dataclass(frozen=True)
@@ -127,16 +120,16 @@ class Ranking:
     published: Sequence[str]
 
     def judge(self, measured: Measured) -> Judgement:
-        """The verdict on our places; equal places decide nothing."""
+        """Equal places decide nothing."""
         places = _named(measured, self.method, self.prefix, self.published)
+        ours, verdict = None, UNDECIDED
+        if len(places) == len(self.published):
+            names = sorted(places, key=places.__getitem__)
+            ours = ", ".join(names)
+            if len(set(places.values())) == len(places):
+                verdict = AGREES if names == list(self.published) else DIFFERS
         published = ", ".join(self.published)
-        if len(places) < len(self.published):
-            return _judgement(self.text, published, None, UNDECIDED)
-        ours = sorted(places, key=places.__getitem__)
-        verdict = AGREES if ours == list(self.published) else DIFFERS
-        if len(set(places.values())) < len(places):
-            verdict = UNDECIDED
-        return _judgement(self.text, published, ", ".join(ours), verdict)
+        return Judgement(claim=self.text, published=published, ours=ours, verdict=verdict)
 
 
 @dataclass(frozen=True)
@@ -150,14 +143,14 @@ class Numbers:
     tolerance: float
 
     def judge(self, measured: Measured) -> Judgement:
-        """The verdict on the largest deviation."""
-        ours = _named(measured, self.method, self.prefix, self.published)
+        numbers = _named(measured, self.method, self.prefix, self.published)
+        ours, verdict = None, UNDECIDED
+        if len(numbers) == len(self.published):
+            largest = max(abs(numbers[name] - value) for name, value in self.published.items())
+            ours = f"largest deviation {largest:.2g}"
+            verdict = AGREES if largest <= self.tolerance else DIFFERS
         published = f"{len(self.published)} numbers, each within {self.tolerance:g}"
-        if len(ours) < len(self.published):
-            return _judgement(self.text, published, None, UNDECIDED)
-        largest = max(abs(ours[name] - value) for name, value in self.published.items())
-        verdict = AGREES if largest <= self.tolerance else DIFFERS
-        return _judgement(self.text, published, f"largest deviation {largest:.2g}", verdict)
+        return Judgement(claim=self.text, published=published, ours=ours, verdict=verdict)
 
 
 @dataclass(frozen=True)
@@ -169,9 +162,9 @@ class Reported:
     published: float | None = None
 
     def judge(self, measured: Measured) -> Judgement:
-        """Ours, without a verdict."""
         published = "" if self.published is None else f"{self.published:g}"
-        return _judgement(self.text, published, _interval(self.of.values(measured)), None)
+        ours = _interval(self.of.values(measured))
+        return Judgement(claim=self.text, published=published, ours=ours, verdict=None)
 
 
 Claim = Value | Bound | Ratio | Order | Ranking | Numbers | Reported
@@ -207,22 +200,23 @@ def _judge_orders(orders: Sequence[Order], measured: Measured) -> list[Judgement
         ours = None
         if each.n:
             ours = Estimate(mean=each.mean, low=each.low, high=each.high, n=each.n)
-        judgements.append(_judgement(order.text, order.published, ours, verdict))
+        judgements.append(
+            Judgement(claim=order.text, published=order.published, ours=ours, verdict=verdict)
+        )
     return judgements
 
 
-def _judgement(
-    claim: str, published: str, ours: Estimate | str | None, verdict: Verdict | None
-) -> Judgement:
-    return Judgement(claim=claim, published=published, ours=ours, verdict=verdict)
-
-
-def _inside(ours: Estimate | None, low: float, high: float) -> Verdict:
-    if ours is None or ours.low is None or ours.high is None:
-        return UNDECIDED
-    if low < ours.low and ours.high < high:
-        return AGREES
-    return DIFFERS if ours.high <= low or ours.low >= high else UNDECIDED
+def _judge_range(text: str, above: float, below: float, ours: Estimate | None) -> Judgement:
+    """Whether all of an interval lies in a range, or all of it outside."""
+    verdict = UNDECIDED
+    if ours is not None and ours.low is not None and ours.high is not None:
+        if above < ours.low and ours.high < below:
+            verdict = AGREES
+        elif ours.high <= above or ours.low >= below:
+            verdict = DIFFERS
+    parts = [f"> {above:.7g}"] if above not in (0, -math.inf) else []
+    parts += [f"< {below:.7g}"] if below != math.inf else []
+    return Judgement(claim=text, published=" and ".join(parts), ours=ours, verdict=verdict)
 
 
 def _exp(x: float) -> float:
@@ -231,9 +225,7 @@ def _exp(x: float) -> float:
 
 
 def _interval(values: Mapping[int, float]) -> Estimate | None:
-    if not values:
-        return None
-    return Estimate(**asdict(mean_interval([values[seed] for seed in sorted(values)])))
+    return mean_interval([values[seed] for seed in sorted(values)]) if values else None
 
 
 def _named(
@@ -241,8 +233,3 @@ def _named(
 ) -> dict[str, float]:
     found = {name: Of(method, f"{prefix}/{name}").values(measured) for name in names}
     return {name: next(iter(values.values())) for name, values in found.items() if values}
-
-
-def _range(above: float, below: float) -> str:
-    parts = [f"> {above:.7g}"] if above not in (0, -math.inf) else []
-    return " and ".join([*parts, *([f"< {below:.7g}"] if below != math.inf else [])])
