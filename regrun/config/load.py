@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -55,6 +56,14 @@ class Source:
             return error
         written = [replace(each, path=trace(each.path, self.tree).path) for each in error.problems]
         return self.error([self.diagnose(problem) for problem in written])
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Locate every ConfigError that the block raises."""
+        try:
+            yield
+        except ConfigError as error:
+            raise self.locate(error) from error
 
     def error(self, diagnostics: Sequence[Diagnostic]) -> ConfigError:
         """Diagnostics as one error of this source."""

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
-from regrun.errors import ConfigError
 from regrun.execution.device import resolve_device
 from regrun.execution.prepare import prepare
 from regrun.inspection.parameters import plan_parameters
@@ -21,10 +20,8 @@ from regrun.training.losses import resolve_loss
 
 def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) -> Inspection:
     """Inspect a config. Raises what `train_run` raises before training."""
-    try:
+    with loaded.source.locating():
         return _describe(loaded.config, device, allow_large)
-    except ConfigError as error:
-        raise loaded.source.locate(error) from error
 
 
 def _describe(config: Config, device: str, allow_large: bool) -> Inspection:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
-from regrun.errors import ConfigError, Interrupted, UsageError
+from regrun.errors import Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
@@ -73,15 +73,13 @@ def resume_run(
 
 
 def _prepare(loaded: Loaded, device: str, observer: Observer, allow_large: bool) -> Prepared:
-    try:
+    with loaded.source.locating():
         return prepare(
             loaded.config,
             resolve_device(device),
             allow_large=allow_large,
             progress=observer.on_message,
         )
-    except ConfigError as error:
-        raise loaded.source.locate(error) from error
 
 
 def _run(
@@ -94,10 +92,8 @@ def _run(
 ) -> RunSummary:
     config = loaded.config
     store = CheckpointStore(RunDir(directory).checkpoints)
-    try:
+    with loaded.source.locating():
         run = StackRun([Member(config, directory)], prepared, store, checkpoint, observer)
-    except ConfigError as error:
-        raise loaded.source.locate(error) from error
     observer.on_start(
         Start(
             str(directory),

@@ -93,28 +93,23 @@ class Planner:
             first = loaded[indices[0]]
             self._budget(first, [configs[index] for index in indices])
             dataset = self._dataset(first)
-            try:
+            with self._loaded.source.locating():
                 check_metric(self._metric.name, "sweep.metric", first.config.dataset, dataset)
-            except ConfigError as error:
-                raise self._loaded.source.locate(error) from error
+                for index in indices:
+                    self._check_average(cells[index], configs[index])
             model = build_model(first.config.model, dataset.input_shape, dataset.num_outputs)
             roles = roles_of(model)
             shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-            for index in indices:
-                self._check_average(cells[index], configs[index])
             for index in indices[1:]:
-                try:
+                with loaded[index].source.locating():
                     check_config_against_data(configs[index], dataset, roles, shapes, ())
-                except ConfigError as error:
-                    raise loaded[index].source.locate(error) from error
 
     def _check_average(self, cell: PlannedCell, config: Config) -> None:
         key = config.training.missing_average(self._metric.name)
         if key is not None:
             message = f"{self._metric.name} needs {key}, and there is a cell without it"
             named = f": {cell_label(cell.params)}" if cell.params else ""
-            error = ConfigError.at("sweep.metric", f"{message}{named}")
-            raise self._loaded.source.locate(error)
+            raise ConfigError.at("sweep.metric", f"{message}{named}")
 
     def _least_stacks(self, configs: Sequence[Sequence[Config]]) -> int:
         """A stack for every core, when the work is worth it.
@@ -141,22 +136,18 @@ class Planner:
         key = structure(member.config)
         if key not in self._budgets:
             dataset = self._dataset(member)
-            try:
+            with member.source.locating():
                 self._budgets[key] = estimate(
                     alike, dataset, self._device, allow_large=self._allow_large
                 )
-            except ConfigError as error:
-                raise member.source.locate(error) from error
         return self._budgets[key]
 
     def _dataset(self, member: Loaded) -> Dataset:
         """The last one is kept: a sweep over data sets must not hold them all."""
         key = _data_key(member.config)
         if self._last is None or self._last[0] != key:
-            try:
+            with member.source.locating():
                 data = load_data(member.config, self._device, allow_large=self._allow_large)
-            except ConfigError as error:
-                raise member.source.locate(error) from error
             found = data.fingerprint()
             check_unchanged(member.config.dataset, self._fingerprints.setdefault(key, found), found)
             self._last = key, data

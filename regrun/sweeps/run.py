@@ -16,7 +16,7 @@ from regrun.analysis.sweeps import summarize_sweep, sweep_cells
 from regrun.config.dump import dump_tree
 from regrun.config.load import Loaded, load_config
 from regrun.config.yaml_nodes import parse_config
-from regrun.errors import ConfigError, Interrupted, UsageError
+from regrun.errors import Interrupted, UsageError
 from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
@@ -130,21 +130,17 @@ class _Sweep:
     def __init__(self, loaded: Loaded, options: Options, observer: Observer) -> None:
         self._loaded, self._options, self._observer = loaded, options, observer
         self._device = resolve_device(options.device)
-        try:
+        with loaded.source.locating():
             self._metric = check_selection(loaded.config)
             self.proposer = Proposer(loaded.config, self._metric)
-        except ConfigError as error:
-            raise loaded.source.locate(error) from error
         self.planner = Planner(
             loaded, self._device, metric=self._metric, allow_large=options.allow_large
         )
 
     def first_round(self) -> Round:
         """The first cells, planned. Raises ConfigError for all that is wrong with any cell."""
-        try:
+        with self._loaded.source.locating():
             cells = self.proposer.propose()
-        except ConfigError as error:
-            raise self._loaded.source.locate(error) from error
         if self._loaded.config.sweep is not None and self._loaded.config.sweep.space:
             validate_cells(self._loaded, corner_cells(self._loaded.config.sweep.space))
         return self._planned(cells)
