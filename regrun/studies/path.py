@@ -156,11 +156,6 @@ def _best_constant(targets: Tensor, outputs: int) -> Tensor:
     return frequency.clamp(min=1e-12).log()
 
 
-def falling_strengths(largest: float, number: int, ratio: float) -> np.ndarray:
-    """From `largest` down to `largest` · ratio, evenly on a log scale: (number,)."""
-    return np.geomspace(largest, largest * ratio, number)
-
-
 def solve(
     config: Config, dataset: Dataset, strengths: np.ndarray, parts: Tensor, device: torch.device
 ) -> list[RegularizationPath]:
@@ -236,23 +231,21 @@ def fold_parts(config: Config, count: int, folds: int) -> Tensor:
     return parts
 
 
-def choose(strengths: np.ndarray, losses: np.ndarray) -> tuple[float, float]:
-    """The strength of lowest mean loss, and the largest within one standard error of it.
-
-    losses: (folds, strengths).
-    """
-    mean = losses.mean(0)
-    error = losses.std(0, ddof=1) / np.sqrt(len(losses))
+def choose(strengths: np.ndarray, mean: np.ndarray, error: np.ndarray) -> BestStrength:
+    """The strength of lowest mean loss, and the largest within one standard error of it."""
     best = int(mean.argmin())
     within = np.flatnonzero(mean <= mean[best] + error[best])
-    return float(strengths[best]), float(strengths[within[0]])
+    return BestStrength(
+        strength=float(strengths[best]), one_standard_error=float(strengths[within[0]])
+    )
 
 
 def summarize_path(
     directory: Path, path: RegularizationPath, losses: np.ndarray, feature_names: Sequence[str]
 ) -> PathResult:
     """The result of a path and its cross-validation. losses: (folds, strengths), held out."""
-    best, one_standard_error = choose(path.strengths, losses)
+    mean = losses.mean(0)
+    error = losses.std(0, ddof=1) / np.sqrt(len(losses))
     tags = [tag for tag in path.rows[0] if tag.partition("/")[2] in ("loss", "accuracy")]
     return PathResult(
         path_dir=str(directory),
@@ -263,10 +256,10 @@ def summarize_path(
         feature_names=list(feature_names),
         metrics={
             **{tag: [row[tag] for row in path.rows] for tag in tags},
-            "cv/loss": losses.mean(0).tolist(),
-            "cv/standard_error": (losses.std(0, ddof=1) / np.sqrt(len(losses))).tolist(),
+            "cv/loss": mean.tolist(),
+            "cv/standard_error": error.tolist(),
         },
-        best=BestStrength(strength=best, one_standard_error=one_standard_error),
+        best=choose(path.strengths, mean, error),
         converged=path.converged,
     )
 
@@ -292,27 +285,22 @@ def run_path(
     """
     watcher = observer or Observer()
     chosen = resolve_device(device)
-    try:
+    with loaded.source.locating():
         config = path_config(loaded)
         dataset = load_data(config, chosen, progress=watcher.on_message)
-        strengths = falling_strengths(largest_strength(config, dataset), number, ratio)
+        largest = largest_strength(config, dataset)
+        strengths = np.geomspace(largest, largest * ratio, number)
         parts = fold_parts(config, len(dataset.train), folds)
         path, *on_folds = solve(config, dataset, strengths, parts, chosen)
-    except ConfigError as error:
-        raise loaded.source.locate(error) from error
     losses = np.asarray([[row["held_out/loss"] for row in fold.rows] for fold in on_folds])
     if not all(each.converged for each in (path, *on_folds)):
         watcher.on_message(f"not every strength converged within {MOST_EPOCHS:,} steps")
     directory = claim_run_dir(experiment_dir(runs_dir, config.name), "path")
-    result = summarize_path(directory, path, losses, _names(config, dataset))
+    names = dataset.feature_names or [f"x{index}" for index in range(prod(dataset.input_shape))]
+    result = summarize_path(directory, path, losses, names)
     write_atomic(directory / "path.yaml", dump_config(config))
     write_atomic(directory / "path.csv", path_csv(result))
     for kind, picture in path_pictures(result).items():
         write_atomic(directory / f"path.{kind}", picture)
     write_atomic(directory / "summary.json", strict_json.document(result))
     return result
-
-
-def _names(config: Config, dataset: Dataset) -> list[str]:
-    count = prod(dataset.input_shape)
-    return list(dataset.feature_names) or [f"x{index}" for index in range(count)]

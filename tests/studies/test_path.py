@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from math import inf, log
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from regrun.execution.prepare import load_data
 from regrun.studies import path as study
 from regrun.studies.path import (
     choose,
-    falling_strengths,
     fold_parts,
     largest_strength,
     path_config,
@@ -92,7 +91,8 @@ def test_every_fold_has_scikit_learns_path(
 ) -> None:
     changes = {} if seed is None else {"dataset": table(tmp_path, *designs(seed))}
     config, dataset = prepared(loaded(penalty, **changes))
-    strengths = falling_strengths(largest_strength(config, dataset), 12, 0.02)
+    largest = largest_strength(config, dataset)
+    strengths = np.geomspace(largest, largest * 0.02, 12)
     parts = fold_parts(config, len(dataset.train), 3)
     paths = solve(config, dataset, strengths, parts, CPU)
     assert len(paths) == 4
@@ -118,7 +118,8 @@ def test_all_folds_in_one_stack_are_the_folds_one_after_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config, dataset = prepared(loaded())
-    strengths = falling_strengths(largest_strength(config, dataset), 4, 0.05)
+    largest = largest_strength(config, dataset)
+    strengths = np.geomspace(largest, largest * 0.05, 4)
     parts = fold_parts(config, len(dataset.train), 2)
     together = solve(config, dataset, strengths, parts, CPU)
     # Converged paths differ by what convergence leaves; the same number of steps must not.
@@ -143,7 +144,8 @@ def test_an_l1_logistic_path_is_scikit_learns() -> None:
     config, dataset = prepared(
         loaded(dataset={"name": "breast_cancer", "num_train": 150}, loss="auto")
     )
-    strengths = falling_strengths(largest_strength(config, dataset), 4, 0.1)
+    largest = largest_strength(config, dataset)
+    strengths = np.geomspace(largest, largest * 0.1, 4)
     everything = torch.ones(1, len(dataset.train), dtype=torch.bool)
     (found,) = solve(config, dataset, strengths, everything, CPU)
     inputs, labels = dataset.train.inputs.numpy(), dataset.train.targets.numpy()
@@ -184,11 +186,6 @@ def test_the_largest_strength_of_classes_starts_from_their_frequencies() -> None
     assert largest_strength(config, dataset) == pytest.approx(float(gradient.abs().max()), rel=1e-8)
 
 
-def test_strengths_fall_by_equal_ratios() -> None:
-    strengths = falling_strengths(8.0, 4, 1 / 8)
-    np.testing.assert_allclose(strengths, [8, 4, 2, 1])
-
-
 def test_every_example_is_held_out_by_one_fold() -> None:
     config = path_config(loaded())
     parts = fold_parts(config, 11, 4)
@@ -202,14 +199,20 @@ def test_every_example_is_held_out_by_one_fold() -> None:
 
 def test_the_choice_is_the_lowest_mean_and_the_largest_within_its_standard_error() -> None:
     losses = np.asarray([[9.0, 4.1, 3.0, 2.0, 4.0], [9.0, 3.9, 3.0, 4.0, 4.0]])
+
+    def chosen() -> tuple[float, float]:
+        error = losses.std(0, ddof=1) / np.sqrt(2)
+        best = choose(np.asarray([5.0, 4.0, 3.0, 2.0, 1.0]), losses.mean(0), error)
+        return best.strength, best.one_standard_error
+
     # means 9, 4, 3, 3, 4: the first of the lowest has no spread, so nothing else is within it
-    assert choose(np.asarray([5.0, 4.0, 3.0, 2.0, 1.0]), losses) == (3.0, 3.0)
+    assert chosen() == (3.0, 3.0)
     losses[:, 2] = [2.0, 3.8]
     # means 9, 4, 2.9, 3, 4; the error of 2.9: sd √(2 · 0.9²) = 1.2728, over √2 = 0.9
-    assert choose(np.asarray([5.0, 4.0, 3.0, 2.0, 1.0]), losses) == (3.0, 3.0)
+    assert chosen() == (3.0, 3.0)
     losses[:, 2] = [1.7, 4.1]
     # the error is 1.2: 2.9 + 1.2 takes in the 4 at strength 4
-    assert choose(np.asarray([5.0, 4.0, 3.0, 2.0, 1.0]), losses) == (3.0, 4.0)
+    assert chosen() == (3.0, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -270,8 +273,8 @@ def test_the_verb_leaves_the_document_and_its_files(tmp_path: Path) -> None:
     ended = invoke(*arguments)
     assert ended.exit_code == 0, ended.stderr
     document = json.loads(ended.stdout)
-    assert document["strengths"] == sorted(document["strengths"], reverse=True)
-    assert log(document["strengths"][0] / document["strengths"][-1]) == pytest.approx(log(1000))
+    ratios = np.divide(document["strengths"][:-1], document["strengths"][1:])
+    np.testing.assert_allclose(ratios, 1000 ** (1 / 5))
     assert np.shape(document["coefficients"]) == (6, 10)
     assert np.shape(document["intercepts"]) == (6,)
     assert document["nonzeros"] == np.count_nonzero(document["coefficients"], axis=1).tolist()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from statistics import linear_regression
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +19,7 @@ from regrun.config.load import Loaded, config_from_mapping
 from regrun.errors import StorageError
 from regrun.execution.observer import Observer
 from regrun.metrics import SPLITS, Metric
-from regrun.results import MethodSummary, PathResult, ReproductionResult
+from regrun.results import MethodSummary, PathResult, ReproductionResult, SweepSummary
 from regrun.store.sweep_dir import SweepDir
 from regrun.studies.path import run_path
 from regrun.studies.reproductions.claims import judge, overall
@@ -28,9 +31,6 @@ from regrun.studies.reproductions.spec import (
     Trained,
 )
 from regrun.sweeps.run import Options, run_sweep
-
-Measured = dict[str, dict[str, Mapping[int, float]]]
-"""Method → metric → seed → value."""
 
 
 def reproduce(
@@ -65,27 +65,29 @@ def reproduce(
         claims=judgements,
         methods=work.methods,
         runs_in=work.directories,
-        seconds=work.seconds,
-        runs=work.runs,
-        completed=work.completed,
-        diverged=work.diverged,
-        failed=work.failed,
+        seconds=sum((sweep.seconds.total for sweep in work.sweeps), 0.0),
+        runs=sum(sweep.runs for sweep in work.sweeps),
+        completed=sum(sweep.completed for sweep in work.sweeps),
+        diverged=sum(sweep.diverged for sweep in work.sweeps),
+        failed=sum(sweep.failed for sweep in work.sweeps),
     )
 
 
+@dataclass
 class _Work:
     """What has been trained so far."""
 
-    def __init__(
-        self, runs_dir: Path, seeds: int | None, options: Options, observer: Observer
-    ) -> None:
-        self._runs_dir, self._seeds = runs_dir, seeds
-        self._options, self._observer = options, observer
-        self.measured: Measured = {}
-        self.methods: list[MethodSummary] = []
-        self.directories: list[str] = []
-        self.seconds = 0.0
-        self.runs = self.completed = self.diverged = self.failed = 0
+    runs_dir: Path
+    seeds: int | None
+    options: Options
+    observer: Observer
+    measured: defaultdict[str, dict[str, Mapping[int, float]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    """Method → metric → seed → value."""
+    methods: list[MethodSummary] = field(default_factory=list)
+    directories: list[str] = field(default_factory=list)
+    sweeps: list[SweepSummary] = field(default_factory=list)
 
     def train(self, part: Trained) -> None:
         """Tune where there is something to tune; train what was chosen with fresh seeds."""
@@ -94,28 +96,15 @@ class _Work:
         chosen = {name: settings[0] for name, settings in candidates.items()}
         tuned = [each for each in part.methods if len(candidates[each.name]) > 1]
         if tuned:
-            cells = iter(
-                self._sweep(
-                    loaded,
-                    [setting for each in tuned for setting in candidates[each.name]],
-                    part.tuning_seeds,
-                    loaded.config.seed,
-                    part.tuned_by,
-                )
-            )
+            settings = [setting for each in tuned for setting in candidates[each.name]]
+            cells = iter(self._sweep(loaded, settings, part.tuning_seeds, part.tuned_by))
             for each in tuned:
                 own = [next(cells) for _ in candidates[each.name]]
                 chosen[each.name] = dict(best_on_validation(own, part.tuned_by).params)
                 for slope in part.slopes:
-                    found = optimum_slopes(own, slope)
-                    self.measured.setdefault(each.name, {})[slope.name] = found
-        judged = self._sweep(
-            loaded,
-            [chosen[each.name] for each in part.methods],
-            self._seeds or part.seeds,
-            loaded.config.seed + (part.tuning_seeds if tuned else 0),
-            None,
-        )
+                    self.measured[each.name][slope.name] = optimum_slopes(own, slope)
+            loaded = loaded.with_keys(seed=loaded.config.seed + part.tuning_seeds)
+        judged = self._sweep(loaded, list(chosen.values()), self.seeds or part.seeds)
         for each, cell in zip(part.methods, judged, strict=True):
             self._add(each, cell)
 
@@ -123,11 +112,11 @@ class _Work:
         """Solve a path. Its metrics have no seeds; they are filed under seed 0."""
         path = run_path(
             config_from_mapping(shipped_config(part.config)),
-            runs_dir=self._runs_dir,
+            runs_dir=self.runs_dir,
             number=part.number,
             ratio=part.ratio,
-            device=self._options.device,
-            observer=self._observer,
+            device=self.options.device,
+            observer=self.observer,
         )
         self.directories.append(path.path_dir)
         metrics = path_metrics(path, part.shares)
@@ -136,36 +125,30 @@ class _Work:
     def _sweep(
         self,
         loaded: Loaded,
-        settings: Sequence[Mapping[str, object]],
+        settings: list[dict[str, Any]],
         seeds: int,
-        first_seed: int,
-        metric: str | None,
+        metric: str | None = None,
     ) -> list[Cell]:
-        section = {"cells": list(settings), "seeds": seeds, "metric": metric}
+        section = {"cells": settings, "seeds": seeds, "metric": metric}
         summary = run_sweep(
-            loaded.with_keys(seed=first_seed, sweep=section),
-            runs_dir=self._runs_dir,
-            options=self._options,
-            observer=self._observer,
+            loaded.with_keys(sweep=section),
+            runs_dir=self.runs_dir,
+            options=self.options,
+            observer=self.observer,
         )
         self.directories.append(summary.sweep_dir)
-        self.seconds += summary.seconds.total
-        self.runs += summary.runs
-        self.completed += summary.completed
-        self.diverged += summary.diverged
-        self.failed += summary.failed
+        self.sweeps.append(summary)
         return sweep_cells(SweepDir(Path(summary.sweep_dir)))
 
     def _add(self, method: Method, cell: Cell) -> None:
         """File the metrics of the cell that stands for a method, and its error rates in %."""
-        metrics: dict[str, Mapping[int, float]] = {name: cell.values(name) for name in cell.metrics}
+        metrics = self.measured[method.name]
+        metrics |= {name: cell.values(name) for name in cell.metrics}
         for split in SPLITS:
-            accuracy = metrics.get(f"{split}/accuracy", {})
+            accuracy = cell.values(f"{split}/accuracy")
             metrics[f"{split}/error"] = {seed: 100 * (1 - a) for seed, a in accuracy.items()}
-        self.measured.setdefault(method.name, {}).update(metrics)
         tuned = {key: cell.params[key] for key in method.tune}
-        summary = dict(cell.summarize())
-        del summary["runs"]
+        summary = cell.summarize().model_dump(exclude_unset=True)
         self.methods.append(MethodSummary(name=method.name, tuned=tuned, **summary))
 
 
@@ -227,26 +210,21 @@ def path_metrics(path: PathResult, shares: Sequence[float]) -> dict[str, float]:
 
     Features that enter at the same strength have the same place.
     """
-    names, rows = path.feature_names, np.asarray(path.coefficients)
+    rows, strengths = np.asarray(path.coefficients), np.asarray(path.strengths)
+    nonzero = rows != 0
     entered = {
-        name: next((row for row, weights in enumerate(rows) if weights[column] != 0), None)
-        for column, name in enumerate(names)
+        name: int(column.argmax())
+        for name, column in zip(path.feature_names, nonzero.T, strict=True)
+        if column.any()
     }
-    firsts = sorted({row for row in entered.values() if row is not None})
-    metrics = {
-        f"place/{name}": float(firsts.index(row) + 1)
-        for name, row in entered.items()
-        if row is not None
-    }
-    strengths = path.strengths
+    firsts = sorted(set(entered.values()))
+    metrics = {f"place/{name}": float(firsts.index(row) + 1) for name, row in entered.items()}
     for share in shares:
         wanted = share * strengths[0]
-        row = min(range(len(strengths)), key=lambda index: abs(strengths[index] - wanted))
-        if abs(strengths[row] - wanted) > 1e-6 * wanted:
-            continue
-        metrics |= {
-            f"{share:g}/{name}": float(rows[row][column])
-            for column, name in enumerate(names)
-            if math.isfinite(rows[row][column])
-        }
+        row = int(np.abs(strengths - wanted).argmin())
+        if abs(strengths[row] - wanted) <= 1e-6 * wanted:
+            weights = zip(path.feature_names, rows[row].tolist(), strict=True)
+            metrics |= {
+                f"{share:g}/{name}": value for name, value in weights if math.isfinite(value)
+            }
     return metrics
