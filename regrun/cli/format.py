@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from regrun.analysis.statistics import Interval
     from regrun.results import MeanInterval
 
 NOTHING = "–"
