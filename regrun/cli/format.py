@@ -25,7 +25,7 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if math.isfinite(value) else str(value)
 
 
-def plus_minus(interval: Interval | MeanInterval | None) -> str:
+def plus_minus(interval: MeanInterval | None) -> str:
     """``0.52 ± 0.03``: the half width to two digits, the mean to the same decimal place."""
     if interval is None:
         return NOTHING
