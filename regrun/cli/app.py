@@ -153,13 +153,10 @@ def run() -> None:
             typer.main.get_command(app)(prog_name="regrun")
         finally:
             sys.stdout.flush()
-    except SystemExit as end:
+    except (BrokenPipeError, SystemExit) as end:
         # rich and typer turn a broken pipe into code 1, which would claim a bug.
-        if not isinstance(end.__context__, BrokenPipeError):
+        if not any(isinstance(each, BrokenPipeError) for each in (end, end.__context__)):
             raise
-        _abandon_stdout()
-        sys.exit(BROKEN_PIPE)
-    except BrokenPipeError:
         _abandon_stdout()
         sys.exit(BROKEN_PIPE)
     except OSError as error:

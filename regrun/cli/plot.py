@@ -32,9 +32,7 @@ def loss_plot(rows: Sequence[Mapping[str, Any]], width: int, *, colour: bool) ->
     draw: fewer than two evaluations, or a terminal narrower than 40 columns.
     """
     curves = _curves(rows)
-    if width < SMALLEST_WIDTH or not curves:
-        return None
-    return _draw(curves, _epoch_ticks(curves), "epoch", width, colour=colour)
+    return _draw(curves, _epoch_ticks(curves), "epoch", width, colour=colour) if curves else None
 
 
 def axis_plot(curves: Curves, axis: str, width: int, *, colour: bool) -> str | None:
@@ -44,7 +42,7 @@ def axis_plot(curves: Curves, axis: str, width: int, *, colour: bool) -> str | N
     nothing to draw.
     """
     longest = max((xs for xs, _ in curves.values()), key=len, default=[])
-    if width < SMALLEST_WIDTH or len(longest) < 2:
+    if len(longest) < 2:
         return None
     positions = _positions(longest)
     placed = {name: ([positions[x] for x in xs], values) for name, (xs, values) in curves.items()}
@@ -72,7 +70,9 @@ def _draw(
     width: int,
     *,
     colour: bool,
-) -> str:
+) -> str | None:
+    if width < SMALLEST_WIDTH:
+        return None
     import plotext
 
     log = _wants_log(curves)
