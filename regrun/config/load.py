@@ -121,15 +121,11 @@ class Loaded:
     config: Config
     source: Source
 
-    def with_values(self, values: Mapping[str, Any]) -> Config:
-        """The config with dotted keys set, as one cell of a sweep; its `sweep` is None.
+    def member(self, values: Mapping[str, Any]) -> Loaded:
+        """The same with dotted keys set, as one cell of a sweep; its `sweep` is None.
 
         Raises ConfigError with the place of each wrong value.
         """
-        return self.member(values).config
-
-    def member(self, values: Mapping[str, Any]) -> Loaded:
-        """The same with its source, which knows the places of the values."""
         source, diagnostics = self._assigning(values)
         if diagnostics:
             raise source.error(diagnostics)

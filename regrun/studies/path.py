@@ -89,7 +89,7 @@ def path_config(loaded: Loaded) -> Config:
         raise ConfigError.at("penalty", f"a path needs one penalty, {' or '.join(able)}")
     if _l1_share(config) == 0:
         raise ConfigError.at("penalty.l1_ratio", "0: without an L1 part no weight is ever zero")
-    return loaded.with_values(
+    return loaded.member(
         {
             "penalty.method": "proximal",
             "model.init": "zeros",
@@ -104,7 +104,7 @@ def path_config(loaded: Loaded) -> Config:
                 "precision": "float64",
             },
         }
-    )
+    ).config
 
 
 def largest_strength(config: Config, dataset: Dataset) -> float:

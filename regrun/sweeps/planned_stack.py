@@ -67,7 +67,7 @@ def configs_of(loaded: Loaded, runs: Iterable[PlannedRun]) -> Iterator[Config]:
     cells: dict[int, Config] = {}
     for run in runs:
         if run.cell not in cells:
-            cells[run.cell] = loaded.with_values(run.params)
+            cells[run.cell] = loaded.member(run.params).config
         yield cells[run.cell].model_copy(update={"seed": run.seed})
 
 

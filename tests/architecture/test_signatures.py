@@ -26,7 +26,6 @@ DOCUMENTS: dict[str, str] = {
     "regrun.config.dump.dump_tree": "YAML",
     "regrun.config.dump.json_schema": "JSON Schema",
     "regrun.config.load.Loaded.member": "dotted keys of a config and their values",
-    "regrun.config.load.Loaded.with_values": "dotted keys of a config and their values",
     "regrun.config.load.config_from_mapping": "configs and overrides of the caller",
     "regrun.config.overrides.assign": "a config as YAML gives it",
     "regrun.config.validate.validate": "a config as YAML gives it",

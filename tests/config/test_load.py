@@ -177,27 +177,27 @@ def test_a_penalty_after_a_none_is_located_where_it_is_written(tmp_path: Path) -
 
 def test_values_of_a_sweep_are_set(tmp_path: Path) -> None:
     loaded = _load(tmp_path, TEXT + "sweep: {grid: {optimizer.lr: [0.1, 1]}}\n")
-    member = loaded.with_values(
+    member = loaded.member(
         {
             "optimizer.lr": 1,
             "seed": 4,
             "penalty": {"type": "l2", "strength": 3},
             "model.hidden": [4],
         }
-    )
+    ).config
     assert member.sweep is None
     assert isinstance(member.model, MLP)
     assert (member.optimizer.lr, member.seed, member.model.hidden) == (1, 4, (4,))
     assert member.penalty[0].strength == 3
     assert loaded.config.optimizer.lr == 0.1
-    assert loaded.with_values({}) == loaded.config.model_copy(update={"sweep": None})
+    assert loaded.member({}).config == loaded.config.model_copy(update={"sweep": None})
 
 
 def test_a_penalty_is_swept_from_none(tmp_path: Path) -> None:
     loaded = _load(tmp_path, TEXT)
     for kind, count in [("none", 0), ("l1", 1)]:
         values = {"penalty.type": kind, "penalty.strength": 0.1}
-        assert len(loaded.with_values(values).penalty) == count
+        assert len(loaded.member(values).config.penalty) == count
 
 
 def test_data_files_of_a_sweep_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_data_files_of_a_sweep_are_found(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path / "here")
     loaded = _load(tmp_path, CSV)
     (tmp_path / "other.csv").touch()
-    member = loaded.with_values({"dataset.path": "other.csv"})
+    member = loaded.member({"dataset.path": "other.csv"}).config
     assert member.model_dump()["dataset"]["path"] == str(tmp_path / "other.csv")
 
 
@@ -213,7 +213,7 @@ def test_a_wrong_value_of_a_sweep_is_reported_with_its_key_and_place(tmp_path: P
     text = TEXT + "sweep:\n  grid:\n    optimizer.lr: [0.1, -1]\n"
     loaded = _load(tmp_path, text)
     with pytest.raises(ConfigError) as caught:
-        loaded.with_values({"optimizer.lr": -1})
+        loaded.member({"optimizer.lr": -1})
     assert str(caught.value) == (
         f"{tmp_path / 'x.yaml'}:8:25: optimizer.lr=-1: -1 is not above 0\n"
         "    8 |     optimizer.lr: [0.1, -1]\n"
@@ -221,15 +221,15 @@ def test_a_wrong_value_of_a_sweep_is_reported_with_its_key_and_place(tmp_path: P
         f"1 error in {tmp_path / 'x.yaml'}"
     )
     with pytest.raises(ConfigError, match=r'^optimizer.lrr=3: unknown key; did you mean "lr"\?'):
-        loaded.with_values({"optimizer.lrr": 3})
+        loaded.member({"optimizer.lrr": 3})
     with pytest.raises(ConfigError, match=r"^loss.x=3: loss has no keys"):
-        loaded.with_values({"loss.x": 3})
+        loaded.member({"loss.x": 3})
 
 
 def test_a_kind_that_a_sweep_chooses_must_have_the_keys_of_the_file(tmp_path: Path) -> None:
     loaded = _load(tmp_path, TEXT + "  momentum: 0.9\n")
     with pytest.raises(ConfigError) as caught:
-        loaded.with_values({"optimizer.name": "adam"})
+        loaded.member({"optimizer.name": "adam"})
     assert (
         ":6:3: optimizer.momentum: adam has no such key (optimizer.name was set by the sweep)"
         in str(caught.value)

@@ -90,7 +90,7 @@ def test_every_sane_strength_beats_no_penalty_on_test_loss(configs: Path) -> Non
         assert (none, sane) == (0, loaded.config.penalty[0].strength)
         for strength in (none, sane) if name == SANE[0] else (sane,):
             for seed in range(loaded.config.seed, loaded.config.seed + sweep.seeds):
-                members.append(loaded.with_values({"penalty.strength": strength, "seed": seed}))
+                members.append(loaded.member({"penalty.strength": strength, "seed": seed}).config)
                 labels.append(name if strength else "none")
     dataset = members[0].dataset.load().to("cpu", torch.float32)
     last = None

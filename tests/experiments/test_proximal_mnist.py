@@ -37,7 +37,7 @@ def cells(
         for method in sweep.grid["penalty.method"]:
             for seed in range(seeds):
                 axes = {"penalty.strength": strength, "penalty.method": method, "seed": seed}
-                yield strength, method, loaded.with_values({**changes, **axes})
+                yield strength, method, loaded.member({**changes, **axes}).config
 
 
 def trained(

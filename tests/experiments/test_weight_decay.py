@@ -33,7 +33,7 @@ def last_rows(configs: list[Config]) -> list[Row]:
 
 def members(configs: Path, name: str, key: str) -> list[Config]:
     loaded = load_config(configs / f"{name}.yaml")
-    return [loaded.with_values({key: strength, "seed": s}) for strength in (0, 3) for s in SEEDS]
+    return [loaded.member({key: strength, "seed": s}).config for strength in (0, 3) for s in SEEDS]
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ def test_everything_that_regularizes_is_found_and_can_be_switched_off(key: str) 
     assert [ingredient.key for ingredient in found] == [key]
     without = overrides_without(loaded.config, found)
     assert list(without) == [key]
-    assert ingredients_of(loaded.with_values(without)) == []
+    assert ingredients_of(loaded.member(without).config) == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_so_are_the_keys_of_other_models(model: dict[str, Any], key: str, value:
     loaded = config_from_mapping({**BASE, "model": model}, {key: value})
     found = ingredients_of(loaded.config)
     assert [ingredient.key for ingredient in found] == [key]
-    assert ingredients_of(loaded.with_values(overrides_without(loaded.config, found))) == []
+    assert ingredients_of(loaded.member(overrides_without(loaded.config, found)).config) == []
 
 
 def test_every_key_that_regularizes_is_one_of_those_tested() -> None:
@@ -142,7 +142,7 @@ def test_penalties_and_constraints_are_ingredients_one_by_one() -> None:
         "constraints.1",
     ]
     assert len(set(names(found))) == 4
-    member = loaded.with_values(overrides_without(loaded.config, [found[1], found[2]]))
+    member = loaded.member(overrides_without(loaded.config, [found[1], found[2]])).config
     assert names(ingredients_of(member)) == [found[0].name, found[3].name]
 
 

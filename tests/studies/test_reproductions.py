@@ -314,7 +314,7 @@ def test_every_config_of_the_table_loads_with_every_setting(name: str) -> None:
         if isinstance(part, Trained):
             for method in part.methods:
                 for settings in method.candidates():
-                    loaded.with_values(settings)
+                    loaded.member(settings)
 
 
 def methods_in(claim: Claim) -> list[str]:

@@ -39,7 +39,7 @@ def main() -> None:
     loaded = load_config(options.config, options.overrides)
     lr = loaded.config.optimizer.lr
     members = [
-        loaded.with_values({"optimizer.lr": lr * 1.01 ** (k // options.seeds), "seed": seed})
+        loaded.member({"optimizer.lr": lr * 1.01 ** (k // options.seeds), "seed": seed}).config
         for k in range(options.members)
         for seed in [k % options.seeds]
     ]

@@ -39,9 +39,9 @@ def main() -> None:
     loaded = load_config(options.config, options.overrides)
     lr = loaded.config.optimizer.lr
     configs = [
-        loaded.with_values(
+        loaded.member(
             {"optimizer.lr": lr * 1.001 ** (k // options.seeds), "seed": k % options.seeds}
-        )
+        ).config
         for k in range(options.members)
     ]
     prepared = prepare(loaded.config, torch.device("cpu"))
