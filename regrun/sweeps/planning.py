@@ -20,7 +20,7 @@ from regrun.nn.roles import roles_of
 from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.packing import Structure, group_into_stacks, stack_size, structure
-from regrun.sweeps.space import PlannedCell, cell_label, seeds_of, validate_cells
+from regrun.sweeps.space import PlannedCell, cell_label, validate_cells
 from regrun.sweeps.worker_process import cores
 from regrun.training.data_checks import check_config_against_data, check_metric
 
@@ -128,7 +128,7 @@ class Planner:
         return sum(self._budgets[kind].seconds(count) for kind, count in counts.items())
 
     def _seeded(self, config: Config) -> Iterator[Config]:
-        for seed in seeds_of(config, self._sweep.seeds):
+        for seed in range(config.seed, config.seed + self._sweep.seeds):
             yield config.model_copy(update={"seed": seed})
 
     def _budget(self, member: Loaded, alike: Sequence[Config]) -> Budget:

@@ -9,7 +9,6 @@ from typing import Any
 
 from regrun.config.diagnostics import Diagnostic, config_error
 from regrun.config.load import Loaded
-from regrun.config.schema import Config
 from regrun.config.sweeps import Distribution
 from regrun.errors import ConfigError, Problem
 from regrun.settings import format_value
@@ -95,11 +94,6 @@ def cell_label(params: Mapping[str, Any]) -> str:
     texts = {_short(key, params): format_value(value) for key, value in params.items()}
     label = ",".join(f"{key}={text}" for key, text in texts.items())
     return label.replace(", ", ",").replace(": ", ":")
-
-
-def seeds_of(config: Config, count: int) -> list[int]:
-    """As many seeds, counted up from the config's own."""
-    return list(range(config.seed, config.seed + count))
 
 
 def identity(value: Any) -> Hashable:

@@ -21,7 +21,6 @@ from regrun.sweeps.space import (
     corner_cells,
     grid_cells,
     identity,
-    seeds_of,
     validate_cells,
 )
 
@@ -200,11 +199,6 @@ def test_values_are_identical_when_their_json_is(left: Any, right: Any) -> None:
         assert json.dumps(left, sort_keys=True) != json.dumps(right, sort_keys=True)
     copied = json.loads(json.dumps(left))
     assert identity(copied) == identity(left)
-
-
-def test_seeds_count_up_from_the_configs_own() -> None:
-    config = loaded().config.model_copy(update={"seed": 7})
-    assert seeds_of(config, 3) == [7, 8, 9]
 
 
 def test_what_two_cells_have_in_common_is_reported_once_next_to_what_is_wrong_with_one() -> None:
