@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -52,19 +52,21 @@ class Planner:
         """Runs of the cells and their stacks. The same cells give the same round on one machine."""
         loaded = validate_cells(self._loaded, cells)
         self._check(cells, loaded)
-        configs = [list(self._seeded(each.config)) for each in loaded]
+        seeds = self._sweep.seeds
+        configs = [
+            [each.model_copy(update={"seed": each.seed + n}) for n in range(seeds)]
+            for each in (member.config for member in loaded)
+        ]
         runs: list[PlannedRun] = []
-        position: dict[tuple[int, int], int] = {}
-        for index, (cell, members) in enumerate(zip(cells, configs, strict=True)):
-            for number, config in enumerate(members):
-                position[index, number] = len(runs)
-                label = safe_label(f"{cell.index:04d}-{cell_label(cell.params)}")
+        for cell, members in zip(cells, configs, strict=True):
+            label = safe_label(f"{cell.index:04d}-{cell_label(cell.params)}")
+            for config in members:
                 directory = f"{label}-seed={config.seed}"
                 runs.append(PlannedRun(cell.index, dict(cell.params), config.seed, directory))
         stacks = group_into_stacks(configs, self._limit, self._least_stacks(configs))
         self._leading |= {cells[first].index: loaded[first] for (first, _), *_ in stacks}
         data = [self._fingerprints[_data_key(configs[members[0][0]][0])] for members in stacks]
-        return Round(runs, [[position[run] for run in members] for members in stacks], data)
+        return Round(runs, [[cell * seeds + n for cell, n in members] for members in stacks], data)
 
     def expect(self, planned: Round) -> None:
         """From now on raise CorruptInputError for data that are not those of this round."""
@@ -118,18 +120,12 @@ class Planner:
         """
         if self._device.type != "cpu" or self._sweep.pruner is not None:
             return 1
-        return cores() if self._estimate(configs) >= WORTH_WORKERS else 1
-
-    def _estimate(self, configs: Sequence[Sequence[Config]]) -> float:
-        """Seconds that all runs would take on one core as one stack of each kind."""
         counts = Counter[Structure]()
         for members in configs:
             counts[structure(members[0])] += len(members)
-        return sum(self._budgets[kind].seconds(count) for kind, count in counts.items())
-
-    def _seeded(self, config: Config) -> Iterator[Config]:
-        for seed in range(config.seed, config.seed + self._sweep.seeds):
-            yield config.model_copy(update={"seed": seed})
+        # On one core, as one stack of each kind.
+        seconds = sum(self._budgets[kind].seconds(count) for kind, count in counts.items())
+        return cores() if seconds >= WORTH_WORKERS else 1
 
     def _budget(self, member: Loaded, alike: Sequence[Config]) -> Budget:
         """What one run like this needs. alike: those that may share its stack, itself first."""

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from regrun.config.schema import Config
-from regrun.metrics import Direction, Metric
-from regrun.sweeps.optuna_logging import quiet_optuna
+from regrun.metrics import Metric
+from regrun.sweeps.search import quiet_optuna
 from regrun.sweeps.selection import metric_of
 
 if TYPE_CHECKING:
@@ -51,33 +51,24 @@ class Pruner:
     decisions, in whichever order the cells stand.
     """
 
-    def __init__(
-        self,
-        kind: Kind,
-        metric: Metric,
-        max_epochs: int,
-        cells: Sequence[int],
-    ) -> None:
+    def __init__(self, kind: Kind, metric: Metric, max_epochs: int, cells: Sequence[int]) -> None:
         self.metric = metric.name
         self.reports: list[Report] = []
         """What it has decided by: all of its state."""
-        self._kind = kind
-        self._direction = direction = metric.direction
-        self._max_epochs = max_epochs
-        self._worst = _WORST if direction == "minimize" else -_WORST
-        self._study = _study(kind, direction, max_epochs)
+        self._kind, self._max_epochs = kind, max_epochs
+        self._direction, self._sign = metric.direction, metric.sign
+        self._first_rung = max(1, max_epochs // FIRST_RUNG)
         if kind == "median":
             step = max(1, max_epochs // MEDIAN_DECISIONS)
             self.decides_at = tuple(range(step, max_epochs, step))
             return
         with quiet_optuna():
-            self._trials = {cell: self._study.ask() for cell in cells}
-        rung = _first_rung(max_epochs)
-        rungs = []
-        while rung <= max_epochs // 2:
-            rungs.append(rung)
-            rung *= REDUCTION
-        self.decides_at = tuple(rungs)
+            study = self._study()
+            self._trials = {cell: study.ask() for cell in cells}
+        rungs = [self._first_rung]
+        while rungs[-1] <= max_epochs // 2:
+            rungs.append(rungs[-1] * REDUCTION)
+        self.decides_at = tuple(rungs[:-1])
 
     def report(self, epoch: int, values: Mapping[int, float]) -> set[int]:
         """Cells to prune now.
@@ -91,7 +82,7 @@ class Pruner:
         if not passed or epoch >= self._max_epochs or not values:
             return set()
         finite = {
-            cell: value if math.isfinite(value) else self._worst
+            cell: value if math.isfinite(value) else self._sign * _WORST
             for cell, value in sorted(values.items())
         }
         self.reports.append((epoch, finite))
@@ -108,8 +99,7 @@ class Pruner:
     def _halve(self, epoch: int, values: Mapping[int, float], kept: int) -> set[int]:
         for cell, value in values.items():
             self._trials[cell].report(value, epoch)
-        sign = 1 if self._direction == "minimize" else -1
-        best_first = sorted(values, key=lambda cell: sign * values[cell])
+        best_first = sorted(values, key=lambda cell: self._sign * values[cell])
         order = [*reversed(best_first[:kept]), *best_first[kept:]]
         return {cell for cell in order if self._trials[cell].should_prune()}
 
@@ -123,13 +113,9 @@ class Pruner:
             for cell, value in values.items():
                 last[cell] = value
                 best[cell] = choose(best.get(cell, value), value)
-        study = _study(self._kind, self._direction, self._max_epochs)
-        study.add_trials(
-            [
-                create_trial(value=value, intermediate_values={epoch: value})
-                for value in last.values()
-            ]
-        )
+        study = self._study()
+        for value in last.values():
+            study.add_trial(create_trial(value=value, intermediate_values={epoch: value}))
         pruned = set()
         for cell in self.reports[-1][1]:
             trial = study.ask()
@@ -137,6 +123,26 @@ class Pruner:
             if trial.should_prune():
                 pruned.add(cell)
         return pruned
+
+    def _study(self) -> optuna.Study:
+        import optuna
+        from optuna.pruners import HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
+
+        pruner: optuna.pruners.BasePruner
+        match self._kind:
+            case "median":
+                pruner = MedianPruner()
+            case "asha":
+                pruner = SuccessiveHalvingPruner(self._first_rung, REDUCTION)
+            case "hyperband":
+                pruner = HyperbandPruner(self._first_rung, self._max_epochs, REDUCTION)
+        # Hyperband draws brackets from the study's name and the trial's number.
+        return optuna.create_study(
+            study_name="regrun",
+            direction=self._direction,
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            pruner=pruner,
+        )
 
 
 def pruner_of(config: Config, cells: Sequence[int], epochs: int | None = None) -> Pruner | None:
@@ -148,30 +154,3 @@ def pruner_of(config: Config, cells: Sequence[int], epochs: int | None = None) -
         return None
     metric = metric_of(config)
     return Pruner(config.sweep.pruner, metric, epochs or config.training.epochs, cells)
-
-
-def _first_rung(max_epochs: int) -> int:
-    return max(1, max_epochs // FIRST_RUNG)
-
-
-def _study(kind: Kind, direction: Direction, max_epochs: int) -> optuna.Study:
-    import optuna
-    from optuna.pruners import HyperbandPruner, MedianPruner, SuccessiveHalvingPruner
-
-    rung = _first_rung(max_epochs)
-    pruner: optuna.pruners.BasePruner
-    match kind:
-        case "median":
-            pruner = MedianPruner()
-        case "asha":
-            pruner = SuccessiveHalvingPruner(rung, REDUCTION)
-        case "hyperband":
-            pruner = HyperbandPruner(rung, max_epochs, REDUCTION)
-    with quiet_optuna():
-        # Hyperband draws brackets from the study's name and the trial's number.
-        return optuna.create_study(
-            study_name="regrun",
-            direction=direction,
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=pruner,
-        )

@@ -29,7 +29,7 @@ from regrun.store.run_dir import claim_run_dir, experiment_dir
 from regrun.store.sweep_dir import Round, SweepDir
 from regrun.sweeps.planned_stack import PlannedStack
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
-from regrun.sweeps.proposing import Proposer
+from regrun.sweeps.search import Proposer
 from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
 from regrun.sweeps.worker_pool import train_stacks

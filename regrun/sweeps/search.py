@@ -1,4 +1,4 @@
-"""Search of a space with Optuna's ask-and-report interface, in batches that fill a stack.
+"""Which cells come next: all of a grid, or by Optuna a search's next batch, which fills a stack.
 
 A search is a function of its section, its seed and the results so far. Each batch is proposed only
 when all results of the one before are known, and Optuna gets them in the order of proposal; so
@@ -8,16 +8,19 @@ neither the order in which cells finish nor an interruption changes what is prop
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from regrun.analysis.cells import Cell
+from regrun.config.schema import Config
 from regrun.config.sweeps import Distribution, Sweep
 from regrun.errors import ConfigError, Problem, UsageError
-from regrun.metrics import Direction
+from regrun.metrics import Direction, Metric
 from regrun.results import Status
-from regrun.sweeps.optuna_logging import quiet_optuna
-from regrun.sweeps.space import PlannedCell, identity
+from regrun.sweeps.space import PlannedCell, grid_cells, identity
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -32,6 +35,21 @@ With 60 trials on three synthetic spaces the best cell of TPE is a third to a te
 optimum as that of random search at 12; at 30 most of that is lost, at 1 little more is won. One
 more than TPE's ten random start-up trials, and one generation of CMA-ES.
 """
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Log only Optuna's errors inside the block; restores the previous verbosity."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 @dataclass(frozen=True)
@@ -62,10 +80,10 @@ class Search:
         self._space = {
             key: _distribution(axis, section.search == "qmc") for key, axis in section.space.items()
         }
-        self._direction = direction
+        self._worst = math.inf if direction == "minimize" else -math.inf
         with quiet_optuna():
             sampler = _sampler(section, self._space, seed)
-            self._study = optuna.create_study(sampler=sampler, direction=self._direction)
+            self._study = optuna.create_study(sampler=sampler, direction=direction)
         self._proposed = 0
         self._cells: list[PlannedCell] = []
         self._known: dict[Hashable, int] = {}
@@ -121,7 +139,10 @@ class Search:
     def _propose(self) -> None:
         with quiet_optuna():
             trial = self._study.ask(self._space)
-        params = {key: self._value(key, trial.params[key]) for key in self._space}
+        params = {}
+        for key in self._space:
+            choice, drawn = self._section.space[key].choice, trial.params[key]
+            params[key] = drawn if choice is None else choice[drawn]
         index = self._known.setdefault(identity(params), len(self._cells))
         if index == len(self._cells):
             self._cells.append(PlannedCell(index, params))
@@ -142,16 +163,15 @@ class Search:
         self._pending.clear()
 
     def _retrace(self, finished: Sequence[Result]) -> bool:
-        at = 0
-        while at < len(finished):
+        """Whether the search, asked again, proposes the cells that have these results."""
+        while len(self._results) < len(finished):
             cells = self.ask()
             if not cells:
                 return False
-            for cell, result in zip(cells, finished[at:], strict=False):
+            for cell, result in zip(cells, finished[cells[0].index :], strict=False):
                 if identity(cell.params) != identity(result.params):
                     return False
-                self.tell(cell.index, result.value, result.status, result.epoch)
-            at += len(cells)
+                self._results[cell.index] = result
         return True
 
     def _adopt(self, finished: Sequence[Result]) -> None:
@@ -177,17 +197,12 @@ class Search:
     def _verdict(self, result: Result) -> tuple[optuna.trial.TrialState, float]:
         from optuna.trial import TrialState
 
-        worst = math.inf if self._direction == "minimize" else -math.inf
         if result.status == "failed":
-            return TrialState.FAIL, worst
+            return TrialState.FAIL, self._worst
         if result.status == "diverged" or result.value is None or not math.isfinite(result.value):
-            return TrialState.COMPLETE, worst
+            return TrialState.COMPLETE, self._worst
         pruned = result.status == "pruned"
         return TrialState.PRUNED if pruned else TrialState.COMPLETE, result.value
-
-    def _value(self, key: str, drawn: Any) -> Any:
-        choice = self._section.space[key].choice
-        return drawn if choice is None else choice[drawn]
 
     def _stored(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters as Optuna knows them: a choice by its position."""
@@ -207,11 +222,7 @@ class Search:
 
 def _distribution(axis: Distribution, positions_are_numbers: bool) -> BaseDistribution:
     """positions_are_numbers: for Sobol points, which older Optunas do not draw for categories."""
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if axis.uniform is not None:
         return FloatDistribution(*axis.uniform)
@@ -220,12 +231,10 @@ def _distribution(axis: Distribution, positions_are_numbers: bool) -> BaseDistri
     if axis.int is not None:
         return IntDistribution(*axis.int)
     # By position: Optuna's own choices can be neither lists nor mappings.
-    count = len(axis.choice or ())
-    return (
-        IntDistribution(0, count - 1)
-        if positions_are_numbers
-        else CategoricalDistribution(range(count))
-    )
+    positions = range(len(axis.choice or ()))
+    if positions_are_numbers:
+        return IntDistribution(0, positions[-1])
+    return CategoricalDistribution(positions)
 
 
 def _sampler(
@@ -271,3 +280,58 @@ def _check_numeric(section: Sweep) -> None:
             raise ConfigError([Problem(("sweep", "space", key), message)])
     if len(section.space) < 2:
         raise ConfigError.at("sweep.search", "cmaes needs two axes or more; use tpe for one")
+
+
+class Proposer:
+    """The cells of a sweep, round by round: a grid at once, a search batch after batch.
+
+    The stored runs are the truth: it keeps no file.
+    """
+
+    def __init__(self, config: Config, metric: Metric) -> None:
+        self._section = config.sweep or Sweep()
+        self._seed, self._metric = config.seed, metric
+        self._search = None
+        if self._section.search:
+            self._search = Search(self._section, self._seed, metric.direction)
+        self._taken = 0
+
+    @property
+    def total_cells(self) -> int:
+        """How many there will be in all (of a search, at most)."""
+        return self._section.trials if self._search else len(self._fixed_cells())
+
+    def take(self, cells: Sequence[Cell]) -> None:
+        """Learn from every cell trained so far."""
+        if self._search is not None:
+            results = [_result(cell, self._metric.name) for cell in cells]
+            if results and self._taken == 0:
+                self._search = Search.replay(
+                    self._section, self._seed, results, self._metric.direction
+                )
+            else:
+                for index in range(self._taken, len(results)):
+                    result = results[index]
+                    self._search.tell(index, result.value, result.status, result.epoch)
+        self._taken = len(cells)
+
+    def propose(self) -> list[PlannedCell]:
+        """The next cells; empty when there are none."""
+        if self._search is not None:
+            return self._search.ask()
+        return self._fixed_cells() if self._taken == 0 else []
+
+    def _fixed_cells(self) -> list[PlannedCell]:
+        if self._section.cells:
+            return [PlannedCell(index, params) for index, params in enumerate(self._section.cells)]
+        return grid_cells(self._section.grid)
+
+
+def _result(cell: Cell, metric: str) -> Result:
+    """A cell as its search sees it: the mean over its seeds, and the worst of their statuses."""
+    ranks: tuple[Status, ...] = ("completed", "pruned", "diverged", "failed")
+    worst = max((each for each in ranks if cell.count(each)), key=ranks.index, default=ranks[0])
+    values = cell.values(metric)
+    mean = sum(values.values()) / len(values) if values else None
+    epochs = [run.summary.epochs if run.summary else 0 for run in cell.runs]
+    return Result(cell.params, mean, worst, max(epochs, default=0))

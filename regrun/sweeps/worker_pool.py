@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -37,11 +37,12 @@ POLL_SECONDS = 0.1
 class SharedProgress:
     """Numbers shared by the main process and its workers: a stop flag, and the steps of each stack.
 
-    Plain memory in a temporary file, without a lock that a dying worker could hold.
+    Plain memory in a temporary file, without a lock that a dying worker could hold. stacks: how
+    many there are, for a new file; None opens the file of the main process.
     """
 
-    def __init__(self, path: Path, stacks: int) -> None:
-        if not path.exists():
+    def __init__(self, path: Path, stacks: int | None = None) -> None:
+        if stacks is not None:
             path.write_bytes(bytes(8 * (1 + stacks)))
         self.path = path
         self._numbers = np.memmap(path, np.int64, "r+")
@@ -52,15 +53,12 @@ class SharedProgress:
         return bool(self._numbers[0])
 
     def stop(self) -> None:
-        """Make all stacks save and stop."""
         self._numbers[0] = 1
 
     def count(self, slot: int, steps: int) -> None:
-        """Record how many steps a stack has taken."""
         self._numbers[1 + slot] = steps
 
     def steps(self) -> list[int]:
-        """The steps that each stack has taken."""
         return [int(steps) for steps in self._numbers[1:]]
 
 
@@ -94,26 +92,16 @@ class _Worker:
     """
 
     def __init__(self, device: str, in_process: bool) -> None:
-        self._device, self._in_process = device, in_process
-        self._executor = self._start()
+        self.device, self._in_process = device, in_process
+        self.start()
 
-    def _start(self) -> Executor:
-        if self._in_process:
-            return ThreadPoolExecutor(1)
-        return ProcessPoolExecutor(1, worker_context(), _start_worker)
-
-    def submit(
-        self, stack: PlannedStack, slot: int, progress: Path, stacks: int
-    ) -> Future[Outcome]:
-        return self._executor.submit(_run, stack, self._device, slot, progress, stacks)
-
-    def replace(self) -> None:
-        """Start a new process after the old one died."""
-        self.end()
-        self._executor = self._start()
-
-    def end(self) -> None:
-        self._executor.shutdown()
+    def start(self) -> None:
+        """Start a pool, also after the process of the last one died."""
+        self.pool: Executor = (
+            ThreadPoolExecutor(1)
+            if self._in_process
+            else ProcessPoolExecutor(1, worker_context(), _start_worker)
+        )
 
 
 def _start_worker() -> None:
@@ -132,8 +120,8 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _run(stack: PlannedStack, device: str, slot: int, progress_path: Path, stacks: int) -> Outcome:
-    progress = SharedProgress(progress_path, stacks)
+def _run(stack: PlannedStack, device: str, slot: int, progress_path: Path) -> Outcome:
+    progress = SharedProgress(progress_path)
     return train_stack(
         stack, device, lambda: progress.stopped, lambda steps: progress.count(slot, steps)
     )
@@ -149,7 +137,7 @@ class _Watch:
     observer: Observer
     total_steps: int
     fail_fast: bool
-    deaths: dict[int, int] = field(default_factory=dict)
+    deaths: Counter[int] = field(default_factory=Counter)
     corrupt: CorruptInputError | None = None
 
     def until_done(self, idle: list[_Worker]) -> None:
@@ -161,8 +149,8 @@ class _Watch:
             while running or (waiting and not self.progress.stopped):
                 while waiting and idle and not self.progress.stopped:
                     slot, worker = waiting.popleft(), idle.pop()
-                    future = worker.submit(
-                        self.stacks[slot], slot, self.progress.path, len(self.stacks)
+                    future = worker.pool.submit(
+                        _run, self.stacks[slot], worker.device, slot, self.progress.path
                     )
                     running[future] = slot, worker
                 done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
@@ -172,7 +160,8 @@ class _Watch:
                     slot, worker = running.pop(future)
                     error = future.exception()
                     if isinstance(error, BrokenProcessPool):
-                        worker.replace()
+                        worker.pool.shutdown()
+                        worker.start()
                         if self._is_worth_another(slot):
                             waiting.appendleft(slot)
                     elif error is not None:
@@ -186,13 +175,13 @@ class _Watch:
             if running:
                 self.progress.stop()
             for worker in workers:
-                worker.end()
+                worker.pool.shutdown()
         if self.corrupt is not None:
             raise self.corrupt
 
     def _is_worth_another(self, slot: int) -> bool:
         """Whether a stack is started again after its worker died."""
-        self.deaths[slot] = self.deaths.get(slot, 0) + 1
+        self.deaths[slot] += 1
         if self.progress.stopped:
             return True
         count = len(self.stacks[slot].runs)

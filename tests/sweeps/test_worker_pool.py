@@ -143,7 +143,7 @@ def test_a_worker_that_keeps_dying_takes_nobody_with_it(work: Work) -> None:
 
 
 def test_the_board_is_seen_by_everyone(tmp_path: Path) -> None:
-    mine, other = SharedProgress(tmp_path / "board", 3), SharedProgress(tmp_path / "board", 3)
+    mine, other = SharedProgress(tmp_path / "board", 3), SharedProgress(tmp_path / "board")
     mine.count(1, 7)
     assert other.steps() == [0, 7, 0]
     assert not other.stopped
