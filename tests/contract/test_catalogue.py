@@ -19,6 +19,7 @@ from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.kinds.augmentation import Augment
 from regrun.kinds.base import Choices, Described, Section, values_of
+from regrun.kinds.docstrings import description
 from regrun.kinds.optimizers.base import Optimizer
 from regrun.kinds.penalties import WeightPenalty
 from regrun.kinds.registry import KINDS
@@ -108,7 +109,7 @@ def test_every_other_key_says_what_it_computes_and_who_published_it(section: typ
     for name, field in section.model_fields.items():
         marks = [mark for mark in field.metadata if isinstance(mark, Described | Choices)]
         assert len(marks) == (name not in SHAPE), name
-        assert field.description or name in SHAPE, name
+        assert description(section, name) or name in SHAPE, name
         for kinds in marks:
             if isinstance(kinds, Choices):
                 values = set(values_of(field.annotation)) - {"none", "auto"}
@@ -127,7 +128,7 @@ def test_every_optimizer_says_whether_it_takes_proximal_penalties() -> None:
 
 def test_every_kind_of_noise_in_the_batches_is_described_and_off_by_default() -> None:
     for name, field in Augment.model_fields.items():
-        assert field.description, name
+        assert description(Augment, name), name
         assert field.default == 0, name
 
 
