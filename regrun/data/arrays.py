@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regrun.data.dataset import Split
-from regrun.data.targets import (
-    Array,
-    Target,
-    as_labels,
-    as_numbers,
-    check_finite,
-    class_indices,
-)
+from regrun.data.dataset import Examples, Split
+from regrun.data.targets import Array, as_labels, class_indices
 from regrun.errors import ConfigError, CorruptInputError
 
 if TYPE_CHECKING:
@@ -29,32 +21,20 @@ PARTS = {"x_train", "y_train", "x_test", "y_test"}
 VALIDATION = {"x_val", "y_val"}
 
 
-@dataclass(frozen=True)
-class Examples:
-    """Decoded examples, not split yet."""
-
-    task: Task
-    train: Split
-    validation: Split | None
-    test: Split | None
-    """None: to be drawn from ``train``."""
-    feature_names: tuple[str, ...]
-    class_names: tuple[str, ...]
-
-
 def holds_validation(names: Collection[str]) -> bool:
     """Whether arrays of these names include a validation set (see `decode_arrays`)."""
     return not WHOLE.issubset(names) and (PARTS | VALIDATION).issubset(names)
 
 
 def decode_arrays(
-    arrays: Mapping[str, Array], task: Task | None, origin: str, key: str
+    arrays: Mapping[str, Array], task: Task | None, test: float, origin: str, key: str
 ) -> Examples:
     """Take ``x, y``, or ``x_train, y_train, x_test, y_test`` and perhaps ``x_val, y_val``.
 
     x (N, …): uint8 with 3 or 4 axes are images, everything else is float64 features. y (N,) or
     (N, 1) of integers, booleans or strings are classes, unless ``task`` says otherwise; anything
     else is numbers to predict, (N, T).
+    test: how much of ``x, y`` to hold out as the test set.
     origin: how messages call the place of the arrays; key: of `dataset`, which chose them.
     Raises ConfigError for other sets of arrays, CorruptInputError for arrays that do not fit
     together or are not finite.
@@ -84,17 +64,19 @@ def decode_arrays(
             )
     named = {f"y{suffix}": arrays[f"y{suffix}"] for suffix in suffixes}
     task, targets, class_names = _targets(named, task, origin, key)
-    train, test, validation, *_ = [
-        *(
-            Split(torch.from_numpy(x), torch.from_numpy(y))
-            for x, y in zip(inputs, targets, strict=True)
-        ),
-        None,
-        None,
+    train, *others = [
+        Split(torch.from_numpy(x), torch.from_numpy(y))
+        for x, y in zip(inputs, targets, strict=True)
     ]
-    table = inputs[0].ndim == 2
-    feature_names = tuple(f"x{i}" for i in range(inputs[0].shape[1])) if table else ()
-    return Examples(task, train, validation, test, feature_names, class_names)
+    feature_names = [f"x{i}" for i in range(inputs[0].shape[1])] if inputs[0].ndim == 2 else []
+    return Examples(
+        task,
+        train,
+        test=others[0] if others else test,
+        validation=others[1] if len(others) == 2 else None,
+        feature_names=feature_names,
+        class_names=class_names,
+    )
 
 
 def _inputs(origin: str, name: str, array: Array) -> Array:
@@ -105,18 +87,15 @@ def _inputs(origin: str, name: str, array: Array) -> Array:
         return np.ascontiguousarray(_channels_first(array))
     if array.dtype.kind not in "fiub":
         raise CorruptInputError(f"{origin}: {name} holds {array.dtype}, not numbers")
-    values = array.astype(np.float64)
-    check_finite(values, lambda index: _not_finite(origin, name, values, index))
+    values = _finite(origin, name, array)
     return values[:, None] if values.ndim == 1 else values
 
 
 def _channels_first(images: Array) -> Array:
     if images.ndim == 3:
         return images[:, None]
-    channels = (1, 3)
-    if images.shape[1] not in channels and images.shape[3] in channels:
-        return images.transpose(0, 3, 1, 2)
-    return images
+    last = images.shape[1] not in (1, 3) and images.shape[3] in (1, 3)
+    return images.transpose(0, 3, 1, 2) if last else images
 
 
 def _targets(
@@ -160,24 +139,26 @@ def _targets(
 
 
 def _numbers(origin: str, name: str, array: Array) -> NDArray[np.float64]:
+    """Return (N, T) float64."""
     if array.dtype.kind not in "fiub":
         raise ConfigError.at("dataset.task", f"regression: {name} holds {array.dtype}, not numbers")
-    return as_numbers(_target(origin, name, array))
+    return _finite(origin, name, array).reshape(len(array), -1)
 
 
 def _labels(origin: str, name: str, array: Array) -> Array:
+    """Return (N,) labels."""
     if array.dtype.kind not in "fiubU":
         raise CorruptInputError(f"{origin}: {name} holds {array.dtype}, neither numbers nor text")
-    return as_labels(_target(origin, name, array))
+    if array.dtype.kind == "f":
+        _finite(origin, name, array)
+    return as_labels(array, lambda row: f"{name}[{row}] is {array[row]}")
 
 
-def _target(origin: str, name: str, values: Array) -> Target:
-    return Target(
-        values,
-        lambda row: f"{name}[{row}] is {values[row]}",
-        lambda index: _not_finite(origin, name, values, index),
-    )
-
-
-def _not_finite(origin: str, name: str, values: Array, index: tuple[int, ...]) -> str:
-    return f"{origin}: {name}[{', '.join(map(str, index))}] is {values[index]}"
+def _finite(origin: str, name: str, array: Array) -> NDArray[np.float64]:
+    """Return the numbers in float64. Raises CorruptInputError where one is infinite or NaN."""
+    values = array.astype(np.float64)
+    wrong = np.argwhere(~np.isfinite(values))
+    if len(wrong):
+        index = tuple(wrong[0].tolist())
+        raise CorruptInputError(f"{origin}: {name}[{', '.join(map(str, index))}] is {array[index]}")
+    return values

@@ -3,64 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from regrun.data.dataset import Dataset, Split
-from regrun.data.splits import SplitSizes, split
-
-if TYPE_CHECKING:
-    from regrun.kinds.datasets.base import Task
+from regrun.data.dataset import Dataset, Examples, Split
+from regrun.data.splits import Parts
 
 
-def split_and_assemble(
-    name: str,
-    task: Task,
-    train: Split,
-    test: Split | int | float,
-    sizes: SplitSizes,
-    *,
-    validation: Split | None = None,
-    standardize: bool,
-    feature_names: Sequence[str] = (),
-    class_names: Sequence[str] = (),
-    notes: Sequence[str] = (),
-) -> Dataset:
-    """Draw the parts of ``train``, and of ``test`` where that is a set of its own; then assemble.
-
-    test: the test examples, or how many of ``train`` (a count, or a fraction) to hold out.
-    validation: a validation set that comes with the examples, used when ``sizes`` holds out none.
-    """
-    held_out = test.targets if isinstance(test, Split) else test
-    parts = split(sizes, train.targets, held_out, tuple(class_names))
-    return assemble(
-        name,
-        task,
-        train.take(parts.train),
-        validation if parts.validation is None else train.take(parts.validation),
-        (test if isinstance(test, Split) else train).take(parts.test),
-        standardize=standardize,
-        feature_names=feature_names,
-        class_names=class_names,
-        notes=notes,
-    )
-
-
-def assemble(
-    name: str,
-    task: Task,
-    train: Split,
-    validation: Split | None,
-    test: Split,
-    *,
-    standardize: bool,
-    feature_names: Sequence[str] = (),
-    class_names: Sequence[str] = (),
-    notes: Sequence[str] = (),
-) -> Dataset:
-    """Standardize by the training examples, where asked to, and put everything together."""
+def assemble(name: str, examples: Examples, parts: Parts, *, standardize: bool) -> Dataset:
+    """Take the parts; where asked to, standardize them by the training examples."""
+    pool, task, test = examples.train, examples.task, examples.test
+    train = pool.take(parts.train)
+    validation = examples.validation if parts.validation is None else pool.take(parts.validation)
+    test = (test if isinstance(test, Split) else pool).take(parts.test)
     pixel_mean = pixel_std = None
     if standardize and train.inputs.dtype == torch.uint8:
         pixel_mean, pixel_std = pixel_moments(train.inputs)
@@ -73,6 +29,7 @@ def assemble(
         train, test = scaled(train), scaled(test)
         validation = None if validation is None else scaled(validation)
 
+    classes = len(examples.class_names)
     return Dataset(
         name=name,
         task=task,
@@ -80,12 +37,12 @@ def assemble(
         validation=validation,
         test=test,
         input_shape=tuple(train.inputs.shape[1:]),
-        num_outputs=len(class_names) if task == "classification" else train.targets.shape[1],
+        num_outputs=classes if task == "classification" else train.targets.shape[1],
         pixel_mean=pixel_mean,
         pixel_std=pixel_std,
-        feature_names=tuple(feature_names),
-        class_names=tuple(class_names) if task == "classification" else (),
-        notes=(*notes, *_constant_columns(train, feature_names)),
+        feature_names=tuple(examples.feature_names),
+        class_names=tuple(examples.class_names),
+        notes=(*examples.notes, *_constant_columns(train, examples.feature_names)),
     )
 
 

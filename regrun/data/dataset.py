@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -44,6 +45,21 @@ class Split:
         Class indices stay int64, images uint8.
         """
         return Split(_to(self.inputs, device, dtype), _to(self.targets, device, dtype))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Decoded examples, not split yet."""
+
+    task: Task
+    train: Split
+    test: Split | float
+    """The test examples, or how many of ``train`` to hold out: a count, or a fraction below 1."""
+    validation: Split | None = None
+    """A validation set that comes with the examples, used when the config holds out none."""
+    feature_names: Sequence[str] = ()
+    class_names: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -122,8 +138,7 @@ class Dataset:
             32 hexadecimal digits, the same in every process and on every device for equal dtypes.
         """
         digest = blake2b(f"{self.task} {self.num_outputs}".encode(), digest_size=16)
-        splits = (self.train, self.validation, self.test)
-        for split in splits:
+        for split in (self.train, self.validation, self.test):
             for tensor in () if split is None else (split.inputs, split.targets):
                 digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
                 digest.update(tensor.contiguous().cpu().numpy().data)

@@ -6,20 +6,17 @@ hands columns over in another memory order, which changes the last bits of imput
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regrun.data.csv_file import Table
 from regrun.data.splits import Parts
-from regrun.data.tables import Table
 from regrun.errors import ConfigError, CorruptInputError
 
 if TYPE_CHECKING:
-    from sklearn.impute import SimpleImputer
-    from sklearn.preprocessing import OneHotEncoder
+    import pandas as pd
 
 MOST_CATEGORIES = 1000
 """A text column with more distinct values is an identifier, not a feature."""
@@ -28,161 +25,114 @@ FEW_NUMBERS = 20
 """A text column of mostly numbers, with more distinct ones than this, holds mistyped numbers."""
 
 Matrix = NDArray[np.float64]
-Rows = tuple[Table, NDArray[np.int64]]
-"""Some rows of a table."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """The features of each part, (N, D), and the names of the D columns."""
-
-    train: Matrix
-    validation: Matrix | None
-    test: Matrix
-    names: list[str]
-    notes: list[str]
 
 
 def encode_features(
-    features: Sequence[str], table: Table, tested: Table | None, parts: Parts, missing: str
-) -> Features:
+    features: list[str], tables: list[Table], parts: Parts, missing: str
+) -> tuple[list[Matrix], list[str], list[str]]:
     """Encode the feature columns: numeric ones first, then the categories of each text column.
 
-    tested: the table that `parts.test` points into, where it is another one. missing: ``refuse``
-    or how to impute numbers. Raises ConfigError for missing cells that are to be refused and for
+    tables: with the test table, where there is one, into which `parts.test` then points. missing:
+    ``refuse`` or how to impute numbers. Returns the features of each table, (N, D), the names of
+    the D columns, and notes. Raises ConfigError for missing cells that are to be refused and for
     identifiers, CorruptInputError for infinite cells and mistyped numbers.
     """
-    texts = [name for name in features if _is_text(table, name)]
+    texts = [name for name in features if _is_text(tables[0], name)]
     numbers = [name for name in features if name not in texts]
-    _check_empty(table, features)
-    for each in [table] if tested is None else [table, tested]:
+    _check_empty(tables[0], features)
+    for table in tables:
         if missing == "refuse":
-            _check_missing(each, features)
+            _check_missing(table, features)
         for name in numbers:
-            _check_numbers(each, name)
+            _check_numbers(table, name)
 
-    train = (table, parts.train.numpy())
-    held_out = [] if parts.validation is None else [(table, parts.validation.numpy())]
-    held_out.append((table if tested is None else tested, parts.test.numpy()))
-    encoders = _Numbers(numbers, missing), _Texts(texts)
-    notes = [note for encoder in encoders for note in encoder.fit(train)]
-    notes += encoders[1].unknown(held_out)
-    matrices = [
-        np.hstack([encoder.transform(rows) for encoder in encoders]) for rows in (train, *held_out)
+    matrices, names = [_numbers(table, numbers) for table in tables], numbers
+    notes: list[str] = []
+    if numbers and missing != "refuse":
+        matrices, notes = _impute(matrices, parts.train.numpy(), numbers, missing)
+    if texts:
+        frames = [table.frame[texts] for table in tables]
+        encoded, categories, more = _one_hot(frames, parts)
+        matrices = [np.hstack(each) for each in zip(matrices, encoded, strict=True)]
+        names, notes = numbers + categories, notes + more
+    return matrices, names, notes
+
+
+def _numbers(table: Table, columns: list[str]) -> Matrix:
+    # In C order, column by column: the order decides the last bits of a mean.
+    values = np.empty((len(table.frame), len(columns)))
+    for position, name in enumerate(columns):
+        values[:, position] = table.numbers(name)
+    return values
+
+
+def _impute(
+    matrices: list[Matrix], train: NDArray[np.int64], columns: list[str], strategy: str
+) -> tuple[list[Matrix], list[str]]:
+    """Fill the empty cells of each table; return notes too. train: rows of the first table."""
+    from sklearn.impute import SimpleImputer
+
+    values = matrices[0][train]
+    imputer = SimpleImputer(strategy=strategy, keep_empty_features=True).fit(values)
+    notes = [
+        f'column "{name}": empty cells imputed by the {strategy} of the training rows'
+        for name, cells in zip(columns, values.T, strict=True)
+        if np.isnan(cells).any()
     ]
-    return Features(
-        matrices[0],
-        matrices[1] if parts.validation is not None else None,
-        matrices[-1],
-        [name for encoder in encoders for name in encoder.names],
-        notes,
-    )
+    return [np.asarray(imputer.transform(matrix)) for matrix in matrices], notes
 
 
-class _Numbers:
-    """Numeric columns; empty cells are imputed unless ``missing`` is ``refuse``."""
+def _one_hot(frames: list[pd.DataFrame], parts: Parts) -> tuple[list[Matrix], list[str], list[str]]:
+    """Return a column of zeros and ones for each text of the training rows; names; notes."""
+    from sklearn.preprocessing import OneHotEncoder
 
-    def __init__(self, columns: list[str], missing: str) -> None:
-        self.columns = self.names = columns
-        self.missing = missing
-        self.imputer: SimpleImputer | None = None
+    train = frames[0].iloc[parts.train.numpy()]
+    most_frequent = {name: _most_frequent(train[name]) for name in train}
+    filled = [
+        np.column_stack(
+            [
+                frame[name].astype(object).where(frame[name].notna(), text).astype(str)
+                for name, text in most_frequent.items()
+            ]
+        ).astype(object)
+        for frame in frames
+    ]
+    encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    encoder.fit(filled[0][parts.train.numpy()])
+    categories = dict(zip(most_frequent, encoder.categories_, strict=True))
+    counts = ", ".join(f"{name} ({len(values)})" for name, values in categories.items())
+    notes = [
+        f"one-hot encoded: {counts}",
+        *(
+            f'column "{name}": empty cells imputed by the most frequent text, "{text}"'
+            for name, text in most_frequent.items()
+            if train[name].isna().any()
+        ),
+    ]
+    held_out = filled[-1][parts.test.numpy()]
+    if parts.validation is not None:
+        held_out = np.vstack([filled[0][parts.validation.numpy()], held_out])
+    for (name, known), values in zip(categories.items(), held_out.T, strict=True):
+        new = values[~np.isin(values.astype(str), known.astype(str))]
+        if len(new):
+            notes.append(
+                f'column "{name}": {len(new)} held-out rows with a text that no training row '
+                f'has, such as "{new[0]}"; all zeros there'
+            )
+    names = [f"{name}={value}" for name, values in categories.items() for value in values]
+    return [np.asarray(encoder.transform(texts)) for texts in filled], names, notes
 
-    def fit(self, rows: Rows) -> list[str]:
-        """Learn what to impute; return notes."""
-        if self.missing == "refuse" or not self.columns:
-            return []
-        from sklearn.impute import SimpleImputer
 
-        values = self._values(rows)
-        self.imputer = SimpleImputer(strategy=self.missing, keep_empty_features=True).fit(values)
-        return [
-            f'column "{name}": empty cells imputed by the {self.missing} of the training rows'
-            for name, cells in zip(self.columns, values.T, strict=True)
-            if np.isnan(cells).any()
-        ]
-
-    def transform(self, rows: Rows) -> Matrix:
-        values = self._values(rows)
-        return values if self.imputer is None else np.asarray(self.imputer.transform(values))
-
-    def _values(self, rows: Rows) -> Matrix:
-        table, index = rows
-        # In C order, column by column: the order decides the last bits of a mean.
-        values = np.empty((len(index), len(self.columns)))
-        for position, name in enumerate(self.columns):
-            values[:, position] = table.numbers(name)[index]
-        return values
-
-
-class _Texts:
-    """Text columns: a column of zeros and ones for each value of the training rows."""
-
-    def __init__(self, columns: list[str]) -> None:
-        self.columns = columns
-        self.names: list[str] = []
-        self.encoder: OneHotEncoder | None = None
-        self.most_frequent: dict[str, str] = {}
-
-    def fit(self, rows: Rows) -> list[str]:
-        """Learn the values of each column, and the one to impute; return notes."""
-        if not self.columns:
-            return []
-        from sklearn.preprocessing import OneHotEncoder
-
-        table, index = rows
-        frame = table.frame[self.columns].iloc[index]
-        for name in self.columns:
-            values = frame[name].dropna().astype(str)
-            if values.nunique() > MOST_CATEGORIES:
-                raise ConfigError.at(
-                    "dataset.ignore",
-                    f'column "{name}" holds {values.nunique():,} different texts, more than '
-                    f"{MOST_CATEGORIES:,}; leave it out by ignore: [{name}]",
-                )
-            self.most_frequent[name] = str(values.mode().iloc[0]) if len(values) else ""
-        self.encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-        self.encoder.fit(self._values(rows))
-        categories = list(zip(self.columns, self.encoder.categories_, strict=True))
-        self.names = [f"{name}={value}" for name, values in categories for value in values]
-        counts = ", ".join(f"{name} ({len(values)})" for name, values in categories)
-        return [
-            f"one-hot encoded: {counts}",
-            *(
-                f'column "{name}": empty cells imputed by the most frequent text, "{text}"'
-                for name, text in self.most_frequent.items()
-                if frame[name].isna().any()
-            ),
-        ]
-
-    def transform(self, rows: Rows) -> Matrix:
-        if self.encoder is None:
-            return np.empty((len(rows[1]), 0))
-        return np.asarray(self.encoder.transform(self._values(rows)), dtype=np.float64)
-
-    def unknown(self, held_out: list[Rows]) -> list[str]:
-        """Notes on values that no training row has."""
-        if self.encoder is None:
-            return []
-        notes = []
-        for position, name in enumerate(self.columns):
-            known = self.encoder.categories_[position]
-            values = np.concatenate([self._values(rows)[:, position] for rows in held_out])
-            new = values[~np.isin(values.astype(str), known.astype(str))]
-            if len(new):
-                notes.append(
-                    f'column "{name}": {len(new)} held-out rows with a text that no training row '
-                    f'has, such as "{new[0]}"; all zeros there'
-                )
-        return notes
-
-    def _values(self, rows: Rows) -> NDArray[np.object_]:
-        table, index = rows
-        columns = []
-        for name, text in self.most_frequent.items():
-            values = table.frame[name].iloc[index]
-            texts = values.astype(object).where(values.notna(), text).astype(str)
-            columns.append(texts.to_numpy(dtype=object))
-        return np.column_stack(columns)
+def _most_frequent(column: pd.Series[str]) -> str:
+    """Return the text that replaces empty cells. Raises ConfigError for an identifier."""
+    values = column.dropna().astype(str)
+    if values.nunique() > MOST_CATEGORIES:
+        raise ConfigError.at(
+            "dataset.ignore",
+            f'column "{column.name}" holds {values.nunique():,} different texts, more than '
+            f"{MOST_CATEGORIES:,}; leave it out by ignore: [{column.name}]",
+        )
+    return str(values.mode().iloc[0]) if len(values) else ""
 
 
 def _is_text(table: Table, name: str) -> bool:
@@ -219,12 +169,10 @@ def _check_numbers(table: Table, name: str) -> None:
             f'{table.place(wrong[0])}: column "{name}": {str(column.iloc[wrong[0]])!r} is not a '
             "number, as in the training file"
         )
-    infinite = np.flatnonzero(np.isinf(values))
-    if len(infinite):
-        raise CorruptInputError(f'{table.place(infinite[0])}: column "{name}" is infinite')
+    table.check_finite(name)
 
 
-def _check_empty(table: Table, features: Sequence[str]) -> None:
+def _check_empty(table: Table, features: list[str]) -> None:
     for name in features:
         if table.frame[name].isna().all():
             raise ConfigError.at(
@@ -233,8 +181,8 @@ def _check_empty(table: Table, features: Sequence[str]) -> None:
             )
 
 
-def _check_missing(table: Table, features: Sequence[str]) -> None:
-    empty = table.frame[list(features)].isna()
+def _check_missing(table: Table, features: list[str]) -> None:
+    empty = table.frame[features].isna()
     with_gaps = [name for name in features if empty[name].any()]
     if with_gaps:
         first = int(np.flatnonzero(empty[with_gaps[0]])[0])

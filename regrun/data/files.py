@@ -7,7 +7,7 @@ import http.client
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,18 +37,30 @@ def find_file(name: str, key: str) -> Path:
     return path
 
 
-def data_folders(root: str | None) -> list[Path]:
-    """The folders to search for downloaded datasets: `root`, `REGRUN_DATA`, `data/`."""
-    folders = [root, os.environ.get("REGRUN_DATA"), "data"]
-    return [Path(folder).expanduser() for folder in folders if folder]
+def find_or_download(
+    root: str | None,
+    files: Sequence[str],
+    fetch: Callable[[Path], object],
+    by_hand: Callable[[Path, list[Path]], str],
+    announce: Callable[[Path], object] = lambda folder: None,
+) -> Path:
+    """Return the first of `root`, `REGRUN_DATA` and `data/` that holds all files.
+
+    Where none does, download them into `root`, else `data/`; never into the shared folder of
+    `REGRUN_DATA`. by_hand: what to say of a failed download, given its folder and those searched.
+    """
+    named = [root, os.environ.get("REGRUN_DATA"), "data"]
+    searched = [Path(folder).expanduser() for folder in named if folder]
+    for folder in searched:
+        if all((folder / file).is_file() for file in files):
+            return folder
+    folder = Path(root or "data").expanduser()
+    announce(folder)
+    _download_into(folder, fetch, by_hand(folder, searched))
+    return folder
 
 
-def download_folder(root: str | None) -> Path:
-    """Where downloads go: `root`, else `data/`; never the shared folder of `REGRUN_DATA`."""
-    return Path(root or "data").expanduser()
-
-
-def download_into(folder: Path, fetch: Callable[[Path], object], by_hand: str) -> None:
+def _download_into(folder: Path, fetch: Callable[[Path], object], by_hand: str) -> None:
     """Run ``fetch`` in a temporary folder, then move its files to ``folder``.
 
     Each file appears at once and complete, however many processes download the same set and

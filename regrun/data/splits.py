@@ -9,6 +9,7 @@ Classes are stratified: every part holds them in the proportions of the pool.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,18 +17,6 @@ from torch import Tensor
 
 from regrun.errors import ConfigError
 from regrun.seeding import derive
-
-
-@dataclass(frozen=True)
-class SplitSizes:
-    """How many examples go into each part, and the seed of the draws."""
-
-    validation: int | float = 0
-    """A count, or a fraction below 1 of the training examples."""
-    num_train: int | None = None
-    """Draw this many of the remaining training examples; None: use all."""
-    num_test: int | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,96 +32,81 @@ class Parts:
     test: Tensor
 
 
-def split(
-    sizes: SplitSizes,
-    targets: Tensor,
-    test: Tensor | int | float,
-    class_names: tuple[str, ...] = (),
-) -> Parts:
-    """Draw the parts.
+@dataclass(frozen=True)
+class Splitter:
+    """Draws the parts, of these sizes. Errors are ConfigErrors at the key that asks too much."""
 
-    targets: of the pool, (N,) int64 (stratified) or (N, T) float.
-    test: the targets of the test examples, or how many examples of the pool to hold out.
-    Raises ConfigError at the key that asks for more than there is.
-    """
-    seed, pool = sizes.seed, torch.arange(len(targets))
-    if isinstance(test, Tensor):
-        tested, test_targets = torch.arange(len(test)), test
-    else:
-        pool, tested = _draw(pool, targets, test, "test", seed, class_names)
-        test_targets = targets
-        if not len(tested):
+    validation: float = 0
+    """A count, or a fraction below 1 of the training examples."""
+    num_train: int | None = None
+    """Draw this many of the remaining training examples; None: use all."""
+    num_test: int | None = None
+    seed: int = 0
+    class_names: Sequence[str] = ()
+
+    def split(self, targets: Tensor, test: Tensor | float) -> Parts:
+        """Draw the parts.
+
+        targets: of the pool, (N,) int64 (stratified) or (N, T) float.
+        test: the targets of the test examples, or how many examples of the pool to hold out.
+        """
+        pool, test_targets = torch.arange(len(targets)), targets
+        if isinstance(test, Tensor):
+            tested, test_targets = torch.arange(len(test)), test
+        elif test:
+            pool, tested = self._draw(pool, targets, test, "test")
+        else:
             raise ConfigError.at("dataset.test", f"{test}: there must be at least one test example")
+        validation = None
+        if self.validation:
+            pool, validation = self._draw(pool, targets, self.validation, "validation")
+        pool = self._subset(pool, targets, self.num_train, "num_train")
+        tested = self._subset(tested, test_targets, self.num_test, "num_test")
+        return Parts(pool, validation, tested)
 
-    pool, validation = _draw(pool, targets, sizes.validation, "validation", seed, class_names)
-    pool = _subset(pool, targets, sizes.num_train, "num_train", seed, class_names)
-    tested = _subset(tested, test_targets, sizes.num_test, "num_test", seed, class_names)
-    return Parts(pool, validation if len(validation) else None, tested)
+    def _draw(self, pool: Tensor, targets: Tensor, held: float, key: str) -> tuple[Tensor, Tensor]:
+        """Divide ``pool``: what stays, and what is drawn. held: a count, or a fraction of it."""
+        size = len(pool)
+        count = held if isinstance(held, int) else max(1, round(held * size))
+        if count >= size:
+            raise ConfigError.at(f"dataset.{key}", f"{held}: only {size} training examples")
 
+        labels = None if targets.is_floating_point() else targets[pool]
+        if labels is not None:
+            self._check_classes(labels, count, held, key)
 
-def _draw(
-    pool: Tensor,
-    targets: Tensor,
-    held: int | float,
-    key: str,
-    seed: int,
-    class_names: tuple[str, ...],
-) -> tuple[Tensor, Tensor]:
-    """Divide ``pool``: what stays, and what is drawn, a count or a fraction of it (``held``)."""
-    if not held:
-        return pool, pool[:0]
-    size = len(pool)
-    count = held if isinstance(held, int) else max(1, round(held * size))
-    if count >= size:
-        raise ConfigError.at(f"dataset.{key}", f"{held}: only {size} training examples")
+        from sklearn.model_selection import train_test_split
 
-    labels = None if targets.is_floating_point() else targets[pool]
-    if labels is not None:
-        _check_classes(labels, count, held, key, class_names)
+        kept, taken = train_test_split(
+            pool.numpy(),
+            test_size=count,
+            random_state=derive(self.seed, f"split/{key}") % 2**32,
+            stratify=None if labels is None else labels.numpy(),
+        )
+        return torch.from_numpy(kept).sort().values, torch.from_numpy(taken).sort().values
 
-    from sklearn.model_selection import train_test_split
+    def _subset(self, pool: Tensor, targets: Tensor, count: int | None, key: str) -> Tensor:
+        """Draw ``count`` of ``pool``; None: all of it."""
+        if count is None or count == len(pool):
+            return pool
+        if count > len(pool):
+            which = "test" if key == "num_test" else "training"
+            raise ConfigError.at(f"dataset.{key}", f"{count}: only {len(pool)} {which} examples")
+        return self._draw(pool, targets, count, key)[1]
 
-    kept, taken = train_test_split(
-        pool.numpy(),
-        test_size=count,
-        random_state=derive(seed, f"split/{key}") % 2**32,
-        stratify=None if labels is None else labels.numpy(),
-    )
-    return torch.from_numpy(kept).sort().values, torch.from_numpy(taken).sort().values
-
-
-def _subset(
-    pool: Tensor,
-    targets: Tensor,
-    count: int | None,
-    key: str,
-    seed: int,
-    class_names: tuple[str, ...],
-) -> Tensor:
-    """Draw ``count`` of ``pool``; None: all of it."""
-    if count is None or count == len(pool):
-        return pool
-    if count > len(pool):
-        which = "test" if key == "num_test" else "training"
-        raise ConfigError.at(f"dataset.{key}", f"{count}: only {len(pool)} {which} examples")
-    return _draw(pool, targets, count, key, seed, class_names)[1]
-
-
-def _check_classes(
-    labels: Tensor, count: int, held: int | float, key: str, class_names: tuple[str, ...]
-) -> None:
-    """A stratified draw needs room for every class, and two examples of each."""
-    counts = torch.bincount(labels)
-    present = int((counts > 0).sum())
-    for index, examples in enumerate(counts.tolist()):
-        if examples == 1:
-            name = class_names[index] if class_names else index
+    def _check_classes(self, labels: Tensor, count: int, held: float, key: str) -> None:
+        """A stratified draw needs room for every class, and two examples of each."""
+        counts = torch.bincount(labels)
+        if (counts == 1).any():
+            index = int((counts == 1).nonzero()[0])
+            name = self.class_names[index] if self.class_names else index
             raise ConfigError.at(
                 f"dataset.{key}", f"{held}: class {name!r} has 1 example; a split needs 2 of each"
             )
-    if min(count, len(labels) - count) < present:
-        raise ConfigError.at(
-            f"dataset.{key}",
-            f"{held}: {count} of {len(labels)} examples; both parts need at least one of each of "
-            f"the {present} classes",
-        )
+        present = int(counts.count_nonzero())
+        if min(count, len(labels) - count) < present:
+            raise ConfigError.at(
+                f"dataset.{key}",
+                f"{held}: {count} of {len(labels)} examples; both parts need at least one of each "
+                f"of the {present} classes",
+            )

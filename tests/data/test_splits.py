@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from regrun.data.splits import Parts, SplitSizes, split
+from regrun.data.splits import Parts, Splitter
 from regrun.errors import ConfigError
 
 NUMBERS = torch.zeros(100, 1, dtype=torch.float64)
@@ -24,7 +24,7 @@ def parts_as_sets(parts: Parts) -> tuple[set[int], set[int], set[int]]:
 
 @given(st.integers(1, 40), st.integers(0, 40), st.integers(0, 2**63 - 1))
 def test_parts_are_disjoint_and_together_everything(test: int, validation: int, seed: int) -> None:
-    parts = split(SplitSizes(validation=validation, seed=seed), NUMBERS, test)
+    parts = Splitter(validation=validation, seed=seed).split(NUMBERS, test)
     train, held, tested = parts_as_sets(parts)
     assert (len(held), len(tested)) == (validation, test)
     assert len(train) + len(held) + len(tested) == 100
@@ -33,7 +33,7 @@ def test_parts_are_disjoint_and_together_everything(test: int, validation: int, 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**40])
 def test_classes_keep_their_proportions(seed: int) -> None:
-    parts = split(SplitSizes(validation=20, num_train=40, num_test=12, seed=seed), CLASSES, 40)
+    parts = Splitter(validation=20, num_train=40, num_test=12, seed=seed).split(CLASSES, 40)
     for indices, expected in (
         (parts.train, [20, 10, 10]),
         (parts.validation, [10, 5, 5]),
@@ -43,34 +43,34 @@ def test_classes_keep_their_proportions(seed: int) -> None:
 
 
 def test_the_same_seed_draws_the_same_parts_and_another_others() -> None:
-    one, same, other = (split(SplitSizes(validation=10, seed=s), NUMBERS, 0.2) for s in (5, 5, 6))
+    one, same, other = (Splitter(validation=10, seed=s).split(NUMBERS, 0.2) for s in (5, 5, 6))
     assert parts_as_sets(one) == parts_as_sets(same)
     assert parts_as_sets(one)[1] != parts_as_sets(other)[1]
     assert parts_as_sets(one)[2] != parts_as_sets(other)[2]
 
 
 def test_num_train_changes_neither_validation_nor_test() -> None:
-    few = split(SplitSizes(validation=10, num_train=5), NUMBERS, 20)
-    many = split(SplitSizes(validation=10, num_train=50), NUMBERS, 20)
+    few = Splitter(validation=10, num_train=5).split(NUMBERS, 20)
+    many = Splitter(validation=10, num_train=50).split(NUMBERS, 20)
     assert (len(few.train), len(many.train)) == (5, 50)
     assert parts_as_sets(few)[1:] == parts_as_sets(many)[1:]
 
 
 def test_validation_does_not_change_the_test_set() -> None:
-    without, with_it = (split(SplitSizes(validation=v), NUMBERS, 20) for v in (0, 30))
+    without, with_it = (Splitter(validation=v).split(NUMBERS, 20) for v in (0, 30))
     assert without.validation is None
     assert torch.equal(without.test, with_it.test)
 
 
 def test_a_test_set_given_apart_is_used_whole() -> None:
-    parts = split(SplitSizes(validation=0.5), NUMBERS, NUMBERS[:7])
+    parts = Splitter(validation=0.5).split(NUMBERS, NUMBERS[:7])
     assert parts.test.tolist() == list(range(7))
     assert parts.validation is not None
     assert (len(parts.train), len(parts.validation)) == (50, 50)
 
 
 def test_a_small_fraction_still_holds_out_one() -> None:
-    parts = split(SplitSizes(validation=0.001), NUMBERS, 0.001)
+    parts = Splitter(validation=0.001).split(NUMBERS, 0.001)
     assert parts.validation is not None
     assert (len(parts.train), len(parts.validation), len(parts.test)) == (98, 1, 1)
 
@@ -100,5 +100,5 @@ def test_a_split_that_cannot_be_is_refused_at_its_key(
     keys: dict[str, Any], targets: Tensor, test: float, path: str, message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        split(SplitSizes(**keys), targets, test, ("cat", "dog", "cow"))
+        Splitter(**keys, class_names=("cat", "dog", "cow")).split(targets, test)
     assert str(caught.value).startswith(f"dataset.{path}: {message}")

@@ -11,9 +11,10 @@ from regrun.kinds.base import Count, Section, Seed, faults_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
-    from regrun.data.dataset import Dataset, Split
-    from regrun.data.splits import SplitSizes
+    from regrun.data.dataset import Dataset, Examples
+    from regrun.data.splits import Parts
 
 Task = Literal["regression", "classification"]
 Held = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
@@ -49,8 +50,6 @@ class DatasetSection(Section):
         ('regression', 40, 10, (1,))
     """
 
-    origin: ClassVar[str]
-    """``generated``, ``scikit-learn``, ``torchvision`` or ``your file``."""
     fixed_task: ClassVar[Task | None] = None
     """The task, where the class leaves no choice."""
     path_keys: ClassVar[tuple[str, ...]] = ("path", "test_path", "root")
@@ -136,17 +135,6 @@ class DatasetSection(Section):
         loads = cls.load is not DatasetSection.load or cls.arrays is not DatasetSection.arrays
         return [*super().undefined(), *([] if loads else ["arrays"])]
 
-    def split_sizes(self) -> SplitSizes:
-        """Return how many examples go into each part, and the seed of the draws."""
-        from regrun.data.splits import SplitSizes
-
-        pool = self if isinstance(self, Subset) else Subset()
-        return SplitSizes(self.validation, pool.num_train, pool.num_test, self.seed)
-
-    def standardizes(self, default: bool) -> bool:
-        """Whether to standardize, given what happens when the config leaves it open."""
-        return default if self.standardize is None else self.standardize
-
     def _checked_arrays(self) -> dict[str, NDArray[Any]]:
         import numpy as np
 
@@ -157,48 +145,30 @@ class DatasetSection(Section):
         """Decode, split and standardize. origin, key: where the arrays come from, for messages."""
         from regrun.data.arrays import decode_arrays
 
-        examples = decode_arrays(arrays, self.known_task, origin, key)
-        return self._split(
-            examples.task,
-            examples.train,
-            getattr(self, "test", 0.2) if examples.test is None else examples.test,
-            validation=examples.validation,
-            standardize=examples.train.inputs.ndim != 4,
-            feature_names=examples.feature_names,
-            class_names=examples.class_names,
-        )
+        test = getattr(self, "test", 0.2)
+        return self._split(decode_arrays(arrays, self.known_task, test, origin, key))
 
-    def _split(
-        self,
-        task: Task,
-        train: Split,
-        test: Split | int | float,
-        *,
-        validation: Split | None = None,
-        standardize: bool,
-        feature_names: Sequence[str] = (),
-        class_names: Sequence[str] = (),
-        notes: Sequence[str] = (),
-    ) -> Dataset:
-        """Split and assemble decoded examples.
+    def _split(self, examples: Examples) -> Dataset:
+        """Draw the parts of decoded examples and standardize them."""
+        from regrun.data.assemble import assemble
 
-        test: the test examples, or how many to hold out. standardize: whether to, when the config
-        leaves it open.
-        """
-        from regrun.data.assemble import split_and_assemble
+        test = examples.test
+        held_out = test if isinstance(test, int | float) else test.targets
+        parts = self._parts(examples.train.targets, held_out, examples.class_names)
+        standardize = self._standardizes(examples.train.inputs.ndim == 4)
+        return assemble(self.name, examples, parts, standardize=standardize)
 
-        return split_and_assemble(
-            self.name,
-            task,
-            train,
-            test,
-            self.split_sizes(),
-            validation=validation,
-            standardize=self.standardizes(standardize),
-            feature_names=feature_names,
-            class_names=class_names,
-            notes=notes,
-        )
+    def _parts(self, train: Tensor, test: Tensor | float, class_names: Sequence[str]) -> Parts:
+        """Divide examples with these targets. test: those of the test set, or how many to draw."""
+        from regrun.data.splits import Splitter
+
+        pool = self if isinstance(self, Subset) else Subset()
+        sizes = Splitter(self.validation, pool.num_train, pool.num_test, self.seed, class_names)
+        return sizes.split(train, test)
+
+    def _standardizes(self, images: bool) -> bool:
+        """Whether to standardize; where the config leaves it open, tables alone."""
+        return not images if self.standardize is None else self.standardize
 
 
 class Subset(Section):

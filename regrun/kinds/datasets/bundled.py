@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from regrun.errors import CorruptInputError
@@ -10,34 +11,42 @@ from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, T
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from regrun.data.dataset import Dataset, Split
+    from regrun.data.dataset import Dataset
 
 
 class BundledDataset(Subset, DatasetSection):
     """Keys of the datasets that come through scikit-learn."""
 
-    origin: ClassVar[str] = "scikit-learn"
     num_examples: ClassVar[int]
     num_features: ClassVar[int]
 
     test: Held = 0.2
     """Held out as the test set: a fraction below 1, or a count."""
 
+    def load(self, progress: Progress | None = None) -> Dataset:
+        """Load what comes with scikit-learn; classes keep its numbers."""
+        from sklearn import datasets
+
+        bunch = getattr(datasets, f"load_{self.name}")()
+        classes = bunch.target_names if self.known_task == "classification" else ()
+        return self._table(bunch.data, bunch.target, bunch.feature_names, classes)
+
     def estimate_bytes(self) -> int:
         """Count float64 features and targets."""
         return self.num_examples * (self.num_features + 1) * 8
 
-    def _table(self, task: Task, x: Any, y: Any, features: Any, classes: Any = ()) -> Dataset:
+    def _table(self, x: Any, y: Any, features: Any, classes: Any) -> Dataset:
+        """Split (N, …) inputs and (N,) targets. features, classes: their names."""
+        from regrun.data.arrays import decode_arrays
+
+        arrays = {"x": x, "y": y}
+        examples = decode_arrays(arrays, self.known_task, self.test, f"dataset {self.name}", "name")
         return self._split(
-            task,
-            _examples(task, x, y),
-            self.test,
-            standardize=True,
-            feature_names=[str(name) for name in features],
-            class_names=[str(name) for name in classes],
+            replace(
+                examples,
+                feature_names=[str(name) for name in features],
+                class_names=[str(name) for name in classes],
+            )
         )
 
 
@@ -54,13 +63,7 @@ class Digits(BundledDataset):
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
-        return self._split(
-            "classification",
-            _examples("classification", bunch.images[:, None] / 16, bunch.target),
-            self.test,
-            standardize=False,
-            class_names=[str(name) for name in bunch.target_names],
-        )
+        return self._table(bunch.images[:, None] / 16, bunch.target, (), bunch.target_names)
 
 
 class Diabetes(BundledDataset):
@@ -74,13 +77,6 @@ class Diabetes(BundledDataset):
     """Features to mean 0 and standard deviation 1 over the training examples. Default: true; false
     leaves them as scikit-learn scales them, norm 1 over all patients, as in its Lasso examples."""
 
-    def load(self, progress: Progress | None = None) -> Dataset:
-        """Ten measurements of each patient; the target, about 150 ± 77, stays in its own unit."""
-        from sklearn.datasets import load_diabetes
-
-        bunch = load_diabetes()
-        return self._table("regression", bunch.data, bunch.target, bunch.feature_names)
-
 
 class BreastCancer(BundledDataset):
     """569 tumours, 30 features, malignant or benign."""
@@ -91,14 +87,6 @@ class BreastCancer(BundledDataset):
     task: Task = "classification"
     """`regression` fits the label, 0 or 1, as a number."""
 
-    def load(self, progress: Progress | None = None) -> Dataset:
-        """Class 0 is malignant, 1 benign; as regression the label is the target."""
-        from sklearn.datasets import load_breast_cancer
-
-        bunch = load_breast_cancer()
-        classes = bunch.target_names if self.task == "classification" else ()
-        return self._table(self.task, bunch.data, bunch.target, bunch.feature_names, classes)
-
 
 class Wine(BundledDataset):
     """178 wines, 13 features, 3 cultivars."""
@@ -107,15 +95,6 @@ class Wine(BundledDataset):
     num_examples: ClassVar[int] = 178
     num_features: ClassVar[int] = 13
     name: Literal["wine"]
-
-    def load(self, progress: Progress | None = None) -> Dataset:
-        """Chemical analyses of wines from three cultivars."""
-        from sklearn.datasets import load_wine
-
-        bunch = load_wine()
-        return self._table(
-            "classification", bunch.data, bunch.target, bunch.feature_names, bunch.target_names
-        )
 
 
 class CaliforniaHousing(BundledDataset):
@@ -138,31 +117,24 @@ class CaliforniaHousing(BundledDataset):
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """Median house value in units of 100,000 dollars."""
+        from regrun.data.files import find_or_download
         from regrun.data.npz_file import read_npz
 
-        path = self._find_or_download()
+        def by_hand(folder: Path, searched: list[Path]) -> str:
+            looked = ", ".join(str(each / self.file) for each in searched)
+            return (
+                f"run this on a machine with a connection and copy the file {self.file} from its "
+                f"{folder}/ into {folder}/ here (looked at: {looked})"
+            )
+
+        path = find_or_download(self.root, [self.file], self._fetch, by_hand) / self.file
         arrays = read_npz(path, ("x", "y"))
         x, y = arrays.get("x"), arrays.get("y")
         if x is None or y is None or x.shape != (len(y), self.num_features):
             raise CorruptInputError(
                 f"{path}: needs x (N, 8) and y (N,); delete it to download it again"
             )
-        return self._table("regression", x, y, self.feature_names)
-
-    def _find_or_download(self) -> Path:
-        from regrun.data.files import data_folders, download_folder, download_into
-
-        looked = [folder / self.file for folder in data_folders(self.root)]
-        for path in looked:
-            if path.is_file():
-                return path
-        folder = download_folder(self.root)
-        by_hand = (
-            f"run this on a machine with a connection and copy the file {self.file} from its "
-            f"{folder}/ into {folder}/ here (looked at: {', '.join(map(str, looked))})"
-        )
-        download_into(folder, self._fetch, by_hand)
-        return folder / self.file
+        return self._table(x, y, self.feature_names, ())
 
     def _fetch(self, folder: Path) -> None:
         import shutil
@@ -174,15 +146,3 @@ class CaliforniaHousing(BundledDataset):
         bunch = fetch_california_housing(data_home=str(cache))
         shutil.rmtree(cache)
         np.savez_compressed(folder / self.file, x=bunch.data, y=bunch.target)
-
-
-def _examples(task: Task, x: NDArray[np.float64], y: NDArray[np.generic]) -> Split:
-    """Return copies: inputs in float64, targets as class indices or as (N, 1) float64."""
-    import numpy as np
-    import torch
-
-    from regrun.data.dataset import Split
-
-    classes = task == "classification"
-    targets = y.astype(np.int64) if classes else y.astype(np.float64).reshape(-1, 1)
-    return Split(torch.from_numpy(x.astype(np.float64)), torch.from_numpy(targets))

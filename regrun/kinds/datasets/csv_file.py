@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, Strict
 
@@ -11,14 +11,13 @@ from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, T
 from regrun.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from regrun.data.csv_file import Table
     from regrun.data.dataset import Dataset
-    from regrun.data.tables import Table
 
 
 class CSV(Subset, DatasetSection):
     """A table of your own, with a header line; text columns are one-hot encoded."""
 
-    origin: ClassVar[str] = "your file"
     name: Literal["csv"]
     path: str
     """The file; relative to the config file, else to the working directory."""
@@ -48,43 +47,44 @@ class CSV(Subset, DatasetSection):
         import torch
 
         from regrun.data.assemble import assemble
-        from regrun.data.csv_file import read_csv
-        from regrun.data.dataset import Split
+        from regrun.data.csv_file import read_csv, table_targets
+        from regrun.data.dataset import Examples, Split
         from regrun.data.encode import encode_features
         from regrun.data.files import find_file
-        from regrun.data.splits import split
-        from regrun.data.tables import table_targets
 
-        table = read_csv(find_file(self.path, "path"), self.separator)
-        columns = [str(column) for column in table.frame.columns]
-        self._check_columns(columns, table)
-        tested = None
-        if self.test_path is not None:
-            tested = read_csv(find_file(self.test_path, "test_path"), self.separator)
+        tables = [
+            read_csv(find_file(path, key), self.separator)
+            for key, path in (("path", self.path), ("test_path", self.test_path))
+            if path is not None
+        ]
+        columns = [str(column) for column in tables[0].frame.columns]
+        self._check_columns(columns, tables[0])
         features = [name for name in columns if name not in (self.target, *self.ignore)]
-        if tested is not None:
-            _check_test_columns([*features, self.target], table, tested)
+        for name in [*features, self.target]:
+            if name not in tables[-1].frame.columns:
+                raise ConfigError.at(
+                    "dataset.test_path",
+                    f'{tables[-1].path}: no column "{name}", which {tables[0].path} has',
+                )
 
-        targets = table_targets(table, tested, self.target, self.task)
-        test_targets = targets.train if targets.test is None else targets.test
-        test = self.test if targets.test is None else targets.test
-        parts = split(self.split_sizes(), targets.train, test, targets.class_names)
-        encoded = encode_features(features, table, tested, parts, self.missing)
-        validation = None
-        if encoded.validation is not None and parts.validation is not None:
-            inputs = torch.from_numpy(encoded.validation)
-            validation = Split(inputs, targets.train[parts.validation])
-        return assemble(
-            self.name,
-            targets.task,
-            Split(torch.from_numpy(encoded.train), targets.train[parts.train]),
-            validation,
-            Split(torch.from_numpy(encoded.test), test_targets[parts.test]),
-            standardize=self.standardizes(True),
-            feature_names=encoded.names,
-            class_names=targets.class_names,
-            notes=encoded.notes,
+        task, found, classes = table_targets(tables, self.target, self.task)
+        targets = [torch.from_numpy(values) for values in found]
+        held_out = self.test if self.test_path is None else targets[1]
+        parts = self._parts(targets[0], held_out, classes)
+        matrices, names, notes = encode_features(features, tables, parts, self.missing)
+        splits = [
+            Split(torch.from_numpy(matrix), values)
+            for matrix, values in zip(matrices, targets, strict=True)
+        ]
+        examples = Examples(
+            task,
+            splits[0],
+            self.test if self.test_path is None else splits[1],
+            feature_names=names,
+            class_names=classes,
+            notes=notes,
         )
+        return assemble(self.name, examples, parts, standardize=self._standardizes(images=False))
 
     def _check_columns(self, columns: list[str], table: Table) -> None:
         for key, names in (("target", (self.target,)), ("ignore", self.ignore)):
@@ -103,12 +103,3 @@ class CSV(Subset, DatasetSection):
         shown = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
         alone = f"; one column: is {self.separator!r} the separator?" if len(columns) == 1 else ""
         return f'no column "{name}"{hint}; columns: {shown}{alone}'
-
-
-def _check_test_columns(columns: list[str], table: Table, tested: Table) -> None:
-    for name in columns:
-        if name not in tested.frame.columns:
-            raise ConfigError.at(
-                "dataset.test_path",
-                f'{tested.path}: no column "{name}", which {table.path} has',
-            )

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 class ImageFolder(Subset, DatasetSection):
     """Pictures of your own: `train/<class>/…` and `test/<class>/…`, or `<class>/…` split."""
 
-    origin: ClassVar[str] = "your file"
     fixed_task: ClassVar[Task | None] = "classification"
     name: Literal["image_folder"]
     path: str
@@ -31,6 +30,7 @@ class ImageFolder(Subset, DatasetSection):
         A `train` and a `test` folder are used as they are; otherwise the class folders of the one
         that is there are split.
         """
+        from regrun.data.dataset import Examples
         from regrun.data.files import find_path
         from regrun.data.images import read_class_folders, torchvision_datasets
 
@@ -38,7 +38,7 @@ class ImageFolder(Subset, DatasetSection):
         path = find_path(self.path, "path")
         train_folder = path / "train" if (path / "train").is_dir() else path
         train, classes = read_class_folders(train_folder, self.size, datasets, progress)
-        test: Split | int | float = self.test
+        test: Split | float = self.test
         if train_folder != path and (path / "test").is_dir():
             test, test_classes = read_class_folders(path / "test", self.size, datasets, progress)
             if test_classes != classes:
@@ -47,11 +47,6 @@ class ImageFolder(Subset, DatasetSection):
                     f"{path}: classes {', '.join(test_classes)} in test, "
                     f"{', '.join(classes)} in train",
                 )
-        return self._split(
-            "classification",
-            train,
-            test,
-            standardize=False,
-            class_names=classes,
-            notes=[f"pictures resized to {self.size}×{self.size}, in RGB"],
-        )
+        notes = [f"pictures resized to {self.size}×{self.size}, in RGB"]
+        examples = Examples("classification", train, test, class_names=classes, notes=notes)
+        return self._split(examples)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 class SyntheticLinear(DatasetSection):
     """y = bias + Σ weight·xᵢ + ε with x ~ N(0, 1) and ε ~ N(0, noise²)."""
 
-    origin: ClassVar[str] = "generated"
     fixed_task: ClassVar[Task | None] = "regression"
     name: Literal["synthetic_linear"]
     num_features: Count = 200
@@ -35,17 +34,18 @@ class SyntheticLinear(DatasetSection):
         So the size of one does not change the other. The defaults are the experiment of many
         inputs and few examples in "Dive into Deep Learning", §3.7.
         """
-        return self._split(
-            "regression",
-            self._draw("train", self.num_train),
-            self._draw("test", self.num_test),
-            standardize=False,
-            feature_names=[f"x{i}" for i in range(self.num_features)],
-        )
+        from regrun.data.dataset import Examples
+
+        train, test = self._draw("train", self.num_train), self._draw("test", self.num_test)
+        names = [f"x{i}" for i in range(self.num_features)]
+        return self._split(Examples("regression", train, test, feature_names=names))
 
     def estimate_bytes(self) -> int:
         """Count float64 features and targets."""
         return (self.num_train + self.num_test) * (self.num_features + 1) * 8
+
+    def _standardizes(self, images: bool) -> bool:
+        return bool(self.standardize)
 
     def _draw(self, part: str, count: int) -> Split:
         import torch

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 class VisionDataset(Subset, DatasetSection):
     """Keys of the image sets that come through torchvision."""
 
-    origin: ClassVar[str] = "torchvision"
     fixed_task: ClassVar[Task | None] = "classification"
     num_examples: ClassVar[int]
     num_pixels: ClassVar[int]
@@ -37,28 +36,25 @@ class VisionDataset(Subset, DatasetSection):
 
         return getattr(torchvision_datasets(self.name), self.torchvision_class)
 
-    def _images(self, train: Split, test: Split, classes: list[str]) -> Dataset:
-        return self._split("classification", train, test, standardize=False, class_names=classes)
-
     def _find_or_download(self, reader: Any, files: list[str], progress: Progress | None) -> Path:
-        """Return the first folder that holds all files, else the one they were downloaded to."""
-        from regrun.data.files import data_folders, download_folder, download_into
+        from regrun.data.files import find_or_download
 
-        looked = data_folders(self.root)
-        for folder in looked:
-            if all((folder / file).is_file() for file in files):
-                return folder
-        folder = download_folder(self.root)
-        if progress is not None:
-            progress(f"downloading {self.name} to {folder}/")
-        places = ", ".join(f"{place}/" for place in dict.fromkeys(looked))
-        listed = "\n".join(f"  {folder / file}" for file in files)
-        by_hand = (
-            f"{self.name} is not in {places}; put these files there, or name their folder by "
-            f"dataset.root or REGRUN_DATA:\n{listed}"
-        )
-        download_into(folder, lambda scratch: reader(scratch, download=True), by_hand)
-        return folder
+        def by_hand(folder: Path, searched: list[Path]) -> str:
+            places = ", ".join(f"{place}/" for place in dict.fromkeys(searched))
+            listed = "\n".join(f"  {folder / file}" for file in files)
+            return (
+                f"{self.name} is not in {places}; put these files there, or name their folder by "
+                f"dataset.root or REGRUN_DATA:\n{listed}"
+            )
+
+        def announce(folder: Path) -> None:
+            if progress is not None:
+                progress(f"downloading {self.name} to {folder}/")
+
+        def fetch(folder: Path) -> None:
+            reader(folder, download=True)
+
+        return find_or_download(self.root, files, fetch, by_hand, announce)
 
 
 class IDXDataset(VisionDataset):
@@ -75,7 +71,7 @@ class IDXDataset(VisionDataset):
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """Check the IDX files, which torchvision reads without naming a damaged one."""
-        from regrun.data.dataset import Split
+        from regrun.data.dataset import Examples, Split
         from regrun.data.images import check_idx_pair
 
         reader = self._torchvision()
@@ -88,7 +84,9 @@ class IDXDataset(VisionDataset):
             part = reader(root, train=train)
             return Split(part.data[:, None], part.targets)
 
-        return self._images(read(True), read(False), reader.classes)
+        return self._split(
+            Examples("classification", read(True), read(False), class_names=reader.classes)
+        )
 
 
 class MNIST(IDXDataset):
@@ -127,7 +125,7 @@ class CIFAR10(VisionDataset):
         """uint8 (N, 3, 32, 32). The files are pickles; torchvision checks their md5 first."""
         import torch
 
-        from regrun.data.dataset import Split
+        from regrun.data.dataset import Examples, Split
 
         reader = self._torchvision()
         files = [f"{reader.base_folder}/{file}" for file in self.files]
@@ -143,7 +141,7 @@ class CIFAR10(VisionDataset):
         except RuntimeError as error:
             self._check_md5(reader, root, error)
             raise
-        return self._images(train, test, classes)
+        return self._split(Examples("classification", train, test, class_names=classes))
 
     def _check_md5(self, reader: Any, root: Path, error: RuntimeError) -> None:
         """Raise CorruptInputError for a damaged file: torchvision does not say which it was."""
