@@ -117,8 +117,8 @@ class CaliforniaHousing(BundledDataset):
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """Median house value in units of 100,000 dollars."""
+        from regrun.data.arrays import read_npz
         from regrun.data.files import find_or_download
-        from regrun.data.npz_file import read_npz
 
         def by_hand(folder: Path, searched: list[Path]) -> str:
             looked = ", ".join(str(each / self.file) for each in searched)

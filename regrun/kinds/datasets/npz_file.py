@@ -27,9 +27,8 @@ class NPZ(Subset, DatasetSection):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Read those arrays of the archive that a dataset may have."""
-        from regrun.data.arrays import PARTS, VALIDATION, WHOLE
+        from regrun.data.arrays import PARTS, VALIDATION, WHOLE, read_npz
         from regrun.data.files import find_file
-        from regrun.data.npz_file import read_npz
 
         return read_npz(find_file(self.path, "path"), WHOLE | PARTS | VALIDATION)
 
@@ -39,8 +38,7 @@ class NPZ(Subset, DatasetSection):
 
     def has_own_validation(self) -> bool:
         """Look at the list of arrays only, without reading them."""
-        from regrun.data.arrays import holds_validation
+        from regrun.data.arrays import holds_validation, names_in
         from regrun.data.files import find_file
-        from regrun.data.npz_file import names_in
 
         return holds_validation(names_in(find_file(self.path, "path")))

@@ -10,7 +10,7 @@ from regrun.kinds.datasets.base import DatasetSection, Progress, Subset, Task
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from regrun.data.dataset import Dataset, Split
+    from regrun.data.dataset import Dataset
 
 
 class VisionDataset(Subset, DatasetSection):
@@ -80,13 +80,9 @@ class IDXDataset(VisionDataset):
         for images, labels in (files[:2], files[2:]):
             check_idx_pair(root / images, root / labels, len(reader.classes))
 
-        def read(train: bool) -> Split:
-            part = reader(root, train=train)
-            return Split(part.data[:, None], part.targets)
-
-        return self._split(
-            Examples("classification", read(True), read(False), class_names=reader.classes)
-        )
+        parts = reader(root, train=True), reader(root, train=False)
+        train, test = (Split(part.data[:, None], part.targets) for part in parts)
+        return self._split(Examples("classification", train, test, class_names=reader.classes))
 
 
 class MNIST(IDXDataset):
@@ -131,17 +127,19 @@ class CIFAR10(VisionDataset):
         files = [f"{reader.base_folder}/{file}" for file in self.files]
         root = self._find_or_download(reader, files, progress)
 
-        def read(train: bool) -> tuple[Split, list[str]]:
-            part = reader(root, train=train)
-            images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
-            return Split(images, torch.tensor(part.targets)), part.classes
-
         try:
-            (train, classes), (test, _) = read(True), read(False)
+            parts = reader(root, train=True), reader(root, train=False)
         except RuntimeError as error:
             self._check_md5(reader, root, error)
             raise
-        return self._split(Examples("classification", train, test, class_names=classes))
+        train, test = (
+            Split(
+                torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(),
+                torch.tensor(part.targets),
+            )
+            for part in parts
+        )
+        return self._split(Examples("classification", train, test, class_names=parts[0].classes))
 
     def _check_md5(self, reader: Any, root: Path, error: RuntimeError) -> None:
         """Raise CorruptInputError for a damaged file: torchvision does not say which it was."""
