@@ -50,6 +50,8 @@ class DatasetSection(Section):
         ('regression', 40, 10, (1,))
     """
 
+    origin: ClassVar[str]
+    """``generated``, ``scikit-learn``, ``torchvision`` or ``your file``; `regrun list` shows it."""
     fixed_task: ClassVar[Task | None] = None
     """The task, where the class leaves no choice."""
     path_keys: ClassVar[tuple[str, ...]] = ("path", "test_path", "root")

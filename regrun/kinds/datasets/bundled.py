@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class BundledDataset(Subset, DatasetSection):
     """Keys of the datasets that come through scikit-learn."""
 
+    origin: ClassVar[str] = "scikit-learn"
     num_examples: ClassVar[int]
     num_features: ClassVar[int]
 

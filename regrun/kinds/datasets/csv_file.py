@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class CSV(Subset, DatasetSection):
     """A table of your own, with a header line; text columns are one-hot encoded."""
 
+    origin: ClassVar[str] = "your file"
     name: Literal["csv"]
     path: str
     """The file; relative to the config file, else to the working directory."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class ImageFolder(Subset, DatasetSection):
     """Pictures of your own: `train/<class>/…` and `test/<class>/…`, or `<class>/…` split."""
 
+    origin: ClassVar[str] = "your file"
     fixed_task: ClassVar[Task | None] = "classification"
     name: Literal["image_folder"]
     path: str

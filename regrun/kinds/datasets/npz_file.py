@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class NPZ(Subset, DatasetSection):
     """Arrays of your own: `x_train, y_train, x_test, y_test`, or `x, y` split by `test`."""
 
+    origin: ClassVar[str] = "your file"
     name: Literal["npz"]
     path: str
     """The file; relative to the config file, else to the working directory. uint8 arrays of 3 or 4

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class SyntheticLinear(DatasetSection):
     """y = bias + Σ weight·xᵢ + ε with x ~ N(0, 1) and ε ~ N(0, noise²)."""
 
+    origin: ClassVar[str] = "generated"
     fixed_task: ClassVar[Task | None] = "regression"
     name: Literal["synthetic_linear"]
     num_features: Count = 200

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class VisionDataset(Subset, DatasetSection):
     """Keys of the image sets that come through torchvision."""
 
+    origin: ClassVar[str] = "torchvision"
     fixed_task: ClassVar[Task | None] = "classification"
     num_examples: ClassVar[int]
     num_pixels: ClassVar[int]
