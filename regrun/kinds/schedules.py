@@ -102,7 +102,6 @@ class Constant(Schedule):
     type: Literal["constant"]
 
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
-        """1 everywhere."""
         import numpy as np
 
         return np.ones(len(steps))
@@ -119,7 +118,6 @@ class StepDecay(Schedule):
     gamma: Positive = 0.1
 
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
-        """A power of `gamma`."""
         import numpy as np
 
         drops = steps // (self.step_size * steps_per_epoch)
@@ -127,7 +125,6 @@ class StepDecay(Schedule):
             return np.power(self.gamma, drops.astype(np.float64))
 
     def factor_symbols(self) -> str:
-        """A power of `gamma`."""
         return f"{self.gamma:g}^⌊epoch / {self.step_size}⌋"
 
 
@@ -142,14 +139,12 @@ class Cosine(Schedule):
     min_factor: Rate = 0.0
 
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
-        """As torch's CosineAnnealingLR with T_max = `total_steps`."""
         import numpy as np
 
         wave = (1 + np.cos(np.pi * steps / total_steps)) / 2
         return self.min_factor + (1 - self.min_factor) * wave
 
     def factor_symbols(self) -> str:
-        """Half a cosine."""
         least = self.min_factor
         low = f"{least:g} + {1 - least:g} · " if least else ""
         return f"{low}½ (1 + cos(π t/T))"

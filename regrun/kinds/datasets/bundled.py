@@ -33,7 +33,6 @@ class BundledDataset(Subset, DatasetSection):
         return self._table(bunch.data, bunch.target, bunch.feature_names, classes)
 
     def estimate_bytes(self) -> int:
-        """Count float64 features and targets."""
         return self.num_examples * (self.num_features + 1) * 8
 
     def _table(self, x: Any, y: Any, features: Any, classes: Any) -> Dataset:

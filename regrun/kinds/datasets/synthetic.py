@@ -42,7 +42,6 @@ class SyntheticLinear(DatasetSection):
         return self._split(Examples("regression", train, test, feature_names=names))
 
     def estimate_bytes(self) -> int:
-        """Count float64 features and targets."""
         return (self.num_train + self.num_test) * (self.num_features + 1) * 8
 
     def _standardizes(self, images: bool) -> bool:

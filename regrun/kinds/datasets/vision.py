@@ -28,7 +28,6 @@ class VisionDataset(Subset, DatasetSection):
     """Folder as torchvision lays it out. Default: `REGRUN_DATA`, else `data/`, else a download."""
 
     def estimate_bytes(self) -> int:
-        """Count uint8 pixels and int64 classes."""
         return self.num_examples * (self.num_pixels + 8)
 
     def _torchvision(self) -> Any:

@@ -25,11 +25,9 @@ class Adagrad(GivenRate):
 
     @classmethod
     def slots(cls, members: Sequence[Self]) -> tuple[str, ...]:
-        """The sum of squares."""
         return ("sum",)
 
     def symbols(self) -> list[str]:
-        """The assignments of v and w."""
         start = self.initial_accumulator_value
         slower = f" / (1 + {self.lr_decay:g} (t − 1))" if self.lr_decay else ""
         return [
@@ -46,11 +44,9 @@ class Adagrad(GivenRate):
             self.follows_step = bool(self.lr_decay.any())
 
         def columns(self) -> dict[str, Tensor]:
-            """ε."""
             return {"eps": self.column("eps")}
 
         def initial(self, slot: str) -> Tensor | None:
-            """`initial_accumulator_value`."""
             return self.column("initial_accumulator_value")
 
         def at_step(self, lr: Tensor, step: Tensor) -> dict[str, Tensor]:
@@ -58,7 +54,6 @@ class Adagrad(GivenRate):
             return {"minus_lr": -lr / (1 + (step - 1) * self.lr_decay)}
 
         def update(self, tile: Tile, g: Tensor) -> None:
-            """Change v, then w."""
             import torch
 
             total, scratch = tile.state["sum"], tile.scratch

@@ -32,7 +32,6 @@ class AdamFamily(GivenRate):
         return ("exp_avg", "exp_avg_sq", *largest)
 
     def symbols(self) -> list[str]:
-        """The assignments of m, v and w."""
         beta1, beta2 = self.betas
         largest = ["u ← max(u, v)"] if self.amsgrad else []
         second = "u" if self.amsgrad else "v"
@@ -63,7 +62,6 @@ class AdamFamily(GivenRate):
             self.per_member_tiles = device.type == "cpu" and hasattr(torch, "_fused_adam_")
 
         def columns(self) -> dict[str, Tensor]:
-            """The gains 1 − β₁ and 1 − β₂."""
             gain1, gain2 = (1 - self.column("betas")).unbind(1)
             return {"gain1": gain1, "gain2": gain2}
 
@@ -78,7 +76,6 @@ class AdamFamily(GivenRate):
             }
 
         def update(self, tile: Tile, g: Tensor) -> None:
-            """Change m and v, then w."""
             import torch
 
             if tile.member is not None:

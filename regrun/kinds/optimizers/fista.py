@@ -35,7 +35,6 @@ class Fista(Optimizer):
         return ("previous", *(["ahead"] if members[0].restart else []))
 
     def method_conflicts(self, penalty: Penalty) -> Iterator[str]:
-        """A gradient is needed everywhere."""
         if penalty.method != "proximal" and "proximal" in penalty.methods:
             yield (
                 f"gradient: fista needs one everywhere, and {penalty.kind} has none at 0; "
@@ -43,7 +42,6 @@ class Fista(Optimizer):
             )
 
     def symbols(self) -> list[str]:
-        """The assignments of t, y and w."""
         restart = ["t_k ← 0 after a step uphill: (y − w)·(w − w_previous) > 0"]
         return [
             *(restart if self.restart else []),
@@ -63,7 +61,6 @@ class Fista(Optimizer):
         counters: ClassVar[tuple[str, ...]] = ("t",)
 
         def look_ahead(self, weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-            """From x_k to y_k, member by member."""
             t, restart = state["t"], "ahead" in self.slots
             if restart:
                 uphill = t.new_zeros(t.shape)
@@ -84,5 +81,4 @@ class Fista(Optimizer):
                     state[f"ahead/{name}"].copy_(ahead)
 
         def update(self, tile: Tile, g: Tensor) -> None:
-            """Take the gradient step; the proximal one follows."""
             tile.weight.addcmul_(g, tile.numbers["minus_lr"])

@@ -25,13 +25,11 @@ class RMSprop(GivenRate):
 
     @classmethod
     def slots(cls, members: Sequence[Self]) -> tuple[str, ...]:
-        """The mean square; with `centered` the mean, with momentum in any member a buffer."""
         mean = ("grad_avg",) if members[0].centered else ()
         buffer = ("momentum_buffer",) if any(member.momentum > 0 for member in members) else ()
         return ("square_avg", *mean, *buffer)
 
     def symbols(self) -> list[str]:
-        """The assignments of v, a, b and w."""
         alpha, gain = f"{self.alpha:g}", f"{1 - self.alpha:g}"
         root = "√(v − a²)" if self.centered else "√v"
         step = f"g / ({root} + {self.eps:g})"
@@ -46,7 +44,6 @@ class RMSprop(GivenRate):
         """As in torch, ε is outside the root; centered: Graves 2013, eq. 38–45."""
 
         def columns(self) -> dict[str, Tensor]:
-            """1 − α, ε and the momentum."""
             return {
                 "gain": 1 - self.column("alpha"),
                 "eps": self.column("eps"),
@@ -54,7 +51,6 @@ class RMSprop(GivenRate):
             }
 
         def update(self, tile: Tile, g: Tensor) -> None:
-            """Change v, then a and b if there are any, then w."""
             import torch
 
             square, numbers, scratch = tile.state["square_avg"], tile.numbers, tile.scratch

@@ -40,7 +40,6 @@ class SGD(GivenRate):
 
     @classmethod
     def slots(cls, members: Sequence[Self]) -> tuple[str, ...]:
-        """One buffer, if any member has momentum."""
         return ("momentum_buffer",) if any(member.momentum > 0 for member in members) else ()
 
     def method_conflicts(self, penalty: Penalty) -> Iterator[str]:
@@ -54,7 +53,6 @@ class SGD(GivenRate):
                     )
 
     def symbols(self) -> list[str]:
-        """The assignments of b and w."""
         if self.momentum == 0:
             return ["w ← w − η_t g"]
         gain = f"{1 - self.dampening:g} g   (b ← g at t = 1)" if self.dampening else "g"
@@ -62,7 +60,6 @@ class SGD(GivenRate):
         return [f"b ← {self.momentum:g} b + {gain}", f"w ← w − η_t {step}"]
 
     def proximal_symbols(self) -> list[str]:
-        """The assignment of b."""
         return ["b ← b + (v − w) / η_t,  v: w before the proximal step"] if self.momentum else []
 
     class Rule(UpdateRule["SGD"]):
@@ -76,7 +73,6 @@ class SGD(GivenRate):
             self.follows_step = any(s.dampening for s in sections if s.momentum > 0)
 
         def columns(self) -> dict[str, Tensor]:
-            """μ, and the gain 1 − τ; nothing without momentum."""
             if not self.slots:
                 return {}
             momentum = self.column("momentum")
@@ -91,7 +87,6 @@ class SGD(GivenRate):
             return {"minus_lr": -lr, "gain": self.numbers["gain"].where(step > 1, 1.0)}
 
         def update(self, tile: Tile, g: Tensor) -> None:
-            """Change b, then w."""
             if self.slots:
                 momentum, buffer = tile.numbers["momentum"], tile.state["momentum_buffer"]
                 buffer.mul_(momentum).addcmul_(g, tile.numbers["gain"])
