@@ -18,9 +18,8 @@ from regrun.cli.progress import watching
 from regrun.results import Estimate, ReproductionResult
 from regrun.settings import format_value
 from regrun.store.atomic import probe_writable
-from regrun.studies.reproductions.claims import judge
+from regrun.studies.reproductions.claims import Reproduction, judge
 from regrun.studies.reproductions.registry import REPRODUCTIONS, find
-from regrun.studies.reproductions.spec import Reproduction
 
 
 def reproduce(

@@ -6,8 +6,7 @@ from dataclasses import asdict
 
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
-from regrun.execution.device import resolve_device
-from regrun.execution.prepare import prepare
+from regrun.execution.prepare import prepare, resolve_device
 from regrun.inspection.parameters import plan_parameters
 from regrun.inspection.update_rule import update_rule
 from regrun.kinds.models import build_model

@@ -1,4 +1,4 @@
-"""Data on the device, with the budget checked first."""
+"""Data on the device that was asked for, with the budget checked first."""
 
 from __future__ import annotations
 
@@ -11,11 +11,30 @@ import torch
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.errors import CorruptInputError
+from regrun.errors import CorruptInputError, UsageError
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.kinds.datasets import DatasetSection
 from regrun.training.evaluation import train_subset_size
 from regrun.training.step import DTYPES
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` is the first CUDA GPU when there is one, else the CPU.
+
+    Raises UsageError for an unknown or absent device.
+    """
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise UsageError(f"--device {name}: not one of auto, cpu, cuda, cuda:N")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    index = int(number or 0)
+    if index >= count:
+        raise UsageError(f"--device {name}: this machine has {count} CUDA device(s)")
+    return torch.device("cuda", index)
 
 
 @dataclass(frozen=True)

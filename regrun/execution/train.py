@@ -8,10 +8,9 @@ from pathlib import Path
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.errors import Interrupted, UsageError
-from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
-from regrun.execution.prepare import Prepared, prepare
+from regrun.execution.prepare import Prepared, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackRun
 from regrun.results import RunSummary
 from regrun.store.atomic import write_atomic

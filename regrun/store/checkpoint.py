@@ -60,14 +60,14 @@ class CheckpointStore:
         make_directory(self._directory)
         data = save(to_portable(tensors), {"state": json.dumps(state)})
         earlier = self._files()
-        number = _number(earlier[0]) + 1 if earlier else 1
+        number = int(earlier[0].name[:8]) + 1 if earlier else 1
         path = self._directory / f"{number:08d}-{_checksum(data)}.safetensors"
         write_atomic(path, data)
         if self._last_good is None:
             remove_stale_temporaries(self._directory)
-            self._last_good = next(filter(_is_whole, earlier), None)
-        kept = self._last_good
-        self._remove(old for old in earlier if old != kept)
+            whole = (old for old in earlier if _matches(old, read_bytes(old)))
+            self._last_good = next(whole, None)
+        self._remove(old for old in earlier if old != self._last_good)
         self._last_good = path
 
     def load(self) -> Checkpoint | None:
@@ -122,16 +122,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, json.loads(metadata["state"])
 
 
-def _is_whole(path: Path) -> bool:
-    return _matches(path, read_bytes(path))
-
-
 def _matches(path: Path, data: bytes) -> bool:
     return path.name == f"{path.name[:8]}-{_checksum(data)}.safetensors"
-
-
-def _number(path: Path) -> int:
-    return int(path.name[:8])
 
 
 def _checksum(data: bytes) -> str:

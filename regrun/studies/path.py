@@ -25,9 +25,8 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import available_bytes
-from regrun.execution.device import resolve_device
 from regrun.execution.observer import Observer
-from regrun.execution.prepare import load_data
+from regrun.execution.prepare import load_data, resolve_device
 from regrun.kinds.base import Section, names_of
 from regrun.kinds.models import build_model
 from regrun.kinds.penalties import EntrywisePenalty

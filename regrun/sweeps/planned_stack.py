@@ -15,9 +15,8 @@ from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
 from regrun.errors import RegrunError, UsageError
-from regrun.execution.device import resolve_device
 from regrun.execution.observer import Observer
-from regrun.execution.prepare import check_unchanged, prepare
+from regrun.execution.prepare import check_unchanged, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackPruner, StackRun
 from regrun.results import RunSummary
 from regrun.store import strict_json

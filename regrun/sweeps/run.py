@@ -17,9 +17,9 @@ from regrun.config.dump import dump_tree
 from regrun.config.load import Loaded, load_config
 from regrun.config.yaml_nodes import parse_config
 from regrun.errors import Interrupted, UsageError
-from regrun.execution.device import resolve_device
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
+from regrun.execution.prepare import resolve_device
 from regrun.results import StackPlan, SweepPlan, SweepSummary
 from regrun.store import strict_json
 from regrun.store.atomic import remove_stale_temporaries, write_atomic

@@ -39,7 +39,7 @@ DOCUMENTS: dict[str, str] = {
     "regrun.store.reading.StoredRun.config": "a config as YAML gives it",
     "regrun.store.reading.read_config": "a config as YAML gives it",
     "regrun.store.tensorboard.flat_hparams": "a config as JSON",
-    "regrun.studies.reproductions.spec.Method.candidates": "dotted keys of a config",
+    "regrun.studies.reproductions.claims.Method.candidates": "dotted keys of a config",
     "regrun.sweeps.space.cell_label": "dotted keys of a config and their values",
     "regrun.training.early_stopping.EarlyStopper.load_state_dict": "torch's protocol",
     "regrun.training.early_stopping.EarlyStopper.state_dict": "torch's protocol",

@@ -32,12 +32,17 @@ from regrun.studies.reproductions.claims import (
     UNDECIDED,
     Bound,
     Claim,
+    LassoPath,
+    Method,
     Numbers,
     Of,
+    OptimumSlope,
     Order,
     Ranking,
     Ratio,
     Reported,
+    Reproduction,
+    Trained,
     Value,
     judge,
     overall,
@@ -50,13 +55,6 @@ from regrun.studies.reproductions.run import (
     path_metrics,
     reproduce,
     shipped_config,
-)
-from regrun.studies.reproductions.spec import (
-    LassoPath,
-    Method,
-    OptimumSlope,
-    Reproduction,
-    Trained,
 )
 from regrun.sweeps.run import Options
 from tests.support.program import Program, invoke

@@ -17,20 +17,18 @@ from regrun.errors import UsageError
 from regrun.studies.reproductions.claims import (
     Bound,
     Claim,
+    LassoPath,
+    Method,
     Numbers,
     Of,
+    OptimumSlope,
     Order,
     Ranking,
     Ratio,
     Reported,
-    Value,
-)
-from regrun.studies.reproductions.spec import (
-    LassoPath,
-    Method,
-    OptimumSlope,
     Reproduction,
     Trained,
+    Value,
 )
 from regrun.suggest import did_you_mean
 

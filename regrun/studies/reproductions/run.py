@@ -22,13 +22,14 @@ from regrun.metrics import SPLITS, Metric
 from regrun.results import MethodSummary, PathResult, ReproductionResult, SweepSummary
 from regrun.store.sweep_dir import SweepDir
 from regrun.studies.path import run_path
-from regrun.studies.reproductions.claims import judge, overall
-from regrun.studies.reproductions.spec import (
+from regrun.studies.reproductions.claims import (
     LassoPath,
     Method,
     OptimumSlope,
     Reproduction,
     Trained,
+    judge,
+    overall,
 )
 from regrun.sweeps.run import Options, run_sweep
 
