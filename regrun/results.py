@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from regrun.errors import CorruptInputError
@@ -368,3 +369,19 @@ def _shortfall(runs: int, diverged: int, failed: int, unfinished: int = 0) -> st
     counts = {"diverged": diverged, "failed": failed, "unfinished": unfinished}
     lost = [f"{count:,} {name}" for name, count in counts.items() if count]
     return f"{', '.join(lost)} of {runs:,} runs" if lost else None
+
+
+def json_line(value: Any) -> bytes:
+    """Any value on one line. NaN and infinities become null, since JSON has neither."""
+    return orjson.dumps(value, _plain, orjson.OPT_APPEND_NEWLINE)
+
+
+def json_document(value: Any) -> bytes:
+    """Any value as a document, indented for people; else as `json_line`."""
+    return orjson.dumps(value, _plain, orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _plain(value: object) -> dict[str, Any]:
+    if isinstance(value, Result):
+        return value.to_dict()
+    raise TypeError(f"{type(value).__name__} is not JSON")

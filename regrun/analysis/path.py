@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -32,14 +31,12 @@ STYLE = {
 
 def path_csv(path: PathResult) -> str:
     """A line per strength: strength, non-zeros, metrics, coefficients by name."""
-    coefficients = [np.asarray(each).reshape(-1) for each in path.coefficients]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["strength", "nonzeros", *path.metrics, *_columns(path)])
-    for index, strength in enumerate(path.strengths):
-        row = [values[index] for values in path.metrics.values()]
-        writer.writerow([strength, path.nonzeros[index], *row, *coefficients[index]])
-    return text.getvalue()
+    import pandas
+
+    coefficients = [np.ravel(each) for each in path.coefficients]
+    measured = {"strength": path.strengths, "nonzeros": path.nonzeros, **path.metrics}
+    tables = [pandas.DataFrame(measured), pandas.DataFrame(coefficients, columns=_columns(path))]
+    return pandas.concat(tables, axis=1).to_csv(index=False, lineterminator="\n")
 
 
 def path_pictures(path: PathResult) -> dict[Literal["png", "svg"], bytes]:

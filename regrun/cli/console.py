@@ -97,9 +97,9 @@ def print_json(document: Any) -> None:
     """Print exactly one strict JSON document to stdout; NaN and infinities become null."""
     import json
 
-    from regrun.store import strict_json
+    from regrun.results import json_document
 
-    text = strict_json.document(document).decode()
+    text = json_document(document).decode()
     if not _is_unicode(sys.stdout):
         text = json.dumps(json.loads(text), indent=2) + "\n"
     sys.stdout.write(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from regrun.config.load import Loaded
-from regrun.config.schema import Config
 from regrun.execution.prepare import prepare, resolve_device
 from regrun.inspection.parameters import plan_parameters
 from regrun.inspection.update_rule import update_rule
@@ -19,27 +18,24 @@ from regrun.training.losses import resolve_loss
 
 def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) -> Inspection:
     """Inspect a config. Raises what `train_run` raises before training."""
+    config = loaded.config
     with loaded.source.locating():
-        return _describe(loaded.config, device, allow_large)
-
-
-def _describe(config: Config, device: str, allow_large: bool) -> Inspection:
-    prepared = prepare(config, resolve_device(device), allow_large=allow_large)
-    dataset = prepared.dataset
-    module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
-    shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
-    explicit = config.model_copy(update={"loss": resolve_loss(config, dataset)})
-    (explicit,) = with_learning_rates([explicit], dataset)
-    layers = layer_table(module, dataset.input_shape, idle=False)
-    return Inspection(
-        config=config.model_dump(mode="json"),
-        runs=config.runs,
-        model=ModelTable(
-            layers=[LayerSummary(**asdict(layer)) for layer in layers],
-            parameters=prepared.budget.parameters,
-        ),
-        parameters=plan_parameters(config, roles_of(module), shapes),
-        update_rule="\n".join(update_rule(explicit)),
-        memory_bytes=prepared.budget.total_bytes(config.runs),
-        notes=prepared.notes(config),
-    )
+        prepared = prepare(config, resolve_device(device), allow_large=allow_large)
+        dataset = prepared.dataset
+        module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
+        shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
+        explicit = config.model_copy(update={"loss": resolve_loss(config, dataset)})
+        (explicit,) = with_learning_rates([explicit], dataset)
+        layers = layer_table(module, dataset.input_shape, idle=False)
+        return Inspection(
+            config=config.model_dump(mode="json"),
+            runs=config.runs,
+            model=ModelTable(
+                layers=[LayerSummary(**asdict(layer)) for layer in layers],
+                parameters=prepared.budget.parameters,
+            ),
+            parameters=plan_parameters(config, roles_of(module), shapes),
+            update_rule="\n".join(update_rule(explicit)),
+            memory_bytes=prepared.budget.total_bytes(config.runs),
+            notes=prepared.notes(config),
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -17,8 +16,8 @@ from regrun.config.schema import Config
 from regrun.errors import UsageError
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import Prepared, check_unchanged
-from regrun.execution.summary import best_of, selection_metric, summarize
-from regrun.results import Best, ModelShape, RunSummary, Seconds
+from regrun.execution.summary import History
+from regrun.results import ModelShape, RunSummary, Seconds
 from regrun.store.atomic import remove_stale_temporaries
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.curves import Curves
@@ -26,7 +25,7 @@ from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import flat_hparams
 from regrun.store.writer import RunWriter, add_evaluations
 from regrun.training.engine import Engine
-from regrun.training.events import Evaluation, MemberEnd, Row
+from regrun.training.events import Evaluation, MemberEnd
 
 CHECKPOINT_FORMAT = 2
 """Raised whenever a checkpoint changes in a way that an earlier or later version cannot read."""
@@ -74,14 +73,14 @@ class StackRun:
             num_outputs=prepared.dataset.num_outputs,
         )
         has_validation = prepared.dataset.validation is not None
-        self._metrics = [selection_metric(member.config, has_validation) for member in members]
+        self._histories = {
+            index: History.of(member.config, has_validation=has_validation)
+            for index, member in enumerate(members)
+        }
+        """Of the members that have not ended, as far as the writers have got the evaluations."""
         self._fingerprint = _fingerprint([member.config for member in members])
         self._measured: list[tuple[float, Evaluation]] = []
         """(seconds since 1970, evaluation) of those that the writers have not got yet."""
-        self._evaluations = Counter[int]()
-        """Member → how many the writers have got."""
-        self._last: dict[int, Row] = {}
-        self._best: dict[int, Best] = {}
         self._seconds = {"data": prepared.seconds, "train": 0.0}
         self.summaries: dict[int, RunSummary] = {}
         if checkpoint is not None:
@@ -93,7 +92,7 @@ class StackRun:
         }
 
     def _open_writer(self, index: int, member: Member) -> RunWriter:
-        evaluations = self._evaluations[index]
+        evaluations = self._histories[index].evaluations
         if evaluations or RunDir(member.directory).metrics.exists():
             return RunWriter.resume(member.directory, self._engine.step, evaluations)
         remove_stale_temporaries(member.directory)
@@ -156,18 +155,10 @@ class StackRun:
                 values = np.stack([each.tables[number].values[rows] for each in evaluations], 1)
                 members = [measured[row] for row in rows]
                 curves = Curves(tags, epochs, steps, times, values)
-                self._note(members, curves)
+                for run, member in enumerate(members):
+                    self._histories[member].record(curves, run)
                 add_evaluations([self._writers[member] for member in members], curves)
         self._measured.clear()
-
-    def _note(self, members: Sequence[int], curves: Curves) -> None:
-        """Keep what the summaries need of the evaluations."""
-        for run, member in enumerate(members):
-            best = best_of(self._metrics[member], self._best.get(member), curves, run)
-            if best is not None:
-                self._best[member] = best
-            self._last[member] = curves.last_row(run)
-            self._evaluations[member] += len(curves.steps)
 
     def _finish(self, end: MemberEnd) -> None:
         self._hand_over()
@@ -177,8 +168,7 @@ class StackRun:
         summary = self._summary(end)
         writer.finish(summary, end.weights, end.averages)
         self.summaries[end.member] = summary
-        self._last.pop(end.member, None)
-        self._best.pop(end.member, None)
+        del self._histories[end.member]
         self._observer.on_end(summary)
 
     def interrupted(self, index: int) -> RunSummary:
@@ -188,14 +178,9 @@ class StackRun:
         return self._summary(end).model_copy(update={"status": "interrupted"})
 
     def _summary(self, end: MemberEnd) -> RunSummary:
-        member = self._members[end.member]
-        return summarize(
-            member.config,
-            member.directory,
+        return self._histories[end.member].summarize(
+            self._members[end.member].directory,
             end,
-            self._last.get(end.member),
-            self._metrics[end.member],
-            self._best.get(end.member),
             self._engine.roles,
             self._device,
             Seconds(**self._seconds, total=sum(self._seconds.values())),
@@ -216,9 +201,7 @@ class StackRun:
             "configs": self._fingerprint,
             "data": self._prepared.fingerprint,
             "engine": numbers,
-            "evaluations": {str(index): count for index, count in self._evaluations.items()},
-            "last": {str(index): row for index, row in self._last.items()},
-            "best": {str(index): best.to_dict() for index, best in self._best.items()},
+            "histories": {str(i): history.state_dict() for i, history in self._histories.items()},
             "train_seconds": self._seconds["train"],
             "device": str(self._device),
         }
@@ -242,9 +225,8 @@ class StackRun:
         section = self._members[0].config.dataset
         check_unchanged(section, records["data"], self._prepared.fingerprint)
         self._engine.load_state_dict(checkpoint.tensors, records["engine"])
-        self._evaluations.update({int(i): count for i, count in records["evaluations"].items()})
-        self._last = {int(index): row for index, row in records["last"].items()}
-        self._best = {int(index): Best(**best) for index, best in records["best"].items()}
+        for index, history in records["histories"].items():
+            self._histories[int(index)].load_state_dict(history)
         self._seconds["train"] = records["train_seconds"]
 
 

@@ -1,10 +1,12 @@
-"""From the end of a member's training to its `RunSummary`."""
+"""From the evaluations of a run and its end to its `RunSummary`."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,82 +23,98 @@ MEASURED = ("train/", "val/", "test/", "ema/", "swa/")
 """What tags of losses and accuracies start with: those of the weights, then those of averages."""
 
 
-def selection_metric(config: Config, has_validation: bool) -> str:
-    """The metric that selects the best epoch: early stopping's, else the default."""
-    if config.training.early_stopping is not None:
-        return config.training.early_stopping.metric
-    return default_metric(has_validation=has_validation).name
+@dataclass
+class History:
+    """The evaluations of one run, reduced to what its summary needs. metric: the best is that of.
 
-
-def best_of(metric: str, best: Best | None, curves: Curves, run: int) -> Best | None:
-    """The better of `best` and a run's evaluations in `curves`, the first of equals.
-
-    None without any, and before the average that the metric is of has started.
+    best: None without any, and before the average that the metric is of has started.
     """
-    if metric not in curves.names:
-        return best
-    sign, values = Metric.from_name(metric).sign, curves.values[run, :, curves.names.index(metric)]
-    at = int((sign * values).argmin())
-    value = float(values[at])
-    if best is not None and best.value is not None and sign * best.value <= sign * value:
-        return best
-    return Best(epoch=curves.epochs[at], metric=metric, value=value)
 
+    config: Config
+    metric: str
+    evaluations: int = 0
+    last: Row | None = None
+    best: Best | None = None
 
-def summarize(
-    config: Config,
-    directory: Path,
-    end: MemberEnd,
-    row: Row | None,
-    metric: str,
-    best: Best | None,
-    roles: Mapping[str, Role],
-    device: torch.device,
-    seconds: Seconds,
-    shape: ModelShape,
-) -> RunSummary:
-    """The summary of a run that has ended.
+    @classmethod
+    def of(cls, config: Config, *, has_validation: bool) -> History:
+        """None so far. The metric is early stopping's, else the default."""
+        stopping = config.training.early_stopping
+        default = default_metric(has_validation=has_validation).name
+        return cls(config, stopping.metric if stopping is not None else default)
 
-    row: its last evaluation, None when there was none. metric: see `selection_metric`.
-    """
-    if end.best_row is not None:
-        # The epoch of the weights that were kept: min_delta may pass over a slightly better one.
-        epoch = int(end.best_row["epoch"])
-        best = Best(epoch=epoch, metric=metric, value=end.best_row[metric])
-    row = end.best_row or row or {}
-    norms = {name: row[f"weights/{name}"] for name in ("l1", "l2", "sparsity") if row}
-    summary = RunSummary(
-        run_dir=str(directory),
-        status="completed" if end.status == "stopped" else end.status,
-        epochs=end.epoch,
-        steps=end.step,
-        device=str(device),
-        seed=config.seed,
-        metrics={
-            tag: value
-            for tag, value in row.items()
-            if tag.startswith(MEASURED) or tag == "objective"
-        },
-        best=best,
-        weights=WeightNorms(**norms, per_layer=_per_layer(end.weights or {}, roles)),
-        penalty={
-            tag.removeprefix("penalty/"): value
-            for tag, value in row.items()
-            if tag.startswith("penalty/")
-        },
-        model=shape,
-        seconds=seconds,
-        versions={
-            "regrun": regrun.__version__,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-        },
-    )
-    if end.status == "diverged":
-        return summary.model_copy(update={"diverged_at_step": end.step})
-    if end.status == "stopped":
-        return summary.model_copy(update={"stopped_early": True})
-    return summary
+    def record(self, curves: Curves, run: int) -> None:
+        """Add a run's evaluations in `curves`; of equally good ones the first is the best."""
+        self.evaluations += len(curves.steps)
+        self.last = curves.rows(run, slice(-1, None))[0]
+        if self.metric not in curves.names:
+            return
+        sign = Metric.from_name(self.metric).sign
+        values = curves.values[run, :, curves.names.index(self.metric)]
+        at = int((sign * values).argmin())
+        value, best = float(values[at]), self.best
+        if best is None or best.value is None or not sign * best.value <= sign * value:
+            self.best = Best(epoch=curves.epochs[at], metric=self.metric, value=value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps, as plain data."""
+        best = None if self.best is None else self.best.to_dict()
+        return {"evaluations": self.evaluations, "last": self.last, "best": best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict`."""
+        self.evaluations, self.last = state["evaluations"], state["last"]
+        self.best = None if state["best"] is None else Best(**state["best"])
+
+    def summarize(
+        self,
+        directory: Path,
+        end: MemberEnd,
+        roles: Mapping[str, Role],
+        device: torch.device,
+        seconds: Seconds,
+        shape: ModelShape,
+    ) -> RunSummary:
+        """The summary of the run, which has ended."""
+        best = self.best
+        if end.best_row is not None:
+            # The epoch of the stored weights: min_delta may pass over a slightly better one.
+            epoch = int(end.best_row["epoch"])
+            best = Best(epoch=epoch, metric=self.metric, value=end.best_row[self.metric])
+        row = end.best_row or self.last or {}
+        norms = {name: row[f"weights/{name}"] for name in ("l1", "l2", "sparsity") if row}
+        summary = RunSummary(
+            run_dir=str(directory),
+            status="completed" if end.status == "stopped" else end.status,
+            epochs=end.epoch,
+            steps=end.step,
+            device=str(device),
+            seed=self.config.seed,
+            metrics={
+                tag: value
+                for tag, value in row.items()
+                if tag.startswith(MEASURED) or tag == "objective"
+            },
+            best=best,
+            weights=WeightNorms(**norms, per_layer=_per_layer(end.weights or {}, roles)),
+            penalty={
+                tag.removeprefix("penalty/"): value
+                for tag, value in row.items()
+                if tag.startswith("penalty/")
+            },
+            model=shape,
+            seconds=seconds,
+            versions={
+                "regrun": regrun.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        )
+        if end.status == "diverged":
+            return summary.model_copy(update={"diverged_at_step": end.step})
+        if end.status == "stopped":
+            return summary.model_copy(update={"stopped_early": True})
+        return summary
 
 
 def _per_layer(weights: Mapping[str, Tensor], roles: Mapping[str, Role]) -> dict[str, Norms]:

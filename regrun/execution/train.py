@@ -16,7 +16,7 @@ from regrun.results import RunSummary
 from regrun.store.atomic import write_atomic
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.lock import exclusive
-from regrun.store.reading import read_result
+from regrun.store.reading import load_result
 from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
 
 
@@ -58,10 +58,11 @@ def resume_run(
     if not files.config.is_file():
         raise UsageError(f"{directory}: no run here (it has no {files.config.name})")
     with catching_signals() as interrupt, exclusive(directory):
-        if files.finished:
+        finished = load_result(directory, RunSummary)
+        if finished is not None:
             CheckpointStore(files.checkpoints).clear()  # a kill may have come between the two
             watcher.on_message(f"{directory} had finished before; nothing to do")
-            return read_result(files.summary, RunSummary)
+            return finished
         loaded = load_config(files.config)
         checkpoint = CheckpointStore(files.checkpoints).load()
         if checkpoint is None:

@@ -40,9 +40,9 @@ REGISTERED: Mapping[str, tuple[str, ...]] = {
         "regrun.kinds.datasets.vision:FashionMNIST",
         "regrun.kinds.datasets.vision:KMNIST",
         "regrun.kinds.datasets.vision:CIFAR10",
-        "regrun.kinds.datasets.csv_file:CSV",
-        "regrun.kinds.datasets.npz_file:NPZ",
-        "regrun.kinds.datasets.image_folder:ImageFolder",
+        "regrun.kinds.datasets.own_files:CSV",
+        "regrun.kinds.datasets.own_files:NPZ",
+        "regrun.kinds.datasets.own_files:ImageFolder",
     ),
     "models": (
         "regrun.kinds.models.builtin:Linear",
@@ -69,8 +69,8 @@ REGISTERED: Mapping[str, tuple[str, ...]] = {
         "regrun.kinds.optimizers.sgd:SGD",
         "regrun.kinds.optimizers.adam:Adam",
         "regrun.kinds.optimizers.adam:AdamW",
-        "regrun.kinds.optimizers.rmsprop:RMSprop",
-        "regrun.kinds.optimizers.adagrad:Adagrad",
+        "regrun.kinds.optimizers.adaptive:RMSprop",
+        "regrun.kinds.optimizers.adaptive:Adagrad",
         "regrun.kinds.optimizers.fista:Fista",
     ),
     "schedules": (

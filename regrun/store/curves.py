@@ -23,15 +23,8 @@ class Curves:
     wall_times: Sequence[float]
     values: np.ndarray
 
-    def rows(self, run: int) -> list[dict[str, Any]]:
-        """The evaluations of one run as dictionaries, epoch and step first."""
-        return self._rows(run, slice(None))
-
-    def last_row(self, run: int) -> dict[str, Any]:
-        """The last evaluation of one run."""
-        return self._rows(run, slice(-1, None))[0]
-
-    def _rows(self, run: int, part: slice) -> list[dict[str, Any]]:
+    def rows(self, run: int, part: slice = slice(None)) -> list[dict[str, Any]]:
+        """The evaluations of one run, or part of them, as dictionaries, epoch and step first."""
         names = ("epoch", "step", *self.names)
         lines = zip(
             self.epochs[part], self.steps[part], self.values[run, part].tolist(), strict=True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regrun.errors import CorruptInputError
-from regrun.store import strict_json
+from regrun.results import json_line
 from regrun.store.atomic import append, read_bytes, write_atomic
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class MetricsWriter:
     def flush(self) -> None:
         """Append all added rows. Raises `StorageError`, after which a retry is possible."""
         if self._rows:
-            append(self._path, b"".join(map(strict_json.line, self._rows)))
+            append(self._path, b"".join(map(json_line, self._rows)))
             self._rows.clear()
 
 

@@ -122,11 +122,7 @@ def load_result(directory: Path, kind: type[R]) -> R | None:
     Raises `CorruptInputError`, `StorageError`.
     """
     try:
-        return read_result(RunDir(directory).summary, kind)
+        path = RunDir(directory).summary
+        return kind.from_json(read_bytes(path), path)
     except FileNotFoundError:
         return None
-
-
-def read_result(path: Path, kind: type[R]) -> R:
-    """A stored result. Raises FileNotFoundError, `CorruptInputError`, `StorageError`."""
-    return kind.from_json(read_bytes(path), path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regrun.errors import CorruptInputError, UsageError
-from regrun.store import strict_json
+from regrun.results import RunSummary, json_document
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
 from regrun.store.curves import Curves
 from regrun.store.metrics import MetricsWriter, truncate_after
@@ -17,8 +17,6 @@ from regrun.store.tensorboard import EventFiles, Hparams, add_curves, flat_hpara
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from regrun.results import RunSummary
 
 
 class RunWriter:
@@ -89,7 +87,7 @@ class RunWriter:
             save_weights(self.run.weights, weights)
             for label, tensors in (averages or {}).items():
                 save_weights(self.run.average(label), tensors)
-        write_atomic(self.run.summary, strict_json.document(summary), durable=False)
+        write_atomic(self.run.summary, json_document(summary), durable=False)
 
 
 def add_evaluations(writers: Sequence[RunWriter], curves: Curves) -> None:

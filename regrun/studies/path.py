@@ -32,9 +32,8 @@ from regrun.kinds.models import build_model
 from regrun.kinds.penalties import EntrywisePenalty
 from regrun.kinds.registry import KINDS
 from regrun.nn.roles import roles_of, select
-from regrun.results import BestStrength, PathResult
+from regrun.results import BestStrength, PathResult, json_document
 from regrun.seeding import derive
-from regrun.store import strict_json
 from regrun.store.atomic import write_atomic
 from regrun.store.run_dir import claim_run_dir, experiment_dir
 from regrun.training.engine import Engine
@@ -301,5 +300,5 @@ def run_path(
     write_atomic(directory / "path.csv", path_csv(result))
     for kind, picture in path_pictures(result).items():
         write_atomic(directory / f"path.{kind}", picture)
-    write_atomic(directory / "summary.json", strict_json.document(result))
+    write_atomic(directory / "summary.json", json_document(result))
     return result

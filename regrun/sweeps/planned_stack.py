@@ -18,8 +18,7 @@ from regrun.errors import RegrunError, UsageError
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import check_unchanged, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackPruner, StackRun
-from regrun.results import RunSummary
-from regrun.store import strict_json
+from regrun.results import RunSummary, json_document
 from regrun.store.atomic import make_directory, write_atomic
 from regrun.store.checkpoint import CheckpointStore
 from regrun.store.lock import exclusive
@@ -126,7 +125,7 @@ def mark_failed(stack: PlannedStack, error: BaseException) -> int:
         summary = RunSummary(
             run_dir=str(directory), status="failed", seed=run.seed, metrics={}, error=text
         )
-        write_atomic(paths.summary, strict_json.document(summary), durable=False)
+        write_atomic(paths.summary, json_document(summary), durable=False)
     return len(unfinished)
 
 

@@ -20,8 +20,7 @@ from regrun.errors import Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import resolve_device
-from regrun.results import StackPlan, SweepPlan, SweepSummary
-from regrun.store import strict_json
+from regrun.results import StackPlan, SweepPlan, SweepSummary, json_document
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
 from regrun.store.lock import exclusive
 from regrun.store.reading import load_result
@@ -175,7 +174,7 @@ class _Sweep:
         summary = self._summary(files, started)
         if going:
             shutil.rmtree(files.stacks, ignore_errors=True)
-            write_atomic(files.summary, strict_json.document(summary))
+            write_atomic(files.summary, json_document(summary))
         else:
             self._observer.on_message(f"stopped; carry on with the rest: {carry_on}")
         return summary

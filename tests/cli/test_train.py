@@ -13,7 +13,7 @@ from regrun import errors
 from regrun.config.load import load_config
 from regrun.execution.observer import Start
 from regrun.results import RunSummary
-from regrun.store.reading import read_result
+from regrun.store.reading import load_result
 
 LOADED = SimpleNamespace(config=SimpleNamespace(seed=3))
 
@@ -50,7 +50,9 @@ class Calls:
         if self.raises is not None:
             raise self.raises
         directory = self.again or self._make_run(run_id, **self.summary_changes)
-        return read_result(directory / "summary.json", RunSummary)
+        summary = load_result(directory, RunSummary)
+        assert summary is not None
+        return summary
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regrun.errors import CorruptInputError
-from regrun.kinds.optimizers.adagrad import Adagrad
 from regrun.kinds.optimizers.adam import Adam, AdamW
+from regrun.kinds.optimizers.adaptive import Adagrad, RMSprop
 from regrun.kinds.optimizers.base import Optimizer
-from regrun.kinds.optimizers.rmsprop import RMSprop
 from regrun.kinds.optimizers.sgd import SGD
 from regrun.stack.optimizer import StackedOptimizer
 from regrun.stack.penalty_terms import EntrywiseTerm

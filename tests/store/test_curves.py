@@ -24,7 +24,9 @@ def test_rows_come_back_in_their_order_whatever_they_were_measured_by(
     assert [row for part in curves for row in part.rows(0)] == rows
     assert [list(row) for part in curves for row in part.rows(0)] == [list(row) for row in rows]
     assert [time for part in curves for time in part.wall_times] == times
-    assert [part.last_row(0) for part in curves] == [part.rows(0)[-1] for part in curves]
+    assert [part.rows(0, slice(-1, None)) for part in curves] == [
+        part.rows(0)[-1:] for part in curves
+    ]
 
 
 def test_rows_alike_make_one_table() -> None:
@@ -45,4 +47,4 @@ def test_each_run_has_its_own_values() -> None:
         {"epoch": 1, "step": 5, "a": 4.0, "b": 5.0},
         {"epoch": 2, "step": 10, "a": 6.0, "b": 7.0},
     ]
-    assert curves.last_row(2) == {"epoch": 2, "step": 10, "a": 10.0, "b": 11.0}
+    assert curves.rows(2, slice(-1, None)) == [{"epoch": 2, "step": 10, "a": 10.0, "b": 11.0}]

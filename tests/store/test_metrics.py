@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regrun.errors import CorruptInputError, StorageError
-from regrun.store import strict_json
+from regrun.results import json_document, json_line
 from regrun.store.metrics import MetricsWriter, metrics_frame, read_metrics, truncate_after
 from tests.support.faults import failing, recorded
 
@@ -146,5 +146,5 @@ def test_strict_json_is_read_by_a_reader_that_refuses_nan(value: object) -> None
             return {key: without_nan(inner) for key, inner in item.items()}
         return item
 
-    for text in (strict_json.line(value), strict_json.document(value)):
+    for text in (json_line(value), json_document(value)):
         assert json.loads(text, parse_constant=refuse) == without_nan(value)

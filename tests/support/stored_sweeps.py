@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from regrun.results import Best, Norms, RunSummary, Seconds, WeightNorms
-from regrun.store import strict_json
+from regrun.results import Best, Norms, RunSummary, Seconds, WeightNorms, json_document
 from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
 
 
@@ -46,5 +45,5 @@ def write_stored_sweep(
             penalty={},
             seconds=Seconds(total=1.5, train=1.0, data=0.1),
         )
-        (path / "summary.json").write_bytes(strict_json.document(summary))
+        (path / "summary.json").write_bytes(json_document(summary))
     return files

@@ -16,7 +16,7 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
 from regrun.errors import ConfigError
 from regrun.kinds.models import build_model
-from regrun.sweeps.packing import structure
+from regrun.sweeps.planning import structure
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 from tests.support.engines import CPU, Life, collect, config_of, train

@@ -26,7 +26,7 @@ from regrun.config.schema_tree import (
 )
 from regrun.errors import ConfigError
 from regrun.kinds.base import PerMember
-from regrun.sweeps.packing import (
+from regrun.sweeps.planning import (
     CACHE_BYTES,
     MOST_MEMBERS,
     group_into_stacks,
