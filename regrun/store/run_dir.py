@@ -20,8 +20,6 @@ from regrun.errors import UsageError
 from regrun.store.atomic import make_directory, storage_errors
 
 CONFIG = "config.yaml"
-METRICS = "metrics.jsonl"
-SUMMARY = "summary.json"
 EVENT_FOLDERS = ("train", "test", "val")
 """TensorBoard sub-runs: one per part of the data, so that their curves share a chart."""
 
@@ -29,23 +27,32 @@ _LONGEST_LABEL = 60
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
 
+class _Entry:
+    """A path within a run directory. Made when it is asked for, since a sweep has thousands."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: RunDir, owner: type[RunDir]) -> Path:
+        return run.path / self._name
+
+
 class RunDir:
     """The paths of one run."""
 
+    config = _Entry(CONFIG)
+    """The resolved config; `regrun train` on it alone gives the same run."""
+    metrics = _Entry("metrics.jsonl")
+    """One JSON line per evaluation; event files can be rebuilt from it."""
+    summary = _Entry("summary.json")
+    """Written last: it exists once the run has ended."""
+    weights = _Entry("weights.safetensors")
+    checkpoints = _Entry("checkpoints")
+    """The state that a resume needs; removed when the run ends."""
+    log = _Entry("log.txt")
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / CONFIG
-        """The resolved config; `regrun train` on it alone gives the same run."""
-        self.metrics = path / METRICS
-        """One JSON line per evaluation; event files can be rebuilt from it."""
-        self.summary = path / SUMMARY
-        """Written last: it exists once the run has ended."""
-        self.weights = path / "weights.safetensors"
-        self.checkpoints = path / "checkpoints"
-        """The state that a resume needs; removed when the run ends."""
-        self.log = path / "log.txt"
-        self.event_folders = (path, *(path / name for name in EVENT_FOLDERS))
-        """The folders of TensorBoard files: the run directory, then its sub-runs."""
 
     def average(self, label: str) -> Path:
         """The averaged weights `ema` or `swa` of the same step."""

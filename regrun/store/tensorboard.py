@@ -88,7 +88,7 @@ def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
     appends. Raises `CorruptInputError`, `StorageError`.
     """
     rows = read_metrics(run.metrics)
-    old = [path for folder in run.event_folders for path in folder.glob(_PATTERN)]
+    old = [path for name in (OWN, *EVENT_FOLDERS) for path in (run.path / name).glob(_PATTERN)]
     times = _spread_times(run, len(rows))
     files = EventFiles(run.path, hparams, started=next(times))
     for curves in curves_of(rows, list(times)):

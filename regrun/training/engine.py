@@ -211,16 +211,13 @@ class Engine:
 
     def _rows_by_metric_set(self, epoch: int) -> dict[_MetricSet, list[int]]:
         """The rows of the members that have not ended, grouped by what they are measured by."""
-        grouped: dict[_MetricSet, list[int]] = defaultdict(list)
+        averages, penalties = self._step.averages, self._step.penalties.labels
+        grouped: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for row, member in enumerate(self._members):
             if member not in self._ended:
-                metric_set = _MetricSet(
-                    tuple(self._step.averages.labels(row, epoch)),
-                    self._step.penalties.labels[row],
-                    self._train_mask.holds_out(row),
-                )
-                grouped[metric_set].append(row)
-        return grouped
+                labels = tuple(averages.labels(row, epoch))
+                grouped[labels, penalties[row], self._train_mask.holds_out(row)].append(row)
+        return {_MetricSet(*key): rows for key, rows in grouped.items()}
 
     def _update_stoppers(self, evaluation: Evaluation) -> list[int]:
         """Record the evaluation, keep the networks of new bests; returns the members to stop."""
