@@ -40,9 +40,9 @@ REGISTERED: Mapping[str, tuple[str, ...]] = {
         "regrun.kinds.datasets.vision:FashionMNIST",
         "regrun.kinds.datasets.vision:KMNIST",
         "regrun.kinds.datasets.vision:CIFAR10",
-        "regrun.kinds.datasets.own_files:CSV",
-        "regrun.kinds.datasets.own_files:NPZ",
-        "regrun.kinds.datasets.own_files:ImageFolder",
+        "regrun.kinds.datasets.table:CSV",
+        "regrun.kinds.datasets.npz:NPZ",
+        "regrun.kinds.datasets.image_folder:ImageFolder",
     ),
     "models": (
         "regrun.kinds.models.builtin:Linear",

@@ -1,21 +1,18 @@
-"""Datasets in the user's own files: a table, NumPy arrays, folders of pictures."""
+"""A table of the user's own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict
 
 from regrun.errors import ConfigError
-from regrun.kinds.base import Count
 from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task
 from regrun.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from regrun.data.csv_file import Table
-    from regrun.data.dataset import Dataset, Split
+    from regrun.data.dataset import Dataset
 
 
 class CSV(Subset, DatasetSection):
@@ -107,77 +104,3 @@ class CSV(Subset, DatasetSection):
         shown = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
         alone = f"; one column: is {self.separator!r} the separator?" if len(columns) == 1 else ""
         return f'no column "{name}"{hint}; columns: {shown}{alone}'
-
-
-class NPZ(Subset, DatasetSection):
-    """Arrays of your own: `x_train, y_train, x_test, y_test`, or `x, y` split by `test`."""
-
-    origin: ClassVar[str] = "your file"
-    name: Literal["npz"]
-    path: str
-    """The file; relative to the config file, else to the working directory. uint8 arrays of 3 or 4
-    axes are images, (N, H, W), (N, C, H, W) or (N, H, W, C). `x_val, y_val`, where there are any,
-    are the validation set as long as `validation` is 0."""
-    task: Task | None = None
-    """Default: classification when y is one column of integers, booleans or text."""
-    test: Held = 0.2
-    """Held out as the test set when the file holds only `x` and `y`."""
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Read those arrays of the archive that a dataset may have."""
-        from regrun.data.arrays import PARTS, VALIDATION, WHOLE, read_npz
-        from regrun.data.files import find_file
-
-        return read_npz(find_file(self.path, "path"), WHOLE | PARTS | VALIDATION)
-
-    def load(self, progress: Progress | None = None) -> Dataset:
-        """Load as any dataset with `arrays`; messages name the file."""
-        return self._from_arrays(self.arrays(), self.path, "path")
-
-    def has_own_validation(self) -> bool:
-        """Look at the list of arrays only, without reading them."""
-        from regrun.data.arrays import holds_validation, names_in
-        from regrun.data.files import find_file
-
-        return holds_validation(names_in(find_file(self.path, "path")))
-
-
-class ImageFolder(Subset, DatasetSection):
-    """Pictures of your own: `train/<class>/…` and `test/<class>/…`, or `<class>/…` split."""
-
-    origin: ClassVar[str] = "your file"
-    fixed_task: ClassVar[Task | None] = "classification"
-    name: Literal["image_folder"]
-    path: str
-    """The folder; relative to the config file, else to the working directory."""
-    size: Count = 32
-    """Height and width, in pixels, that every picture is resized to."""
-    test: Held = 0.2
-    """Held out as the test set when there is no `test` folder."""
-
-    def load(self, progress: Progress | None = None) -> Dataset:
-        """uint8 (N, 3, size, size) in RGB.
-
-        A `train` and a `test` folder are used as they are; otherwise the class folders of the one
-        that is there are split.
-        """
-        from regrun.data.dataset import Examples
-        from regrun.data.files import find_path
-        from regrun.data.images import read_class_folders, torchvision_datasets
-
-        datasets = torchvision_datasets(self.name)
-        path = find_path(self.path, "path")
-        train_folder = path / "train" if (path / "train").is_dir() else path
-        train, classes = read_class_folders(train_folder, self.size, datasets, progress)
-        test: Split | float = self.test
-        if train_folder != path and (path / "test").is_dir():
-            test, test_classes = read_class_folders(path / "test", self.size, datasets, progress)
-            if test_classes != classes:
-                raise ConfigError.at(
-                    "dataset.path",
-                    f"{path}: classes {', '.join(test_classes)} in test, "
-                    f"{', '.join(classes)} in train",
-                )
-        notes = [f"pictures resized to {self.size}×{self.size}, in RGB"]
-        examples = Examples("classification", train, test, class_names=classes, notes=notes)
-        return self._split(examples)
