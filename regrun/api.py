@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from regrun.config.load import config_from_mapping
-from regrun.errors import UsageError
+from regrun.errors import DataWarning, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from regrun.results import RunSummary, SweepSummary
+    from regrun.results import DataCard, RunSummary, SweepSummary
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def train(
 
     loaded = config_from_mapping(config, overrides or {})
     summary = train_run(loaded, runs_dir=Path(runs_dir), device=device)
+    _warn(summary.data)
     return load_run(summary.run_dir)
 
 
@@ -126,7 +128,14 @@ def sweep(
         raise UsageError("nothing to sweep: give axes, seeds, or a config with a sweep section")
     options = Options(device=device, workers=workers)
     summary = run_sweep(loaded, runs_dir=Path(runs_dir), options=options)
+    _warn(summary.data)
     return Sweep(Path(summary.sweep_dir), summary)
+
+
+def _warn(card: DataCard | None) -> None:
+    """Issue the notes on the data as warnings at the line that called `train` or `sweep`."""
+    for note in card.notes if card else ():
+        warnings.warn(note, DataWarning, stacklevel=3)
 
 
 def load_run(directory: str | Path) -> Run:

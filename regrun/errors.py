@@ -31,6 +31,10 @@ class RegrunError(Exception):
     exit_code: int = 1
 
 
+class DataWarning(UserWarning):
+    """A note about the data, in Python; on the command line it is a line on stderr."""
+
+
 class UsageError(RegrunError):
     """The command cannot mean anything as it was given."""
 

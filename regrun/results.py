@@ -17,6 +17,8 @@ from regrun.errors import CorruptInputError
 Status = Literal["completed", "diverged", "failed", "interrupted", "pruned", "running"]
 """How a run ended, or that it has not."""
 
+Task = Literal["regression", "classification"]
+
 Verdict = Literal["agrees", "differs", "not distinguishable at this budget"]
 """What our runs say about a published claim."""
 
@@ -54,6 +56,87 @@ class Result(BaseModel):
     def shortfall(self) -> str | None:
         """Why the command ends with exit code 3; None when all is well."""
         return None
+
+
+class ClassCount(Result):
+    """A class and its examples in each part; None where there is no such part."""
+
+    name: str
+    train: int
+    validation: int | None = None
+    test: int | None = None
+
+
+class TargetCard(Result):
+    """A number to predict, as it is in the training examples."""
+
+    name: str
+    mean: float
+    std: float
+    standardized: bool
+    """Whether the network is trained on (target − mean) / std."""
+
+
+class ColumnCard(Result):
+    """A column of a table, and what became of it."""
+
+    name: str
+    role: Literal["feature", "target", "ignored", "index", "stratify", "group", "time"]
+    type: str
+    """`number`, `category`, `boolean`, `date`, …"""
+    encoding: str
+    """`standardized`, `one-hot (3)`, `as it is`, or why it was ignored."""
+    missing: int = 0
+    """Empty cells, in all parts."""
+    imputed: str | None = None
+    """What fills them: `mean of the training rows, 3.2`."""
+
+
+class InputCard(Result):
+    """The inputs of a dataset."""
+
+    shape: list[int]
+    """Of one example, as the network sees it."""
+    dtype: str
+    """As read: `uint8`, `uint16`, `float32`, `text`, …"""
+    low: float | None = None
+    """The lowest value as read, over all parts."""
+    high: float | None = None
+    scaling: str = "as it is"
+    """What is done to the values: `divided by 255`, `standardized by column`, …"""
+
+
+class DataCard(Result):
+    """What a dataset was taken for, and all that was done to it: a run's `data.json`.
+
+    >>> card = DataCard(
+    ...     dataset="csv", task="regression", sizes={"train": 160, "test": 40},
+    ...     input=InputCard(shape=[3], dtype="text"),
+    ... )
+    >>> card.sizes["train"], card.input.shape
+    (160, [3])
+    """
+
+    dataset: str
+    files: list[str] = Field(default_factory=list)
+    task: Task
+    task_reason: str = ""
+    """Why it is this task."""
+    classes: list[ClassCount] = Field(default_factory=list)
+    """In the order of the network's outputs; empty for regression."""
+    targets: list[TargetCard] = Field(default_factory=list)
+    """In the order of the network's outputs; empty for classification."""
+    sizes: dict[str, int]
+    """Examples of `train`, `validation` and `test`, as far as they exist."""
+    split: str = ""
+    """How the examples were divided."""
+    input: InputCard
+    columns: list[ColumnCard] = Field(default_factory=list)
+    """Of a table, in its order."""
+    skipped: list[str] = Field(default_factory=list)
+    """Files and rows that were left out, and why."""
+    notes: list[str] = Field(default_factory=list)
+    """What a user should know about the data and how the run measures them."""
 
 
 class Best(Result):
@@ -113,6 +196,8 @@ class RunSummary(Result):
     weights: WeightNorms = Field(default_factory=WeightNorms)
     penalty: dict[str, float | None] = Field(default_factory=dict)
     """Penalty → its value, with its strength."""
+    data: DataCard | None = None
+    """None for runs of versions before 0.3."""
     model: ModelShape | None = None
     seconds: Seconds | None = None
     versions: dict[str, str] = Field(default_factory=dict)
@@ -184,6 +269,8 @@ class SweepSummary(Result):
     cells: list[CellSummary]
     best: BestCell | None
     """None when no cell has the metric."""
+    data: DataCard | None = None
+    """None when the runs do not share their data; each run's summary has its own."""
     seconds: Seconds
 
     @property
@@ -252,6 +339,7 @@ class Inspection(Result):
     parameters: list[ParameterSummary]
     update_rule: str
     memory_bytes: int
+    data: DataCard
     notes: list[str]
 
 
@@ -313,6 +401,7 @@ class PathResult(Result):
     """Metric → its value at each strength."""
     best: BestStrength
     converged: bool
+    data: DataCard | None = None
 
 
 class Estimate(MeanInterval):

@@ -13,7 +13,7 @@ from regrun.analysis.cells import Cell
 from regrun.analysis.statistics import indistinguishable_from_best
 from regrun.errors import CorruptInputError
 from regrun.metrics import METRICS, Metric, default_metric
-from regrun.results import BestCell, RunSummary, Seconds, SweepSummary
+from regrun.results import BestCell, DataCard, RunSummary, Seconds, SweepSummary
 from regrun.store.reading import load_result, read_config
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 
@@ -83,8 +83,22 @@ def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSum
         unfinished=counts["unfinished"],
         cells=[cell.summarize() for cell in cells],
         best=best,
+        data=_shared_card(cells),
         seconds=Seconds(total=seconds),
     )
+
+
+def _shared_card(cells: Sequence[Cell]) -> DataCard | None:
+    """The card of the data that all runs share, with the notes of each of them once."""
+    summaries = [run.summary for cell in cells for run in cell.runs if run.summary is not None]
+    cards = [summary.data for summary in summaries if summary.data is not None]
+    if not cards:
+        return None
+    plain = [card.model_copy(update={"notes": []}) for card in cards]
+    if any(card != plain[0] for card in plain):
+        return None
+    notes = dict.fromkeys(note for card in cards for note in card.notes)
+    return plain[0].model_copy(update={"notes": [*notes]})
 
 
 def metric_of_cells(cells: Sequence[Cell]) -> Metric:

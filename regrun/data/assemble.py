@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from regrun.data.dataset import Dataset, Examples, Split
+from regrun.data.preprocessing import Scale
 from regrun.data.splits import Parts
 
 
@@ -17,14 +18,15 @@ def assemble(name: str, examples: Examples, parts: Parts, *, standardize: bool) 
     train = pool.take(parts.train)
     validation = examples.validation if parts.validation is None else pool.take(parts.validation)
     test = (test if isinstance(test, Split) else pool).take(parts.test)
-    pixel_mean = pixel_std = None
+    pixel_mean = pixel_std = scale = None
     if standardize and train.inputs.dtype == torch.uint8:
         pixel_mean, pixel_std = pixel_moments(train.inputs)
+        scale = Scale.of(pixel_mean, pixel_std)
     elif standardize:
-        mean, std = moments(train.inputs)
+        scale = Scale.of(*moments(train.inputs))
 
         def scaled(part: Split) -> Split:
-            return Split((part.inputs - mean) / std, part.targets)
+            return Split(scale.apply(part.inputs), part.targets)
 
         train, test = scaled(train), scaled(test)
         validation = None if validation is None else scaled(validation)
@@ -43,6 +45,10 @@ def assemble(name: str, examples: Examples, parts: Parts, *, standardize: bool) 
         feature_names=tuple(examples.feature_names),
         class_names=tuple(examples.class_names),
         notes=(*examples.notes, *_constant_columns(train, examples.feature_names)),
+        inputs=examples.inputs,
+        input_scale=scale,
+        split=parts.description,
+        provenance=examples.provenance,
     )
 
 

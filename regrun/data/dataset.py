@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from regrun.kinds.datasets.base import Task
+from regrun.data.preprocessing import (
+    ArrayInputs,
+    Inputs,
+    NumberColumn,
+    Preprocessing,
+    Scale,
+    TableInputs,
+)
+from regrun.results import ClassCount, ColumnCard, DataCard, InputCard, TargetCard, Task
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,19 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """Where examples come from and what they were taken for; parts of a `DataCard`."""
+
+    files: tuple[str, ...] = ()
+    task_reason: str = ""
+    input: InputCard | None = None
+    """None: what the tensors show."""
+    columns: tuple[ColumnCard, ...] = ()
+    skipped: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Examples:
     """Decoded examples, not split yet."""
 
@@ -60,6 +80,9 @@ class Examples:
     feature_names: Sequence[str] = ()
     class_names: Sequence[str] = ()
     notes: Sequence[str] = ()
+    inputs: Inputs | None = None
+    """How the inputs were made from raw ones; None: they are the raw ones."""
+    provenance: Provenance = Provenance()
 
 
 @dataclass(frozen=True)
@@ -94,6 +117,15 @@ class Dataset:
     """One for each class index; empty for regression."""
     notes: tuple[str, ...] = ()
     """What was done to the data that its user should know."""
+    inputs: Inputs | None = None
+    """How the inputs were made from raw ones; None: they are the raw ones."""
+    input_scale: Scale | None = None
+    """What standardized the inputs; None: nothing did."""
+    target_scale: Scale | None = None
+    """What standardized the targets; None: nothing did."""
+    split: str = ""
+    """How the examples were divided."""
+    provenance: Provenance = field(default=Provenance(), repr=False)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Dataset:
         """Move everything to ``device`` and cast floating-point tensors to ``dtype``.
@@ -130,6 +162,90 @@ class Dataset:
         mean, std = self.pixel_mean.to(dtype), self.pixel_std.to(dtype)
         scale, offset = 1 / (255 * std), mean / std
         return pixels.mul_(scale[:, None, None]).sub_(offset[:, None, None])
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What turns raw inputs into those of the network, and its outputs into predictions."""
+        inputs = self.inputs
+        if inputs is None and self.feature_names:
+            inputs = TableInputs(columns=[NumberColumn(name=each) for each in self.feature_names])
+        if inputs is None:
+            dtype = "uint8" if self.train.inputs.dtype == torch.uint8 else "float64"
+            inputs = ArrayInputs(shape=[*self.input_shape], dtype=dtype)
+        return Preprocessing(
+            dataset=self.name,
+            inputs=inputs,
+            input_scale=self.input_scale,
+            classes=[*self.class_names],
+            targets=[each.name for each in self.card.targets],
+            target_scale=self.target_scale,
+        )
+
+    @cached_property
+    def card(self) -> DataCard:
+        """What the examples were taken for, and what was done to them."""
+        came = self.provenance
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        there = {name: part for name, part in parts.items() if part is not None}
+        return DataCard(
+            dataset=self.name,
+            files=[*came.files],
+            task=self.task,
+            task_reason=came.task_reason,
+            classes=self._classes(there) if self.task == "classification" else [],
+            targets=self._targets() if self.task == "regression" else [],
+            sizes={name: len(part) for name, part in there.items()},
+            split=self.split,
+            input=came.input or self._input(there.values()),
+            columns=[*came.columns],
+            skipped=[*came.skipped],
+            notes=[*self.notes],
+        )
+
+    def _classes(self, parts: Mapping[str, Split]) -> list[ClassCount]:
+        counts = {
+            name: part.targets.bincount(minlength=self.num_outputs).tolist()
+            for name, part in parts.items()
+        }
+        names = self.class_names or [str(index) for index in range(self.num_outputs)]
+        return [
+            ClassCount(name=name, **{part: each[index] for part, each in counts.items()})
+            for index, name in enumerate(names)
+        ]
+
+    def _targets(self) -> list[TargetCard]:
+        targets = self.train.targets.double().cpu()
+        if self.target_scale is not None:
+            targets = self.target_scale.invert(targets)
+        names = self.provenance.target_names or [f"y{i}" for i in range(self.num_outputs)]
+        return [
+            TargetCard(
+                name=name,
+                mean=values.mean().item(),
+                std=values.std(correction=0).item(),
+                standardized=self.target_scale is not None,
+            )
+            for name, values in zip(names, targets.T, strict=True)
+        ]
+
+    def _input(self, parts: Iterable[Split]) -> InputCard:
+        """What the tensors show; the range only of values that were not standardized."""
+        is_image = self.train.inputs.dtype == torch.uint8
+        low = high = None
+        if is_image or self.input_scale is None:
+            low = min(part.inputs.min().item() for part in parts)
+            high = max(part.inputs.max().item() for part in parts)
+        steps = ["divided by 255"] if is_image else []
+        if self.input_scale is not None:
+            images = len(self.input_shape) == 3
+            steps.append(f"standardized by {'channel' if images else 'column'}")
+        return InputCard(
+            shape=[*self.input_shape],
+            dtype="uint8" if is_image else "float64",
+            low=low,
+            high=high,
+            scaling=", ".join(steps) or "as it is",
+        )
 
     def fingerprint(self) -> str:
         """Hash all examples, to notice data that changed between a run and its resumption.

@@ -30,6 +30,8 @@ class Parts:
     train: Tensor
     validation: Tensor | None
     test: Tensor
+    description: str = ""
+    """One sentence: how the examples were divided."""
 
 
 @dataclass(frozen=True)

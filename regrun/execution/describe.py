@@ -37,5 +37,6 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
             parameters=plan_parameters(config, roles_of(module), shapes),
             update_rule="\n".join(update_rule(explicit)),
             memory_bytes=prepared.budget.total_bytes(config.runs),
+            data=prepared.card(config),
             notes=prepared.notes(config),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from regrun.results import RunSummary
+    from regrun.results import DataCard, RunSummary
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Start:
     members: int = 1
     stacks: int = 0
     workers: int = 0
+    data: DataCard | None = None
+    """None for a sweep whose cells differ in their data."""
 
 
 class Observer:

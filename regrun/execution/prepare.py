@@ -14,6 +14,7 @@ from regrun.data.dataset import Dataset
 from regrun.errors import CorruptInputError, UsageError
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.kinds.datasets import DatasetSection
+from regrun.results import DataCard, json_document
 from regrun.training.evaluation import train_subset_size
 from regrun.training.step import DTYPES
 
@@ -50,6 +51,15 @@ class Prepared:
     def fingerprint(self) -> str:
         """See `Dataset.fingerprint`; worked out once."""
         return self.dataset.fingerprint()
+
+    def card(self, config: Config) -> DataCard:
+        """The dataset's card with all notes."""
+        return self.dataset.card.model_copy(update={"notes": self.notes(config)})
+
+    @cached_property
+    def preprocessing(self) -> bytes:
+        """The content of `preprocessing.json`; worked out once."""
+        return json_document(self.dataset.preprocessing)
 
     def notes(self, config: Config) -> list[str]:
         """What a user should know about how this config is trained and measured."""

@@ -17,8 +17,8 @@ from regrun.errors import UsageError
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import Prepared, check_unchanged
 from regrun.execution.summary import History
-from regrun.results import ModelShape, RunSummary, Seconds
-from regrun.store.atomic import remove_stale_temporaries
+from regrun.results import ModelShape, RunSummary, Seconds, json_document
+from regrun.store.atomic import remove_stale_temporaries, write_atomic
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.curves import Curves
 from regrun.store.run_dir import RunDir
@@ -78,6 +78,7 @@ class StackRun:
             for index, member in enumerate(members)
         }
         """Of the members that have not ended, as far as the writers have got the evaluations."""
+        self._cards = [prepared.card(member.config) for member in members]
         self._fingerprint = _fingerprint([member.config for member in members])
         self._measured: list[tuple[float, Evaluation]] = []
         """(seconds since 1970, evaluation) of those that the writers have not got yet."""
@@ -92,12 +93,20 @@ class StackRun:
         }
 
     def _open_writer(self, index: int, member: Member) -> RunWriter:
+        self._describe_data(index, member)
         evaluations = self._histories[index].evaluations
         if evaluations or RunDir(member.directory).metrics.exists():
             return RunWriter.resume(member.directory, self._engine.step, evaluations)
         remove_stale_temporaries(member.directory)
         settings = flat_hparams(member.config.model_dump(mode="json"))
         return RunWriter.create(member.directory, dump_config(member.config), settings)
+
+    def _describe_data(self, index: int, member: Member) -> None:
+        files = RunDir(member.directory)
+        if not files.data.exists():
+            write_atomic(files.data, json_document(self._cards[index]), durable=False)
+        if not files.preprocessing.exists():
+            write_atomic(files.preprocessing, self._prepared.preprocessing, durable=False)
 
     @property
     def total_steps(self) -> int:
@@ -185,6 +194,7 @@ class StackRun:
             self._device,
             Seconds(**self._seconds, total=sum(self._seconds.values())),
             self._shape,
+            self._cards[end.member],
         )
 
     def _flush(self) -> None:

@@ -15,7 +15,7 @@ import regrun
 from regrun.config.schema import Config
 from regrun.metrics import Metric, default_metric
 from regrun.nn.roles import Role
-from regrun.results import Best, ModelShape, Norms, RunSummary, Seconds, WeightNorms
+from regrun.results import Best, DataCard, ModelShape, Norms, RunSummary, Seconds, WeightNorms
 from regrun.store.curves import Curves
 from regrun.training.events import MemberEnd, Row
 
@@ -74,6 +74,7 @@ class History:
         device: torch.device,
         seconds: Seconds,
         shape: ModelShape,
+        card: DataCard,
     ) -> RunSummary:
         """The summary of the run, which has ended."""
         best = self.best
@@ -102,6 +103,7 @@ class History:
                 for tag, value in row.items()
                 if tag.startswith("penalty/")
             },
+            data=card,
             model=shape,
             seconds=seconds,
             versions={

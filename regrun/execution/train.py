@@ -101,6 +101,7 @@ def _run(
             run.total_steps,
             prepared.notes(config),
             config.training.epochs,
+            data=prepared.card(config),
         )
     )
     if not run.run(lambda: interrupt.signal_number is not None):

@@ -3,6 +3,7 @@
     <runs-dir>/<name>/<run-id>/              a run
     <runs-dir>/<name>/<sweep-id>/<run-id>/   a run of a sweep
         config.yaml  metrics.jsonl  summary.json  weights.safetensors  log.txt
+        data.json  preprocessing.json
         weights_ema.safetensors  weights_swa.safetensors
         checkpoints/  train/  test/  val/
 
@@ -47,6 +48,10 @@ class RunDir:
     summary = _Entry("summary.json")
     """Written last: it exists once the run has ended."""
     weights = _Entry("weights.safetensors")
+    data = _Entry("data.json")
+    """What the data were taken for."""
+    preprocessing = _Entry("preprocessing.json")
+    """What turns raw examples into the network's inputs, and its outputs into predictions."""
     checkpoints = _Entry("checkpoints")
     """The state that a resume needs; removed when the run ends."""
     log = _Entry("log.txt")

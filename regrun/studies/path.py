@@ -32,7 +32,7 @@ from regrun.kinds.models import build_model
 from regrun.kinds.penalties import EntrywisePenalty
 from regrun.kinds.registry import KINDS
 from regrun.nn.roles import roles_of, select
-from regrun.results import BestStrength, PathResult, json_document
+from regrun.results import BestStrength, DataCard, PathResult, json_document
 from regrun.seeding import derive
 from regrun.store.atomic import write_atomic
 from regrun.store.run_dir import claim_run_dir, experiment_dir
@@ -239,7 +239,11 @@ def choose(strengths: np.ndarray, mean: np.ndarray, error: np.ndarray) -> BestSt
 
 
 def summarize_path(
-    directory: Path, path: RegularizationPath, losses: np.ndarray, feature_names: Sequence[str]
+    directory: Path,
+    path: RegularizationPath,
+    losses: np.ndarray,
+    feature_names: Sequence[str],
+    card: DataCard,
 ) -> PathResult:
     """The result of a path and its cross-validation. losses: (folds, strengths), held out."""
     mean = losses.mean(0)
@@ -259,6 +263,7 @@ def summarize_path(
         },
         best=choose(path.strengths, mean, error),
         converged=path.converged,
+        data=card,
     )
 
 
@@ -295,7 +300,7 @@ def run_path(
         watcher.on_message(f"not every strength converged within {MOST_EPOCHS:,} steps")
     directory = claim_run_dir(experiment_dir(runs_dir, config.name), "path")
     names = dataset.feature_names or [f"x{index}" for index in range(prod(dataset.input_shape))]
-    result = summarize_path(directory, path, losses, names)
+    result = summarize_path(directory, path, losses, names, dataset.card)
     write_atomic(directory / "path.yaml", dump_config(config))
     write_atomic(directory / "path.csv", path_csv(result))
     for kind, picture in path_pictures(result).items():

@@ -22,6 +22,7 @@ from regrun.execution.prepare import check_unchanged, load_data
 from regrun.kinds.models import build_model
 from regrun.metrics import Metric
 from regrun.nn.roles import roles_of
+from regrun.results import DataCard
 from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.space import PlannedCell, cell_label, validate_cells
@@ -59,6 +60,8 @@ class Planner:
         self._budgets: dict[Structure, Budget] = {}
         self._last: tuple[str, Dataset] | None = None
         self._fingerprints: dict[str, str] = {}
+        self.cards: dict[str, DataCard] = {}
+        """Of every dataset that was loaded for planning."""
         self._leading: dict[int, Loaded] = {}
 
     def round(self, cells: Sequence[PlannedCell]) -> Round:
@@ -159,6 +162,7 @@ class Planner:
                 data = load_data(member.config, self._device, allow_large=self._allow_large)
             found = data.fingerprint()
             check_unchanged(member.config.dataset, self._fingerprints.setdefault(key, found), found)
+            self.cards[key] = data.card
             self._last = key, data
         return self._last[1]
 

@@ -201,6 +201,7 @@ class _Sweep:
         steps = sum(b.steps * len(stack.runs) for b, stack in zip(budgets, stacks, strict=True))
         seconds = sum(b.seconds(len(stack.runs)) for b, stack in zip(budgets, stacks, strict=True))
         workers = self._workers(len(stacks), seconds)
+        cards = self.planner.cards.values()
         self._observer.on_start(
             Start(
                 str(files.path),
@@ -210,6 +211,7 @@ class _Sweep:
                 members=sum(len(stack.runs) for stack in stacks),
                 stacks=len(stacks),
                 workers=workers,
+                data=next(iter(cards), None) if len(cards) == 1 else None,
             )
         )
         return train_stacks(
@@ -223,7 +225,11 @@ class _Sweep:
         )
 
     def _notes(self, stacks: Sequence[PlannedStack]) -> list[str]:
-        """What a user should know of a round."""
+        """What a user should know of a round, and of its data."""
+        data = [note for card in self.planner.cards.values() for note in card.notes]
+        return [*dict.fromkeys(data), *self._notes_on_pruning(stacks)]
+
+    def _notes_on_pruning(self, stacks: Sequence[PlannedStack]) -> list[str]:
         pruner = self._loaded.config.sweep and self._loaded.config.sweep.pruner
         single = sum(len({run.cell for run in stack.runs}) == 1 for stack in stacks)
         if not pruner or not single:

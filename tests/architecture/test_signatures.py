@@ -29,6 +29,7 @@ DOCUMENTS: dict[str, str] = {
     "regrun.config.load.config_from_mapping": "configs and overrides of the caller",
     "regrun.config.overrides.assign": "a config as YAML gives it",
     "regrun.config.validate.validate": "a config as YAML gives it",
+    "regrun.data.preprocessing.Preprocessing.to_dict": "JSON",
     "regrun.execution.summary.History.load_state_dict": "torch's protocol",
     "regrun.execution.summary.History.state_dict": "torch's protocol",
     "regrun.kinds.ingredients.overrides_without": "dotted keys of a config and their values",

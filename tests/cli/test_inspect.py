@@ -51,7 +51,7 @@ def test_json_has_the_keys_of_the_contract(invoke: Any, config: Path) -> None:
     assert bias["penalties"] == []
     assert found["memory_bytes"] > 0
     assert found.keys() == {
-        "config", "runs", "model", "parameters", "update_rule", "memory_bytes", "notes",
+        "config", "runs", "model", "parameters", "update_rule", "memory_bytes", "data", "notes",
     }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def test_a_run_leaves_the_files_of_the_contract_and_no_others(finished: Run) -> 
     }
     assert found == {
         "config.yaml", "metrics.jsonl", "summary.json", "weights.safetensors",
-        "train", "val", "test",
+        "data.json", "preprocessing.json", "train", "val", "test",
     }  # fmt: skip
     for folder in (".", *SPLITS):
         assert len(list((finished.directory / folder).glob("events.out.tfevents.*"))) == 1, folder

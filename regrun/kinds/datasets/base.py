@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from regrun.kinds.base import Count, Section, Seed, faults_of
+from regrun.results import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from regrun.data.dataset import Dataset, Examples
     from regrun.data.splits import Parts
 
-Task = Literal["regression", "classification"]
+__all__ = ["DatasetSection", "Held", "Progress", "Subset", "Task"]
+
 Held = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
 """How many examples to hold out: a count, or a fraction below 1."""
 

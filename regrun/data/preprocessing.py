@@ -1,0 +1,140 @@
+"""From raw inputs to what a network sees: fitted on the training examples, stored with each run.
+
+Training and prediction go through the same classes. `preprocessing.json` is the JSON form of
+`Preprocessing`; nothing in it can execute code.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from regrun.results import Result
+
+FORMAT = 1
+"""Raised when `preprocessing.json` changes in a way that an earlier version cannot read."""
+
+
+class NumberColumn(Result):
+    """A column of numbers."""
+
+    type: Literal["number"] = "number"
+    name: str
+    fill: float | None = None
+    """Replaces missing cells; None: they are refused."""
+
+
+class CategoryColumn(Result):
+    """A one-hot encoded column."""
+
+    type: Literal["category"] = "category"
+    name: str
+    fill: str | None = None
+    """Replaces missing cells; None: they are refused."""
+    categories: list[str]
+    """In the order of the features; a text that is none of them becomes all zeros."""
+
+
+Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]
+
+
+class TableFormat(Result):
+    """How a table is read from a file."""
+
+    separator: str = ","
+
+
+class TableInputs(Result):
+    """Columns of a table, in the order of the features."""
+
+    kind: Literal["table"] = "table"
+    columns: list[Column]
+    format: TableFormat = TableFormat()
+
+
+class ArrayInputs(Result):
+    """Arrays of numbers, (N, *shape)."""
+
+    kind: Literal["array"] = "array"
+    shape: list[int]
+    """Of one example, as the network sees it."""
+    channels: Literal["first", "last"] | None = None
+    """Which axis of the arrays holds the channels; None: they are no images."""
+    dtype: str
+    """As read in training."""
+    divisor: float = 1.0
+    """What the values are divided by."""
+    low: float | None = None
+    """The lowest value as read in training."""
+    high: float | None = None
+
+
+class PictureInputs(Result):
+    """Picture files."""
+
+    kind: Literal["pictures"] = "pictures"
+    size: tuple[int, int]
+    """Height and width, in pixels."""
+    background: str = "white"
+    """What transparent pictures are composed on."""
+
+
+Inputs = Annotated[TableInputs | ArrayInputs | PictureInputs, Field(discriminator="kind")]
+
+
+class Scale(Result):
+    """(x − mean) / std, broadcast against a batch.
+
+    >>> scale = Scale.of(torch.tensor([10.0]), torch.tensor([2.0]))
+    >>> scale.apply(torch.tensor([[14.0]])), scale.invert(torch.tensor([[2.0]]))
+    (tensor([[2.]], dtype=torch.float64), tensor([[14.]], dtype=torch.float64))
+    """
+
+    shape: list[int]
+    mean: list[float]
+    """Flat, in C order."""
+    std: list[float]
+
+    @classmethod
+    def of(cls, mean: Tensor, std: Tensor) -> Scale:
+        """The scale with these tensors, of one shape."""
+        return cls(shape=[*mean.shape], mean=mean.flatten().tolist(), std=std.flatten().tolist())
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, float64 on the CPU."""
+        mean, std = (torch.tensor(each, dtype=torch.float64) for each in (self.mean, self.std))
+        return mean.view(self.shape), std.view(self.shape)
+
+    def apply(self, values: Tensor) -> Tensor:
+        """(values − mean) / std."""
+        mean, std = self.tensors()
+        return (values - mean) / std
+
+    def invert(self, values: Tensor) -> Tensor:
+        """values · std + mean."""
+        mean, std = self.tensors()
+        return values * std + mean
+
+
+class Preprocessing(Result):
+    """All that turns raw examples into tensors, and outputs into predictions."""
+
+    format: int = FORMAT
+    dataset: str
+    """`dataset.name` of the config."""
+    inputs: Inputs
+    input_scale: Scale | None = None
+    """Of features; of uint8 images by channel, with pixels in [0, 1]. None: they stay."""
+    classes: list[str] = Field(default_factory=list)
+    """In the order of the network's outputs; empty for regression."""
+    targets: list[str] = Field(default_factory=list)
+    """Names of the numbers to predict, in the order of the outputs; empty for classification."""
+    target_scale: Scale | None = None
+    """The network predicts (target − mean) / std; None: the target itself."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All keys, also those that have their default: the marks of the kinds are among them."""
+        return self.model_dump()
