@@ -14,6 +14,7 @@ from rich.text import Text
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import best_cells, metric_of_cells, sweep_cells
 from regrun.cli.console import plotted
+from regrun.cli.data_report import data_line
 from regrun.cli.format import plus_minus, table
 from regrun.cli.plot import axis_plot
 from regrun.metrics import SPLITS, Metric
@@ -55,6 +56,7 @@ def sweep_report(sweep: SweepSummary) -> list[RenderableType]:
     quoted = shlex.quote(str(directory))
     return [
         *answers(cells, metric, MOST_SWEEP_ROWS),
+        *([f"data       {data_line(sweep.data)}"] if sweep.data else []),
         f"runs       {ended} in {sweep.seconds.total:.1f} s",
         f"sweep      {directory}",
         f"next       regrun {'resume' if sweep.unfinished else 'compare'} {quoted}",

@@ -104,7 +104,10 @@ def _opening(start: Start) -> list[str]:
     where = f"{start.directory}: {what}, {start.total_steps:,} steps on {start.device}"
     if start.workers:
         where += f", {start.workers} workers"
-    return [where, *(f"note: {note}" for note in start.notes)]
+    from regrun.cli.data_report import data_line
+
+    data = [f"data: {data_line(start.data)}"] if start.data is not None else []
+    return [where, *data, *(f"note: {note}" for note in start.notes)]
 
 
 def _losses(row: Mapping[str, float]) -> list[str]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regrun.cli.console import plotted
+from regrun.cli.data_report import data_line
 from regrun.cli.format import NOTHING, number, table
 from regrun.cli.plot import loss_plot
 from regrun.metrics import SPLITS
@@ -40,6 +41,7 @@ def run_report(
         *plotted(loss_plot, rows),
         _numbers(summary),
         *_weights_and_penalties(summary),
+        *([f"data       {data_line(summary.data)}"] if summary.data else []),
         *(Text(line, "yellow") for line in warnings(summary)),
     ]
 

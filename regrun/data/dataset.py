@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -170,8 +171,9 @@ class Dataset:
         if inputs is None and self.feature_names:
             inputs = TableInputs(columns=[NumberColumn(name=each) for each in self.feature_names])
         if inputs is None:
+            channels: Literal["first"] | None = "first" if len(self.input_shape) == 3 else None
             dtype = "uint8" if self.train.inputs.dtype == torch.uint8 else "float64"
-            inputs = ArrayInputs(shape=[*self.input_shape], dtype=dtype)
+            inputs = ArrayInputs(shape=[*self.input_shape], channels=channels, dtype=dtype)
         return Preprocessing(
             dataset=self.name,
             inputs=inputs,

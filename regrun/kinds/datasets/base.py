@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -158,6 +159,11 @@ class DatasetSection(Section):
 
         test = examples.test
         held_out = test if isinstance(test, int | float) else test.targets
+        came = examples.provenance
+        if not came.task_reason:
+            chosen = self.fixed_task is None and "task" in self.model_fields_set
+            reason = "dataset.task" if chosen else f"{self.name} is a {examples.task} dataset"
+            examples = replace(examples, provenance=replace(came, task_reason=reason))
         parts = self._parts(examples.train.targets, held_out, examples.class_names)
         standardize = self._standardizes(examples.train.inputs.ndim == 4)
         return assemble(self.name, examples, parts, standardize=standardize)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regrun.data.dataset import Dataset
+    from regrun.data.preprocessing import Inputs
 
 
 class BundledDataset(Subset, DatasetSection):
@@ -20,6 +21,8 @@ class BundledDataset(Subset, DatasetSection):
     origin: ClassVar[str] = "scikit-learn"
     num_examples: ClassVar[int]
     num_features: ClassVar[int]
+    target_name: ClassVar[str] = "target"
+    """The name of the number to predict."""
 
     test: Held = 0.2
     """Held out as the test set: a fraction below 1, or a count."""
@@ -35,9 +38,15 @@ class BundledDataset(Subset, DatasetSection):
     def estimate_bytes(self) -> int:
         return self.num_examples * (self.num_features + 1) * 8
 
-    def _table(self, x: Any, y: Any, features: Any, classes: Any) -> Dataset:
-        """Split (N, …) inputs and (N,) targets. features, classes: their names."""
+    def _table(
+        self, x: Any, y: Any, features: Any, classes: Any, inputs: Inputs | None = None
+    ) -> Dataset:
+        """Split (N, …) inputs and (N,) targets.
+
+        features, classes: their names. inputs: how `x` was made from raw inputs; None: it is raw.
+        """
         from regrun.data.arrays import decode_arrays
+        from regrun.data.dataset import Provenance
 
         arrays = {"x": x, "y": y}
         examples = decode_arrays(arrays, self.known_task, self.test, f"dataset {self.name}", "name")
@@ -46,6 +55,8 @@ class BundledDataset(Subset, DatasetSection):
                 examples,
                 feature_names=[str(name) for name in features],
                 class_names=[str(name) for name in classes],
+                inputs=inputs,
+                provenance=Provenance(target_names=(self.target_name,)),
             )
         )
 
@@ -62,12 +73,20 @@ class Digits(BundledDataset):
         """Images (1, 8, 8), their 17 grey levels divided by 16 into [0, 1], in floating point."""
         from sklearn.datasets import load_digits
 
+        from regrun.data.preprocessing import ArrayInputs
+
         bunch = load_digits()
-        return self._table(bunch.images[:, None] / 16, bunch.target, (), bunch.target_names)
+        inputs = ArrayInputs(
+            shape=[1, 8, 8], channels="first", dtype="float64", divisor=16.0, low=0.0, high=16.0
+        )
+        pixels = bunch.images[:, None] / 16
+        return self._table(pixels, bunch.target, (), bunch.target_names, inputs)
 
 
 class Diabetes(BundledDataset):
     """442 patients, 10 features, disease progression after a year (regression)."""
+
+    target_name: ClassVar[str] = "progression"
 
     fixed_task: ClassVar[Task | None] = "regression"
     num_examples: ClassVar[int] = 442
@@ -99,6 +118,8 @@ class Wine(BundledDataset):
 
 class CaliforniaHousing(BundledDataset):
     """20,640 districts, 8 features, median house value (regression; scikit-learn downloads it)."""
+
+    target_name: ClassVar[str] = "MedHouseVal"
 
     fixed_task: ClassVar[Task | None] = "regression"
     num_examples: ClassVar[int] = 20_640

@@ -71,7 +71,7 @@ class IDXDataset(VisionDataset):
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """Check the IDX files, which torchvision reads without naming a damaged one."""
-        from regrun.data.dataset import Examples, Split
+        from regrun.data.dataset import Examples, Provenance, Split
         from regrun.data.images import check_idx_pair
 
         reader = self._torchvision()
@@ -82,7 +82,10 @@ class IDXDataset(VisionDataset):
 
         parts = reader(root, train=True), reader(root, train=False)
         train, test = (Split(part.data[:, None], part.targets) for part in parts)
-        return self._split(Examples("classification", train, test, class_names=reader.classes))
+        came = Provenance(files=tuple(str(root / file) for file in files))
+        return self._split(
+            Examples("classification", train, test, class_names=reader.classes, provenance=came)
+        )
 
 
 class MNIST(IDXDataset):
@@ -121,7 +124,7 @@ class CIFAR10(VisionDataset):
         """uint8 (N, 3, 32, 32). The files are pickles; torchvision checks their md5 first."""
         import torch
 
-        from regrun.data.dataset import Examples, Split
+        from regrun.data.dataset import Examples, Provenance, Split
 
         reader = self._torchvision()
         files = [f"{reader.base_folder}/{file}" for file in self.files]
@@ -139,7 +142,10 @@ class CIFAR10(VisionDataset):
             )
             for part in parts
         )
-        return self._split(Examples("classification", train, test, class_names=parts[0].classes))
+        came = Provenance(files=tuple(str(root / file) for file in files))
+        return self._split(
+            Examples("classification", train, test, class_names=parts[0].classes, provenance=came)
+        )
 
     def _check_md5(self, reader: Any, root: Path, error: RuntimeError) -> None:
         """Raise CorruptInputError for a damaged file: torchvision does not say which it was."""
