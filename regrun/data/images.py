@@ -1,19 +1,13 @@
-"""Image files: IDX, as MNIST and its relatives have it, and folders of pictures."""
+"""The image sets of torchvision: how it is imported, and what their files hold."""
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from regrun.data.dataset import Split
-from regrun.errors import ConfigError, CorruptInputError, UsageError
+from regrun.errors import CorruptInputError, UsageError
 
 
 def torchvision_datasets(name: str) -> Any:
@@ -68,41 +62,3 @@ def _check_idx(path: Path, dimensions: int) -> tuple[int, ...]:
             "it again"
         )
     return tuple(shape)
-
-
-def read_class_folders(
-    folder: Path, size: int, datasets: Any, progress: Callable[[str], None] | None
-) -> tuple[Split, list[str]]:
-    """Read ``<class>/…`` as uint8 (N, 3, size, size) in RGB, and the names of the classes.
-
-    datasets: the module `torchvision.datasets`. Raises ConfigError for folders without two classes
-    of pictures, CorruptInputError naming a picture that cannot be decoded.
-    """
-    try:
-        pictures = datasets.ImageFolder(folder)
-    except (OSError, ValueError) as error:
-        raise ConfigError.at("dataset.path", f"{folder}: {error}") from error
-    if len(pictures.classes) < 2:
-        raise ConfigError.at(
-            "dataset.path", f"{folder}: one class, {pictures.classes[0]!r}; there must be two"
-        )
-    if progress is not None:
-        progress(f"reading {len(pictures.samples):,} pictures from {folder}")
-    images = torch.empty(len(pictures.samples), 3, size, size, dtype=torch.uint8)
-    for image, (path, _) in zip(images, pictures.samples, strict=True):
-        image.copy_(torch.from_numpy(_read_picture(path, size)))
-    return Split(images, torch.tensor(pictures.targets)), pictures.classes
-
-
-def _read_picture(path: str, size: int) -> NDArray[np.uint8]:
-    """Return (3, size, size), resized by Pillow (bilinear, antialiased)."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            rgb = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    # What Pillow raises on damaged pictures: UnidentifiedImageError (an OSError), SyntaxError from
-    # its PNG reader, ValueError and DecompressionBombError for impossible sizes.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise CorruptInputError(f"{path}: not a readable picture: {error}") from error
-    return np.asarray(rgb).transpose(2, 0, 1).copy()

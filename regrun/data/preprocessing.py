@@ -80,6 +80,15 @@ class PictureInputs(Result):
     """Height and width, in pixels."""
     background: str = "white"
     """What transparent pictures are composed on."""
+    integers: tuple[float, float] | None = None
+    """What is black and what is white in pictures of integers deeper than 8 bits, of one channel;
+    None: there were none."""
+    floats: tuple[float, float] | None = None
+    """Likewise in pictures of floating-point numbers."""
+
+    def range_of(self, dtype: str) -> tuple[float, float] | None:
+        """What is black and what is white in deep pictures of this type."""
+        return self.floats if dtype == "float32" else self.integers
 
 
 Inputs = Annotated[TableInputs | ArrayInputs | PictureInputs, Field(discriminator="kind")]

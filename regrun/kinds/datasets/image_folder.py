@@ -2,52 +2,123 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from regrun.errors import ConfigError
+from pydantic import AfterValidator, Strict
+
 from regrun.kinds.base import Count
 from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task
 
 if TYPE_CHECKING:
-    from regrun.data.dataset import Dataset, Split
+    from regrun.data.dataset import Dataset
+    from regrun.data.picture_folder import Found
+
+
+def _opaque_colour(name: str) -> str:
+    from PIL import ImageColor
+
+    try:
+        opaque = len(ImageColor.getrgb(name)) == 3
+    except ValueError:
+        opaque = False
+    if not opaque:
+        raise ValueError(f'{name!r} is no opaque colour; write a name such as white, or "#rrggbb"')
+    return name
+
+
+def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError(f"{list(bounds)}: write [black, white], the lower number first")
+    return bounds
 
 
 class ImageFolder(Subset, DatasetSection):
-    """Pictures of your own: `train/<class>/…` and `test/<class>/…`, or `<class>/…` split."""
+    """Pictures of your own: a folder for each class, perhaps in `train` and `test`, or a table."""
 
     origin: ClassVar[str] = "your file"
     fixed_task: ClassVar[Task | None] = "classification"
     name: Literal["image_folder"]
     path: str
-    """The folder; relative to the config file, else to the working directory."""
-    size: Count = 32
-    """Height and width, in pixels, that every picture is resized to."""
+    """The folder; relative to the config file, else to the working directory. It holds a folder for
+    each class, or the folders `train`, `test` and `validation` that do (also `Training`,
+    `test_set`, `val`, …). A validation folder is used as long as `validation` is 0."""
+    size: Count | Annotated[tuple[Count, Count], Strict(False)] = 32
+    """What every picture is resized to, in pixels: height and width at once, or
+    `[height, width]`."""
+    background: Annotated[str, AfterValidator(_opaque_colour)] = "white"
+    """The colour that transparent pictures are composed on: a name, or `"#rrggbb"`."""
+    value_range: (
+        Annotated[tuple[float, float], Strict(False), AfterValidator(_ascending)] | None
+    ) = None
+    """What is black and what is white in pictures with one channel of more than 8 bits. Default:
+    integers from 0 to the largest number of 1, 8, 10, 12, 14 or 16 bits, whichever holds all values
+    of all files; floating-point numbers from 0 to 1, or else from 0 to 255."""
+    on_error: Literal["refuse", "skip"] = "refuse"
+    """Damaged pictures: refuse the dataset and name them, or skip and count them."""
     test: Held = 0.2
     """Held out as the test set when there is no `test` folder."""
 
     def load(self, progress: Progress | None = None) -> Dataset:
-        """uint8 (N, 3, size, size) in RGB.
+        """uint8 (N, 3, H, W) in RGB.
 
-        A `train` and a `test` folder are used as they are; otherwise the class folders of the one
-        that is there are split.
+        The parts that are there are used as they are; a test set that is not is split off.
         """
-        from regrun.data.dataset import Examples
-        from regrun.data.files import find_path
-        from regrun.data.images import read_class_folders, torchvision_datasets
+        from regrun.data.dataset import Examples, Provenance
+        from regrun.data.pictures import read_dataset
 
-        datasets = torchvision_datasets(self.name)
-        path = find_path(self.path, "path")
-        train_folder = path / "train" if (path / "train").is_dir() else path
-        train, classes = read_class_folders(train_folder, self.size, datasets, progress)
-        test: Split | float = self.test
-        if train_folder != path and (path / "test").is_dir():
-            test, test_classes = read_class_folders(path / "test", self.size, datasets, progress)
-            if test_classes != classes:
-                raise ConfigError.at(
-                    "dataset.path",
-                    f"{path}: classes {', '.join(test_classes)} in test, "
-                    f"{', '.join(classes)} in train",
-                )
-        notes = [f"pictures resized to {self.size}×{self.size}, in RGB"]
-        examples = Examples("classification", train, test, class_names=classes, notes=notes)
+        found = self._found()
+        files = found.files
+        if progress is not None:
+            progress(f"reading {len(files):,} pictures from {self.path}")
+        reading = read_dataset(
+            files,
+            self._shape,
+            self.background,
+            self.value_range,
+            skip_damaged=self.on_error == "skip",
+        )
+        parts, classes = found.splits(reading)
+        notes = [*found.notes, *(f"skipped {line}" for line in reading.skipped), *reading.notes]
+        if "validation" in parts and self.validation:
+            notes.append("the validation folder is not used: dataset.validation holds out another")
+        examples = Examples(
+            "classification",
+            parts["train"],
+            parts.get("test", self.test),
+            validation=parts.get("validation"),
+            class_names=classes,
+            notes=notes,
+            inputs=reading.inputs,
+            provenance=Provenance(
+                files=(self.path,),
+                task_reason="image_folder predicts classes",
+                input=reading.card,
+                skipped=(*found.skipped, *reading.skipped),
+            ),
+        )
         return self._split(examples)
+
+    def estimate_bytes(self) -> int:
+        height, width = self._shape
+        return len(self._found().files) * 3 * height * width
+
+    @property
+    def may_have_validation(self) -> bool:
+        """There may be a validation folder."""
+        return True
+
+    def has_own_validation(self) -> bool:
+        """Look at the folders only, without reading pictures."""
+        return "validation" in self._found().parts
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    def _found(self) -> Found:
+        from regrun.data.files import find_path
+        from regrun.data.picture_folder import check_is_folder, find_by_folders
+
+        path = find_path(self.path, "path")
+        check_is_folder(path)
+        return find_by_folders(path)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from pydantic import ValidationError
 
+from regrun.data.pictures import read_pictures
+from regrun.data.preprocessing import PictureInputs
 from regrun.errors import ConfigError, CorruptInputError
-from tests.support.datasets import load
+from tests.support.datasets import dataset_section, load
 
 
 def picture(path: Path, colour: str | tuple[int, int, int], size: tuple[int, int] = (9, 7)) -> None:
-    from PIL import Image
-
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path)
 
@@ -41,8 +45,6 @@ def test_class_folders_are_split_by_class(pets: Path) -> None:
 
 
 def test_pictures_are_resized_as_by_pillow(pets: Path) -> None:
-    from PIL import Image
-
     generator = np.random.default_rng(0)
     path = pets / "cat" / "0.png"
     Image.fromarray(generator.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
@@ -61,8 +63,6 @@ def test_pictures_are_resized_as_by_pillow(pets: Path) -> None:
 @pytest.mark.parametrize("keep", [0, 1, 20, 500])
 @pytest.mark.parametrize("file", ["cat/3.png", "dog/3.jpg"])
 def test_a_broken_picture_is_named(pets: Path, file: str, keep: int) -> None:
-    from PIL import Image
-
     noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     Image.fromarray(noise).save(pets / file)
     (pets / file).write_bytes((pets / file).read_bytes()[:keep])
@@ -81,11 +81,104 @@ def test_folders_that_do_not_fit_are_refused(pets: Path, tmp_path: Path) -> None
         load(name="image_folder", path=str(pets))
 
 
-def test_one_class_or_other_classes_in_test_are_refused(tmp_path: Path) -> None:
-    for part, name in (("train", "cat"), ("train", "dog"), ("test", "cat"), ("test", "cow")):
-        picture(tmp_path / part / name / "a.png", "red")
-    with pytest.raises(ConfigError, match="classes cat, cow in test, cat, dog in train"):
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_a_class_that_only_another_part_has_is_refused(tmp_path: Path, part: str) -> None:
+    for folder, name in (("train", "cat"), ("train", "dog"), (part, "cat"), (part, "cow")):
+        picture(tmp_path / folder / name / "a.png", "red")
+    with pytest.raises(CorruptInputError, match=r"class 'cow' is in the \w+ part only"):
         load(name="image_folder", path=str(tmp_path))
+
+
+def test_a_test_set_may_lack_a_class(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        picture(tmp_path / "train" / name / "1.png", "red")
+    for name in ("a", "c"):
+        picture(tmp_path / "test" / name / "1.png", "red")
+    data = load(name="image_folder", path=str(tmp_path))
+    assert data.class_names == ("a", "b", "c")
+    assert data.test.targets.tolist() == [0, 2]
+    assert [each.test for each in data.card.classes] == [1, 0, 1]
+
+
+def test_a_validation_folder_is_the_validation_set(pets: Path) -> None:
+    for name in ("cat", "dog"):
+        picture(pets / "Training" / name / "a.png", "red")
+        (pets / name).rename(pets / "Training" / f"{name}s")
+        (pets / "Training" / name / "a.png").rename(pets / "Training" / f"{name}s" / "z.png")
+        (pets / "Training" / name).rmdir()
+        picture(pets / "Valid" / f"{name}s" / "a.png", "red")
+    section = dataset_section(name="image_folder", path=str(pets), test=4)
+    assert section.may_have_validation and section.has_own_validation()
+    data = section.load()
+    assert data.validation is not None
+    assert (len(data.train), len(data.validation), len(data.test)) == (18, 2, 4)
+    drawn = load(name="image_folder", path=str(pets), test=4, validation=6)
+    assert drawn.validation is not None and len(drawn.validation) == 6
+    assert any("the validation folder is not used" in note for note in drawn.notes)
+
+
+def test_damaged_pictures_are_skipped_where_asked_to(pets: Path) -> None:
+    for i in (3, 7):
+        (pets / "cat" / f"{i}.png").write_bytes(b"")
+    with pytest.raises(CorruptInputError, match="2 of 20 pictures cannot be read"):
+        load(name="image_folder", path=str(pets))
+    data = load(name="image_folder", path=str(pets), test=4, on_error="skip")
+    assert data.card.sizes == {"train": 14, "test": 4}
+    assert [each.train + (each.test or 0) for each in data.card.classes] == [8, 10]
+    assert data.card.skipped[0].startswith("2 damaged pictures: ")
+    assert any(note.startswith("skipped 2 damaged pictures") for note in data.notes)
+    for path in (pets / "cat").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(CorruptInputError, match="every training picture of class 'cat' is damaged"):
+        load(name="image_folder", path=str(pets), on_error="skip")
+
+
+def test_the_card_and_the_preprocessing_say_how_pictures_were_read(tmp_path: Path) -> None:
+    for i in range(6):
+        values = np.full((5, 4), 4095 - 100 * i, np.uint16)
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(values).save(tmp_path / name / f"{i}.png")
+    data = load(name="image_folder", path=str(tmp_path), size=[5, 4], test=2)
+    card = data.card.input
+    assert (card.shape, card.dtype, card.low, card.high) == ([3, 5, 4], "uint16", 3595, 4095)
+    assert data.card.files == [str(tmp_path)]
+    inputs = data.preprocessing.inputs
+    assert isinstance(inputs, PictureInputs)
+    assert (inputs.size, inputs.integers) == ((5, 4), (0, 4095))
+    files = sorted(tmp_path.glob("*/*.png"))
+    again = read_pictures(files, inputs)
+    there = torch.cat([data.train.inputs, data.test.inputs])
+    assert sorted(again[:, 0, 0, 0].tolist()) == sorted(there[:, 0, 0, 0].tolist())
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"background": "whit"}, "'whit' is no opaque colour"),
+        ({"background": "#ffffff80"}, "is no opaque colour"),
+        ({"value_range": [5, 5]}, "the lower number first"),
+        ({"size": [8, 0]}, "size"),
+        ({"size": [8, 8, 3]}, "size"),
+        ({"on_error": "ignore"}, "on_error"),
+    ],
+)
+def test_wrong_keys_are_found_with_the_config(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        dataset_section(name="image_folder", path=".", **keys)
+
+
+def test_the_memory_is_estimated_from_the_number_of_pictures(pets: Path) -> None:
+    section = dataset_section(name="image_folder", path=str(pets), size=[8, 4])
+    assert section.estimate_bytes() == section.load().train.inputs[0].numel() * 20
+
+
+def test_torchvision_is_not_needed(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    assert len(load(name="image_folder", path=str(pets)).test) == 4
+
+
+def test_folders_with_one_class_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "one" / "cat" / "a.png", "red")
     with pytest.raises(ConfigError, match="one class, 'cat'"):
         load(name="image_folder", path=str(tmp_path / "one"))
