@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from regrun.data.picture_folder import check_is_folder, find_by_folders, part_of
+from regrun.data.picture_files import part_of
+from regrun.data.picture_folder import check_is_folder, find_by_folders
 from regrun.errors import ConfigError
 
 
@@ -148,7 +149,7 @@ def test_what_pillow_does_not_read_is_counted_and_named(tmp_path: Path) -> None:
     make(tmp_path, "a/1.png", "a/2.heic", "a/3.heic", "b/1.png", "b/2.svg", "b/noname", "c.png")
     lines = [
         "4 files that Pillow does not read: 2 .heic, 1 .svg, 1 without extension",
-        "1 picture outside the class folders: c.png",
+        "1 picture without a class: c.png",
     ]
     result = find_by_folders(tmp_path)
     assert result.skipped == lines

@@ -57,7 +57,7 @@ class DatasetSection(Section):
     """``generated``, ``scikit-learn``, ``torchvision`` or ``your file``; `regrun list` shows it."""
     fixed_task: ClassVar[Task | None] = None
     """The task, where the class leaves no choice."""
-    path_keys: ClassVar[tuple[str, ...]] = ("path", "test_path", "root")
+    path_keys: ClassVar[tuple[str, ...]] = ("path", "test_path", "root", "labels")
     """Keys that name files or folders, in every dataset. Loading a config makes them absolute."""
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Strict
@@ -11,7 +12,7 @@ from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, T
 
 if TYPE_CHECKING:
     from regrun.data.dataset import Dataset
-    from regrun.data.picture_folder import Found
+    from regrun.data.picture_files import Found
 
 
 def _opaque_colour(name: str) -> str:
@@ -42,6 +43,9 @@ class ImageFolder(Subset, DatasetSection):
     """The folder; relative to the config file, else to the working directory. It holds a folder for
     each class, or the folders `train`, `test` and `validation` that do (also `Training`,
     `test_set`, `val`, …). A validation folder is used as long as `validation` is 0."""
+    labels: str | None = None
+    """A csv table of the pictures below `path`, with the columns `file` and `label`, and perhaps
+    `split`; found as `path` is, else in this folder. Default: the folders are the labels."""
     size: Count | Annotated[tuple[Count, Count], Strict(False)] = 32
     """What every picture is resized to, in pixels: height and width at once, or
     `[height, width]`."""
@@ -56,7 +60,7 @@ class ImageFolder(Subset, DatasetSection):
     on_error: Literal["refuse", "skip"] = "refuse"
     """Damaged pictures: refuse the dataset and name them, or skip and count them."""
     test: Held = 0.2
-    """Held out as the test set when there is no `test` folder."""
+    """Held out as the test set when there is none."""
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """uint8 (N, 3, H, W) in RGB.
@@ -90,7 +94,7 @@ class ImageFolder(Subset, DatasetSection):
             notes=notes,
             inputs=reading.inputs,
             provenance=Provenance(
-                files=(self.path,),
+                files=(self.path, *([] if self.labels is None else [self.labels])),
                 task_reason="image_folder predicts classes",
                 input=reading.card,
                 skipped=(*found.skipped, *reading.skipped),
@@ -116,9 +120,15 @@ class ImageFolder(Subset, DatasetSection):
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     def _found(self) -> Found:
-        from regrun.data.files import find_path
+        from regrun.data.files import find_file, find_path
         from regrun.data.picture_folder import check_is_folder, find_by_folders
+        from regrun.data.picture_table import find_by_table
 
         path = find_path(self.path, "path")
         check_is_folder(path)
-        return find_by_folders(path)
+        if self.labels is None:
+            return find_by_folders(path)
+        inside = path / Path(self.labels).name
+        given = inside if inside.exists() and not Path(self.labels).exists() else self.labels
+        table = find_file(str(given), "labels")
+        return find_by_table(path, table, skip_missing=self.on_error == "skip")

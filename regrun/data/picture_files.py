@@ -1,0 +1,199 @@
+"""The picture files of a dataset: found in its folder, with their parts and labels."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from regrun.data.dataset import Split
+from regrun.data.pictures import Reading, first_of, readable_extensions, shown
+from regrun.errors import ConfigError, CorruptInputError
+from regrun.suggest import did_you_mean
+
+Part = Literal["train", "validation", "test"]
+
+_WORDS: Mapping[Part, str] = {
+    "train": "train|training|trainval|trn",
+    "validation": "val|valid|validation|validate|dev|devel|development",
+    "test": "test|testing|tst",
+}
+_FILLER = "(set|data|split|image|images|img|imgs|picture|pictures|pic|pics|photo|photos|samples)*"
+
+_CLUTTER = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
+"""What systems leave in folders, apart from names that begin with a dot."""
+
+
+def part_of(name: str) -> Part | None:
+    """The part that a folder's name stands for: ``Training``, ``test_images``, ``val2017``."""
+    letters = re.sub(r"[\W\d_]+", "", name).lower()
+    matches = (part for part, words in _WORDS.items() if re.fullmatch(_pattern(words), letters))
+    return next(matches, None)
+
+
+def _pattern(words: str) -> str:
+    return f"{_FILLER}({words}){_FILLER}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pictures of a dataset."""
+
+    parts: Mapping[Part, list[tuple[Path, str]]]
+    """Part → its pictures and their labels."""
+    skipped: list[str]
+    """What was passed over, a line for each reason."""
+    notes: list[str]
+    """Those of these lines that may matter."""
+
+    @property
+    def files(self) -> list[Path]:
+        """The pictures of all parts, part after part."""
+        return [path for pictures in self.parts.values() for path, _ in pictures]
+
+    def splits(self, reading: Reading) -> tuple[dict[Part, Split], list[str]]:
+        """The read pictures of each part with the indices of their classes; and their names.
+
+        The classes are those of the training part. Raises CorruptInputError for a class that only
+        another part has, and for a class or a part that has no undamaged pictures.
+        """
+        parts = {part: [label for _, label in found] for part, found in self.parts.items()}
+        belongs = [part for part, labels in parts.items() for _ in labels]
+        labels = [label for part in parts.values() for label in part]
+        kept: dict[Part, list[int]] = {part: [] for part in parts}
+        for at, position in enumerate(reading.kept):
+            kept[belongs[position]].append(at)
+        names = sorted(set(parts["train"]))
+        index = {name: i for i, name in enumerate(names)}
+        splits = {}
+        for part, chosen in kept.items():
+            here = [labels[reading.kept[at]] for at in chosen]
+            for lost in sorted(set(parts[part]) - set(here) if part == "train" else set()):
+                raise CorruptInputError(f"every training picture of class {lost!r} is damaged")
+            if not here:
+                raise CorruptInputError(f"every {part} picture is damaged")
+            for unknown in sorted(set(here) - index.keys()):
+                hint = did_you_mean(unknown, names)
+                raise CorruptInputError(
+                    f"class {unknown!r} is in the {part} part only{hint}; the training part has "
+                    f"{first_of(names, 20)}"
+                )
+            targets = torch.tensor([index[label] for label in here])
+            splits[part] = Split(reading.images[torch.tensor(chosen)], targets)
+        return splits, names
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The visible entries of one folder, sorted."""
+
+    path: Path
+    folders: list[str]
+    pictures: list[str]
+    others: Counter[str]
+    """Extension of files that Pillow does not read → their number."""
+
+
+@dataclass
+class Scan:
+    """Looks into folders and counts what it passes over."""
+
+    extensions: frozenset[str] = field(default_factory=readable_extensions)
+    hidden: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    loose: list[str] = field(default_factory=list)
+    """Pictures without a class."""
+    empty: list[str] = field(default_factory=list)
+    """Folders without pictures."""
+    missing: list[str] = field(default_factory=list)
+    """Pictures that a table lists and that do not exist."""
+
+    def look(self, path: Path) -> Folder:
+        """List a folder. Raises ConfigError where it cannot be read."""
+        found = Folder(path, [], [], Counter())
+        try:
+            with os.scandir(path) as entries:
+                for entry in sorted(entries, key=lambda each: each.name):
+                    self._sort_in(entry, found)
+        except OSError as error:
+            message = f"{shown(path)}: cannot be read: {error.strerror}"
+            raise ConfigError.at("dataset.path", message) from error
+        self.others.update(found.others)
+        return found
+
+    def tree(self, path: Path) -> list[Path]:
+        """The pictures at any depth; links to folders are not followed."""
+        here = self.look(path)
+        pictures = [path / name for name in here.pictures]
+        for name in here.folders:
+            if not (path / name).is_symlink():
+                pictures += self.tree(path / name)
+        return pictures
+
+    def holds_pictures(self, path: Path) -> bool:
+        """Whether there is a picture at any depth; links to folders are not followed."""
+        for _, folders, files in os.walk(path):
+            folders[:] = [each for each in folders if not is_clutter(each)]
+            visible = (Path(each) for each in files if not is_clutter(each))
+            if any(each.suffix.lower() in self.extensions for each in visible):
+                return True
+        return False
+
+    def _sort_in(self, entry: os.DirEntry[str], found: Folder) -> None:
+        if is_clutter(entry.name):
+            self.hidden.append(shown(entry.name))
+        elif _is_folder(entry):
+            found.folders.append(entry.name)
+        elif Path(entry.name).suffix.lower() in self.extensions and _is_file(entry):
+            found.pictures.append(entry.name)
+        else:
+            found.others[Path(entry.name).suffix.lower() or "without extension"] += 1
+
+    def found(self, parts: Mapping[Part, list[tuple[Path, str]]]) -> Found:
+        """These parts, and what was passed over."""
+        hidden = [("hidden entry", "hidden entries", len(self.hidden), sorted({*self.hidden}))]
+        others = extensions(self.others)
+        passed = [
+            ("file that Pillow does not read", "files that Pillow does not read",
+             self.others.total(), others),
+            ("picture without a class", "pictures without a class", len(self.loose), self.loose),
+            ("folder without pictures", "folders without pictures", len(self.empty), self.empty),
+            ("missing picture", "missing pictures", len(self.missing), self.missing),
+        ]  # fmt: skip
+        lines = [
+            f"{count:,} {one if count == 1 else several}: {first_of(names)}"
+            for one, several, count, names in hidden + passed
+            if count
+        ]
+        return Found(parts, lines, [f"skipped {line}" for line in lines[bool(self.hidden) :]])
+
+
+def extensions(others: Counter[str]) -> list[str]:
+    """``["2 .heic", "1 .txt"]``."""
+    return [f"{count:,} {extension}" for extension, count in others.most_common() if count]
+
+
+def is_clutter(name: str) -> bool:
+    """Whether an entry is hidden, or a system's own."""
+    return name.startswith(".") or name.lower() in _CLUTTER
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, no pipe or device; also a broken link, for decoding to report."""
+    try:
+        return entry.is_file() or not Path(entry.path).exists()
+    except OSError:
+        return True
