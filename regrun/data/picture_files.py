@@ -128,13 +128,16 @@ class Scan:
         return found
 
     def tree(self, path: Path) -> list[Path]:
-        """The pictures at any depth; links to folders are not followed."""
-        here = self.look(path)
-        pictures = [path / name for name in here.pictures]
-        for name in here.folders:
-            if not (path / name).is_symlink():
-                pictures += self.tree(path / name)
-        return pictures
+        """The pictures at any depth; a folder that several links lead to is listed once."""
+        seen = {path.resolve()}
+        folders, pictures = [path], []
+        while folders:
+            here = self.look(folders.pop())
+            pictures += [here.path / name for name in here.pictures]
+            below = {(here.path / name).resolve(): here.path / name for name in here.folders}
+            folders += [below[real] for real in sorted(below.keys() - seen)]
+            seen |= below.keys()
+        return sorted(pictures)
 
     def holds_pictures(self, path: Path) -> bool:
         """Whether there is a picture at any depth; links to folders are not followed."""

@@ -6,13 +6,13 @@ import re
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from regrun.data.picture_files import Folder, Found, Part, Scan, extensions, part_of
 from regrun.data.pictures import counted, first_of, shown
-from regrun.errors import ConfigError
+from regrun.errors import ConfigError, CorruptInputError
 
 
 def check_is_folder(path: Path) -> None:
@@ -45,6 +45,33 @@ def find_by_folders(root: Path) -> Found:
     parts = layout.parts()
     scan.empty += [branch.name for branch in layout.unused()]
     return scan.found(parts)
+
+
+@dataclass(frozen=True)
+class NewPictures:
+    """Pictures to predict."""
+
+    paths: list[Path]
+    labels: list[str] | None
+    """Their classes, where each lies in a folder of a class's name."""
+    skipped: list[str]
+
+
+def find_new(path: Path, classes: Collection[str]) -> NewPictures:
+    """Take one picture, or all of a folder at any depth. classes: those of the training set.
+
+    Raises CorruptInputError for a folder without pictures, ConfigError for one that cannot be read.
+    """
+    if path.is_file():
+        return NewPictures([path], None, [])
+    scan = Scan()
+    found = scan.tree(path)
+    if not found:
+        there = f" ({first_of(extensions(scan.others))})" if scan.others else ""
+        raise CorruptInputError(f"{shown(path)}: no pictures{there}")
+    labelled = all(each.parent.parent == path and each.parent.name in classes for each in found)
+    labels = [each.parent.name for each in found] if labelled else None
+    return NewPictures(found, labels, scan.found({}).skipped)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,10 @@ def decode(
             several = getattr(image, "is_animated", False) and image.format not in _ONE_PICTURE
             has_16_bits = any(";16" in str(tile[3]) for tile in image.tile)
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
-            ImageOps.exif_transpose(image, in_place=True)
+            if turned:
+                ImageOps.exif_transpose(image, in_place=True)
+            else:
+                image.load()
             deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
             transparent, dtype, low, high = False, "uint8", 0.0, 255.0
             if deep:

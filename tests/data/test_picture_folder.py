@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from regrun.data.picture_files import part_of
-from regrun.data.picture_folder import check_is_folder, find_by_folders
-from regrun.errors import ConfigError
+from regrun.data.picture_folder import check_is_folder, find_by_folders, find_new
+from regrun.errors import ConfigError, CorruptInputError
 
 
 def make(root: Path, *files: str) -> Path:
@@ -205,3 +205,28 @@ def test_archives_and_other_files_are_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=advice):
             check_is_folder(tmp_path / name)
     check_is_folder(tmp_path)
+
+
+def test_new_pictures_are_labelled_where_all_lie_in_folders_of_classes(tmp_path: Path) -> None:
+    make(tmp_path, "cat/2.png", "cat/1.png", "dog/1.png", "dog/note.txt", ".hidden/1.png")
+    new = find_new(tmp_path, ["cat", "cow", "dog"])
+    assert [path.relative_to(tmp_path).as_posix() for path in new.paths] == [
+        "cat/1.png", "cat/2.png", "dog/1.png"
+    ]  # fmt: skip
+    assert new.labels == ["cat", "cat", "dog"]
+    assert new.skipped == ["1 hidden entry: .hidden", "1 file that Pillow does not read: 1 .txt"]
+    assert find_new(tmp_path, ["cat", "cow"]).labels is None
+    make(tmp_path, "loose.png")
+    assert find_new(tmp_path, ["cat", "cow", "dog"]).labels is None
+    assert find_new(tmp_path / "cat" / "1.png", []).paths == [tmp_path / "cat" / "1.png"]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(CorruptInputError, match="none: no pictures"):
+        find_new(tmp_path / "none", [])
+
+
+def test_links_in_a_tree_are_followed_once(tmp_path: Path) -> None:
+    make(tmp_path / "real", "x/1.png")
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "pics" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "back").symlink_to(tmp_path / "pics")
+    assert find_new(tmp_path / "pics", []).paths == [tmp_path / "pics/linked/x/1.png"]
