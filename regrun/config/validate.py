@@ -95,9 +95,9 @@ def _problems(error: ValidationError, tree: Mapping[str, Any]) -> list[Problem]:
             unions.setdefault(place.path, (place.node, []))[1].append(each)
         else:
             found[_problem(each, place)] = None
-    inside = {problem.path[:-1] for problem in found}
+    listed = {path for problem in found for path in (problem.path, problem.path[:-1])}
     for path, (node, errors) in unions.items():
-        if path not in inside:  # errors of list entries stand for the union's
+        if path not in listed:  # errors of lists and their entries stand for the union's
             found[Problem(path, _union_message(node, errors))] = None
     misspelt = {(each.path[:-1], each.key) for each in found if type(each) is KeyProblem}
     return [
@@ -123,8 +123,9 @@ def _problem(error: Any, here: Place) -> Problem:
         has = parent.node.kinds_with(str(key))
         chosen_by = _tag_path(parent.node, parent) if has else None
         return KeyProblem(here.path, message, meant, chosen_by)
-    if isinstance(parent.node, ListNode) and kind == "missing":
-        return Problem(parent.path, _wrong_length(parent.value, parent.node.length))
+    as_list = parent.node.list_or_self() if isinstance(parent.node, AnyOf) else parent.node
+    if isinstance(as_list, ListNode) and kind == "missing":
+        return Problem(parent.path, _wrong_length(parent.value, as_list.length))
     return Problem(here.path, _message(kind, error, node))
 
 
@@ -221,8 +222,11 @@ def _interval(node: Node | None, context: Mapping[str, Any]) -> str:
 
 def _union_message(node: AnyOf, errors: Sequence[Any]) -> str:
     """Why none of several types fits: the broken bound of the one whose type fits, if any."""
+    as_list = node.list_or_self()
     for error in errors:
         kind = error["type"]
+        if kind == "too_long" and isinstance(as_list, ListNode):
+            return _list_message(as_list, error["input"])
         if not kind.endswith("_type") and kind != "literal_error":
             return _message(kind, error, node)
     value = errors[0]["input"]

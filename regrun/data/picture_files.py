@@ -63,29 +63,27 @@ class Found:
         The classes are those of the training part. Raises CorruptInputError for a class that only
         another part has, and for a class or a part that has no undamaged pictures.
         """
-        parts = {part: [label for _, label in found] for part, found in self.parts.items()}
-        belongs = [part for part, labels in parts.items() for _ in labels]
-        labels = [label for part in parts.values() for label in part]
-        kept: dict[Part, list[int]] = {part: [] for part in parts}
-        for at, position in enumerate(reading.kept):
-            kept[belongs[position]].append(at)
-        names = sorted(set(parts["train"]))
+        names = sorted({label for _, label in self.parts["train"]})
         index = {name: i for i, name in enumerate(names)}
-        splits = {}
-        for part, chosen in kept.items():
-            here = [labels[reading.kept[at]] for at in chosen]
-            for lost in sorted(set(parts[part]) - set(here) if part == "train" else set()):
-                raise CorruptInputError(f"every training picture of class {lost!r} is damaged")
-            if not here:
+        kept = set(reading.kept)
+        splits: dict[Part, Split] = {}
+        begin = 0
+        for part, pictures in self.parts.items():
+            labels = [label for at, (_, label) in enumerate(pictures, begin) if at in kept]
+            begin += len(pictures)
+            if not labels:
                 raise CorruptInputError(f"every {part} picture is damaged")
-            for unknown in sorted(set(here) - index.keys()):
-                hint = did_you_mean(unknown, names)
-                raise CorruptInputError(
-                    f"class {unknown!r} is in the {part} part only{hint}; the training part has "
-                    f"{first_of(names, 20)}"
-                )
-            targets = torch.tensor([index[label] for label in here])
-            splits[part] = Split(reading.images[torch.tensor(chosen)], targets)
+            for name in sorted({*labels} ^ {*names}):
+                if name not in index:
+                    raise CorruptInputError(
+                        f"class {name!r} is in the {part} part only{did_you_mean(name, names)}; "
+                        f"the training part has {first_of(names, 20)}"
+                    )
+                if part == "train":
+                    raise CorruptInputError(f"every training picture of class {name!r} is damaged")
+            done = sum(map(len, splits.values()))
+            images = reading.images[done : done + len(labels)]
+            splits[part] = Split(images, torch.tensor([index[label] for label in labels]))
         return splits, names
 
 

@@ -7,6 +7,7 @@ are refused, never clipped.
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 import zlib
@@ -45,12 +46,16 @@ _DAMAGE = (
 )  # fmt: skip
 """What Pillow's readers raise on files that are cut, altered or no pictures at all."""
 
-_WITHOUT_PIXELS = {
-    b"": "the file is empty",
-    b"<": "it holds HTML or XML",
-    b"version https://git-lfs": "it is a Git LFS pointer; `git lfs pull` fetches the picture",
-}
-"""Beginnings of what stands in place of pictures."""
+_NO_PICTURE = (
+    (rb"$", "the file is empty"),
+    (rb"<", "it holds HTML or XML"),
+    (rb"%PDF", "it is a PDF"),
+    (rb"version https://git-lfs", "it is a Git LFS pointer; `git lfs pull` fetches the picture"),
+    (rb"....ftyp(hei|hev|mif)", "it is HEIC, whatever its name; convert it"),
+    (rb"II\*\0|MM\0\*", "it is a TIFF of a layout that Pillow does not read, such as 64 bits, or "
+     "several channels of floating-point numbers; convert it"),
+)  # fmt: skip
+"""Beginnings of files that Pillow does not recognise, as patterns."""
 
 _ONE_PICTURE = {"MPO", "PSD"}
 """Formats whose first frame is the picture: the others are previews, or its layers."""
@@ -146,10 +151,12 @@ def _deep_pixels(
     image: ImageFile, size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], str, float, float]:
     """Pixels (H, W), dtype, lowest and highest value of a picture with one deep channel."""
-    from PIL import Image
+    from PIL import ExifTags, Image
 
     if "transparency" in image.info:
         raise UnreadablePictureError("one of its values is transparent, which needs 8 bits")
+    if getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0:
+        raise UnreadablePictureError("0 is white in this TIFF, which needs 8 bits; convert it")
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise UnreadablePictureError("it holds NaN or infinite values")
@@ -198,8 +205,8 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         with path.open("rb") as file:
             beginning = file.read(100).lstrip(b"\xef\xbb\xbf \t\r\n")
-        for prefix, what in _WITHOUT_PIXELS.items():
-            if beginning.startswith(prefix) if prefix else not beginning:
+        for pattern, what in _NO_PICTURE:
+            if re.match(pattern, beginning, re.DOTALL):
                 return what
         return "its content is of no format that Pillow reads"
     return str(error) or type(error).__name__

@@ -42,7 +42,7 @@ def check_config_against_data(
 def check_metric(metric: str, where: str, section: DatasetSection, dataset: Dataset) -> None:
     """Raise ConfigError at the dotted path `where` when this dataset does not have the metric."""
     if Metric.from_name(metric).split == "val" and dataset.validation is None:
-        own = ": there are no x_val and y_val" if section.may_have_validation else ""
+        own = f": there are no {section.own_validation}" if section.may_have_validation else ""
         raise ConfigError.at(
             where,
             f"{metric} needs a validation set, and {dataset.name} has none here{own}; "

@@ -148,6 +148,46 @@ def test_nan_and_infinite_pixels_are_damage(tmp_path: Path, value: float) -> Non
         read(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize(("highest", "white"), [(4095, 4095), (1023, 1023), (65535, 65535)])
+def test_pgm_pfm_and_jpeg_2000_are_scaled_likewise(
+    tmp_path: Path, highest: int, white: int
+) -> None:
+    values = random_grey(0, highest, "uint16")
+    header = f"P5 {SIZE[1]} {SIZE[0]} {highest}\n".encode()
+    (tmp_path / "a.pgm").write_bytes(header + values.astype(">u2").tobytes())
+    rgb = np.repeat(values[..., None], 3, 2).astype(">u2")
+    (tmp_path / "a.ppm").write_bytes(header.replace(b"P5", b"P6") + rgb.tobytes())
+    header = f"Pf\n{SIZE[1]} {SIZE[0]}\n-1.0\n".encode()
+    (tmp_path / "a.pfm").write_bytes(header + (values.astype("<f4")[::-1] / white).tobytes())
+    Image.fromarray(values).save(tmp_path / "a.jp2")
+    for suffix in ("pgm", "ppm", "pfm", "jp2"):
+        images, _ = read(tmp_path / f"a.{suffix}")
+        expected = values.astype(float) / white * 255
+        np.testing.assert_allclose(images[0, 0].astype(float), expected, atol=1)
+
+
+def tiff(values: NDArray[np.generic], photometric: int, sample_format: int) -> bytes:
+    """A TIFF of one strip and one channel."""
+    (height, width), bits, data = values.shape, values.dtype.itemsize * 8, values.tobytes()
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric),
+            (273, 8), (277, 1), (278, height), (279, len(data)), (339, sample_format)]  # fmt: skip
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    end = struct.pack("<H", len(tags)) + directory + struct.pack("<I", 0)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + end
+
+
+def test_tiffs_that_pillow_would_misread_are_refused(tmp_path: Path) -> None:
+    values = random_grey(0, 65535, "uint16")
+    (tmp_path / "a.tif").write_bytes(tiff(values, 1, 1))
+    assert read(tmp_path / "a.tif")[0].max() == 255
+    (tmp_path / "a.tif").write_bytes(tiff(values, 0, 1))
+    with pytest.raises(CorruptInputError, match="0 is white in this TIFF"):
+        read(tmp_path / "a.tif")
+    (tmp_path / "a.tif").write_bytes(tiff(values.astype("float64"), 1, 3))
+    with pytest.raises(CorruptInputError, match="TIFF of a layout that Pillow does not read"):
+        read(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize(("channels", "colour_type"), [(3, 2), (2, 4), (4, 6)])
 def test_16_bit_colours_keep_their_upper_8_bits(
     tmp_path: Path, channels: int, colour_type: int
@@ -305,6 +345,8 @@ def _html(_: bytes) -> bytes:
         (lambda data: data[: len(data) // 2], "."),
         (lambda data: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (lambda data: data[:24] + bytes(50), "."),
+        (lambda data: b"\0\0\0\x18ftypheic" + data, "it is HEIC"),
+        (lambda data: b"%PDF-1.7", "it is a PDF"),
         (lambda data: RNG.bytes(len(data)), "no format that Pillow reads"),
     ],
 )

@@ -57,6 +57,8 @@ class DatasetSection(Section):
     """``generated``, ``scikit-learn``, ``torchvision`` or ``your file``; `regrun list` shows it."""
     fixed_task: ClassVar[Task | None] = None
     """The task, where the class leaves no choice."""
+    own_validation: ClassVar[str] = "x_val and y_val"
+    """What a validation set of its own would come from, for messages."""
     path_keys: ClassVar[tuple[str, ...]] = ("path", "test_path", "root", "labels")
     """Keys that name files or folders, in every dataset. Loading a config makes them absolute."""
 

@@ -38,6 +38,7 @@ class ImageFolder(Subset, DatasetSection):
 
     origin: ClassVar[str] = "your file"
     fixed_task: ClassVar[Task | None] = "classification"
+    own_validation: ClassVar[str] = "validation pictures"
     name: Literal["image_folder"]
     path: str
     """The folder; relative to the config file, else to the working directory. It holds a folder for
