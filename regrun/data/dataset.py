@@ -198,7 +198,7 @@ class Dataset:
             targets=self._targets() if self.task == "regression" else [],
             sizes={name: len(part) for name, part in there.items()},
             split=self.split,
-            input=came.input or self._input(there.values()),
+            input=self._input(there.values()),
             columns=[*came.columns],
             skipped=[*came.skipped],
             notes=[*self.notes],
@@ -231,16 +231,18 @@ class Dataset:
         ]
 
     def _input(self, parts: Iterable[Split]) -> InputCard:
-        """What the tensors show; the range only of values that were not standardized."""
+        """What was read, or what the tensors show; no range where they are standardized."""
         is_image = self.train.inputs.dtype == torch.uint8
+        read = self.provenance.input
+        if read is not None:
+            steps = [read.scaling, *self._standardized()]
+            kept = [step for step in steps if step != "as it is" or len(steps) == 1]
+            return read.model_copy(update={"scaling": ", ".join(kept)})
         low = high = None
         if is_image or self.input_scale is None:
             low = min(part.inputs.min().item() for part in parts)
             high = max(part.inputs.max().item() for part in parts)
-        steps = ["divided by 255"] if is_image else []
-        if self.input_scale is not None:
-            images = len(self.input_shape) == 3
-            steps.append(f"standardized by {'channel' if images else 'column'}")
+        steps = [*(["divided by 255"] if is_image else []), *self._standardized()]
         return InputCard(
             shape=[*self.input_shape],
             dtype="uint8" if is_image else "float64",
@@ -248,6 +250,13 @@ class Dataset:
             high=high,
             scaling=", ".join(steps) or "as it is",
         )
+
+    def _standardized(self) -> list[str]:
+        if self.input_scale is None:
+            return []
+        return [
+            "standardized by channel" if len(self.input_shape) == 3 else "standardized by column"
+        ]
 
     def fingerprint(self) -> str:
         """Hash all examples, to notice data that changed between a run and its resumption.

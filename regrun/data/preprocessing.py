@@ -6,13 +6,19 @@ Training and prediction go through the same classes. `preprocessing.json` is the
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from regrun.errors import CorruptInputError
 from regrun.results import Result
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FORMAT = 1
 """Raised when `preprocessing.json` changes in a way that an earlier version cannot read."""
@@ -65,11 +71,58 @@ class ArrayInputs(Result):
     """Which axis of the arrays holds the channels; None: they are no images."""
     dtype: str
     """As read in training."""
-    divisor: float = 1.0
-    """What the values are divided by."""
+    value_range: tuple[float, float] | None = None
+    """What is black and what is white: scaled to 0 and 1. None: the values stay."""
     low: float | None = None
     """The lowest value as read in training."""
     high: float | None = None
+    scaling: str = "as it is"
+    """The same in words."""
+
+    @property
+    def is_byte(self) -> bool:
+        """Whether the network is given uint8 pictures, which it divides by 255."""
+        return self.dtype == "uint8" and self.channels is not None and self.value_range is None
+
+    def transform(self, array: NDArray[Any], name: str) -> NDArray[Any]:
+        """Turn raw arrays into inputs, before they are standardized.
+
+        array: (N, …) finite numbers, each example laid out as in training or as the network sees
+        it. Returns uint8 (N, C, H, W), or float64 (N, *shape). name: what messages call the array.
+        Raises CorruptInputError for other shapes and types.
+        """
+        laid_out = self._laid_out(array, name)
+        if self.is_byte:
+            if array.dtype == np.uint8:
+                return np.ascontiguousarray(laid_out)
+            if array.size and (array.min() < 0 or array.max() > 255 or (array % 1).any()):
+                raise CorruptInputError(
+                    f"{name} holds {array.dtype} from {array.min():.6g} to {array.max():.6g}; "
+                    "training saw integers from 0 to 255"
+                )
+            return np.ascontiguousarray(laid_out.astype(np.uint8))
+        values = laid_out.astype(np.float64)
+        if self.value_range is not None:
+            black, white = self.value_range
+            values = (values - black) / (white - black)
+        return np.ascontiguousarray(values)
+
+    def _laid_out(self, array: NDArray[Any], name: str) -> NDArray[Any]:
+        """As (N, *shape)."""
+        shape, count = tuple(self.shape), len(array) if array.ndim else 0
+        given = array.shape[1:]
+        in_file = (*shape[1:], shape[0]) if self.channels == "last" else shape
+        if given == in_file:
+            return array.transpose(0, 3, 1, 2) if self.channels == "last" else array
+        if given == shape:
+            return array
+        # Without the axis of one channel or feature, or flat, the order is the same.
+        flat = self.channels != "last" and given == (prod(shape),)
+        if flat or (given == shape[1:] and shape[0] == 1):
+            return array.reshape(count, *shape)
+        raise CorruptInputError(
+            f"{name} has shape {array.shape}; each example must have shape {in_file}"
+        )
 
 
 class PictureInputs(Result):

@@ -27,7 +27,7 @@ TABLE = TableInputs(
 )
 INPUTS = [
     TABLE,
-    ArrayInputs(shape=[1, 8, 8], channels="first", dtype="uint16", divisor=65535.0),
+    ArrayInputs(shape=[1, 8, 8], channels="first", dtype="uint16", value_range=(0.0, 65535.0)),
     PictureInputs(size=(24, 32), background="black"),
 ]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, Strict
 
 from regrun.kinds.base import Count, Section, Seed, faults_of
 from regrun.results import Task
@@ -18,10 +18,20 @@ if TYPE_CHECKING:
     from regrun.data.dataset import Dataset, Examples
     from regrun.data.splits import Parts
 
-__all__ = ["DatasetSection", "Held", "Progress", "Subset", "Task"]
+__all__ = ["DatasetSection", "Held", "Progress", "Subset", "Task", "ValueRange"]
 
 Held = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
 """How many examples to hold out: a count, or a fraction below 1."""
+
+
+def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] >= bounds[1]:
+        raise ValueError(f"{list(bounds)}: write [black, white], the lower number first")
+    return bounds
+
+
+ValueRange = Annotated[tuple[float, float], Strict(False), AfterValidator(_ascending)]
+"""What is black and what is white in images."""
 
 Progress = Callable[[str], None]
 """Receives a line before anything that takes long."""
@@ -80,10 +90,10 @@ class DatasetSection(Section):
 
         Returns:
             `x_train, y_train, x_test, y_test`, and `x_val, y_val` if there is a validation set; or
-            `x, y`, which are split. x (N, …): uint8 of 3 or 4 axes are images, (N, H, W),
-            (N, C, H, W) or (N, H, W, C); all other numbers are features, used as float64. y (N,)
-            of integers, booleans or strings are classes; other y, (N,) or (N, T), are the numbers
-            to predict.
+            `x, y`, which are split. x (N, …): 4 axes are images, (N, C, H, W) or (N, H, W, C), and
+            so are uint8 of 3 axes, (N, H, W); other numbers are features, used as float64. y (N,)
+            of strings, booleans or few different integers are classes, and so are one-hot rows;
+            other y, (N,) or (N, T), are the numbers to predict.
         """
         raise NotImplementedError
 
@@ -150,10 +160,10 @@ class DatasetSection(Section):
 
     def _from_arrays(self, arrays: Mapping[str, NDArray[Any]], origin: str, key: str) -> Dataset:
         """Decode, split and standardize. origin, key: where the arrays come from, for messages."""
-        from regrun.data.arrays import decode_arrays
+        from regrun.data.arrays import Options, decode_arrays
 
-        test = getattr(self, "test", 0.2)
-        return self._split(decode_arrays(arrays, self.known_task, test, origin, key))
+        options = Options(self.known_task, getattr(self, "test", 0.2), standardize=self.standardize)
+        return self._split(decode_arrays(arrays, options, origin, key))
 
     def _split(self, examples: Examples) -> Dataset:
         """Draw the parts of decoded examples and standardize them."""

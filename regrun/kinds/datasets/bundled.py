@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regrun.data.dataset import Dataset
-    from regrun.data.preprocessing import Inputs
 
 
 class BundledDataset(Subset, DatasetSection):
@@ -39,24 +38,34 @@ class BundledDataset(Subset, DatasetSection):
         return self.num_examples * (self.num_features + 1) * 8
 
     def _table(
-        self, x: Any, y: Any, features: Any, classes: Any, inputs: Inputs | None = None
+        self,
+        x: Any,
+        y: Any,
+        features: Any,
+        classes: Any,
+        value_range: tuple[float, float] | None = None,
     ) -> Dataset:
         """Split (N, …) inputs and (N,) targets.
 
-        features, classes: their names. inputs: how `x` was made from raw inputs; None: it is raw.
+        features, classes: their names. value_range: what is black and what is white in images.
         """
-        from regrun.data.arrays import decode_arrays
-        from regrun.data.dataset import Provenance
+        from regrun.data.arrays import Options, decode_arrays
 
         arrays = {"x": x, "y": y}
-        examples = decode_arrays(arrays, self.known_task, self.test, f"dataset {self.name}", "name")
+        examples = decode_arrays(
+            arrays,
+            Options(self.known_task, self.test, value_range=value_range),
+            f"dataset {self.name}",
+            "name",
+            target_names=(self.target_name,),
+        )
         return self._split(
             replace(
                 examples,
                 feature_names=[str(name) for name in features],
                 class_names=[str(name) for name in classes],
-                inputs=inputs,
-                provenance=Provenance(target_names=(self.target_name,)),
+                # A table is read by the names of its columns.
+                inputs=None if len(features) else examples.inputs,
             )
         )
 
@@ -73,14 +82,9 @@ class Digits(BundledDataset):
         """Images (1, 8, 8), their 17 grey levels divided by 16 into [0, 1], in floating point."""
         from sklearn.datasets import load_digits
 
-        from regrun.data.preprocessing import ArrayInputs
-
         bunch = load_digits()
-        inputs = ArrayInputs(
-            shape=[1, 8, 8], channels="first", dtype="float64", divisor=16.0, low=0.0, high=16.0
-        )
-        pixels = bunch.images[:, None] / 16
-        return self._table(pixels, bunch.target, (), bunch.target_names, inputs)
+        images = bunch.images[:, None]
+        return self._table(images, bunch.target, (), bunch.target_names, value_range=(0.0, 16.0))
 
 
 class Diabetes(BundledDataset):
@@ -138,8 +142,8 @@ class CaliforniaHousing(BundledDataset):
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """Median house value in units of 100,000 dollars."""
-        from regrun.data.arrays import read_npz
         from regrun.data.files import find_or_download
+        from regrun.data.npz_file import read_npz
 
         def by_hand(folder: Path, searched: list[Path]) -> str:
             looked = ", ".join(str(each / self.file) for each in searched)
@@ -149,7 +153,7 @@ class CaliforniaHousing(BundledDataset):
             )
 
         path = find_or_download(self.root, [self.file], self._fetch, by_hand) / self.file
-        arrays = read_npz(path, ("x", "y"))
+        arrays, _ = read_npz(path, ("x", "y"))
         x, y = arrays.get("x"), arrays.get("y")
         if x is None or y is None or x.shape != (len(y), self.num_features):
             raise CorruptInputError(

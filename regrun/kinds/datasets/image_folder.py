@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Strict
 
 from regrun.kinds.base import Count
-from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task
+from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task, ValueRange
 
 if TYPE_CHECKING:
     from regrun.data.dataset import Dataset
@@ -25,12 +25,6 @@ def _opaque_colour(name: str) -> str:
     if not opaque:
         raise ValueError(f'{name!r} is no opaque colour; write a name such as white, or "#rrggbb"')
     return name
-
-
-def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds[0] >= bounds[1]:
-        raise ValueError(f"{list(bounds)}: write [black, white], the lower number first")
-    return bounds
 
 
 class ImageFolder(Subset, DatasetSection):
@@ -52,9 +46,7 @@ class ImageFolder(Subset, DatasetSection):
     `[height, width]`."""
     background: Annotated[str, AfterValidator(_opaque_colour)] = "white"
     """The colour that transparent pictures are composed on: a name, or `"#rrggbb"`."""
-    value_range: (
-        Annotated[tuple[float, float], Strict(False), AfterValidator(_ascending)] | None
-    ) = None
+    value_range: ValueRange | None = None
     """What is black and what is white in pictures with one channel of more than 8 bits. Default:
     integers from 0 to the largest number of 1, 8, 10, 12, 14 or 16 bits, whichever holds all values
     of all files; floating-point numbers from 0 to 1, or else from 0 to 255."""
