@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from regrun.cli.completion import complete_override
 from regrun.cli.console import documenting
 from regrun.cli.options import Json, Quiet, ResumeDevice, RunDirectory
 from regrun.cli.progress import watching
@@ -13,9 +18,21 @@ from regrun.cli.train import show_run
 from regrun.store.run_dir import RunDir
 from regrun.store.sweep_dir import SweepDir
 
+if TYPE_CHECKING:
+    from regrun.config.changes import Reload
+
 
 def resume(
     directory: RunDirectory,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="What changed, such as dataset.path=new/data.csv.",
+            autocompletion=complete_override,
+            show_default=False,
+        ),
+    ] = None,
     device: ResumeDevice = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -26,12 +43,21 @@ def resume(
             from regrun.sweeps.run import Options, resume_sweep
 
             options = Options(device=device or "auto")
-            sweep = resume_sweep(directory, options=options, observer=observer)
+            reload = _reload(overrides, axes=True)
+            sweep = resume_sweep(directory, reload=reload, options=options, observer=observer)
         show_sweep(sweep, as_json=as_json)
         return
     runs_dir = Path(os.path.relpath(directory.resolve().parent.parent))
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.execution.train import resume_run
 
-        summary = resume_run(directory, device=device, observer=observer)
+        reload = _reload(overrides, axes=False)
+        summary = resume_run(directory, reload=reload, device=device, observer=observer)
     show_run(summary, directory, RunDir(directory).config, runs_dir, as_json=as_json)
+
+
+def _reload(overrides: list[str] | None, *, axes: bool) -> Reload | None:
+    """How the stored config is loaded with the overrides; None without any."""
+    from regrun.config.load import load_config
+
+    return partial(load_config, overrides=overrides, axes=axes) if overrides else None

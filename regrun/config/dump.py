@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from regrun.config.paths import with_portable_paths
 from regrun.config.schema import Config
 from regrun.config.yaml_nodes import is_string
 
@@ -37,9 +39,16 @@ _Dumper.add_representer(str, _Dumper.represent_string)
 _Dumper.add_representer(list, _Dumper.represent_items)
 
 
-def dump_config(config: Config) -> str:
-    """Every key with its value, defaults too; `name` or `type` leads each section."""
+def dump_config(
+    config: Config, directory: Path | None = None, projects: Sequence[Path] = ()
+) -> str:
+    """Every key with its value, defaults too; `name` or `type` leads each section.
+
+    directory, projects: where it is stored; see `portable`.
+    """
     data = config.model_dump()
+    if directory is not None:
+        data = with_portable_paths(data, directory, projects)
     return "".join(_dump_entry(key, json.dumps(data[key])) for key in data)
 
 

@@ -13,12 +13,12 @@ from typing import Any
 from regrun.config.consistency import contradictions
 from regrun.config.diagnostics import Diagnostic, Span, config_error
 from regrun.config.overrides import Assignment, assign, parse_overrides
+from regrun.config.paths import found, with_paths
 from regrun.config.schema import RESERVED_NAME, Config
 from regrun.config.schema_tree import trace
 from regrun.config.validate import KeyProblem, MissingKey, show, validate
 from regrun.config.yaml_nodes import MAX_DEPTH, Document, check_text, read_config
 from regrun.errors import ConfigError, KeyPath, Problem, UsageError, dotted
-from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.registry import DEFAULT_OPTIMIZER
 
 _KIND_AXIS = re.compile(r"^\w+$|\.(name|type)$")
@@ -37,6 +37,20 @@ class Source:
     """The document's data with what was set, as plain data."""
     assigned: tuple[tuple[KeyPath, Assignment], ...] = ()
     """Path in the tree and what set it, in order."""
+    begun_in: tuple[Path, ...] = ()
+    """Of a stored sweep: the folders that it was begun in, where the files of its axes are looked
+    for."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the file's relative paths lead: next to it, or into the working directory."""
+        label = self.document.label
+        return (*([Path(label).resolve().parent] if label else []), Path.cwd())
+
+    @property
+    def projects(self) -> tuple[Path, ...]:
+        """The folders that are taken to be moved as a whole."""
+        return self.begun_in or self.folders[::-1]
 
     def assigning(self, assignments: Iterable[Assignment]) -> tuple[Source, list[Diagnostic]]:
         """Set values. Returns the new source, and what is wrong with impossible assignments."""
@@ -132,6 +146,10 @@ class Loaded:
         if any(key.startswith("dataset") for key in values):
             source = replace(source, tree=_with_absolute_paths(source))
         return Loaded(_checked(source), source)
+
+    def begun_in(self, folders: Sequence[Path]) -> Loaded:
+        """The same as the config of a stored sweep; see `Source`."""
+        return replace(self, source=replace(self.source, begun_in=tuple(folders)))
 
     def with_keys(self, **keys: Any) -> Loaded:
         """The same with top-level keys replaced by plain data: ``sweep={…}``."""
@@ -270,24 +288,13 @@ def _checked(source: Source) -> Config:
 
 
 def _with_absolute_paths(source: Source) -> dict[str, Any]:
-    """The tree with the dataset's files found: next to the config, or in the working directory."""
-    tree = dict(source.tree)
-    dataset = tree.get("dataset")
-    if isinstance(dataset, Mapping):
-        given = {key: dataset.get(key) for key in DatasetSection.path_keys}
-        files = {key: path for key, path in given.items() if isinstance(path, str) and path}
-        tree["dataset"] = {**dataset} | {key: _absolute(key, files[key], source) for key in files}
-    return tree
+    """The tree with the dataset's files found."""
 
+    def absolute(key: str, written: str) -> str:
+        setters = [by for where, by in source.assigned if where == ("dataset", key)[: len(where)]]
+        folders = source.folders
+        if setters:  # what is written on the command line is meant from there
+            folders = (*(() if setters[-1].number else source.begun_in), Path.cwd(), *folders)
+        return found(written, folders)
 
-def _absolute(key: str, written: str, source: Source) -> str:
-    """The path of an existing file; that of an override is first looked for where one is."""
-    overridden = any(where == ("dataset", key)[: len(where)] for where, _ in source.assigned)
-    try:
-        here, next_to_config = Path.cwd(), Path(source.document.label).resolve().parent
-        first = here if overridden or not source.document.label else next_to_config
-        path = Path(written).expanduser()
-        candidates = (folder / path for folder in (first, next_to_config, here))
-        return str(next((each for each in candidates if each.exists()), here / path).resolve())
-    except (OSError, RuntimeError, ValueError):  # an impossible name, or no home folder
-        return written
+    return with_paths(source.tree, absolute)

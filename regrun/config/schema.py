@@ -68,6 +68,14 @@ class Config(Section):
             message = f"cross_entropy needs classes; {self.dataset.kind} is regression"
             yield Problem(("loss",), message)
 
+    def ties_to_end(self) -> Iterator[str]:
+        """Yield what makes the first epochs depend on how many there will be."""
+        if self.schedule.depends_on_end:
+            yield f"schedule: {self.schedule.kind} is spread over all epochs"
+        swa = self.training.swa
+        if swa is not None and not isinstance(swa.start, int):
+            yield f"training.swa.start: {swa.start:g} is a fraction of them"
+
     @property
     def runs(self) -> int:
         """Runs in all: one, or those of the sweep (of a search, at most)."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import numpy as np
 
 from regrun.config.dump import dump_config
 from regrun.config.schema import Config
-from regrun.errors import UsageError
 from regrun.execution.observer import Observer
-from regrun.execution.prepare import Prepared, check_unchanged
+from regrun.execution.origin import CHECKPOINT_FORMAT, Origin, check_checkpoint
+from regrun.execution.prepare import Prepared
 from regrun.execution.summary import History
 from regrun.results import ModelShape, RunSummary, Seconds, json_document
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
@@ -26,9 +25,6 @@ from regrun.store.tensorboard import flat_hparams
 from regrun.store.writer import RunWriter, add_evaluations
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd
-
-CHECKPOINT_FORMAT = 2
-"""Raised whenever a checkpoint changes in a way that an earlier or later version cannot read."""
 
 FLUSH_SECONDS = 2.0
 """Curves reach the disk about this often; a costly flush waits for longer."""
@@ -41,10 +37,11 @@ StackPruner = Callable[[Evaluation], Sequence[int]]
 
 @dataclass(frozen=True)
 class Member:
-    """A run of the stack and the directory it owns."""
+    """A run of the stack and the directory it owns. projects: see `portable`."""
 
     config: Config
     directory: Path
+    projects: tuple[Path, ...] = ()
 
 
 class StackRun:
@@ -65,9 +62,8 @@ class StackRun:
         self._members, self._device, self._observer = members, prepared.device, observer
         self._prepared = prepared
         self._checkpoints = checkpoints
-        self._engine = Engine(
-            [member.config for member in members], prepared.dataset, prepared.device
-        )
+        self._configs = [member.config for member in members]
+        self._engine = Engine(self._configs, prepared.dataset, prepared.device)
         self._shape = ModelShape(
             input_shape=list(prepared.dataset.input_shape),
             num_outputs=prepared.dataset.num_outputs,
@@ -79,7 +75,6 @@ class StackRun:
         }
         """Of the members that have not ended, as far as the writers have got the evaluations."""
         self._cards = [prepared.card(member.config) for member in members]
-        self._fingerprint = _fingerprint([member.config for member in members])
         self._measured: list[tuple[float, Evaluation]] = []
         """(seconds since 1970, evaluation) of those that the writers have not got yet."""
         self._seconds = {"data": prepared.seconds, "train": 0.0}
@@ -99,7 +94,8 @@ class StackRun:
             return RunWriter.resume(member.directory, self._engine.step, evaluations)
         remove_stale_temporaries(member.directory)
         settings = flat_hparams(member.config.model_dump(mode="json"))
-        return RunWriter.create(member.directory, dump_config(member.config), settings)
+        text = dump_config(member.config, member.directory, member.projects)
+        return RunWriter.create(member.directory, text, settings)
 
     def _describe_data(self, index: int, member: Member) -> None:
         files = RunDir(member.directory)
@@ -208,8 +204,9 @@ class StackRun:
         tensors, numbers = self._engine.state_dict()
         records = {
             "format": CHECKPOINT_FORMAT,
-            "configs": self._fingerprint,
-            "data": self._prepared.fingerprint,
+            "origin": asdict(
+                Origin.of(self._configs, self._prepared.fingerprint, self._engine.epochs_begun)
+            ),
             "engine": numbers,
             "histories": {str(i): history.state_dict() for i, history in self._histories.items()},
             "train_seconds": self._seconds["train"],
@@ -222,26 +219,8 @@ class StackRun:
         for warning in checkpoint.warnings:
             self._observer.on_message(warning)
         records = checkpoint.state
-        if records.get("format") != CHECKPOINT_FORMAT:
-            raise UsageError(
-                "the checkpoint was written by another version of regrun; resume it with that "
-                "version, or start a new run from its config.yaml with: regrun train"
-            )
-        if records["configs"] != self._fingerprint:
-            raise UsageError(
-                "the config was changed after the checkpoint was written; "
-                "change it back, or start a new run from it with: regrun train"
-            )
-        section = self._members[0].config.dataset
-        check_unchanged(section, records["data"], self._prepared.fingerprint)
+        check_checkpoint(checkpoint, self._configs, self._prepared.fingerprint)
         self._engine.load_state_dict(checkpoint.tensors, records["engine"])
         for index, history in records["histories"].items():
             self._histories[int(index)].load_state_dict(history)
         self._seconds["train"] = records["train_seconds"]
-
-
-def _fingerprint(configs: Sequence[Config]) -> str:
-    digest = blake2b(digest_size=16)
-    for config in configs:
-        digest.update(config.model_dump_json(exclude_defaults=True).encode())
-    return digest.hexdigest()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from regrun.config.changes import PLACES, Reload, changed_keys, check_data_exist
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
-from regrun.errors import Interrupted, UsageError
+from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
+from regrun.execution.origin import check_checkpoint
 from regrun.execution.prepare import Prepared, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackRun
 from regrun.results import RunSummary
@@ -40,18 +42,24 @@ def train_run(
     parent = experiment_dir(runs_dir, config.name)
     with catching_signals() as interrupt:
         directory = claim_run_dir(parent, label or f"seed={config.seed}")
-        write_atomic(RunDir(directory).config, dump_config(config))
+        stored = dump_config(config, directory, loaded.source.projects)
+        write_atomic(RunDir(directory).config, stored)
         with exclusive(directory):
             return _run(loaded, prepared, directory, None, watcher, interrupt)
 
 
 def resume_run(
-    directory: Path, *, device: str | None = None, observer: Observer | None = None
+    directory: Path,
+    *,
+    reload: Reload | None = None,
+    device: str | None = None,
+    observer: Observer | None = None,
 ) -> RunSummary:
     """Carry on an interrupted run; of a finished one the stored summary is returned.
 
-    device: default: the one it was on. Raises UsageError when the directory holds no run or
-    another process is at it, and what `train_run` raises.
+    reload: loads the run's config with new places of its data. device: default: the one it was on.
+    Raises UsageError when the directory holds no run or another process is at it, and what
+    `train_run` raises.
     """
     watcher = observer or Observer()
     files = RunDir(directory)
@@ -59,17 +67,44 @@ def resume_run(
         raise UsageError(f"{directory}: no run here (it has no {files.config.name})")
     with catching_signals() as interrupt, exclusive(directory):
         finished = load_result(directory, RunSummary)
-        if finished is not None:
-            CheckpointStore(files.checkpoints).clear()  # a kill may have come between the two
+        store = CheckpointStore(files.checkpoints)
+        changed = _changed(files.config, reload) if reload else []
+        if finished is not None and not changed:
+            store.clear()  # a kill may have come between the two
             watcher.on_message(f"{directory} had finished before; nothing to do")
             return finished
-        loaded = load_config(files.config)
-        checkpoint = CheckpointStore(files.checkpoints).load()
+        loaded = (reload or load_config)(files.config)
+        checkpoint = store.load()
+        check_data_exist(loaded, directory)
         if checkpoint is None:
             watcher.on_message("there is no checkpoint: starting from the beginning")
         used = checkpoint.state["device"] if checkpoint else "auto"
         prepared = _prepare(loaded, device or used, watcher, True)
+        if checkpoint is not None:
+            with loaded.source.locating():
+                check_checkpoint(checkpoint, [loaded.config], prepared.fingerprint)
+        if changed:
+            write_atomic(
+                files.config, dump_config(loaded.config, directory, loaded.source.projects)
+            )
+            RunDir(directory).data.unlink(missing_ok=True)
         return _run(loaded, prepared, directory, checkpoint, watcher, interrupt)
+
+
+def _changed(config: Path, reload: Reload) -> list[str]:
+    """The keys that are to change. Raises ConfigError, located, for all that cannot."""
+    loaded = reload(config)
+    changed = changed_keys(load_config(config).config, loaded.config)
+    for key in changed:
+        if key not in PLACES:
+            raise loaded.source.locate(
+                ConfigError.at(
+                    key,
+                    "cannot change in a run that has begun; "
+                    f"start a new one: regrun train {shlex.quote(str(config))} {key}=…",
+                )
+            )
+    return changed
 
 
 def _prepare(loaded: Loaded, device: str, observer: Observer, allow_large: bool) -> Prepared:
@@ -93,7 +128,13 @@ def _run(
     config = loaded.config
     store = CheckpointStore(RunDir(directory).checkpoints)
     with loaded.source.locating():
-        run = StackRun([Member(config, directory)], prepared, store, checkpoint, observer)
+        run = StackRun(
+            [Member(config, directory, loaded.source.projects)],
+            prepared,
+            store,
+            checkpoint,
+            observer,
+        )
     observer.on_start(
         Start(
             str(directory),

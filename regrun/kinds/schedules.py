@@ -24,6 +24,9 @@ class Schedule(Section):
 
     constant: ClassVar[bool] = False
     """Whether `factors` are always 1, so that they need not be computed."""
+    depends_on_end: ClassVar[bool] = True
+    """Whether `factors` use `total_steps`. Set it to False where they do not: a finished run can
+    then be made longer."""
 
     warmup_epochs: NonNegative = 0.0
     """Linear warm-up: over these epochs the multiplier rises from `warmup_start` to 1, and the
@@ -99,6 +102,7 @@ class Constant(Schedule):
     formula: ClassVar[str] = "s = 1"
     reference: ClassVar[str] = "torch.optim without a scheduler"
     constant: ClassVar[bool] = True
+    depends_on_end: ClassVar[bool] = False
     type: Literal["constant"]
 
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
@@ -112,6 +116,7 @@ class StepDecay(Schedule):
 
     formula: ClassVar[str] = "s = γ^⌊epoch / step_size⌋"
     reference: ClassVar[str] = "torch, StepLR"
+    depends_on_end: ClassVar[bool] = False
     type: Literal["step"]
     step_size: Count
     """In epochs."""

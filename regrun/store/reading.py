@@ -94,7 +94,11 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A stored ``config.yaml`` as plain data. Raises `CorruptInputError`, `StorageError`."""
+    """A stored ``config.yaml`` as plain data, its data paths absolute.
+
+    Raises `CorruptInputError`, `StorageError`.
+    """
+    from regrun.config.paths import with_absolute_paths
     from regrun.config.yaml_nodes import parse_config
 
     try:
@@ -103,7 +107,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise CorruptInputError(f"{path}: missing") from None
     except ConfigError as error:
         raise CorruptInputError(f"{path}: not a stored config any more:\n{error}") from error
-    return config
+    return with_absolute_paths(config, path.parent)
 
 
 def _walk(directory: Path, depth: int) -> Iterator[Path]:

@@ -11,11 +11,13 @@ stacks/<n>/      checkpoints of stacks that are being trained
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from regrun.config.paths import portable
 from regrun.errors import CorruptInputError
 from regrun.store.atomic import read_bytes, write_atomic
 
@@ -37,13 +39,15 @@ class Round:
     """Runs that were decided on together.
 
     stacks: indices into runs, one list per stack. data: for each stack, the fingerprint of
-    its examples. device: what they were planned for.
+    its examples. device: what they were planned for. begun_in: the folders that the files of axes
+    were looked for in, as `portable` stores them.
     """
 
     runs: Sequence[PlannedRun]
     stacks: Sequence[Sequence[int]]
     data: Sequence[str]
     device: str = "auto"
+    begun_in: Sequence[str] = ()
 
 
 class SweepDir:
@@ -64,6 +68,15 @@ class SweepDir:
         """The folder of a stack's checkpoints."""
         return self.stacks / str(number)
 
+    def portable(self, folders: Sequence[Path]) -> list[str]:
+        """Folders as the plan stores them, so that they can be moved with the sweep."""
+        return [portable(str(each), self.path, folders) for each in folders]
+
+    def begun_in(self, first: Round) -> list[Path]:
+        """The folders of `Round.begun_in`, where they are now."""
+        here = self.path.resolve()
+        return [Path(os.path.normpath(here / each)) for each in first.begun_in]
+
     def write_rounds(self, rounds: Sequence[Round]) -> None:
         """Replace the plan. Raises StorageError."""
         lines = [json.dumps(asdict(each), separators=(",", ":")) + "\n" for each in rounds]
@@ -81,7 +94,8 @@ class SweepDir:
                 data = json.loads(line)
                 runs = [PlannedRun(**run) for run in data["runs"]]
                 stacks = data["stacks"] if "stacks" in data else data["packs"]  # until 0.1
-                rounds.append(Round(runs, stacks, data["data"], data["device"]))
+                begun_in = data.get("begun_in", ())
+                rounds.append(Round(runs, stacks, data["data"], data["device"], begun_in))
             except (ValueError, KeyError, TypeError) as error:
                 raise CorruptInputError(f"{self.plan}:{number}: not a round: {error}") from error
         return rounds

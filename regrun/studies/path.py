@@ -301,7 +301,7 @@ def run_path(
     directory = claim_run_dir(experiment_dir(runs_dir, config.name), "path")
     names = dataset.feature_names or [f"x{index}" for index in range(prod(dataset.input_shape))]
     result = summarize_path(directory, path, losses, names, dataset.card)
-    write_atomic(directory / "path.yaml", dump_config(config))
+    write_atomic(directory / "path.yaml", dump_config(config, directory, loaded.source.projects))
     write_atomic(directory / "path.csv", path_csv(result))
     for kind, picture in path_pictures(result).items():
         write_atomic(directory / f"path.{kind}", picture)

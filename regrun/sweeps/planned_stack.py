@@ -39,13 +39,18 @@ MOST_MESSAGES = 10
 class PlannedStack:
     """A stack of a sweep. Small and picklable: the rest is read from the sweep directory.
 
-    data: the fingerprint of the examples that it was planned for.
+    data: the fingerprint of the examples that it was planned for. begun_in: see `Source`.
     """
 
     sweep: Path
     number: int
     runs: tuple[PlannedRun, ...]
     data: str
+    begun_in: tuple[Path, ...] = ()
+
+    def load(self) -> Loaded:
+        """The sweep's config."""
+        return load_config(SweepDir(self.sweep).config).begun_in(self.begun_in)
 
     def unfinished(self) -> list[PlannedRun]:
         """The runs that have not ended."""
@@ -88,9 +93,9 @@ def train_stack(
         if not stack.unfinished():
             store.clear()  # a kill may have come between the last summary and this
             return Outcome(True, ())
-        loaded = load_config(files.config)
+        loaded = stack.load()
         members = [
-            Member(config, stack.sweep / run.directory)
+            Member(config, stack.sweep / run.directory, loaded.source.projects)
             for run, config in zip(stack.runs, configs_of(loaded, stack.runs), strict=True)
         ]
         for member in members:
@@ -111,8 +116,7 @@ def mark_failed(stack: PlannedStack, error: BaseException) -> int:
 
     The run's log holds the whole error, with its traceback if it is a bug.
     """
-    files = SweepDir(stack.sweep)
-    loaded = load_config(files.config)
+    loaded = stack.load()
     text = f"{type(error).__name__}: {error}"
     log = text if isinstance(error, RegrunError) else "".join(traceback.format_exception(error))
     unfinished = stack.unfinished()
@@ -120,7 +124,8 @@ def mark_failed(stack: PlannedStack, error: BaseException) -> int:
         directory = stack.sweep / run.directory
         make_directory(directory)
         paths = RunDir(directory)
-        write_atomic(paths.config, dump_config(config), durable=False)
+        stored = dump_config(config, directory, loaded.source.projects)
+        write_atomic(paths.config, stored, durable=False)
         write_atomic(paths.log, log.rstrip() + "\n", durable=False)
         summary = RunSummary(
             run_dir=str(directory), status="failed", seed=run.seed, metrics={}, error=text

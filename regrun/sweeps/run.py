@@ -13,10 +13,12 @@ from pathlib import Path
 import torch
 
 from regrun.analysis.sweeps import summarize_sweep, sweep_cells
-from regrun.config.dump import dump_tree
+from regrun.config.changes import PLACES, Reload, changed_keys, check_data_exist
+from regrun.config.dump import dump_config, dump_tree
 from regrun.config.load import Loaded, load_config
+from regrun.config.paths import with_portable_paths
 from regrun.config.yaml_nodes import parse_config
-from regrun.errors import Interrupted, UsageError
+from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import resolve_device
@@ -24,9 +26,9 @@ from regrun.results import StackPlan, SweepPlan, SweepSummary, json_document
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
 from regrun.store.lock import exclusive
 from regrun.store.reading import load_result
-from regrun.store.run_dir import claim_run_dir, experiment_dir
+from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
 from regrun.store.sweep_dir import Round, SweepDir
-from regrun.sweeps.planned_stack import PlannedStack
+from regrun.sweeps.planned_stack import PlannedStack, configs_of
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
 from regrun.sweeps.search import Proposer
 from regrun.sweeps.selection import check_selection
@@ -62,42 +64,97 @@ def run_sweep(
     """
     sweep = _Sweep(loaded, options, observer or Observer())
     first = sweep.first_round()  # all errors before anything is written
-    # As it was given: with its defaults written out, an axis over optimizers would leave one with
-    # the keys of another.
-    text = dump_tree(loaded.source.tree)
-    parse_config(text.encode(), "the sweep")  # from Python it may be longer than a file can be
+    parse_config(
+        dump_tree(loaded.source.tree).encode(), "the sweep"
+    )  # or it is too long for a file
     parent = experiment_dir(runs_dir, loaded.config.name)
     with catching_signals() as interrupt:
         files = SweepDir(claim_run_dir(parent, "sweep"))
         with exclusive(files.path):
-            write_atomic(files.config, text)
-            files.write_rounds([first])
+            write_atomic(files.config, _stored(loaded, files))
+            folders = files.portable(loaded.source.projects)
+            files.write_rounds([replace(first, begun_in=folders)])
             return sweep.run(files, interrupt)
 
 
 def resume_sweep(
-    directory: Path, *, options: Options = Options(), observer: Observer | None = None
+    directory: Path,
+    *,
+    reload: Reload | None = None,
+    options: Options = Options(),
+    observer: Observer | None = None,
 ) -> SweepSummary:
     """Carry on an interrupted sweep; finished runs are not trained again.
 
-    options: its device `auto` is that of the beginning. Raises UsageError when there is none or
-    another process is at it, and what `run_sweep` raises.
+    reload: loads the sweep's config with new places of its data. options: its device `auto` is that
+    of the beginning. Raises UsageError when there is none or another process is at it, and what
+    `run_sweep` raises.
     """
     files = SweepDir(directory)
     if not files.config.is_file():
         raise UsageError(f"{directory}: no sweep here (it has no {files.config.name})")
     watcher = observer or Observer()
     with catching_signals() as interrupt, exclusive(directory):
+        changed = _changed(files.config, reload) if reload else []
         done = load_result(directory, SweepSummary)
-        if done is not None:
-            watcher.on_message(f"{directory} had finished before; nothing to do")
-            return done.model_copy(update={"sweep_dir": str(directory)})
+        if done is not None and not changed:
+            return _finished(done, directory, watcher)
         remove_stale_temporaries(directory)
         rounds = files.read_rounds()
         if options.device == "auto" and rounds:
             options = replace(options, device=rounds[0].device)
         options = replace(options, allow_large=True)  # it was allowed, or fits
-        return _Sweep(load_config(files.config), options, watcher).run(files, interrupt)
+        loaded = (reload or load_config)(files.config)
+        if rounds:
+            loaded = loaded.begun_in(files.begun_in(rounds[0]))
+        check_data_exist(loaded, directory)
+        sweep = _Sweep(loaded, options, watcher)
+        if changed:
+            sweep.check_data(rounds)
+            write_atomic(files.config, _stored(loaded, files))
+            _store_configs(loaded, files, rounds)
+        if done is not None:
+            return _finished(done, directory, watcher)
+        return sweep.run(files, interrupt)
+
+
+def _changed(config: Path, reload: Reload) -> list[str]:
+    """The keys that are to change. Raises ConfigError, located, for all that cannot."""
+    loaded = reload(config)
+    changed = changed_keys(load_config(config).config, loaded.config)
+    for key in changed:
+        if key not in PLACES:
+            raise loaded.source.locate(
+                ConfigError.at(
+                    key,
+                    "cannot change in a sweep that has begun; "
+                    f"start a new one: regrun sweep {shlex.quote(str(config))} {key}=…",
+                )
+            )
+    return changed
+
+
+def _finished(done: SweepSummary, directory: Path, observer: Observer) -> SweepSummary:
+    observer.on_message(f"{directory} had finished before; nothing to do")
+    return done.model_copy(update={"sweep_dir": str(directory)})
+
+
+def _stored(loaded: Loaded, files: SweepDir) -> str:
+    """The sweep's config as it was given.
+
+    With its defaults written out, an axis over optimizers would leave one with the keys of another.
+    """
+    return dump_tree(with_portable_paths(loaded.source.tree, files.path, loaded.source.projects))
+
+
+def _store_configs(loaded: Loaded, files: SweepDir, rounds: Sequence[Round]) -> None:
+    """Write the configs of the runs again, with the places of their data."""
+    runs = [run for each in rounds for run in each.runs]
+    for run, config in zip(runs, configs_of(loaded, runs), strict=True):
+        path = RunDir(files.path / run.directory).config
+        if path.exists():
+            text = dump_config(config, path.parent, loaded.source.projects)
+            write_atomic(path, text, durable=False)
 
 
 def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
@@ -144,6 +201,13 @@ class _Sweep:
             validate_cells(self._loaded, corner_cells(self._loaded.config.sweep.space))
         return self._planned(cells)
 
+    def check_data(self, rounds: Sequence[Round]) -> None:
+        """Raise CorruptInputError for data that are not those that the rounds were planned for."""
+        for each in rounds:
+            self.planner.expect(each)
+            for members in each.stacks:
+                self.planner.budget_of(each.runs[members[0]])
+
     def _planned(self, cells: Sequence[PlannedCell]) -> Round:
         planned = self.planner.round(cells)
         device = self._options.device
@@ -163,7 +227,8 @@ class _Sweep:
                 cells = self.proposer.propose()
                 if not cells:
                     break
-                rounds.append(self._planned(cells))
+                begun_in = rounds[0].begun_in if rounds else ()
+                rounds.append(replace(self._planned(cells), begun_in=begun_in))
                 files.write_rounds(rounds)
             going = self._run_round(files, rounds, position, interrupt)
             position += 1
@@ -189,7 +254,13 @@ class _Sweep:
         before = sum(len(each.stacks) for each in rounds[:position])
         this = rounds[position]
         stacks = [
-            PlannedStack(files.path, number, tuple(this.runs[i] for i in members), data)
+            PlannedStack(
+                files.path,
+                number,
+                tuple(this.runs[i] for i in members),
+                data,
+                self._loaded.source.projects,
+            )
             for number, (members, data) in enumerate(
                 zip(this.stacks, this.data, strict=True), start=before
             )

@@ -138,6 +138,11 @@ class Engine:
         """Completed epochs."""
         return self.step // self._step.per_epoch
 
+    @property
+    def epochs_begun(self) -> int:
+        """Epochs of which a step was taken."""
+        return -(-self.step // self._step.per_epoch)
+
     def run(self) -> Iterator[Event]:
         """Train to the end from the current state."""
         per_epoch = self._step.per_epoch

@@ -12,7 +12,7 @@ from regrun.cli.app import VERBS, Verbs, app, function_of
 CONTRACT = {
     "train": ["CONFIG", "KEY=VALUE"],
     "sweep": ["CONFIG", "KEY=VALUE"],
-    "resume": ["DIR"],
+    "resume": ["DIR", "KEY=VALUE"],
     "inspect": ["CONFIG", "KEY=VALUE"],
     "compare": ["DIR"],
     "path": ["CONFIG", "KEY=VALUE"],

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +13,12 @@ import torch
 from regrun.config.load import config_from_mapping
 from regrun.data.assemble import moments
 from regrun.errors import CorruptInputError, Interrupted
-from regrun.execution.observer import Observer, Start
 from regrun.execution.train import resume_run, train_run
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.planned_stack import PlannedStack, train_stack
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from tests.support.program import run_python
-
-
-class StopsRun(Observer):
-    """Asks to save and stop, as Ctrl-C does."""
-
-    def on_evaluation(self, row: Mapping[str, float]) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-class StopsSweep(Observer):
-    """The same before the first stack has ended."""
-
-    def on_start(self, start: Start) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+from tests.support.stopping import StopsRun, StopsSweep
 
 
 @pytest.fixture
