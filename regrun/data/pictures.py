@@ -85,7 +85,7 @@ class Facts:
     deep: bool
     """Whether it has one channel of more than 8 bits, whose values have still to be scaled."""
     low: float
-    """The lowest value as stored, where that is not uint8."""
+    """The lowest value as stored; of uint8 pictures, as resized."""
     high: float
     shape: tuple[int, int]
     """Height and width before resizing, upright."""
@@ -128,17 +128,16 @@ def decode(
             else:
                 image.load()
             deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
-            transparent, dtype, low, high = False, "uint8", 0.0, 255.0
+            transparent = False
             if deep:
                 pixels, dtype, low, high = _deep_pixels(image, size)
             else:
-                if has_16_bits:
-                    dtype, low, high = "uint16", *_range_of_colours(image)
                 rgb, transparent = _composed(image, background)
                 resized = rgb.resize(size[::-1], Image.Resampling.BILINEAR)
                 pixels = np.asarray(resized).transpose(2, 0, 1)
-                if not has_16_bits:
-                    low, high = float(pixels.min()), float(pixels.max())
+                dtype, low, high = "uint8", float(pixels.min()), float(pixels.max())
+                if has_16_bits:
+                    dtype, low, high = "uint16", *_range_of_colours(image)
             shape = (image.height, image.width)
     except Image.DecompressionBombError as error:
         raise UnreadablePictureError(str(error)) from error
@@ -350,7 +349,12 @@ def read_dataset(
         dtype=", ".join(sorted({each.dtype for each in facts})),
         low=min((each.low for each in facts), default=None),
         high=max((each.high for each in facts), default=None),
-        scaling="divided by 255" if not integers and not floats else "scaled to 0..1",
+        scaling=" and ".join(
+            f"{bounds[0]:.9g}..{bounds[1]:.9g} scaled to 0..1"
+            for bounds in (inputs.integers, inputs.floats)
+            if bounds is not None
+        )
+        or "divided by 255",
     )
     kept = [at for at in range(len(paths)) if at not in damaged]
     return Reading(images, kept, inputs, card, skipped, notes)

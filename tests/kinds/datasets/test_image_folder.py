@@ -142,6 +142,7 @@ def test_the_card_and_the_preprocessing_say_how_pictures_were_read(tmp_path: Pat
     data = load(name="image_folder", path=str(tmp_path), size=[5, 4], test=2)
     card = data.card.input
     assert (card.shape, card.dtype, card.low, card.high) == ([3, 5, 4], "uint16", 3595, 4095)
+    assert card.scaling == "0..4095 scaled to 0..1"
     assert data.card.files == [str(tmp_path)]
     inputs = data.preprocessing.inputs
     assert isinstance(inputs, PictureInputs)
@@ -150,6 +151,8 @@ def test_the_card_and_the_preprocessing_say_how_pictures_were_read(tmp_path: Pat
     again = read_pictures(files, inputs)
     there = torch.cat([data.train.inputs, data.test.inputs])
     assert sorted(again[:, 0, 0, 0].tolist()) == sorted(there[:, 0, 0, 0].tolist())
+    data = load(name="image_folder", path=str(tmp_path), standardize=True, test=2)
+    assert data.card.input.scaling == "0..4095 scaled to 0..1, standardized by channel"
 
 
 @pytest.mark.parametrize(
