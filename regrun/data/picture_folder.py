@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tarfile
 import zipfile
@@ -23,7 +24,7 @@ def check_is_folder(path: Path) -> None:
         raise ConfigError.at("dataset.path", f"{shown(path)}: is no folder")
     if path.suffix in (".npz", ".csv"):
         advice = f"dataset.name: {path.suffix[1:]} reads it"
-    elif zipfile.is_zipfile(path) or tarfile.is_tarfile(path):
+    elif os.access(path, os.R_OK) and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)):
         advice = "it is an archive: unpack it, and give the folder"
     else:
         advice = "give the folder that holds the pictures"
@@ -195,6 +196,7 @@ class _Layout:
                     f"{branch.name}/{shown(folder.path.name)} holds {holds}; take it out, or "
                     "convert its files"
                 )
+            self._check_two([shown(folder.path.name) for folder in branch.nested])
         return _labelled(branch.nested)
 
     def _check_classes(self, filled: list[Branch]) -> None:
@@ -222,8 +224,11 @@ class _Layout:
             )
         for branch in self.unused():
             raise self._error(f"class folder {branch}; take it out, or convert its files")
-        if len(filled) == 1:
-            raise self._error(f"one class, {filled[0].name!r}; there must be two")
+        self._check_two([branch.name for branch in filled])
+
+    def _check_two(self, classes: list[str]) -> None:
+        if len(classes) == 1:
+            raise self._error(f"one class, {classes[0]!r}; there must be two")
 
     def _seen(self, branches: list[Branch]) -> str:
         return first_of([str(branch) for branch in branches], 6)

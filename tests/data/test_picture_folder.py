@@ -121,6 +121,7 @@ def test_a_part_may_lack_a_class_and_other_folders_may_hold_no_pictures(tmp_path
         (["1.png", "2.png", "labels.csv"], ["2 pictures and no class folders"]),
         (["a/1.png", "b/1.heic", "b/2.heic"], ["b/ (no pictures, 2 .heic)"]),
         (["a/1.png"], ["one class, 'a'"]),
+        (["train/a/1.png", "test/a/1.png"], ["one class, 'a'"]),
         (["readme.md"], ["no pictures (1 .md)"]),
         ([".git/a/1.png"], ["no pictures"]),
     ],

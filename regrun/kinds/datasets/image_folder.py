@@ -87,7 +87,7 @@ class ImageFolder(Subset, DatasetSection):
             notes=notes,
             inputs=reading.inputs,
             provenance=Provenance(
-                files=(self.path, *([] if self.labels is None else [self.labels])),
+                files=tuple(str(path) for path in (self.path, self._table) if path is not None),
                 task_reason="image_folder predicts classes",
                 input=reading.card,
                 skipped=(*found.skipped, *reading.skipped),
@@ -117,11 +117,18 @@ class ImageFolder(Subset, DatasetSection):
         from regrun.data.picture_folder import check_is_folder, find_by_folders
         from regrun.data.picture_table import find_by_table
 
-        path = find_path(self.path, "path")
+        path, table = find_path(self.path, "path"), self._table
         check_is_folder(path)
-        if self.labels is None:
+        if table is None:
             return find_by_folders(path)
-        inside = path / Path(self.labels).name
-        given = inside if inside.exists() and not Path(self.labels).exists() else self.labels
-        table = find_file(str(given), "labels")
-        return find_by_table(path, table, skip_missing=self.on_error == "skip")
+        return find_by_table(
+            path, find_file(str(table), "labels"), skip_missing=self.on_error == "skip"
+        )
+
+    @property
+    def _table(self) -> Path | None:
+        """The table of labels: where the config says, else in the folder of the pictures."""
+        if self.labels is None:
+            return None
+        given, inside = Path(self.labels), Path(self.path) / Path(self.labels).name
+        return inside if inside.exists() and not given.exists() else given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+import regrun
 from regrun.data.pictures import read_pictures
 from regrun.data.preprocessing import PictureInputs
 from regrun.errors import ConfigError, CorruptInputError
@@ -185,3 +187,76 @@ def test_folders_with_one_class_are_refused(tmp_path: Path) -> None:
     picture(tmp_path / "one" / "cat" / "a.png", "red")
     with pytest.raises(ConfigError, match="one class, 'cat'"):
         load(name="image_folder", path=str(tmp_path / "one"))
+
+
+@pytest.fixture
+def config(pets: Path) -> dict[str, Any]:
+    """The config of a quick run on the pets."""
+    return {
+        "dataset": {"name": "image_folder", "path": str(pets), "size": [6, 4], "test": 4},
+        "model": {"name": "linear"},
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "training": {"epochs": 2},
+    }
+
+
+def test_a_run_keeps_what_was_done_to_its_pictures(
+    invoke: Any, config: dict[str, Any], pets: Path, tmp_path: Path
+) -> None:
+    for name in ("cat", "dog"):
+        (pets / "Train").mkdir(exist_ok=True)
+        (pets / name).rename(pets / "Train" / name)
+        picture(pets / "valid" / name / "a.png", "red")
+    Image.new("RGBA", (6, 4), (0, 0, 0, 0)).save(pets / "Train" / "cat" / "0.png")
+    (pets / "Train" / "cat" / "1.png").write_bytes(b"")
+    (pets / "Train" / "cat" / ".hidden.png").write_bytes(b"")
+    (tmp_path / "c.yaml").write_text(json.dumps(config))
+    refused = invoke("train", tmp_path / "c.yaml", "--runs-dir", tmp_path / "runs")
+    assert refused.exit_code == 5
+    assert "1.png: not a readable picture: the file is empty" in refused.stderr
+    result = invoke(
+        "train", tmp_path / "c.yaml", "dataset.on_error=skip", "--runs-dir", tmp_path / "runs",
+        "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert {"val/loss", "val/accuracy"} <= summary["metrics"].keys()
+    data = summary["data"]
+    assert data["sizes"] == {"train": 15, "validation": 2, "test": 4}
+    assert [each["name"] for each in data["classes"]] == ["cat", "dog"]
+    assert data["input"]["shape"] == [3, 6, 4]
+    assert [line.split(":")[0] for line in data["skipped"]] == [
+        "1 hidden entry", "1 damaged picture",
+    ]  # fmt: skip
+    assert "1 transparent picture composed on white (dataset.background)" in data["notes"]
+
+
+def test_layouts_and_missing_validation_pictures_are_refused_by_the_program(
+    invoke: Any, config: dict[str, Any], pets: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps(config))
+    stopping = "training.early_stopping={metric: val/loss}"
+    result = invoke("train", path, stopping, "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 2
+    assert "there are no validation pictures; give dataset.validation" in result.stderr
+    picture(pets / "test" / "a.png", "red")
+    result = invoke("train", path, "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 2
+    assert "c.yaml:1:46: dataset.path: " in result.stderr
+    assert "test looks like a part, the others do not" in result.stderr
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+@pytest.mark.filterwarnings("ignore::regrun.errors.DataWarning")
+def test_a_run_with_a_table_of_labels_can_be_repeated_from_its_config(
+    config: dict[str, Any], pets: Path, tmp_path: Path
+) -> None:
+    rows = [f"{path.relative_to(pets)},{path.parent.name}" for path in pets.glob("*/*")]
+    (pets / "labels.csv").write_text("\n".join(["file,label", *sorted(rows)]))
+    config["dataset"]["labels"] = "labels.csv"
+    first = regrun.train(config, runs_dir=tmp_path / "runs")
+    assert first.summary.data is not None
+    assert first.summary.data.files == [str(pets), str(pets / "labels.csv")]
+    again = regrun.train(first.directory / "config.yaml", runs_dir=tmp_path / "again")
+    assert again.summary.metrics == first.summary.metrics
