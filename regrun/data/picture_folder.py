@@ -31,9 +31,6 @@ def check_is_folder(path: Path) -> None:
     raise ConfigError.at("dataset.path", f"{shown(path)}: is a file; {advice}")
 
 
-_BY_TABLE = "or list them in a table: labels: labels.csv, with the columns file and label"
-
-
 def find_by_folders(root: Path) -> Found:
     """Take the folders for classes, or for parts that hold a folder for each class.
 
@@ -149,7 +146,7 @@ class _Layout:
         if self.top.pictures:
             return self._error(
                 f"{counted(len(self.top.pictures), 'picture')} and no class folders; put them into "
-                f"a folder for each class, {_BY_TABLE}"
+                f"a folder for each class, {self._by_table}"
             )
         seen = f": {self._seen(self.branches)}" if self.branches else ""
         files = f" ({first_of(extensions(self.top.others))})" if self.top.others else ""
@@ -160,18 +157,23 @@ class _Layout:
         others = [branch for branch in filled if named[branch.name] is None]
         flat = [branch for branch in parts if branch.folder.pictures]
         if others:
-            names = " and ".join(each.name for each in parts)
+            names, rest = (" and ".join(each.name for each in these) for these in (parts, others))
+            advice = (
+                f"rename {rest} to train, validation or test, or take it out"
+                if all(each.nested for each in others)
+                else f"move the classes into a folder train, or rename or take out {names}"
+            )
             raise self._refused(
                 filled,
                 f"{names} {'looks' if len(parts) == 1 else 'look'} like a part, the others do "
-                f"not; move the classes into a folder train, or rename or take out {names}",
+                f"not; {advice}",
             )
         if flat:
             raise self._refused(
                 filled,
                 f"each part needs a folder for each class, and {flat[0].name} has pictures of its "
-                f"own; sort them into such folders, or take {flat[0].name} out "
-                f"(`regrun predict` takes pictures without labels), {_BY_TABLE}",
+                f"own; sort them into such folders, {self._by_table}; or take them out, since "
+                "`regrun predict` takes pictures without labels",
             )
         twice = [part for part, count in Counter(named.values()).items() if count > 1]
         if twice:
@@ -187,7 +189,7 @@ class _Layout:
             inner = first_of([shown(name) for name in folder.folders])
             raise self._error(
                 f"{branch.name}/{shown(folder.path.name)} holds folders ({inner}) with pictures; "
-                f"those of a class must lie directly in its folder, {_BY_TABLE}"
+                f"those of a class must lie directly in its folder, {self._by_table}"
             )
         if part == "train":
             for folder in branch.empty:
@@ -213,14 +215,14 @@ class _Layout:
             raise self._refused(
                 filled,
                 f"{parts if len(deep) > 1 and common else ''}the pictures of a class must lie "
-                f"directly in its folder, {_BY_TABLE}",
+                f"directly in its folder, {self._by_table}",
             )
         alike = _differ_by_part(filled)
         if alike:
             raise self._refused(
                 filled,
                 f"{alike[0].name} and {alike[1].name} look like parts; each part needs a folder "
-                f"for each class (train/cat, test/cat, …), {_BY_TABLE}",
+                f"for each class (train/cat, test/cat, …), {self._by_table}",
             )
         for branch in self.unused():
             raise self._error(f"class folder {branch}; take it out, or convert its files")
@@ -228,7 +230,15 @@ class _Layout:
 
     def _check_two(self, classes: list[str]) -> None:
         if len(classes) == 1:
-            raise self._error(f"one class, {classes[0]!r}; there must be two")
+            raise self._error(
+                f"one class, {classes[0]!r}; put the pictures into a folder for each class, "
+                f"{self._by_table}"
+            )
+
+    @property
+    def _by_table(self) -> str:
+        table = next(iter(sorted(self.root.glob("*.csv"))), Path("labels.csv"))
+        return f"or list them in a table: labels: {table.name}, with the columns file and label"
 
     def _seen(self, branches: list[Branch]) -> str:
         return first_of([str(branch) for branch in branches], 6)
