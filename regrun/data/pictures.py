@@ -426,9 +426,14 @@ def _no_usual_range(pictures: Sequence[Facts], what: str) -> ConfigError:
     return ConfigError.at(
         "dataset.value_range",
         f"{shown(worst.path)} holds {worst.values}; {what} have no usual range: write what is "
-        f"black and what is white, e.g. value_range: [{low:.9g}, {high:.9g}] for all values of "
-        "these pictures",
+        f"black and what is white, e.g. value_range: [{_written(low)}, {_written(high)}] for all "
+        "values of these pictures",
     )
+
+
+def _written(value: float) -> str:
+    """A number with all of its digits."""
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _scaling_notes(
