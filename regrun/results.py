@@ -209,6 +209,11 @@ class RunSummary(Result):
     """Why a run failed."""
 
     @property
+    def can_go_on(self) -> bool:
+        """Whether nothing but the number of epochs ended the run."""
+        return self.status == "completed" and not self.stopped_early
+
+    @property
     def shortfall(self) -> str | None:
         """Set for a run that diverged or failed."""
         return f"the run {self.status}" if self.status in ("diverged", "failed") else None

@@ -42,22 +42,25 @@ def resume(
         with documenting(as_json=as_json), watching(quiet=quiet) as observer:
             from regrun.sweeps.run import Options, resume_sweep
 
-            options = Options(device=device or "auto")
-            reload = _reload(overrides, axes=True)
-            sweep = resume_sweep(directory, reload=reload, options=options, observer=observer)
+            go_on = partial(resume_sweep, directory, observer=observer)
+            if overrides:
+                go_on = partial(go_on, reload=_with(overrides, axes=True))
+            sweep = go_on(options=Options(device=device or "auto"))
         show_sweep(sweep, as_json=as_json)
         return
     runs_dir = Path(os.path.relpath(directory.resolve().parent.parent))
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.execution.train import resume_run
 
-        reload = _reload(overrides, axes=False)
-        summary = resume_run(directory, reload=reload, device=device, observer=observer)
+        carry_on = partial(resume_run, directory, device=device, observer=observer)
+        if overrides:
+            carry_on = partial(carry_on, reload=_with(overrides, axes=False))
+        summary = carry_on()
     show_run(summary, directory, RunDir(directory).config, runs_dir, as_json=as_json)
 
 
-def _reload(overrides: list[str] | None, *, axes: bool) -> Reload | None:
-    """How the stored config is loaded with the overrides; None without any."""
+def _with(overrides: list[str], *, axes: bool) -> Reload:
+    """How the stored config is loaded with the overrides."""
     from regrun.config.load import load_config
 
-    return partial(load_config, overrides=overrides, axes=axes) if overrides else None
+    return partial(load_config, overrides=overrides, axes=axes)

@@ -149,6 +149,9 @@ class Training(Section):
     """Stop when the metric no longer improves, and keep the best weights."""
     checkpoint_every: Annotated[float, Field(ge=0)] = 30.0
     """Seconds between checkpoints; 0 writes one at every evaluation."""
+    keep_checkpoint: bool = True
+    """Keep the last checkpoint of a finished run, so that `regrun resume` can train it for more
+    epochs. The runs of a sweep keep none."""
 
     def conflicts(self, config: Config) -> Iterator[Problem]:
         """Yield that the optimizer takes no batches."""

@@ -75,11 +75,11 @@ def check_end_is_free(configs: Sequence[Config]) -> None:
 
 
 def _fingerprint(configs: Sequence[Config]) -> str:
-    """Equal for configs that differ only in where their data lie and in how long they train."""
+    """Equal for configs that differ only in where their data lie and how long they train."""
     digest = blake2b(digest_size=16)
     places: Any = {"dataset": set(DatasetSection.path_keys)}
     for config in configs:
-        training = config.training.model_copy(update={"epochs": 1})
+        training = config.training.model_copy(update={"epochs": 1, "keep_checkpoint": True})
         alike = config.model_copy(update={"training": training})
         digest.update(alike.model_dump_json(exclude_defaults=True, exclude=places).encode())
     return digest.hexdigest()

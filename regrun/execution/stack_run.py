@@ -58,7 +58,11 @@ class StackRun:
         checkpoints: CheckpointStore,
         checkpoint: Checkpoint | None,
         observer: Observer,
+        *,
+        keep: bool = False,
     ) -> None:
+        """keep: the last checkpoint, when all has ended, so that the runs can be made longer."""
+        self._keep = keep
         self._members, self._device, self._observer = members, prepared.device, observer
         self._prepared = prepared
         self._checkpoints = checkpoints
@@ -89,9 +93,10 @@ class StackRun:
 
     def _open_writer(self, index: int, member: Member) -> RunWriter:
         self._describe_data(index, member)
-        evaluations = self._histories[index].evaluations
-        if evaluations or RunDir(member.directory).metrics.exists():
-            return RunWriter.resume(member.directory, self._engine.step, evaluations)
+        history = self._histories[index]
+        if history.evaluations or RunDir(member.directory).metrics.exists():
+            last = history.last["step"] if history.last else 0
+            return RunWriter.resume(member.directory, int(last), history.evaluations)
         remove_stale_temporaries(member.directory)
         settings = flat_hparams(member.config.model_dump(mode="json"))
         text = dump_config(member.config, member.directory, member.projects)
@@ -114,6 +119,7 @@ class StackRun:
         engine, interval = self._engine, self._members[0].config.training.checkpoint_every
         started = self._saved = self._flushed = shown = time.monotonic()
         trained_before, flush_cost = self._seconds["train"], 0.0
+        at_end = engine.step == engine.total_steps
         for event in engine.run():
             now = time.monotonic()
             self._seconds["train"] = trained_before + now - started
@@ -127,19 +133,26 @@ class StackRun:
             if now - shown > PROGRESS_SECONDS:
                 self._observer.on_progress(engine.step, engine.total_steps)
                 shown = now
+            at_end, before = engine.step == engine.total_steps, at_end
+            if at_end and before:
+                continue  # the state at the end is saved before the members end, or not at all
             if self._writers and should_stop():
                 self._save()
                 return False
             # An interval of 0 means evaluations, not steps.
-            if now - self._saved >= interval and (interval or isinstance(event, Evaluation)):
+            due = now - self._saved >= interval and (interval or isinstance(event, Evaluation))
+            if due or (at_end and self._keep):
                 self._save()
-            elif engine.step == engine.total_steps:
+            elif at_end:
                 pass  # everything is about to be written, run by run
             elif now - self._flushed > max(FLUSH_SECONDS, 20 * flush_cost):
                 self._flush()
                 flush_cost = self._flushed - now
         self._observer.on_progress(engine.step, engine.total_steps)
-        self._checkpoints.clear()
+        if self._keep and all(summary.can_go_on for summary in self.summaries.values()):
+            self._checkpoints.keep_newest()
+        else:
+            self._checkpoints.clear()
         return True
 
     def _take(self, event: Evaluation) -> None:

@@ -8,18 +8,23 @@ from pathlib import Path
 from regrun.config.changes import PLACES, Reload, changed_keys, check_data_exist
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
+from regrun.config.schema import Config
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
-from regrun.execution.origin import check_checkpoint
+from regrun.execution.origin import check_checkpoint, check_end_is_free
 from regrun.execution.prepare import Prepared, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackRun
-from regrun.results import RunSummary
+from regrun.results import RunSummary, json_document
 from regrun.store.atomic import write_atomic
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.lock import exclusive
 from regrun.store.reading import load_result
 from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
+from regrun.store.sweep_dir import SweepDir
+from regrun.store.writer import RunWriter
+
+EPOCHS = "training.epochs"
 
 
 def train_run(
@@ -57,9 +62,9 @@ def resume_run(
 ) -> RunSummary:
     """Carry on an interrupted run; of a finished one the stored summary is returned.
 
-    reload: loads the run's config with new places of its data. device: default: the one it was on.
-    Raises UsageError when the directory holds no run or another process is at it, and what
-    `train_run` raises.
+    reload: loads the config with new places of its data, or with more epochs. device: default:
+    the one it was on. Raises UsageError when the directory holds no run or another process is at
+    it, and what `train_run` raises.
     """
     watcher = observer or Observer()
     files = RunDir(directory)
@@ -70,11 +75,15 @@ def resume_run(
         store = CheckpointStore(files.checkpoints)
         changed = _changed(files.config, reload) if reload else []
         if finished is not None and not changed:
-            store.clear()  # a kill may have come between the two
-            watcher.on_message(f"{directory} had finished before; nothing to do")
-            return finished
+            _tidy(store, finished)
+            return _finished(finished, directory, watcher)
         loaded = (reload or load_config)(files.config)
+        if finished is not None and EPOCHS in changed:
+            with loaded.source.locating():
+                _check_can_go_on(finished, files, loaded.config)
         checkpoint = store.load()
+        if finished is not None and checkpoint is None:
+            raise UsageError(_why_no_checkpoint(files))
         check_data_exist(loaded, directory)
         if checkpoint is None:
             watcher.on_message("there is no checkpoint: starting from the beginning")
@@ -84,11 +93,28 @@ def resume_run(
             with loaded.source.locating():
                 check_checkpoint(checkpoint, [loaded.config], prepared.fingerprint)
         if changed:
-            write_atomic(
-                files.config, dump_config(loaded.config, directory, loaded.source.projects)
-            )
-            RunDir(directory).data.unlink(missing_ok=True)
+            text = dump_config(loaded.config, directory, loaded.source.projects)
+            if EPOCHS in changed:
+                RunWriter.reopen(directory, text)
+            else:
+                write_atomic(files.config, text)
+            write_atomic(files.data, json_document(prepared.card(loaded.config)))  # it names files
+        if finished is not None and EPOCHS not in changed:
+            return _finished(finished, directory, watcher)
         return _run(loaded, prepared, directory, checkpoint, watcher, interrupt)
+
+
+def _finished(summary: RunSummary, directory: Path, observer: Observer) -> RunSummary:
+    observer.on_message(f"{directory} had finished before; nothing to do")
+    return summary
+
+
+def _tidy(store: CheckpointStore, finished: RunSummary) -> None:
+    """Remove what a kill between the summary and the end has left."""
+    if finished.can_go_on:
+        store.keep_newest()
+    else:
+        store.clear()
 
 
 def _changed(config: Path, reload: Reload) -> list[str]:
@@ -96,15 +122,48 @@ def _changed(config: Path, reload: Reload) -> list[str]:
     loaded = reload(config)
     changed = changed_keys(load_config(config).config, loaded.config)
     for key in changed:
-        if key not in PLACES:
-            raise loaded.source.locate(
-                ConfigError.at(
-                    key,
-                    "cannot change in a run that has begun; "
-                    f"start a new one: regrun train {shlex.quote(str(config))} {key}=…",
-                )
+        if key not in PLACES and key != EPOCHS:
+            message = (
+                f"cannot change in a run that has begun; start a new one: {_train(config, key)}=…"
             )
+            raise loaded.source.locate(ConfigError.at(key, message))
     return changed
+
+
+def _check_can_go_on(finished: RunSummary, files: RunDir, config: Config) -> None:
+    """Raise ConfigError when a finished run cannot be trained for the config's epochs."""
+    epochs = config.training.epochs
+    again = f"start a new run: {_train(files.config, EPOCHS)}={epochs}"
+    if finished.status != "completed":
+        raise ConfigError.at(
+            EPOCHS, f"the run {finished.status}, so it has no more epochs; {again}"
+        )
+    if finished.stopped_early:
+        raise ConfigError.at(
+            EPOCHS,
+            f"early stopping ended the run after {finished.epochs:,}, and not training.epochs; "
+            f"start a new run: {_train(files.config, 'training.early_stopping.patience')}=…",
+        )
+    if epochs < finished.epochs:
+        raise ConfigError.at(
+            EPOCHS, f"the run has trained for {finished.epochs:,} already; {again}"
+        )
+    check_end_is_free([config])
+
+
+def _why_no_checkpoint(files: RunDir) -> str:
+    """Why a finished run cannot change."""
+    kept = "training.keep_checkpoint was off, or another version of regrun trained it"
+    if SweepDir(files.path.parent).config.exists():
+        kept = "the runs of a sweep keep none"
+    return (
+        f"{files.path} has finished, and its last checkpoint is not there ({kept}); "
+        f"start a new run: {_train(files.config, 'KEY')}=VALUE"
+    )
+
+
+def _train(config: Path, key: str) -> str:
+    return f"regrun train {shlex.quote(str(config))} {key}"
 
 
 def _prepare(loaded: Loaded, device: str, observer: Observer, allow_large: bool) -> Prepared:
@@ -127,6 +186,7 @@ def _run(
 ) -> RunSummary:
     config = loaded.config
     store = CheckpointStore(RunDir(directory).checkpoints)
+    keep = config.training.keep_checkpoint and not any(config.ties_to_end())
     with loaded.source.locating():
         run = StackRun(
             [Member(config, directory, loaded.source.projects)],
@@ -134,6 +194,7 @@ def _run(
             store,
             checkpoint,
             observer,
+            keep=keep,
         )
     observer.on_start(
         Start(

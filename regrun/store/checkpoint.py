@@ -100,6 +100,10 @@ class CheckpointStore:
                 if not any(self._directory.iterdir()):
                     self._directory.rmdir()
 
+    def keep_newest(self) -> None:
+        """Remove all checkpoints but the newest. Raises `StorageError`."""
+        self._remove(self._files()[1:])
+
     def _files(self) -> list[Path]:
         """The checkpoint files, newest first."""
         if not self._directory.is_dir():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from regrun.errors import CorruptInputError, UsageError
 from regrun.results import RunSummary, json_document
-from regrun.store.atomic import remove_stale_temporaries, write_atomic
+from regrun.store.atomic import remove_stale_temporaries, storage_errors, write_atomic
 from regrun.store.curves import Curves
 from regrun.store.metrics import MetricsWriter, truncate_after
 from regrun.store.reading import read_config
@@ -44,7 +44,7 @@ class RunWriter:
     def resume(
         cls, directory: Path, step: int, evaluations: int, hparams: Hparams | None = None
     ) -> RunWriter:
-        """Continue after the checkpoint of ``step``: later rows are dropped, events rewritten.
+        """Continue after the evaluation at ``step``: later rows are dropped, events rewritten.
 
         ``evaluations``: the number of rows up to that step. ``hparams``: default: all settings of
         the stored config. Raises `UsageError` when the run has ended, `CorruptInputError` also when
@@ -63,6 +63,19 @@ class RunWriter:
         if hparams is None:
             hparams = flat_hparams(read_config(run.config))
         return cls(run, rebuild(run, hparams))
+
+    @staticmethod
+    def reopen(directory: Path, config_text: str) -> None:
+        """Make an ended run one that is to be resumed with this config, from its checkpoint.
+
+        The summary goes first: after a kill the run is an unfinished one, which resumes to the same
+        end. Raises `StorageError`.
+        """
+        run = RunDir(directory)
+        for path in (run.summary, run.weights, *sorted(directory.glob(run.average("*").name))):
+            with storage_errors(path, "removed"):
+                path.unlink(missing_ok=True)
+        write_atomic(run.config, config_text)
 
     def flush(self) -> None:
         """Append all added evaluations to the metrics and event files. Raises `StorageError`."""

@@ -143,6 +143,14 @@ class Engine:
         """Epochs of which a step was taken."""
         return -(-self.step // self._step.per_epoch)
 
+    @property
+    def ends_between_evaluations(self) -> bool:
+        """Whether the last evaluation is one that a longer training would not make.
+
+        It may draw noise and counts for early stopping, so a state saved after it is of no use.
+        """
+        return self._epochs % self._evaluate_every != 0
+
     def run(self) -> Iterator[Event]:
         """Train to the end from the current state."""
         per_epoch = self._step.per_epoch
@@ -150,11 +158,14 @@ class Engine:
         while self.live and self.step < self.total_steps:
             self._take_step()
             epoch, within = divmod(self.step, per_epoch)
-            if within == 0 and (epoch % self._evaluate_every == 0 or epoch == self._epochs):
+            if within == 0 and epoch % self._evaluate_every == 0:
                 yield self._evaluate(epoch)
                 yield from self._yield_pending()
             else:
                 yield Tick(self.step)
+        if self.live and self.ends_between_evaluations:
+            yield self._evaluate(self._epochs)
+            yield from self._yield_pending()
         for member in self.live:
             yield self._end(member, "completed", self.step)
 

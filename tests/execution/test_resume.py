@@ -100,7 +100,8 @@ def assert_same(run: Path, whole: Path) -> None:
         del summary["run_dir"], summary["seconds"]
     assert one == other
     left = {path.name for path in run.iterdir() if not path.name.startswith("events.")}
-    assert left <= {"config.yaml", *RESULTS, "train", "test", "val"}
+    assert left <= {"config.yaml", *RESULTS, "train", "test", "val", "checkpoints"}
+    assert len(checkpoints(run)) == len(checkpoints(whole)) <= 1  # for more epochs
 
 
 def stopped_by(number: int, workspace: Workspace, *options: str) -> Process:

@@ -172,6 +172,16 @@ def test_a_failing_save_is_a_storage_error_and_loses_no_checkpoint(
     assert number > 9
 
 
+def test_the_newest_alone_is_kept_when_it_is_to_stay(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    for number in range(3):
+        store.save({}, {"number": number})
+    store.keep_newest()
+    assert len([*tmp_path.iterdir()]) == 1
+    checkpoint = store.load()
+    assert checkpoint is not None and checkpoint.state == {"number": 2}
+
+
 def test_clearing_removes_the_directory_but_nothing_of_others(tmp_path: Path) -> None:
     store = saved(tmp_path / "a", 1, 2)
     store.clear()
