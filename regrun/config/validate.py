@@ -91,7 +91,9 @@ def _problems(error: ValidationError, tree: Mapping[str, Any]) -> list[Problem]:
     unions: dict[KeyPath, tuple[AnyOf, list[Any]]] = {}
     for each in error.errors(include_url=False)[:_MOST]:
         place = trace(each["loc"], tree, labelled=True)
-        if isinstance(place.node, AnyOf):  # pydantic has an error or more for each of the types
+        if (
+            isinstance(place.node, AnyOf) and each["type"] != "missing"
+        ):  # pydantic has an error or more for each of the types
             unions.setdefault(place.path, (place.node, []))[1].append(each)
         else:
             found[_problem(each, place)] = None

@@ -6,22 +6,34 @@ Training and prediction go through the same classes. `preprocessing.json` is the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from regrun.errors import CorruptInputError
 from regrun.results import Result
+from regrun.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from regrun.data.table import Table
+
+Array = NDArray[np.float64]
 
 FORMAT = 1
 """Raised when `preprocessing.json` changes in a way that an earlier version cannot read."""
+
+
+def _is_missing(table: Table, name: str, row: int) -> CorruptInputError:
+    return CorruptInputError(
+        f'{table.place(row)}: column "{name}" is empty, and the training data had no missing cells '
+        "there to learn a value from (dataset.missing)"
+    )
 
 
 class NumberColumn(Result):
@@ -31,6 +43,23 @@ class NumberColumn(Result):
     name: str
     fill: float | None = None
     """Replaces missing cells; None: they are refused."""
+    marked: bool = False
+    """Whether a sign such as % may stand at a number."""
+
+    @property
+    def width(self) -> int:
+        """The number of features that it becomes."""
+        return 1
+
+    def write(self, table: Table, features: Array) -> None:
+        """Write its feature, (N, 1)."""
+        numbers = table.numbers(self.name, marked=self.marked)
+        missing = np.isnan(numbers)
+        if missing.any():
+            if self.fill is None:
+                raise _is_missing(table, self.name, int(missing.argmax()))
+            numbers = np.where(missing, self.fill, numbers)
+        features[:, 0] = numbers
 
 
 class CategoryColumn(Result):
@@ -42,6 +71,32 @@ class CategoryColumn(Result):
     """Replaces missing cells; None: they are refused."""
     categories: list[str]
     """In the order of the features; a text that is none of them becomes all zeros."""
+    boolean: bool = False
+    """Whether the texts are true and false, however they are written."""
+
+    @property
+    def width(self) -> int:
+        """The number of features that it becomes."""
+        return len(self.categories)
+
+    def write(self, table: Table, features: Array) -> None:
+        """Write its features, (N, categories): a one, or none for an unknown text."""
+        codes = table.codes(self.name, self.categories, boolean=self.boolean)
+        missing = table.missing(self.name)
+        if missing.any():
+            if self.fill is None:
+                raise _is_missing(table, self.name, int(missing.argmax()))
+            codes[missing] = self.categories.index(self.fill)
+        rows = np.flatnonzero(codes >= 0)
+        features[:] = 0
+        features[rows, codes[rows]] = 1
+
+    def unknown(self, table: Table, rows: NDArray[np.int64] | None = None) -> list[str]:
+        """The texts of the rows that have none of the categories. rows: which to look at."""
+        codes = table.codes(self.name, self.categories, boolean=self.boolean)
+        found = (codes < 0) & ~table.missing(self.name)
+        places = np.flatnonzero(found) if rows is None else rows[found[rows]]
+        return [str(table.texts(self.name)[int(row)]) for row in places]
 
 
 Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]
@@ -50,7 +105,17 @@ Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]
 class TableFormat(Result):
     """How a table is read from a file."""
 
-    separator: str = ","
+    separator: str | None = None
+    """None: a comma, or a tab in a file that ends in .tsv."""
+    decimal: str = "."
+    thousands: str | None = None
+    encoding: str | None = None
+    """None: UTF-8, or UTF-16 where the file begins with its mark."""
+    header: bool = True
+    comment: str | None = None
+    skip_rows: int = 0
+    missing_values: list[str] = Field(default_factory=list)
+    """What stands for a missing cell, besides an empty one."""
 
 
 class TableInputs(Result):
@@ -59,6 +124,55 @@ class TableInputs(Result):
     kind: Literal["table"] = "table"
     columns: list[Column]
     format: TableFormat = TableFormat()
+
+    @property
+    def feature_names(self) -> list[str]:
+        """A name for each feature: ``town=Rome`` for a category."""
+        names = []
+        for column in self.columns:
+            if isinstance(column, NumberColumn):
+                names.append(column.name)
+            else:
+                names += [f"{column.name}={category}" for category in column.categories]
+        return names
+
+    def transform(self, table: Table) -> Array:
+        """The features of each row, (N, features) float64.
+
+        Raises CorruptInputError, with the place, for a column that is not there, for a missing cell
+        where none was filled in training, and for text where training had numbers.
+        """
+        for column in self.columns:
+            if column.name not in table.columns:
+                shown = ", ".join(table.names[:20]) + (", …" if len(table.names) > 20 else "")
+                raise CorruptInputError(
+                    f'{table.origin}: no column "{column.name}", which the training data have'
+                    f"{did_you_mean(column.name, table.names)}; columns: {shown}"
+                )
+        features = np.empty((table.rows, sum(column.width for column in self.columns)))
+        at = 0
+        for column in self.columns:
+            column.write(table, features[:, at : at + column.width])
+            at += column.width
+        return features
+
+    def unknown_categories(
+        self, parts: Sequence[tuple[Table, NDArray[np.int64] | None]], noun: str = "rows"
+    ) -> list[str]:
+        """A note on each column that holds texts which no training row has.
+
+        parts: tables, each with the rows to look at; None: all of them.
+        """
+        notes = []
+        for column in self.columns:
+            if isinstance(column, CategoryColumn):
+                found = [text for table, rows in parts for text in column.unknown(table, rows)]
+                if found:
+                    notes.append(
+                        f'column "{column.name}": {len(found)} {noun} with a text that no training '
+                        f'row has, such as "{found[0]}"; all zeros there'
+                    )
+        return notes
 
 
 class ArrayInputs(Result):

@@ -99,7 +99,9 @@ class Section(BaseModel):
         for name, field in type(self).model_fields.items():
             if PER_MEMBER not in field.metadata:
                 value = getattr(self, name)
-                parts.append((name, value.structure() if isinstance(value, Section) else value))
+                if isinstance(value, Section):
+                    value = value.structure()
+                parts.append((name, tuple(value.items()) if isinstance(value, dict) else value))
         return tuple(parts)
 
     @classmethod

@@ -6,7 +6,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from regrun.config.schema_tree import AnyOf, Choice, ListNode, Node, Scalar, SectionNode, fields
+from regrun.config.schema_tree import (
+    AnyOf,
+    Choice,
+    DictNode,
+    ListNode,
+    Node,
+    Scalar,
+    SectionNode,
+    fields,
+)
 
 TRICKY = [
     "yes", "no", "on", "y", "null", "~", "true", "1", "010", "0o17", "0x1F", "1e-3", "1.0e-4",
@@ -43,6 +52,8 @@ def value(node: Node) -> st.SearchStrategy[Any]:
             return st.sampled_from(words)
         case ListNode(item=item, length=length):
             return st.lists(value(item), min_size=length or 1, max_size=length or 3)
+        case DictNode(value=inner):
+            return st.dictionaries(texts, value(inner), max_size=2)
         case AnyOf(options=options):
             return st.one_of([value(each) for each in options])
         case SectionNode():

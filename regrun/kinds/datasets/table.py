@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field, Strict
 
 from regrun.errors import ConfigError
 from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task
-from regrun.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from regrun.data.csv_file import Table
     from regrun.data.dataset import Dataset
+    from regrun.data.preprocessing import TableFormat
+
+ColumnName = str | int
+"""A name, or a position counted from 0 (negative: from the end)."""
+ColumnNames = ColumnName | Annotated[tuple[ColumnName, ...], Strict(False)]
+Character = Annotated[str, Field(min_length=1, max_length=1)]
+Marker = str | int | float
+T = TypeVar("T")
 
 
 class CSV(Subset, DatasetSection):
-    """A table of your own, with a header line; text columns are one-hot encoded."""
+    """A table of your own: delimited text, Parquet or Excel; text columns are one-hot encoded."""
 
     origin: ClassVar[str] = "your file"
     name: Literal["csv"]
     path: str
-    """The file; relative to the config file, else to the working directory."""
-    target: str
-    """The column to predict."""
-    ignore: Annotated[tuple[str, ...], Strict(False)] = ()
+    """The file; relative to the config file, else to the working directory. Text may be compressed
+    (gzip, bz2, xz, zstd, zip)."""
+    target: ColumnNames
+    """The column to predict, by name or by number (from 0); a list of columns of numbers to predict
+    several."""
+    ignore: ColumnNames = ()
     """Columns that are no features, such as an identifier."""
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """What stands between two cells."""
+    separator: Character | None = None
+    """What stands between two cells. Default: a comma, or a tab in a `.tsv` file. A blank stands
+    for any number of blanks and tabs."""
+    decimal: Literal[".", ","] = "."
+    """The decimal mark."""
+    thousands: Character | None = None
+    """What may stand between groups of three digits, such as `,` in 1,234."""
+    encoding: str | None = None
+    """Default: utf-8, or what the byte order mark of the file says."""
+    header: bool | Literal["none"] = True
+    """Whether the first line names the columns; `none` (or false): they are called 0, 1, 2, …"""
+    comment: Annotated[str, Field(min_length=1)] | None = None
+    """Lines that begin with it are skipped."""
+    skip_rows: Annotated[int, Field(ge=0)] = 0
+    """Lines to skip at the beginning of the file."""
+    missing_values: Marker | Annotated[tuple[Marker, ...], Strict(False)] = ()
+    """What stands for a missing cell besides an empty one, such as `["?", -999]`. Among numbers,
+    NA, nan, null and the like always do."""
+    columns: dict[str, Literal["number", "category", "ignore"]] = Field(default_factory=dict)
+    """What columns are, where the file does not show it: `{zip: category, code: number}`."""
+    index: ColumnName | None = None
+    """The column that names the rows; it is no feature."""
     task: Task | None = None
-    """Default: classification when the target is text, boolean or at most 20 different whole
-    numbers."""
+    """Default: classification when the target is text or boolean, or integers that are few or codes
+    without a gap."""
     test: Held = 0.2
     """Held out as the test set, unless `test_path` is given."""
     test_path: str | None = None
@@ -48,59 +76,81 @@ class CSV(Subset, DatasetSection):
         import torch
 
         from regrun.data.assemble import assemble
-        from regrun.data.csv_file import read_csv, table_targets
-        from regrun.data.dataset import Examples, Split
-        from regrun.data.encode import encode_features
+        from regrun.data.dataset import Examples, Provenance, Split
+        from regrun.data.encode import fit_inputs
         from regrun.data.files import find_file
+        from regrun.data.roles import Roles
+        from regrun.data.table_card import column_cards, input_card
+        from regrun.data.table_file import read_table
+        from regrun.data.table_targets import table_targets
 
-        tables = [
-            read_csv(find_file(path, key), self.separator)
-            for key, path in (("path", self.path), ("test_path", self.test_path))
-            if path is not None
-        ]
-        columns = [str(column) for column in tables[0].frame.columns]
-        self._check_columns(columns, tables[0])
-        features = [name for name in columns if name not in (self.target, *self.ignore)]
-        for name in [*features, self.target]:
-            if name not in tables[-1].frame.columns:
-                raise ConfigError.at(
-                    "dataset.test_path",
-                    f'{tables[-1].path}: no column "{name}", which {tables[0].path} has',
-                )
+        layout = self._format()
+        paths = {"path": self.path}
+        if self.test_path is not None:
+            paths["test_path"] = self.test_path
+        tables = [read_table(find_file(path, key), layout) for key, path in paths.items()]
+        roles = Roles.of(
+            tables, _listed(self.target), _listed(self.ignore), self.index, self.columns
+        )
+        found = table_targets(tables, roles.targets, self.task, roles.declared)
+        types, guesses = roles.feature_types()
 
-        task, found, classes = table_targets(tables, self.target, self.task)
-        targets = [torch.from_numpy(values) for values in found]
+        targets = [torch.from_numpy(values) for values in found.values]
         held_out = self.test if self.test_path is None else targets[1]
-        parts = self._parts(targets[0], held_out, classes)
-        matrices, names, notes = encode_features(features, tables, parts, self.missing)
+        parts = self._parts(targets[0], held_out, found.class_names)
+        inputs, learnt = fit_inputs(types, tables, parts.train.numpy(), self.missing)
+        held = [(tables[-1], parts.test.numpy())]
+        if parts.validation is not None:
+            held.insert(0, (tables[0], parts.validation.numpy()))
+        unknown = inputs.unknown_categories(held, "held-out rows")
         splits = [
-            Split(torch.from_numpy(matrix), values)
-            for matrix, values in zip(matrices, targets, strict=True)
+            Split(torch.from_numpy(inputs.transform(table)), values)
+            for table, values in zip(tables, targets, strict=True)
         ]
+        standardize = self._standardizes(images=False)
+        read = [note for table in tables for note in table.notes]
         examples = Examples(
-            task,
+            found.task,
             splits[0],
             self.test if self.test_path is None else splits[1],
-            feature_names=names,
-            class_names=classes,
-            notes=notes,
+            feature_names=inputs.feature_names,
+            class_names=found.class_names,
+            notes=[*read, *roles.notes, *found.notes, *guesses, *learnt, *unknown],
+            inputs=inputs,
+            provenance=Provenance(
+                files=tuple(paths.values()),
+                task_reason=found.reason,
+                input=input_card(tables, inputs, standardize),
+                columns=tuple(column_cards(roles, found, types, inputs, self.missing, standardize)),
+                target_names=tuple(roles.targets) if found.task == "regression" else (),
+            ),
         )
-        return assemble(self.name, examples, parts, standardize=self._standardizes(images=False))
+        return assemble(self.name, examples, parts, standardize=standardize)
 
-    def _check_columns(self, columns: list[str], table: Table) -> None:
-        for key, names in (("target", (self.target,)), ("ignore", self.ignore)):
-            for name in names:
-                if name not in columns:
-                    raise ConfigError.at(f"dataset.{key}", self._no_column(name, columns))
-        if self.target in self.ignore:
-            raise ConfigError.at("dataset.ignore", f'"{self.target}" is the target')
-        if len(columns) <= 1 + len(set(self.ignore)):
+    def _format(self) -> TableFormat:
+        """How the files are read."""
+        from regrun.data.preprocessing import TableFormat
+
+        for key, value in (("decimal", self.decimal), ("thousands", self.thousands)):
+            if value is not None and value == (self.separator or ","):
+                raise ConfigError.at(
+                    f"dataset.{key}", f'"{value}" is the separator, too (dataset.separator)'
+                )
+        if self.thousands == self.decimal:
             raise ConfigError.at(
-                "dataset.path", f"{table.path}: no column is left apart from the target"
+                "dataset.thousands", f'"{self.thousands}" is the decimal mark, too'
             )
+        return TableFormat(
+            separator=self.separator,
+            decimal=self.decimal,
+            thousands=self.thousands,
+            encoding=self.encoding,
+            header=self.header is True,
+            comment=self.comment,
+            skip_rows=self.skip_rows,
+            missing_values=[str(value) for value in _listed(self.missing_values)],
+        )
 
-    def _no_column(self, name: str, columns: list[str]) -> str:
-        hint = did_you_mean(name, columns)
-        shown = ", ".join(columns[:20]) + (", …" if len(columns) > 20 else "")
-        alone = f"; one column: is {self.separator!r} the separator?" if len(columns) == 1 else ""
-        return f'no column "{name}"{hint}; columns: {shown}{alone}'
+
+def _listed(value: T | tuple[T, ...]) -> tuple[T, ...]:
+    return value if isinstance(value, tuple) else (value,)

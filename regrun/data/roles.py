@@ -1,0 +1,130 @@
+"""Which column of a table is what: a target, a feature, the index, or ignored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from regrun.data.columns import ColumnType, Declared, check_categories, column_type
+from regrun.data.table import Table
+from regrun.errors import ConfigError
+from regrun.suggest import did_you_mean
+
+_NUMBER = re.compile(r"-?\d+")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Columns by name, in all tables of a dataset."""
+
+    tables: Sequence[Table]
+    targets: tuple[str, ...]
+    ignored: tuple[str, ...]
+    index: str | None
+    declared: Mapping[str, Declared]
+    features: tuple[str, ...]
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        tables: Sequence[Table],
+        target: Sequence[str | int],
+        ignore: Sequence[str | int],
+        index: str | int | None,
+        columns: Mapping[str, Declared],
+    ) -> Roles:
+        """Find the columns that a config names. Raises ConfigError for those that are not there."""
+        table = tables[0]
+        targets = tuple(find_column(each, table, "target") for each in target)
+        declared = {find_column(each, table, "columns"): as_ for each, as_ in columns.items()}
+        ignored = [find_column(each, table, "ignore") for each in ignore]
+        for name in ignored:
+            if name in targets:
+                raise ConfigError.at("dataset.ignore", f'"{name}" is the target')
+        ignored += [name for name, as_ in declared.items() if as_ == "ignore"]
+        for name in targets:
+            if declared.get(name) == "ignore":
+                raise ConfigError.at("dataset.columns", f'ignore: "{name}" is the target')
+            if targets.count(name) > 1:
+                raise ConfigError.at("dataset.target", f'"{name}" is named twice')
+        notes = []
+        if index is not None:
+            found: str | None = find_column(index, table, "index")
+            if found in targets:
+                raise ConfigError.at("dataset.index", f'"{found}" is the target')
+        else:
+            found = table.index
+            if found in targets or found in declared or found in ignored:
+                found = None
+            if found is not None:
+                notes.append(
+                    f'{table.origin}: "{found}" is taken for the index of the rows and is no '
+                    f"feature (dataset.columns: {{{found}: number}})"
+                )
+        features = tuple(
+            name for name in table.names if name not in (*targets, *ignored) and name != found
+        )
+        if not features:
+            raise ConfigError.at(
+                "dataset.path", f"{table.origin}: no column is left apart from the target"
+            )
+        for other in tables[1:]:
+            for name in (*features, *targets):
+                if name not in other.columns:
+                    hint = (
+                        "; a test set needs its targets (`regrun predict` needs none)"
+                        if name in targets
+                        else did_you_mean(name, other.names)
+                    )
+                    raise ConfigError.at(
+                        "dataset.test_path",
+                        f'{other.origin}: no column "{name}", which {table.origin} has{hint}',
+                    )
+        return cls(tables, targets, tuple(ignored), found, declared, features, notes)
+
+    def feature_types(self) -> tuple[dict[str, ColumnType], list[str]]:
+        """What each column that becomes features is; notes on guesses and on what is left out."""
+        types, notes = {}, []
+        for name in self.features:
+            declared = self.declared.get(name)
+            kind = column_type(name, self.tables, declared)
+            if kind.type == "empty" or self.tables[0].columns[name].is_empty:
+                raise ConfigError.at(
+                    "dataset.ignore",
+                    f'{self.tables[0].origin}: column "{name}" is empty; leave it out by '
+                    f"ignore: [{name}]",
+                )
+            notes += kind.notes
+            if kind.type == "date":
+                notes.append(
+                    f'column "{name}" holds dates or times, which are no features, and is left out '
+                    f"(dataset.columns: {{{name}: category}} makes each a category)"
+                )
+                continue
+            if kind.type == "category":
+                check_categories(name, self.tables, declared)
+            types[name] = kind
+        if not types:
+            raise ConfigError.at(
+                "dataset.path",
+                f"{self.tables[0].origin}: no feature is left: {'; '.join(notes)}",
+            )
+        return types, notes
+
+
+def find_column(wanted: str | int, table: Table, key: str) -> str:
+    """The column of this name, else at this position. Raises ConfigError at ``dataset.<key>``."""
+    names = table.names
+    if str(wanted) in table.columns:
+        return str(wanted)
+    if _NUMBER.fullmatch(str(wanted)) and -len(names) <= int(wanted) < len(names):
+        return names[int(wanted)]
+    hint = did_you_mean(wanted, names)
+    shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+    alone = f"; one column: is {table.format.separator!r} the separator?" if len(names) == 1 else ""
+    header = "; is there no header line? header: none" if table.header_is_odd else ""
+    raise ConfigError.at(
+        f"dataset.{key}", f'no column "{wanted}"{hint}; columns: {shown}{alone}{header}'
+    )
