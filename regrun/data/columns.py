@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from regrun.data.preprocessing import TableFormat
-from regrun.data.table import FALSE, SIGNS, TRUE, WORDS, Table, Texts, number_pattern
+from regrun.data.table import FALSE, SIGNS, TRUE, WORDS, Table, Texts, number_pattern, unmarked
 from regrun.errors import ConfigError, CorruptInputError
 
 Declared = Literal["number", "category", "ignore"]
@@ -37,6 +37,9 @@ _DATE = (
     r"(?:[T ,]+\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?"
     r"(?: ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?)?$|^\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[AaPp][Mm])?$"
 )
+
+
+_NAMES_ROWS = re.compile(r"(?i)(?:^|[ _.])(?:id|idx|index|row|key|nr|no|number)$|[a-z]I[dD]$")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def column_type(name: str, tables: Sequence[Table], declared: Declared | None = 
             words
         )
         if code is None:
-            return ColumnType("number", notes=notes)
+            return ColumnType("number", notes=[*notes, *_suspicious(name, tables)])
         why = "leading zeros" if code.startswith("0") else "integers beyond 2⁵³"
         return _category(
             name,
@@ -158,6 +161,22 @@ def place_of(name: str, tables: Sequence[Table], text: str) -> str:
     return tables[0].origin
 
 
+def _suspicious(name: str, tables: Sequence[Table]) -> list[str]:
+    """A note on numbers that are dates or count the rows: they are used, but rarely should be."""
+    numbers = tables[0].columns[name].numbers
+    if numbers is None or len(numbers) <= FEW_TEXTS or (numbers[:100] % 1 != 0).any():
+        return []
+    use = f"it is used as a number (dataset.ignore: [{name}])"
+    if _NAMES_ROWS.search(name) and (np.diff(numbers) == 1).all():
+        return [f'column "{name}" counts the rows; {use}']
+    month, day = numbers // 100 % 100, numbers % 100
+    if ((numbers >= 19000101) & (numbers <= 21001231)).all() and (
+        (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    ).all():
+        return [f'column "{name}" looks like dates ({numbers[0]:.0f}); {use}']
+    return []
+
+
 def _category(name: str, tables: Sequence[Table], notes: list[str]) -> ColumnType:
     values = different_texts(name, tables)
     words = [text for text in values.texts.to_pylist() if text in WORDS or text == "?"]
@@ -199,9 +218,8 @@ def _refuse_disguised(
         text = values.first(mask)
         raise ConfigError.at(
             f"dataset.{key}",
-            f'column "{name}": "{text}" at {place_of(name, tables, text)} is not a number as '
-            f"dataset.decimal and thousands have it; {hint}, columns: {{{name}: category}} keeps "
-            "such texts as categories",
+            f'column "{name}": "{text}" at {place_of(name, tables, text)} looks like a number in '
+            f"another notation; {hint}, columns: {{{name}: category}} keeps such texts",
         )
 
     def explains(mask: NDArray[np.bool_]) -> bool:
@@ -232,11 +250,26 @@ def _refuse_disguised(
         rf"^[+-]?\s*[{SIGNS}]\s*[+-]?{loose}$|^\(?[+-]?{loose}\s*[{SIGNS}]\)?$|^\({loose}\)$"
     )
     if explains(signed):
-        refuse(signed, "columns", f"columns: {{{name}: number}} reads it without the sign")
+        more = _notation(values.texts.filter(pa.array(signed)), layout)
+        refuse(signed, "columns", f"columns: {{{name}: number}}{more} reads it without the sign")
     unit = values.matching(rf"^[+-]?{loose}\s*[\p{{L}}°/²³µ]+$")
     if explains(unit) and int(unit.sum()) > FEW and len(_units(values, unit)) == 1:
-        refuse(unit, "columns", f"columns: {{{name}: number}} reads it without the unit")
+        more = _notation(values.texts.filter(pa.array(unit)), layout)
+        refuse(unit, "columns", f"columns: {{{name}: number}}{more} reads it without the unit")
     _refuse_mistyped(name, tables, values, plain, word, symbol)
+
+
+def _notation(texts: Texts, layout: TableFormat) -> str:
+    """The other key that numbers with a sign or unit need."""
+    bare = [text for text in unmarked(texts).to_pylist() if not _is_number(text, layout)]
+    if not bare:
+        return ""
+    grouped = all(re.fullmatch(r"[+\-−]?\d{1,3}(,\d{3})+(\.\d*)?", text) for text in bare)
+    return ' with thousands: ","' if grouped else ' with decimal: ","' if "," in bare[0] else ""
+
+
+def _is_number(text: str, layout: TableFormat) -> bool:
+    return re.fullmatch(number_pattern(layout), text) is not None
 
 
 def _units(values: DifferentTexts, mask: NDArray[np.bool_]) -> set[str]:
@@ -260,11 +293,12 @@ def _refuse_mistyped(
     text = values.commonest(others)
     where = place_of(name, tables, text)
     if symbol[others].all():
+        found = values.texts.filter(pa.array(others)).to_pylist()
         raise ConfigError.at(
             "dataset.missing_values",
-            f'column "{name}": {_listed(values.texts.filter(pa.array(others)).to_pylist())} in '
-            f"{wrong} rows among {numbers} numbers, first at {where}; missing_values: "
-            f"[{_quoted(text)}] makes it a missing cell, columns: {{{name}: category}} a category",
+            f'column "{name}": {_listed(found)} in {wrong} of {values.rows} cells, among numbers; '
+            f"first at {where}; missing_values: [{', '.join(map(_quoted, found[:5]))}] makes it a "
+            f"missing cell, columns: {{{name}: category}} a category",
         )
     if numbers < wrong or int(plain.sum()) <= FEW:
         return

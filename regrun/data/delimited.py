@@ -33,6 +33,7 @@ from regrun.data.table import (
     number_pattern,
     parse_numbers,
     stripped,
+    without_markers,
 )
 from regrun.errors import ConfigError, CorruptInputError
 
@@ -98,7 +99,7 @@ class _File:
         positions, names, index = self._named(columns)
         named = {}
         for position, name in zip(positions, names, strict=True):
-            nameless = position < len(self.names) and not self.names[position] and name != index
+            nameless = position < len(self.names) and not self.names[position] and name not in index
             fault = f"{self.path}:{self.header_line}: column {position + 1} has no name"
             named[name] = replace(columns[position], name=name, fault=fault if nameless else "")
         where = dict(zip(names, positions, strict=True))
@@ -118,8 +119,8 @@ class _File:
         before = row + self.skipped + (self.header_line is not None)
         return f"{self.path}:{next(islice(self._rows(), before, None))[0]}"
 
-    def _named(self, columns: list[Column]) -> tuple[list[int], list[str], str | None]:
-        """The positions of the columns to keep, their names, and which is the index."""
+    def _named(self, columns: list[Column]) -> tuple[list[int], list[str], tuple[str, ...]]:
+        """The positions of the columns to keep, their names, and which are indices."""
         names, kept = [*self.names], list(range(self.width))
         longer = self.width > len(names)
         if self.width > 1 and (longer or not names[-1]) and columns[-1].is_empty:
@@ -131,14 +132,18 @@ class _File:
                 raise self._ragged(self.begin, self.width, len(names))
             names.insert(0, "")
             self.names = names
-        index = None
-        if self.header_line is not None and len(names) > 1:
-            if not names[0]:
-                index = "column 1"
-            elif names[0] == "Unnamed: 0" and columns[0].is_unique:
-                index = names[0]
+        nameless = f"column {names.index('') + 1}" if "" in names else ""
         names = [name or f"column {position + 1}" for position, name in enumerate(names)]
-        return kept, names, index
+        index = []
+        if self.header_line is not None and len(names) > 1:
+            index = [name for name in names[:1] if name == nameless]
+            # pandas names a column so that had no name when it wrote and read it again.
+            index += [
+                name
+                for name, position in zip(names, kept, strict=True)
+                if re.fullmatch(r"Unnamed: \d+", name) and columns[position].is_unique
+            ]
+        return kept, names, tuple(index)
 
     def _without_units(self, columns: list[Column]) -> list[Column]:
         """Leave out a first row that says the units of the numbers below it."""
@@ -260,6 +265,8 @@ class _File:
 
     def _undecodable(self) -> CorruptInputError:
         data = self._bytes()
+        if b"\0" in data:
+            return self._nul()
         try:
             data.decode()
         except UnicodeDecodeError as error:
@@ -331,6 +338,10 @@ class _File:
                 "dataset.comment",
                 f'{message}. The header would be line {first[0]}, "{raw.strip()[:40]}"; '
                 f'comment: "{mark}" skips such lines',
+            )
+        if raw.startswith("sep="):
+            return CorruptInputError(
+                f"{message}; line 1 names the separator to Excel: skip_rows: 1 leaves it out"
             )
         if not self.format.header:
             message = f"{self.path}:{line}: {found} cells; the first row has {expected}"
@@ -423,6 +434,7 @@ class _File:
                 columns[i] = column_of(str(i), pa.concat_arrays(cells), self.format)
                 continue
             numbers = np.concatenate([each.to_numpy(zero_copy_only=False) for each in cells])
+            numbers = without_markers(numbers, self.format)
             columns[i] = Column(str(i), numbers, None)
             with np.errstate(invalid="ignore"):
                 codes = zeros and not (numbers % 1 > 0).any()

@@ -21,7 +21,7 @@ class Roles:
     tables: Sequence[Table]
     targets: tuple[str, ...]
     ignored: tuple[str, ...]
-    index: str | None
+    indices: tuple[str, ...]
     declared: Mapping[str, Declared]
     features: tuple[str, ...]
     notes: list[str] = field(default_factory=list)
@@ -51,21 +51,22 @@ class Roles:
                 raise ConfigError.at("dataset.target", f'"{name}" is named twice')
         notes = []
         if index is not None:
-            found: str | None = find_column(index, table, "index")
-            if found in targets:
-                raise ConfigError.at("dataset.index", f'"{found}" is the target')
+            indices: tuple[str, ...] = (find_column(index, table, "index"),)
+            if indices[0] in targets:
+                raise ConfigError.at("dataset.index", f'"{indices[0]}" is the target')
         else:
-            found = table.index
-            if found in targets or found in declared or found in ignored:
-                found = None
-            if found is not None:
-                notes.append(
-                    f'{table.origin}: "{found}" is taken for the index of the rows and is no '
-                    f"feature (dataset.columns: {{{found}: number}})"
-                )
-        features = tuple(
-            name for name in table.names if name not in (*targets, *ignored) and name != found
-        )
+            indices = tuple(
+                name
+                for name in table.index
+                if name not in (*targets, *ignored) and name not in declared
+            )
+            notes += [
+                f'{table.origin}: "{name}" is taken for the index of the rows and is no feature '
+                f'(dataset.columns: {{"{name}": number}})'
+                for name in indices
+            ]
+        used = (*targets, *ignored, *indices)
+        features = tuple(name for name in table.names if name not in used)
         if not features:
             raise ConfigError.at(
                 "dataset.path", f"{table.origin}: no column is left apart from the target"
@@ -82,7 +83,7 @@ class Roles:
                         "dataset.test_path",
                         f'{other.origin}: no column "{name}", which {table.origin} has{hint}',
                     )
-        return cls(tables, targets, tuple(ignored), found, declared, features, notes)
+        return cls(tables, targets, tuple(ignored), indices, declared, features, notes)
 
     def feature_types(self) -> tuple[dict[str, ColumnType], list[str]]:
         """What each column that becomes features is; notes on guesses and on what is left out."""
@@ -123,7 +124,11 @@ def find_column(wanted: str | int, table: Table, key: str) -> str:
         return names[int(wanted)]
     hint = did_you_mean(wanted, names)
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-    alone = f"; one column: is {table.format.separator!r} the separator?" if len(names) == 1 else ""
+    other = next((mark for mark in ";\t| " if mark in names[0]), None)
+    alone = ""
+    if len(names) == 1:
+        alone = f"; one column: is {table.format.separator!r} the separator?"
+        alone += f" {other!r} is in the header" if other else ""
     header = "; is there no header line? header: none" if table.header_is_odd else ""
     raise ConfigError.at(
         f"dataset.{key}", f'no column "{wanted}"{hint}; columns: {shown}{alone}{header}'

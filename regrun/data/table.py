@@ -97,8 +97,8 @@ class Table:
     """What the cells were: ``text``, or ``typed``."""
     header_is_odd: bool = False
     """Whether the names of columns look like values."""
-    index: str | None = None
-    """A column that was recognised as the names of the rows."""
+    index: tuple[str, ...] = ()
+    """Columns that were recognised as the names of the rows."""
     notes: Sequence[str] = ()
     _texts: dict[str, Texts] = field(default_factory=dict, repr=False)
 
@@ -176,7 +176,7 @@ def number_pattern(layout: TableFormat) -> str:
     point, grouped = re.escape(layout.decimal), r"\d+"
     if layout.thousands:
         grouped = rf"(?:\d{{1,3}}(?:{re.escape(layout.thousands)}\d{{3}})+|\d+)"
-    return rf"[+-]?(?:{grouped}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
+    return rf"[+\-−]?(?:{grouped}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
 
 
 def parse_numbers(cells: Texts, layout: TableFormat) -> tuple[Numbers, frozenset[str]] | None:
@@ -193,7 +193,7 @@ def parse_numbers(cells: Texts, layout: TableFormat) -> tuple[Numbers, frozenset
         trimmed = stripped(plain, layout)
         is_word = pc.fill_null(pc.is_in(trimmed, value_set=pa.array(sorted(WORDS))), False)
         words = frozenset(pc.unique(trimmed.filter(is_word)).to_pylist())
-        plain = pc.if_else(is_word, None, trimmed)
+        plain = pc.if_else(is_word, None, pc.replace_substring(trimmed, "−", "-"))
         values = _cast(plain)
         if values is None:
             return None
@@ -202,11 +202,16 @@ def parse_numbers(cells: Texts, layout: TableFormat) -> tuple[Numbers, frozenset
     if int(missing.sum()) > empty:
         named = pa.array(missing & ~plain.is_null().to_numpy(zero_copy_only=False))
         words |= frozenset(pc.unique(cells.filter(named)).to_pylist())
+    return without_markers(values, layout), words
+
+
+def without_markers(numbers: Numbers, layout: TableFormat) -> Numbers:
+    """NaN for the numbers that stand for missing cells, however they are written."""
     for marker in layout.missing_values:
         number = _cast(pa.array([marker]))
-        if number is not None:
-            values = np.where(values == number[0], np.nan, values)
-    return values, words
+        if number is not None and (numbers == number[0]).any():
+            numbers = np.where(numbers == number[0], np.nan, numbers)
+    return numbers
 
 
 def scattered_numbers(texts: Texts, layout: TableFormat) -> tuple[Numbers, NDArray[np.int64]]:
@@ -223,9 +228,10 @@ SIGNS = r"$€£¥%‰"
 
 
 def unmarked(texts: Texts) -> Texts:
-    """Texts without the sign or the unit that stands before or behind their number."""
-    before = pc.replace_substring_regex(texts, rf"^([+-]?)\s*[{SIGNS}]\s*", r"\1")
-    return pc.replace_substring_regex(before, r"(\d[.,]?)\s*[\p{L}\p{Sc}%‰°/²³]+$", r"\1")
+    """Texts without the sign or unit before or behind their number; (5) becomes -5."""
+    before = pc.replace_substring_regex(texts, rf"^(\(?[+\-−]?)\s*[{SIGNS}]\s*", r"\1")
+    bare = pc.replace_substring_regex(before, r"(\d[.,]?)\s*[\p{L}\p{Sc}%‰°/²³]+(\)?)$", r"\1\2")
+    return pc.replace_substring_regex(bare, r"^\((.*)\)$", r"-\1")
 
 
 def written(numbers: Numbers | None) -> Texts:
@@ -234,7 +240,7 @@ def written(numbers: Numbers | None) -> Texts:
     whole = (numbers % 1 == 0) & (np.abs(numbers) < EXACT)
     return pa.array(
         [
-            None if np.isnan(value) else str(int(value)) if is_whole else repr(float(value))
+            None if np.isnan(value) else f"{value:.0f}" if is_whole else repr(float(value))
             for value, is_whole in zip(numbers, whole, strict=True)
         ],
         pa.string(),
@@ -309,7 +315,7 @@ def as_text(cell: object) -> str | None:
     if cell is None or cell != cell:  # NaN and NaT differ from themselves
         return None
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < EXACT:
-        return str(int(cell))
+        return f"{cell:.0f}"
     text = str(cell)
     return text.removesuffix(" 00:00:00") if hasattr(cell, "isoformat") else text
 
@@ -324,13 +330,13 @@ def typed_table(
 ) -> Table:
     """A table from pyarrow arrays of any types."""
     columns = {
-        name: _typed_column(name, array, layout) for name, array in zip(names, arrays, strict=True)
+        name: _typed_column(name, array, layout, origin) for name, array in zip(names, arrays, strict=True)
     }
     rows = len(arrays[0]) if arrays else 0
     return Table(origin, columns, rows, place, layout, kind="typed", notes=notes)
 
 
-def _typed_column(name: str, array: Any, layout: TableFormat) -> Column:
+def _typed_column(name: str, array: Any, layout: TableFormat, origin: str) -> Column:
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if pa.types.is_dictionary(array.type):
@@ -355,5 +361,5 @@ def _typed_column(name: str, array: Any, layout: TableFormat) -> Column:
     try:
         texts = array.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return Column(name, None, pa.nulls(len(array), pa.string()), fault=str(kind))
+        return Column(name, None, pa.nulls(len(array), pa.string()), fault=f'{origin}: column "{name}" holds {kind}')
     return column_of(name, texts, layout)

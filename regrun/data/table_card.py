@@ -21,7 +21,8 @@ def input_card(tables: Sequence[Table], inputs: TableInputs, standardize: bool) 
     for table in tables:
         for column in numbers:
             values = table.numbers(column.name, marked=column.marked)
-            low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
+            if not np.isnan(values).all():
+                low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
     return InputCard(
         shape=[len(inputs.feature_names)],
         dtype=tables[0].kind,
@@ -61,7 +62,7 @@ def column_cards(
                 missing=empty,
                 imputed=_imputed(column, missing) if empty else None,
             )
-        elif name == roles.index:
+        elif name in roles.indices:
             yield ColumnCard(
                 name=name,
                 role="index",

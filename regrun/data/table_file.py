@@ -32,6 +32,12 @@ _OTHERS = (
     (b"\xff\xd8\xff", "a picture"),
     (b"7z\xbc\xaf", "a 7z archive"),
     (b"Rar!", "a RAR archive"),
+    (b'{"', "JSON"),
+    (b"[{", "JSON"),
+    (b"<html", "HTML"),
+    (b"<!DOCTYPE", "HTML"),
+    (b"<table", "HTML"),
+    (b"<?xml", "XML"),
 )
 """How files begin that are no tables, or none that can be read."""
 
@@ -158,9 +164,9 @@ def _read_arrow(path: Path, layout: TableFormat, noun: str) -> Table:
         if noun == "Parquet":
             schema = parquet.read_schema(path)
             _check_names(path, schema.names)
-            table = parquet.read_table(path)
+            table = parquet.read_table(path, use_threads=False, pre_buffer=False)
         else:
-            table = feather.read_table(path)
+            table = feather.read_table(path, use_threads=False)
             _check_names(path, table.schema.names)
     except (pa.ArrowException, OSError) as error:
         raise CorruptInputError(f"{path}: cannot be read as {noun}: {error}") from error
@@ -173,8 +179,8 @@ def _read_arrow(path: Path, layout: TableFormat, noun: str) -> Table:
         lambda row: f"{path}: row {row + 1}",
         layout,
     )
-    index = [name for name in read.names if name.startswith("__index_level_")]
-    return replace(read, index=index[0]) if index else read
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    return replace(read, index=tuple(name for name in read.names if name in index))
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:

@@ -131,11 +131,6 @@ class CSV(Subset, DatasetSection):
         """How the files are read."""
         from regrun.data.preprocessing import TableFormat
 
-        for key, value in (("decimal", self.decimal), ("thousands", self.thousands)):
-            if value is not None and value == (self.separator or ","):
-                raise ConfigError.at(
-                    f"dataset.{key}", f'"{value}" is the separator, too (dataset.separator)'
-                )
         if self.thousands == self.decimal:
             raise ConfigError.at(
                 "dataset.thousands", f'"{self.thousands}" is the decimal mark, too'

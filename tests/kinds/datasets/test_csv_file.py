@@ -290,7 +290,7 @@ def test_bad_tables_and_keys_are_refused_with_their_place(
             "x,k,y\n1,a,1\n?,a,1\n",
             "y",
             ConfigError,
-            'dataset.missing_values: column "x": "?" in 1 rows among 31 numbers',
+            'dataset.missing_values: column "x": "?" in 1 of 32 cells, among numbers',
         ),
         (
             "x,k,y\n1,a,b\n",
