@@ -41,7 +41,7 @@ MOST_COLUMNS = 20_000
 """More are no table of features that a model could be trained on here."""
 
 _LONGEST_LINE = 1 << 24
-_BLOCK = 1 << 22
+_BLOCK = 1 << 20
 _GLANCE = 1 << 18
 """Bytes that are looked at at once: few enough for the cache of a processor."""
 
@@ -189,12 +189,14 @@ class _File:
     def _load(self) -> bytes:
         with self.open_bytes() as stream:
             data = stream.read(_LONGEST_LINE)
-            if len(data) == _LONGEST_LINE and not re.search(rb"[\r\n]", data):
-                raise CorruptInputError(
-                    f"{self.path}:1: is longer than {_LONGEST_LINE // 2**20} MiB; this is no table"
-                )
-            self._check_width(data)
-            data = b"".join([data, stream.read()])
+        if len(data) == _LONGEST_LINE and not re.search(rb"[\r\n]", data):
+            raise CorruptInputError(
+                f"{self.path}:1: is longer than {_LONGEST_LINE // 2**20} MiB; this is no table"
+            )
+        self._check_width(data)
+        if len(data) == _LONGEST_LINE:
+            with self.open_bytes() as stream:  # in one piece, which needs no second copy
+                data = stream.read()
         mark, marked = next(
             ((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8")
         )
@@ -480,7 +482,9 @@ class _File:
         """The cells of columns, block by block, as numbers or as text."""
         names = [str(i) for i in range(self.width)]
         types = {str(i): pa.float64() if i in numeric else pa.string() for i in wanted}
-        parse = arrow_csv.ParseOptions(delimiter=self.format.separator, newlines_in_values=True)
+        parse = arrow_csv.ParseOptions(
+            delimiter=self.format.separator, newlines_in_values=b'"' in self._bytes()
+        )
         convert = arrow_csv.ConvertOptions(
             column_types=types,
             include_columns=list(types),

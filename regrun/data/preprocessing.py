@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+_ROWS = 4096
+"""Rows that are laid out at once: few enough for the cache of a processor."""
+
 FORMAT = 1
 """Raised when `preprocessing.json` changes in a way that an earlier version cannot read."""
 
@@ -46,20 +49,15 @@ class NumberColumn(Result):
     marked: bool = False
     """Whether a sign such as % may stand at a number."""
 
-    @property
-    def width(self) -> int:
-        """The number of features that it becomes."""
-        return 1
-
-    def write(self, table: Table, features: Array) -> None:
-        """Write its feature, (N, 1)."""
+    def values(self, table: Table) -> Array:
+        """Its feature, (N,)."""
         numbers = table.numbers(self.name, marked=self.marked)
         missing = np.isnan(numbers)
-        if missing.any():
-            if self.fill is None:
-                raise _is_missing(table, self.name, int(missing.argmax()))
-            numbers = np.where(missing, self.fill, numbers)
-        features[:, 0] = numbers
+        if not missing.any():
+            return numbers
+        if self.fill is None:
+            raise _is_missing(table, self.name, int(missing.argmax()))
+        return np.where(missing, self.fill, numbers)
 
 
 class CategoryColumn(Result):
@@ -73,11 +71,6 @@ class CategoryColumn(Result):
     """In the order of the features; a text that is none of them becomes all zeros."""
     boolean: bool = False
     """Whether the texts are true and false, however they are written."""
-
-    @property
-    def width(self) -> int:
-        """The number of features that it becomes."""
-        return len(self.categories)
 
     def write(self, table: Table, features: Array) -> None:
         """Write its features, (N, categories): a one, or none for an unknown text."""
@@ -149,11 +142,16 @@ class TableInputs(Result):
                     f'{table.origin}: no column "{column.name}", which the training data have'
                     f"{did_you_mean(column.name, table.names)}; columns: {shown}"
                 )
-        features = np.empty((table.rows, sum(column.width for column in self.columns)))
-        at = 0
+        features = np.empty((table.rows, len(self.feature_names)))
+        numbers = [each.values(table) for each in self.columns if isinstance(each, NumberColumn)]
+        for begin in range(0, table.rows if numbers else 0, _ROWS):
+            rows = slice(begin, begin + _ROWS)
+            features[rows, : len(numbers)] = np.array([values[rows] for values in numbers]).T
+        at = len(numbers)
         for column in self.columns:
-            column.write(table, features[:, at : at + column.width])
-            at += column.width
+            if isinstance(column, CategoryColumn):
+                column.write(table, features[:, at : at + len(column.categories)])
+                at += len(column.categories)
         return features
 
     def unknown_categories(
@@ -287,7 +285,7 @@ class Scale(Result):
     def apply(self, values: Tensor) -> Tensor:
         """(values − mean) / std."""
         mean, std = self.tensors()
-        return (values - mean) / std
+        return (values - mean).div_(std)
 
     def invert(self, values: Tensor) -> Tensor:
         """values · std + mean."""

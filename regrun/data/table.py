@@ -330,7 +330,8 @@ def typed_table(
 ) -> Table:
     """A table from pyarrow arrays of any types."""
     columns = {
-        name: _typed_column(name, array, layout, origin) for name, array in zip(names, arrays, strict=True)
+        name: _typed_column(name, array, layout, origin)
+        for name, array in zip(names, arrays, strict=True)
     }
     rows = len(arrays[0]) if arrays else 0
     return Table(origin, columns, rows, place, layout, kind="typed", notes=notes)
@@ -361,5 +362,10 @@ def _typed_column(name: str, array: Any, layout: TableFormat, origin: str) -> Co
     try:
         texts = array.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return Column(name, None, pa.nulls(len(array), pa.string()), fault=f'{origin}: column "{name}" holds {kind}')
+        return Column(
+            name,
+            None,
+            pa.nulls(len(array), pa.string()),
+            fault=f'{origin}: column "{name}" holds {kind}',
+        )
     return column_of(name, texts, layout)
