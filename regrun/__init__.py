@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from regrun.api import Run, Sweep, load_model, load_run, sweep, train
+    from regrun.api import Run, Sweep, load_model, load_run, resume, sweep, train
 
-__all__ = ["Run", "Sweep", "__version__", "load_model", "load_run", "sweep", "train"]
+__all__ = ["Run", "Sweep", "__version__", "load_model", "load_run", "resume", "sweep", "train"]
 
 
 def __getattr__(name: str) -> Any:

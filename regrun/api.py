@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -132,8 +133,43 @@ def sweep(
     return Sweep(Path(summary.sweep_dir), summary)
 
 
+def resume(
+    directory: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    axes: Mapping[str, Sequence[Any]] | None = None,
+    seeds: int | None = None,
+    device: str | None = None,
+    workers: int | None = 0,
+) -> Run | Sweep:
+    """Carry on a run or sweep, or give a finished one more, as `regrun resume` does.
+
+    overrides: dotted key → value: more `training.epochs` of a run, more `sweep.trials` of a sweep,
+    or where the data are now. axes: of a sweep, axis → all its values, the new ones too. seeds: of
+    every cell of a sweep. device: default: the one it was on. workers: as in `sweep`. Raises
+    the errors of `regrun.errors`.
+    """
+    from regrun.execution.train import resume_run
+    from regrun.store.sweep_dir import SweepDir
+    from regrun.sweeps.run import Options, resume_sweep
+
+    path = Path(directory)
+    changes = {**(overrides or {}), **({} if seeds is None else {"sweep.seeds": seeds})}
+    reload = partial(config_from_mapping, overrides=changes, axes=axes)
+    if not SweepDir(path).config.is_file():
+        if axes or seeds is not None:
+            raise UsageError(f"{path}: only a sweep has axes and seeds")
+        run = resume_run(path, reload=reload if changes else None, device=device)
+        _warn(run.data)
+        return load_run(path)
+    options = Options(device=device or "auto", workers=workers)
+    summary = resume_sweep(path, reload=reload if changes or axes else None, options=options)
+    _warn(summary.data)
+    return Sweep(path, summary)
+
+
 def _warn(card: DataCard | None) -> None:
-    """Issue the notes on the data as warnings at the line that called `train` or `sweep`."""
+    """Issue the notes on the data as warnings at the line that called `train` and the like."""
     for note in card.notes if card else ():
         warnings.warn(note, DataWarning, stacklevel=3)
 

@@ -21,7 +21,7 @@ from regrun.errors import RegrunError, StorageError
 VERBS: Mapping[str, str] = {
     "train": "Train one run.",
     "sweep": "Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own.",
-    "resume": "Carry on an interrupted run or sweep from its directory alone.",
+    "resume": "Carry on an interrupted run or sweep, or give a finished one more of what it has.",
     "inspect": "Show the resolved config, the model, every parameter's group, and the update rule.",
     "compare": (
         "Compare finished runs; those that differ only in the seed become mean ± 95% interval."

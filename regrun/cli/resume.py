@@ -15,6 +15,7 @@ from regrun.cli.options import Json, Quiet, ResumeDevice, RunDirectory
 from regrun.cli.progress import watching
 from regrun.cli.sweep import show_sweep
 from regrun.cli.train import show_run
+from regrun.errors import UsageError
 from regrun.store.run_dir import RunDir
 from regrun.store.sweep_dir import SweepDir
 
@@ -28,8 +29,17 @@ def resume(
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="What changed, such as dataset.path=new/data.csv.",
+            help="More epochs of a run, more values of an axis, or where the data are now.",
             autocompletion=complete_override,
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds",
+            min=1,
+            help="Train every cell of a sweep with this many seeds.",
             show_default=False,
         ),
     ] = None,
@@ -37,7 +47,9 @@ def resume(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Carry on an interrupted run or sweep from its directory alone."""
+    """Carry on an interrupted run or sweep, or give a finished one more of what it has."""
+    if seeds is not None:
+        overrides = [*(overrides or []), f"sweep.seeds={seeds}"]
     if SweepDir(directory).config.is_file():
         with documenting(as_json=as_json), watching(quiet=quiet) as observer:
             from regrun.sweeps.run import Options, resume_sweep
@@ -48,6 +60,8 @@ def resume(
             sweep = go_on(options=Options(device=device or "auto"))
         show_sweep(sweep, as_json=as_json)
         return
+    if seeds is not None:
+        raise UsageError(f"--seeds: {directory} is no sweep; only sweeps have seeds")
     runs_dir = Path(os.path.relpath(directory.resolve().parent.parent))
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.execution.train import resume_run

@@ -19,7 +19,7 @@ from typing import Any
 
 from regrun.config.paths import portable
 from regrun.errors import CorruptInputError
-from regrun.store.atomic import read_bytes, write_atomic
+from regrun.store.atomic import read_bytes, storage_errors, write_atomic
 
 SWEEP = "sweep.yaml"
 
@@ -76,6 +76,11 @@ class SweepDir:
         """The folders of `Round.begun_in`, where they are now."""
         here = self.path.resolve()
         return [Path(os.path.normpath(here / each)) for each in first.begun_in]
+
+    def reopen(self) -> None:
+        """Make an ended sweep one that is to be resumed. Raises StorageError."""
+        with storage_errors(self.summary, "removed"):
+            self.summary.unlink(missing_ok=True)
 
     def write_rounds(self, rounds: Sequence[Round]) -> None:
         """Replace the plan. Raises StorageError."""

@@ -64,13 +64,17 @@ class Planner:
         """Of every dataset that was loaded for planning."""
         self._leading: dict[int, Loaded] = {}
 
-    def round(self, cells: Sequence[PlannedCell]) -> Round:
-        """Runs of the cells and their stacks. The same cells give the same round on one machine."""
+    def round(self, cells: Sequence[PlannedCell], seeds: Sequence[int] | None = None) -> Round:
+        """Runs of the cells and their stacks. The same cells give the same round on one machine.
+
+        seeds: which of each cell's, from 0; default: all.
+        """
         loaded = validate_cells(self._loaded, cells)
         self._check(cells, loaded)
-        seeds = self._sweep.seeds
+        if seeds is None:
+            seeds = range(self._sweep.seeds)
         configs = [
-            [each.model_copy(update={"seed": each.seed + n}) for n in range(seeds)]
+            [each.model_copy(update={"seed": each.seed + n}) for n in seeds]
             for each in (member.config for member in loaded)
         ]
         runs: list[PlannedRun] = []
@@ -82,7 +86,8 @@ class Planner:
         stacks = group_into_stacks(configs, self._limit, self._least_stacks(configs))
         self._leading |= {cells[first].index: loaded[first] for (first, _), *_ in stacks}
         data = [self._fingerprints[_data_key(configs[members[0][0]][0])] for members in stacks]
-        return Round(runs, [[cell * seeds + n for cell, n in members] for members in stacks], data)
+        count = len(seeds)
+        return Round(runs, [[cell * count + n for cell, n in members] for members in stacks], data)
 
     def expect(self, planned: Round) -> None:
         """From now on raise CorruptInputError for data that are not those of this round."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 
 import torch
 
+from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import summarize_sweep, sweep_cells
-from regrun.config.changes import PLACES, Reload, changed_keys, check_data_exist
+from regrun.config.changes import PLACES, Reload, check_data_exist
 from regrun.config.dump import dump_config, dump_tree
 from regrun.config.load import Loaded, load_config
 from regrun.config.paths import with_portable_paths
 from regrun.config.yaml_nodes import parse_config
-from regrun.errors import ConfigError, Interrupted, UsageError
+from regrun.errors import Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import resolve_device
@@ -28,6 +29,7 @@ from regrun.store.lock import exclusive
 from regrun.store.reading import load_result
 from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
 from regrun.store.sweep_dir import Round, SweepDir
+from regrun.sweeps.growth import check_growth, lacking
 from regrun.sweeps.planned_stack import PlannedStack, configs_of
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
 from regrun.sweeps.search import Proposer
@@ -86,16 +88,19 @@ def resume_sweep(
 ) -> SweepSummary:
     """Carry on an interrupted sweep; finished runs are not trained again.
 
-    reload: loads the sweep's config with new places of its data. options: its device `auto` is that
-    of the beginning. Raises UsageError when there is none or another process is at it, and what
-    `run_sweep` raises.
+    reload: loads the sweep's config with new places of its data, more seeds, trials or values.
+    options: its device `auto` is that of the beginning. Raises UsageError when there is none or
+    another process is at it, and what `run_sweep` raises.
     """
     files = SweepDir(directory)
     if not files.config.is_file():
         raise UsageError(f"{directory}: no sweep here (it has no {files.config.name})")
     watcher = observer or Observer()
     with catching_signals() as interrupt, exclusive(directory):
-        changed = _changed(files.config, reload) if reload else []
+        changed: Collection[str] = ()
+        if reload is not None:
+            stored = load_config(files.config).config
+            changed = check_growth(stored, reload(files.config), files.config)
         done = load_result(directory, SweepSummary)
         if done is not None and not changed:
             return _finished(done, directory, watcher)
@@ -109,29 +114,17 @@ def resume_sweep(
             loaded = loaded.begun_in(files.begun_in(rounds[0]))
         check_data_exist(loaded, directory)
         sweep = _Sweep(loaded, options, watcher)
+        grows = not PLACES.issuperset(changed)
+        added = sweep.lacking(rounds, check_all=bool(changed))
         if changed:
-            sweep.check_data(rounds)
+            if grows:
+                files.reopen()
             write_atomic(files.config, _stored(loaded, files))
+        if not PLACES.isdisjoint(changed):
             _store_configs(loaded, files, rounds)
-        if done is not None:
+        if done is not None and not grows:
             return _finished(done, directory, watcher)
-        return sweep.run(files, interrupt)
-
-
-def _changed(config: Path, reload: Reload) -> list[str]:
-    """The keys that are to change. Raises ConfigError, located, for all that cannot."""
-    loaded = reload(config)
-    changed = changed_keys(load_config(config).config, loaded.config)
-    for key in changed:
-        if key not in PLACES:
-            raise loaded.source.locate(
-                ConfigError.at(
-                    key,
-                    "cannot change in a sweep that has begun; "
-                    f"start a new one: regrun sweep {shlex.quote(str(config))} {key}=…",
-                )
-            )
-    return changed
+        return sweep.run(files, interrupt, added)
 
 
 def _finished(done: SweepSummary, directory: Path, observer: Observer) -> SweepSummary:
@@ -155,6 +148,21 @@ def _store_configs(loaded: Loaded, files: SweepDir, rounds: Sequence[Round]) -> 
         if path.exists():
             text = dump_config(config, path.parent, loaded.source.projects)
             write_atomic(path, text, durable=False)
+
+
+def _as_proposed(files: SweepDir, rounds: Sequence[Round]) -> list[Cell]:
+    """The cells with the seeds that they were proposed with: later ones do not change a search."""
+    first: dict[int, set[str]] = {}
+    for each in rounds:
+        cells: dict[int, set[str]] = {}
+        for run in each.runs:
+            cells.setdefault(run.cell, set()).add(run.directory)
+        first = cells | first
+    kept = {name for names in first.values() for name in names}
+    return [
+        Cell(cell.params, [run for run in cell.runs if run.path.name in kept])
+        for cell in sweep_cells(files)
+    ]
 
 
 def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
@@ -201,29 +209,43 @@ class _Sweep:
             validate_cells(self._loaded, corner_cells(self._loaded.config.sweep.space))
         return self._planned(cells)
 
-    def check_data(self, rounds: Sequence[Round]) -> None:
-        """Raise CorruptInputError for data that are not those that the rounds were planned for."""
+    def lacking(self, rounds: Sequence[Round], *, check_all: bool) -> list[Round]:
+        """What the config has and its plan lacks: cells, and seeds of cells.
+
+        check_all: load the data of all rounds, not only of those that are lacking. Raises
+        CorruptInputError for other data than the rounds were planned for, ConfigError for all that
+        is wrong with new cells.
+        """
         for each in rounds:
             self.planner.expect(each)
-            for members in each.stacks:
+            for members in each.stacks if check_all else ():
                 self.planner.budget_of(each.runs[members[0]])
+        if not rounds:
+            return []  # the first round is planned as ever
+        found = lacking(rounds, self.proposer.fixed_cells(), self._loaded.config)
+        return [self._planned(cells, seeds) for seeds, cells in found.items()]
 
-    def _planned(self, cells: Sequence[PlannedCell]) -> Round:
-        planned = self.planner.round(cells)
+    def _planned(self, cells: Sequence[PlannedCell], seeds: Sequence[int] | None = None) -> Round:
+        planned = self.planner.round(cells, seeds)
         device = self._options.device
         return replace(planned, device=self._device.type if device == "auto" else device)
 
-    def run(self, files: SweepDir, interrupt: Interrupt) -> SweepSummary:
-        """Everything that is left of the sweep; returns its summary."""
+    def run(
+        self, files: SweepDir, interrupt: Interrupt, added: Sequence[Round] = ()
+    ) -> SweepSummary:
+        """Everything that is left of the sweep; returns its summary. added: to its plan."""
         started = time.monotonic()
         rounds = files.read_rounds()
         for each in rounds:
             self.planner.expect(each)
+        if added:
+            rounds += [replace(each, begun_in=rounds[0].begun_in) for each in added]
+            files.write_rounds(rounds)
         going, position = True, 0
         carry_on = f"regrun resume {shlex.quote(str(files.path))}"
         while going:
             if position == len(rounds):
-                self.proposer.take(sweep_cells(files))
+                self.proposer.take(_as_proposed(files, rounds))
                 cells = self.proposer.propose()
                 if not cells:
                     break

@@ -299,7 +299,7 @@ class Proposer:
     @property
     def total_cells(self) -> int:
         """How many there will be in all (of a search, at most)."""
-        return self._section.trials if self._search else len(self._fixed_cells())
+        return self._section.trials if self._search else len(self.fixed_cells())
 
     def take(self, cells: Sequence[Cell]) -> None:
         """Learn from every cell trained so far."""
@@ -319,9 +319,12 @@ class Proposer:
         """The next cells; empty when there are none."""
         if self._search is not None:
             return self._search.ask()
-        return self._fixed_cells() if self._taken == 0 else []
+        return self.fixed_cells() if self._taken == 0 else []
 
-    def _fixed_cells(self) -> list[PlannedCell]:
+    def fixed_cells(self) -> list[PlannedCell]:
+        """Those of a grid, or the cells given one by one; a search has none."""
+        if self._search is not None:
+            return []
         if self._section.cells:
             return [PlannedCell(index, params) for index, params in enumerate(self._section.cells)]
         return grid_cells(self._section.grid)

@@ -15,6 +15,7 @@ UNTYPED = {"dict[str, Any]", "Mapping[str, Any]", "MutableMapping[str, Any]"}
 DOCUMENTS: dict[str, str] = {
     "regrun.analysis.cells.Run.config": "a config as YAML gives it",
     "regrun.analysis.cells.differing_keys": "configs as YAML gives them",
+    "regrun.api.resume": "overrides and axes of the caller",
     "regrun.api.sweep": "configs and axes of the caller",
     "regrun.api.train": "configs and overrides of the caller",
     "regrun.cli.plot.loss_plot": "rows of metrics.jsonl",

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+import regrun
 from regrun.config.load import config_from_mapping, load_config
-from regrun.errors import Interrupted
+from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.observer import Observer
 from regrun.execution.train import resume_run, train_run
 from regrun.store.run_dir import RunDir
@@ -336,3 +337,15 @@ def test_a_run_killed_at_any_operation_while_it_is_made_longer_is_one_or_the_oth
         "unfinished towards 8",
         "finished after 8",
     }
+
+
+def test_in_python_a_run_is_made_longer(tmp_path: Path) -> None:
+    directory = train(DIGITS, 4, tmp_path / "runs")
+    run = regrun.resume(directory, {"training.epochs": 6})
+    assert isinstance(run, regrun.Run)
+    assert (run.summary.epochs, len(run.metrics)) == (6, 6)
+    assert regrun.resume(directory).summary == run.summary
+    with pytest.raises(UsageError, match="only a sweep has axes and seeds"):
+        regrun.resume(directory, seeds=3)
+    with pytest.raises(ConfigError, match="cannot change in a run that has begun"):
+        regrun.resume(directory, {"seed": 1})

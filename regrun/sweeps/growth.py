@@ -1,0 +1,137 @@
+"""What a sweep that has begun can be given: more seeds, trials, and values on its axes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from regrun.config.changes import PLACES, changed_keys
+from regrun.config.load import Loaded
+from regrun.config.schema import Config
+from regrun.config.sweeps import Sweep
+from regrun.errors import ConfigError, KeyPath, Problem
+from regrun.settings import format_value
+from regrun.store.sweep_dir import PlannedRun, Round
+from regrun.sweeps.space import PlannedCell, identity
+
+_GRID, _CELLS = "sweep.grid.", "sweep.cells"
+
+
+def check_growth(before: Config, now: Loaded, file: Path) -> list[str]:
+    """The keys that change. Raises ConfigError, located, for all that a begun sweep cannot take.
+
+    before: the config in ``file``, the stored one.
+    """
+    changed = changed_keys(before, now.config)
+    problems = [*_problems(before, now.config, changed, shlex.quote(str(file)))]
+    if problems:
+        raise now.source.locate(ConfigError(problems))
+    return changed
+
+
+def _problems(before: Config, now: Config, changed: Sequence[str], file: str) -> Iterator[Problem]:
+    old, new = before.sweep or Sweep(), now.sweep or Sweep()
+    seen = set()
+    for key in changed:
+        if key.startswith(_GRID):
+            axis = key.removeprefix(_GRID)
+            yield from _axis_problems(axis, old, new, file)
+        elif key.startswith(_CELLS):
+            if _CELLS not in seen:
+                yield from _cell_problems(old, new)
+            seen.add(_CELLS)
+        elif key == "sweep.seeds":
+            yield from _seed_problems(old, new)
+        elif key == "sweep.trials":
+            yield from _trial_problems(old, new)
+        elif key in old.grid:
+            given = ",".join(format_value(value, None) for value in old.grid[key])
+            message = f"is an axis; give its values and the new ones: {key}={given},…"
+            yield Problem(tuple(key.split(".")), message)
+        elif key in old.space or any(key in cell for cell in old.cells):
+            yield Problem(tuple(key.split(".")), "differs between the cells; it cannot be set")
+        elif key == "training.epochs":
+            message = "the runs of a sweep keep no checkpoints, so they cannot be made longer"
+            yield Problem(tuple(key.split(".")), f"{message}; {_anew(file, key)}")
+        elif key not in PLACES:
+            message = f"cannot change in a sweep that has begun; {_anew(file, key)}"
+            yield Problem(tuple(key.split(".")), message)
+
+
+def _anew(file: str, key: str) -> str:
+    return f"start a new one: regrun sweep {file} {key}=…"
+
+
+def _axis_problems(key: str, old: Sweep, new: Sweep, file: str) -> Iterator[Problem]:
+    path: KeyPath = ("sweep", "grid", key)
+    if key not in old.grid:
+        axes = ", ".join(old.grid) or "none"
+        message = f"is no axis of this sweep (it has {axes}); {_anew(file, key)}"
+        yield Problem(path, message)
+        return
+    kept = {identity(value) for value in new.grid.get(key, ())}
+    gone = [format_value(value) for value in old.grid[key] if identity(value) not in kept]
+    if gone:
+        message = f"{', '.join(gone)} would be removed; give all values and the new ones"
+        yield Problem(path, message)
+
+
+def _cell_problems(old: Sweep, new: Sweep) -> Iterator[Problem]:
+    kept = {identity(cell) for cell in new.cells}
+    gone = [format_value(cell) for cell in old.cells if identity(cell) not in kept]
+    if not old.cells:
+        yield Problem(("sweep", "cells"), "this sweep has no cells of its own")
+    elif gone:
+        message = f"{', '.join(gone)} would be removed; give all cells and the new ones"
+        yield Problem(("sweep", "cells"), message)
+
+
+def _seed_problems(old: Sweep, new: Sweep) -> Iterator[Problem]:
+    path: KeyPath = ("sweep", "seeds")
+    if new.seeds < old.seeds:
+        yield Problem(path, f"{new.seeds} would remove some of the {old.seeds} seeds")
+    elif old.pruner is not None:
+        message = f"{old.pruner} compares cells that train together; start a new sweep"
+        yield Problem(path, f"{message} for other seeds")
+
+
+def _trial_problems(old: Sweep, new: Sweep) -> Iterator[Problem]:
+    path: KeyPath = ("sweep", "trials")
+    if old.search is None:
+        yield Problem(path, "this sweep has no search; give more values to its axes")
+    elif new.trials < old.trials:
+        yield Problem(path, f"{new.trials} would remove some of the {old.trials} trials")
+
+
+def lacking(
+    rounds: Sequence[Round], fixed: Sequence[PlannedCell], config: Config
+) -> dict[tuple[int, ...], list[PlannedCell]]:
+    """Cells that the plan lacks, or some of whose seeds it lacks: by the seeds, from 0.
+
+    fixed: the cells of a grid; those of a search are proposed when their time comes.
+    """
+    runs = [run for each in rounds for run in each.runs]
+    planned: dict[Any, PlannedCell] = {}
+    seeds: dict[int, set[int]] = {}
+    for run in runs:
+        planned.setdefault(identity(run.params), PlannedCell(run.cell, run.params))
+        seeds.setdefault(run.cell, set()).add(run.seed - _first_seed(run, config))
+    number = max(seeds, default=-1)
+    for cell in fixed:
+        if identity(cell.params) not in planned:
+            number += 1
+            planned[identity(cell.params)] = PlannedCell(number, cell.params)
+    wanted = range((config.sweep or Sweep()).seeds)
+    found: dict[tuple[int, ...], list[PlannedCell]] = {}
+    for cell in planned.values():
+        missing = tuple(seed for seed in wanted if seed not in seeds.get(cell.index, ()))
+        if missing:
+            found.setdefault(missing, []).append(cell)
+    return found
+
+
+def _first_seed(run: PlannedRun, config: Config) -> int:
+    params: Mapping[str, Any] = run.params
+    return int(params.get("seed", config.seed))
