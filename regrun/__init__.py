@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from regrun.api import Run, Sweep, load_model, load_run, resume, sweep, train
+    from regrun.api import Run, Sweep, load_model, load_predictor, load_run, resume, sweep, train
 
-__all__ = ["Run", "Sweep", "__version__", "load_model", "load_run", "resume", "sweep", "train"]
+__all__ = [
+    "Run",
+    "Sweep",
+    "__version__",
+    "load_model",
+    "load_predictor",
+    "load_run",
+    "resume",
+    "sweep",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

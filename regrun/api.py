@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from regrun.execution.predict import Predictor
     from regrun.results import DataCard, RunSummary, SweepSummary
 
 
@@ -185,9 +186,33 @@ def load_run(directory: str | Path) -> Run:
 def load_model(directory: str | Path, average: Literal["ema", "swa"] | None = None) -> nn.Module:
     """The trained network of a run as an ordinary module, in evaluation mode, on the CPU.
 
-    Inputs are as the network saw them in training: standardised, images as floats. average: with
-    these averages of the weights instead. Raises UsageError when the run stored no such weights.
+    Inputs are as the network saw them in training: standardised, images as floats. The attribute
+    `preprocessing` of the module says how raw ones become such; `load_predictor` applies it.
+    average: with these averages of the weights instead. Raises UsageError when the run stored no
+    such weights.
     """
     from regrun.execution.restore import restore_model
 
     return restore_model(Path(directory), average)
+
+
+def load_predictor(
+    directory: str | Path,
+    average: Literal["ema", "swa"] | None = None,
+    device: str = "auto",
+) -> Predictor:
+    """The trained network of a run, or those of the best cell of a sweep, for raw data.
+
+    It takes files, DataFrames and arrays as training did, applies the stored preprocessing, and
+    gives class names and probabilities, or numbers on the original scale. Nothing but the directory
+    is needed. average: with these averages of the weights instead. Raises UsageError when there are
+    no weights, CorruptInputError.
+    """
+    from regrun.execution.predict import load_run_predictor
+    from regrun.store.sweep_dir import SweepDir
+    from regrun.sweeps.ensemble import load_sweep_predictor
+
+    path = Path(directory)
+    if SweepDir(path).config.is_file():
+        return load_sweep_predictor(path, average, device)
+    return load_run_predictor([path], average, device)

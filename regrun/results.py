@@ -224,6 +224,14 @@ class RunSummary(Result):
         return self.model_copy(update={"weights": norms})
 
 
+class Scores(Result):
+    """How well predictions agree with the targets of new data."""
+
+    examples: int
+    metrics: dict[str, float]
+    """`loss` and `accuracy`, or `mse`, `mae` and `r2` on the original scale."""
+
+
 class MeanInterval(Result):
     """A mean and its 95% interval; without an interval for a single value."""
 

@@ -192,7 +192,7 @@ def _range_of(arrays: Mapping[str, Array], origin: str) -> Range:
     for name, array in arrays.items():
         low, high = array.min(), array.max()
         if not (np.isfinite(low) and np.isfinite(high)):
-            _finite(origin, name, array)
+            check_finite(origin, name, array)
         lows.append(float(low))
         highs.append(float(high))
     return min(lows), max(highs)
@@ -314,7 +314,7 @@ def decode_targets(named: Mapping[str, Array], task: Task | None, origin: str, k
                 f"{origin}: {name} holds {array.dtype}, neither numbers nor text"
             )
         if array.dtype.kind == "f":
-            _finite(origin, name, array)
+            check_finite(origin, name, array)
     inferred = infer_task([*named.values()], first_name)
     if task is None:
         task, reason, notes = inferred.task, inferred.reason, inferred.notes
@@ -362,7 +362,7 @@ def _labels(name: str, array: Array) -> Array:
     return as_labels(array, lambda row: f"{name}[{row}] is {array[row]}")
 
 
-def _finite(origin: str, name: str, array: Array) -> None:
+def check_finite(origin: str, name: str, array: Array) -> None:
     """Raise CorruptInputError where a number is infinite or NaN."""
     wrong = np.argwhere(~np.isfinite(array))
     if len(wrong):

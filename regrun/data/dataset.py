@@ -156,13 +156,7 @@ class Dataset:
         """
         if inputs.dtype != torch.uint8:
             return inputs
-        pixels = inputs.to(dtype)
-        if self.pixel_mean is None or self.pixel_std is None:
-            return pixels.div_(255)
-        # (p / 255 - mean) / std in two passes over the pixels rather than three
-        mean, std = self.pixel_mean.to(dtype), self.pixel_std.to(dtype)
-        scale, offset = 1 / (255 * std), mean / std
-        return pixels.mul_(scale[:, None, None]).sub_(offset[:, None, None])
+        return scaled_pixels(inputs, dtype, self.pixel_mean, self.pixel_std)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -179,9 +173,18 @@ class Dataset:
             inputs=inputs,
             input_scale=self.input_scale,
             classes=[*self.class_names],
-            targets=[each.name for each in self.card.targets],
+            targets=self.target_names,
             target_scale=self.target_scale,
         )
+
+    @property
+    def target_names(self) -> list[str]:
+        """The names of the targets: of classes one, of numbers one for each output."""
+        if self.provenance.target_names:
+            return [*self.provenance.target_names]
+        if self.task == "classification" or self.num_outputs == 1:
+            return ["y"]
+        return [f"y{i}" for i in range(self.num_outputs)]
 
     @cached_property
     def card(self) -> DataCard:
@@ -219,7 +222,6 @@ class Dataset:
         targets = self.train.targets.double().cpu()
         if self.target_scale is not None:
             targets = self.target_scale.invert(targets)
-        names = self.provenance.target_names or [f"y{i}" for i in range(self.num_outputs)]
         return [
             TargetCard(
                 name=name,
@@ -227,7 +229,7 @@ class Dataset:
                 std=values.std(correction=0).item(),
                 standardized=self.target_scale is not None,
             )
-            for name, values in zip(names, targets.T, strict=True)
+            for name, values in zip(self.target_names, targets.T, strict=True)
         ]
 
     def _input(self, parts: Iterable[Split]) -> InputCard:
@@ -271,6 +273,22 @@ class Dataset:
                 digest.update(tensor.contiguous().cpu().numpy().data)
             digest.update(b"|")
         return digest.hexdigest()
+
+
+def scaled_pixels(
+    images: Tensor, dtype: torch.dtype, mean: Tensor | None, std: Tensor | None
+) -> Tensor:
+    """Turn uint8 (..., C, H, W) into pixels in [0, 1], standardized where there is a mean.
+
+    mean, std: (C,), of pixels in [0, 1].
+    """
+    pixels = images.to(dtype)
+    if mean is None or std is None:
+        return pixels.div_(255)
+    # (p / 255 - mean) / std in two passes over the pixels rather than three
+    mean, std = mean.to(dtype), std.to(dtype)
+    scale, offset = 1 / (255 * std), mean / std
+    return pixels.mul_(scale[:, None, None]).sub_(offset[:, None, None])
 
 
 def _to(tensor: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:

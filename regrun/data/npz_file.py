@@ -131,6 +131,17 @@ def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, Array], lis
     return arrays, [f"arrays taken: {', '.join(other)}"] if other else []
 
 
+def read_array(path: Path) -> Array:
+    """Read one array (``np.save``). Raises CorruptInputError."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except _UNREADABLE as error:
+        raise CorruptInputError(f"{path}: cannot be read as an array: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise CorruptInputError(f"{path}: is an archive; name it {path.stem}.npz")
+    return array
+
+
 def _not_there(path: Path, archive: np.lib.npyio.NpzFile) -> str:
     """None of the arrays has a name that says what it is: list those that are there."""
     names = list(archive.files)

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regrun.errors import CorruptInputError
-from regrun.results import Result
+from regrun.results import Result, Task
 from regrun.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -305,9 +305,14 @@ class Preprocessing(Result):
     classes: list[str] = Field(default_factory=list)
     """In the order of the network's outputs; empty for regression."""
     targets: list[str] = Field(default_factory=list)
-    """Names of the numbers to predict, in the order of the outputs; empty for classification."""
+    """The names of the targets: of classes one, of numbers one for each output."""
     target_scale: Scale | None = None
     """The network predicts (target − mean) / std; None: the target itself."""
+
+    @property
+    def task(self) -> Task:
+        """What the network was trained for."""
+        return "classification" if self.classes else "regression"
 
     def to_dict(self) -> dict[str, Any]:
         """All keys, also those that have their default: the marks of the kinds are among them."""

@@ -7,14 +7,19 @@ from pathlib import Path
 from torch import nn
 
 from regrun.config.load import load_config
+from regrun.data.preprocessing import Preprocessing
 from regrun.errors import CorruptInputError, UsageError
 from regrun.kinds.models import build_model
+from regrun.store.atomic import read_bytes
 from regrun.store.reading import load_stored_run
 from regrun.store.weights import load_weights
 
 
 def restore_model(directory: Path, average: str | None = None) -> nn.Module:
     """The module with the stored weights, in evaluation mode, on the CPU.
+
+    Its attribute `preprocessing` is the run's `Preprocessing`; None for runs of versions before it
+    was stored.
 
     average: `ema` or `swa` for those weights. Raises UsageError when the run is unfinished,
     diverged or without that average, CorruptInputError.
@@ -39,4 +44,7 @@ def restore_model(directory: Path, average: str | None = None) -> nn.Module:
         )
     state.update(weights)
     module.load_state_dict(state)
+    path = stored.files.preprocessing
+    found = Preprocessing.from_json(read_bytes(path), path) if path.is_file() else None
+    module.preprocessing = found  # type: ignore[assignment]  # a plain attribute
     return module.eval()

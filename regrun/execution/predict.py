@@ -1,0 +1,249 @@
+"""Predictions of trained networks for new data of the kind that they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from regrun.data.dataset import scaled_pixels
+from regrun.data.preprocessing import Preprocessing
+from regrun.errors import CorruptInputError, UsageError
+from regrun.execution.prepare import resolve_device
+from regrun.execution.raw_examples import RawExamples, read_examples
+from regrun.execution.restore import restore_model
+from regrun.results import Scores
+from regrun.store.atomic import read_bytes
+from regrun.store.run_dir import RunDir
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH = 1024
+"""Examples that go through a network at once."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What networks make of examples.
+
+    outputs: (M, N, C) float64 outputs of the M networks: class scores before the softmax, or
+    numbers on the original scale. examples: what they were made of.
+    """
+
+    outputs: NDArray[np.float64]
+    examples: RawExamples
+
+
+class Predictor:
+    """A trained network, or one of each seed, that takes raw data as training did.
+
+    Made by `regrun.load_predictor`.
+
+    Example:
+        >>> import tempfile, numpy as np, regrun
+        >>> x = np.linspace(-1, 1, 40)[:, None]
+        >>> folder = tempfile.mkdtemp()
+        >>> np.savez(f"{folder}/line.npz", x=x, y=3 * x[:, 0] + 0.5)
+        >>> config = {"dataset": {"name": "npz", "path": f"{folder}/line.npz"},
+        ...           "model": {"name": "linear"}, "optimizer": {"name": "sgd", "lr": 0.1},
+        ...           "training": {"epochs": 60}}
+        >>> run = regrun.train(config, runs_dir=folder)
+        >>> predictor = regrun.load_predictor(run.directory)
+        >>> predictor.predict(np.array([[2.0]])).round(2).iloc[0, 0].item()
+        6.5
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        preprocessing: Preprocessing,
+        device: str = "cpu",
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Use `regrun.load_predictor`. notes: what a user should know of the choice of networks."""
+        self._device = resolve_device(device)
+        self.networks = [network.to(self._device).eval() for network in networks]
+        """One, or one of each seed."""
+        self.preprocessing = preprocessing
+        """What turns raw data into inputs, and outputs into predictions."""
+        self.notes = list(notes)
+        """What a user should know of the choice of networks."""
+
+    def predict(self, data: Any) -> pd.DataFrame:
+        """Predict raw examples.
+
+        Args:
+            data: What training was given, with or without targets: a path or a list of paths (a
+                table, an archive of arrays, pictures or folders of them), a DataFrame, or an array
+                or tensor (N, …) of raw inputs.
+
+        Returns:
+            A row per example. The columns of a table, or the names of files, come first; then
+            `prediction`, the name of the class or the number on the original scale (with several
+            targets `prediction(NAME)` each); for classes the probability `p(CLASS)` of each; for
+            several networks, whose mean this is, `spread`: the standard deviation over them of the
+            prediction, or of the probability of the predicted class.
+
+        Raises:
+            CorruptInputError: The data cannot be read, or are of another shape or type.
+            ConfigError: A key of the run's dataset does not suit the data.
+        """
+        return self.table(self.run(data))
+
+    def score(self, data: Any) -> Scores:
+        """Compare predictions with the targets that come with the data.
+
+        Args:
+            data: As `predict` takes it, with targets; an array has none.
+
+        Returns:
+            `loss` (cross-entropy) and `accuracy`, or `mse`, `mae` and `r2` on the original scale.
+
+        Raises:
+            UsageError: The data have no targets.
+            CorruptInputError: A target is missing, or a class that training did not have.
+        """
+        return self.scores(self.run(data))
+
+    def outputs(self, data: Any) -> Tensor:
+        """Return the outputs of the network, (N, C) float64, the mean over several networks.
+
+        Args:
+            data: As `predict` takes it.
+
+        Returns:
+            Class scores before the softmax, or numbers on the original scale.
+        """
+        return torch.from_numpy(self.run(data).outputs.mean(0))
+
+    def run(self, data: Any) -> Predictions:
+        """Read the data and put them through every network."""
+        examples = read_examples(data, self.preprocessing)
+        outputs = [self._outputs_of(network, examples.inputs) for network in self.networks]
+        return Predictions(np.stack(outputs), examples)
+
+    @torch.no_grad()
+    def _outputs_of(self, network: nn.Module, raw: Tensor) -> NDArray[np.float64]:
+        dtype = next(network.parameters()).dtype
+        found = []
+        for start in range(0, len(raw), BATCH):
+            inputs = network_inputs(raw[start : start + BATCH], self.preprocessing, dtype)
+            found.append(network(inputs.to(self._device)).double().cpu())
+        outputs = torch.cat(found)
+        scale = self.preprocessing.target_scale
+        return (outputs if scale is None else scale.invert(outputs)).numpy()
+
+    def table(self, predictions: Predictions) -> pd.DataFrame:
+        """Lay out predictions as `predict` returns them."""
+        import pandas as pd
+
+        frame, columns = predictions.examples.frame, self._columns(predictions.outputs)
+        taken = set(frame.columns)
+        renamed = {_free(name, taken): values for name, values in columns.items()}
+        return pd.concat([frame, pd.DataFrame(renamed, index=frame.index)], axis=1)
+
+    def _columns(self, outputs: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        several = len(outputs) > 1
+        classes, targets = self.preprocessing.classes, self.preprocessing.targets
+        if classes:
+            each = probabilities(outputs)
+            mean = each.mean(0)
+            best = mean.argmax(1)
+            columns: dict[str, NDArray[Any]] = {"prediction": np.asarray(classes)[best]}
+            columns |= {f"p({name})": mean[:, i] for i, name in enumerate(classes)}
+            if several:
+                chosen = each[:, np.arange(len(best)), best]
+                columns["spread"] = chosen.std(0, ddof=1)
+            return columns
+        mean = outputs.mean(0)
+        suffixes = [f"({name})" for name in targets] if len(targets) > 1 else [""]
+        columns = {f"prediction{suffix}": mean[:, i] for i, suffix in enumerate(suffixes)}
+        if several:
+            spread = outputs.std(0, ddof=1)
+            columns |= {f"spread{suffix}": spread[:, i] for i, suffix in enumerate(suffixes)}
+        return columns
+
+    def scores(self, predictions: Predictions) -> Scores:
+        """Compare predictions with the targets of their examples; see `score`."""
+        from sklearn import metrics
+
+        targets = predictions.examples.targets
+        if targets is None:
+            raise UsageError("these data have no targets to compare predictions with")
+        if self.preprocessing.classes:
+            mean = probabilities(predictions.outputs).mean(0)
+            chosen = mean[np.arange(len(targets)), targets]
+            found = {
+                "loss": float(-np.log(np.maximum(chosen, np.finfo(float).tiny)).mean()),
+                "accuracy": float((mean.argmax(1) == targets).mean()),
+            }
+        else:
+            mean = predictions.outputs.mean(0)
+            found = {
+                "mse": float(metrics.mean_squared_error(targets, mean)),
+                "mae": float(metrics.mean_absolute_error(targets, mean)),
+            }
+            if len(targets) > 1:
+                found["r2"] = float(metrics.r2_score(targets, mean))
+        return Scores(examples=len(targets), metrics=found)
+
+
+def network_inputs(raw: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> Tensor:
+    """Standardize raw inputs as training did: float64 features, or uint8 images."""
+    scale = preprocessing.input_scale
+    if raw.dtype == torch.uint8:
+        mean, std = (None, None) if scale is None else scale.tensors()
+        return scaled_pixels(raw, dtype, mean, std)
+    return (raw if scale is None else scale.apply(raw)).to(dtype)
+
+
+def probabilities(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The softmax over the last axis."""
+    from scipy.special import softmax
+
+    return np.asarray(softmax(outputs, axis=-1))
+
+
+def load_preprocessing(directory: Path) -> Preprocessing:
+    """Read a run's `preprocessing.json`. Raises UsageError for runs of versions without it."""
+    path = RunDir(directory).preprocessing
+    try:
+        return Preprocessing.from_json(read_bytes(path), path)
+    except FileNotFoundError:
+        raise UsageError(
+            f"{directory}: no {path.name} here, since an earlier version of regrun trained this "
+            "run; train it again, or use regrun.load_model with inputs as the network saw them"
+        ) from None
+
+
+def load_run_predictor(
+    directories: Sequence[Path], average: str | None, device: str, notes: Sequence[str] = ()
+) -> Predictor:
+    """The networks of one or several runs on the same data.
+
+    average: `ema` or `swa` for those weights. Raises UsageError, CorruptInputError.
+    """
+    networks = [restore_model(directory, average) for directory in directories]
+    first, *others = [load_preprocessing(directory) for directory in directories]
+    for directory, other in zip(directories[1:], others, strict=True):
+        if other != first:
+            raise CorruptInputError(
+                f"{RunDir(directory).preprocessing}: differs from that of {directories[0]}, though "
+                "these runs belong to one cell"
+            )
+    return Predictor(networks, first, device, notes)
+
+
+def _free(name: str, taken: set[Any]) -> str:
+    """The name, with underscores until no other column has it."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
