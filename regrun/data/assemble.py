@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,19 +12,38 @@ from torch import Tensor
 from regrun.data.dataset import Dataset, Examples, Split
 from regrun.data.preprocessing import Scale
 from regrun.data.splits import Parts
+from regrun.errors import ConfigError
+from regrun.suggest import did_you_mean
+
+LEAST, MOST = 0.1, 10.0
+"""Targets whose root mean square is outside are far from unit scale."""
 
 
-def assemble(name: str, examples: Examples, parts: Parts, *, standardize: bool) -> Dataset:
-    """Take the parts; where asked to, standardize them by the training examples."""
+@dataclass(frozen=True)
+class Scaling:
+    """What is done to the numbers of the parts."""
+
+    inputs: bool
+    """Whether to standardize them."""
+    targets: bool | Literal["auto"] = False
+    """Likewise; auto: where one is far from unit scale."""
+    class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
+
+
+def assemble(name: str, examples: Examples, parts: Parts, scaling: Scaling) -> Dataset:
+    """Take the parts; where asked to, standardize them by the training examples.
+
+    Raises ConfigError where the scaling does not suit the task.
+    """
     pool, task, test = examples.train, examples.task, examples.test
     train = pool.take(parts.train)
     validation = examples.validation if parts.validation is None else pool.take(parts.validation)
     test = (test if isinstance(test, Split) else pool).take(parts.test)
     pixel_mean = pixel_std = scale = None
-    if standardize and train.inputs.dtype == torch.uint8:
+    if scaling.inputs and train.inputs.dtype == torch.uint8:
         pixel_mean, pixel_std = pixel_moments(train.inputs)
         scale = Scale.of(pixel_mean, pixel_std)
-    elif standardize:
+    elif scaling.inputs:
         scale = Scale.of(*moments(train.inputs))
 
         def scaled(part: Split) -> Split:
@@ -31,6 +52,14 @@ def assemble(name: str, examples: Examples, parts: Parts, *, standardize: bool) 
         train, test = scaled(train), scaled(test)
         validation = None if validation is None else scaled(validation)
 
+    target_scale, target_notes = _target_scale(train, examples, scaling.targets)
+    if target_scale is not None:
+
+        def rescaled(part: Split) -> Split:
+            return Split(part.inputs, target_scale.apply(part.targets))
+
+        train, test = rescaled(train), rescaled(test)
+        validation = None if validation is None else rescaled(validation)
     classes = len(examples.class_names)
     return Dataset(
         name=name,
@@ -44,12 +73,69 @@ def assemble(name: str, examples: Examples, parts: Parts, *, standardize: bool) 
         pixel_std=pixel_std,
         feature_names=tuple(examples.feature_names),
         class_names=tuple(examples.class_names),
-        notes=(*examples.notes, *_constant_columns(train, examples.feature_names)),
+        target_std=None if target_scale is None else target_scale.tensors()[1],
+        class_weights=_class_weights(train, examples, scaling.class_weights),
+        notes=(*examples.notes, *target_notes, *_constant_columns(train, examples.feature_names)),
         inputs=examples.inputs,
         input_scale=scale,
+        target_scale=target_scale,
         split=parts.description,
         provenance=examples.provenance,
     )
+
+
+def _target_scale(
+    train: Split, examples: Examples, wanted: bool | Literal["auto"]
+) -> tuple[Scale | None, list[str]]:
+    """What standardizes the targets, and what a user should know of it."""
+    if examples.task == "classification":
+        if wanted is True:
+            raise ConfigError.at(
+                "dataset.standardize_target", "true: these data have classes, not numbers"
+            )
+        return None, []
+    mean, std = moments(train.targets)
+    rms = train.targets.square().mean(0).sqrt()
+    varies = train.targets.amax(0) > train.targets.amin(0)
+    far = bool((((rms < LEAST) | (rms > MOST)) & varies).any())
+    shown = ", ".join(
+        f"mean {m:.4g} and standard deviation {s:.4g}"
+        for m, s in zip(mean[:3].tolist(), std[:3].tolist(), strict=True)
+    )
+    if wanted is True or (wanted == "auto" and far):
+        note = (
+            f"targets of {shown} are standardized for training (dataset.standardize_target); "
+            "losses and predictions are on the original scale, strengths and objective on that of "
+            "training"
+        )
+        return Scale.of(mean, std), [note]
+    if far:
+        note = (
+            f"targets of {shown} are far from unit scale, so that learning rates and strengths "
+            "have to suit them (dataset.standardize_target: true standardizes them)"
+        )
+        return None, [note]
+    return None, []
+
+
+def _class_weights(
+    train: Split, examples: Examples, wanted: Literal["none", "balanced"] | Mapping[str, float]
+) -> Tensor | None:
+    """(C,) float64. balanced: N / (C · N_c), a class without training examples 1."""
+    if wanted == "none":
+        return None
+    if examples.task == "regression":
+        raise ConfigError.at("dataset.class_weights", "these data have numbers to predict")
+    names = [*examples.class_names]
+    if wanted == "balanced":
+        counts = torch.bincount(train.targets, minlength=len(names)).double()
+        return torch.where(counts > 0, len(train) / (len(names) * counts.clamp(min=1)), 1.0)
+    for name in wanted:
+        if name not in names:
+            raise ConfigError.at(
+                "dataset.class_weights", f"no class {name!r}{did_you_mean(name, names)}"
+            )
+    return torch.tensor([wanted.get(name, 1.0) for name in names], dtype=torch.float64)
 
 
 def _constant_columns(train: Split, names: Sequence[str]) -> list[str]:

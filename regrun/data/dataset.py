@@ -112,6 +112,10 @@ class Dataset:
     """(C,), of pixels in [0, 1]; `features` standardizes uint8 images by it. None: it does not."""
     pixel_std: Tensor | None = None
     """(C,), likewise."""
+    target_std: Tensor | None = None
+    """(T,), what turns losses of standardized targets into those of the original ones."""
+    class_weights: Tensor | None = None
+    """(C,), of each class in the training loss; None: 1."""
     feature_names: tuple[str, ...] = ()
     """One for each input column of a table; else empty."""
     class_names: tuple[str, ...] = ()
@@ -133,14 +137,19 @@ class Dataset:
 
         Class indices stay int64, images uint8.
         """
-        mean, std = self.pixel_mean, self.pixel_std
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else _to(tensor, device, dtype)
+
         return replace(
             self,
             train=self.train.to(device, dtype),
             validation=None if self.validation is None else self.validation.to(device, dtype),
             test=self.test.to(device, dtype),
-            pixel_mean=None if mean is None else _to(mean, device, dtype),
-            pixel_std=None if std is None else _to(std, device, dtype),
+            pixel_mean=moved(self.pixel_mean),
+            pixel_std=moved(self.pixel_std),
+            target_std=moved(self.target_std),
+            class_weights=moved(self.class_weights),
         )
 
     def features(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:

@@ -94,7 +94,7 @@ def load_data(
     """The config's dataset, on the device, in its precision. Raises ConfigError when too large."""
     if not allow_large:
         check_data(config.dataset, device)
-    dataset = config.dataset.load(progress)
+    dataset = config.dataset.with_targets_for(config.optimizer).load(progress)
     return dataset.to(device, DTYPES[config.training.precision])
 
 

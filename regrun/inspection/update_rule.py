@@ -20,6 +20,7 @@ def update_rule(config: Config) -> list[str]:
     lines = [
         *config.augment.symbols_before_loss(),
         *config.model.symbols(),
+        *_target(config),
         f"L = {_loss(config)}   ({config.loss})",
         *config.augment.symbols_in_loss(),
         " + ".join(["J = L", *names]),
@@ -40,11 +41,20 @@ def update_rule(config: Config) -> list[str]:
     return lines + _averages(config)
 
 
+def _target(config: Config) -> list[str]:
+    """What standardizes the targets, if the config alone says so; a note says so otherwise."""
+    if config.dataset.standardize_target is not True:
+        return []
+    return ["y ← (y − mean) / std of the training targets   (losses are reported without it)"]
+
+
 def _loss(config: Config) -> str:
     """The data loss; means are over the batch, and over the outputs."""
     if config.loss != "auto":
         return LOSSES[config.loss].symbols
     classes, numbers = LOSSES["cross_entropy"].symbols, LOSSES["mse"].symbols
+    if config.dataset.class_weights != "none":
+        return classes.replace("−log", "−c_y log") + ",  c_y the weight of class y"
     return f"{classes} for classes, {numbers} for numbers"
 
 

@@ -38,7 +38,7 @@ from regrun.store.atomic import write_atomic
 from regrun.store.run_dir import claim_run_dir, experiment_dir
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
-from regrun.training.losses import LOSSES, resolve_loss
+from regrun.training.losses import training_loss
 
 MOST_EPOCHS = 20_000
 """Full-batch steps after which the solver gives up waiting for convergence."""
@@ -116,15 +116,14 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     assert isinstance(penalty, EntrywisePenalty)  # see `path_config`
     module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0).double()
     chosen = select(penalty.apply_to, roles_of(module), "penalty.apply_to")
-    loss = resolve_loss(config, dataset)
     targets = dataset.train.targets.cpu()
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.zero_()
             if name not in chosen:
-                parameter.copy_(_best_constant(targets, dataset.num_outputs))
+                parameter.copy_(_best_constant(targets, dataset))
     inputs = dataset.features(dataset.train.inputs, torch.float64).cpu()
-    losses = LOSSES[loss].per_example(module(inputs).unsqueeze(0), targets.unsqueeze(0))
+    losses = training_loss(config, dataset)(module(inputs).unsqueeze(0), targets.unsqueeze(0))
     penalised = [p for name, p in module.named_parameters() if name in chosen]
     gradients = torch.autograd.grad(losses.mean(), penalised)
     steepest = max(float(gradient.abs().max()) for gradient in gradients)
@@ -146,11 +145,13 @@ def _l1_share(config: Config) -> float:
     return penalty.coefficients().absolute
 
 
-def _best_constant(targets: Tensor, outputs: int) -> Tensor:
-    """The best outputs that do not look at the inputs: means, or log frequencies."""
+def _best_constant(targets: Tensor, dataset: Dataset) -> Tensor:
+    """The best outputs that do not look at the inputs: means, or log (weighted) frequencies."""
     if targets.is_floating_point():
         return targets.double().mean(0)
-    frequency = torch.bincount(targets, minlength=outputs).double() / len(targets)
+    weights = None if dataset.class_weights is None else dataset.class_weights.cpu()[targets]
+    counts = torch.bincount(targets, weights, minlength=dataset.num_outputs).double()
+    frequency = counts / counts.sum()
     return frequency.clamp(min=1e-12).log()
 
 

@@ -185,7 +185,8 @@ class Planner:
 
 def _data_key(config: Config) -> str:
     """Equal for runs that are given the same tensors."""
-    return f"{config.training.precision} {config.dataset.model_dump_json()}"
+    section = config.dataset.with_targets_for(config.optimizer)
+    return f"{config.training.precision} {section.model_dump_json()}"
 
 
 def structure(config: Config) -> Structure:

@@ -42,7 +42,8 @@ class Evaluator:
         dataset: The examples, on the stack's device.
         training: The members' common settings.
         seed: Draws the fixed training subset when the set is large (see `train_subset_size`).
-        per_example: The data loss.
+        per_example: The data loss, without class weights.
+        minimized: The same as training minimizes it.
         widest: The most numbers that any layer gives for one example. With the stack's size it
             decides how many examples are evaluated at once.
         train_mask: Where members hold out examples, `train` is measured on those that each trains
@@ -55,10 +56,14 @@ class Evaluator:
         training: Training,
         seed: int,
         per_example: PerExampleLoss,
+        minimized: PerExampleLoss,
         widest: int,
         train_mask: TrainMask,
     ) -> None:
         self._dataset, self._per_example, self._widest = dataset, per_example, widest
+        differs = dataset.target_std is not None or dataset.class_weights is not None
+        self._minimized = minimized if differs else None
+        """None where it is the reported loss."""
         self._train_mask = train_mask
         self._dtype = torch.float64 if training.precision == "float64" else torch.float32
         size = train_subset_size(training.evaluate_train, len(dataset.train))
@@ -74,10 +79,11 @@ class Evaluator:
     def __call__(self, stack: Stack, penalties: StackedPenalties) -> dict[str, Float[Tensor, " K"]]:
         """Everything; `objective` is the train loss plus all penalties."""
         measured = self.losses(stack, penalties.activity)
+        data_loss = measured.pop("train/minimized", measured["train/loss"])
         activity = {kind: measured.pop(f"train/{kind}") for kind in penalties.activity}
         values = penalties.values(stack.parameters, activity)
         total = sum(value for label, value in values.items() if "/" not in label)
-        measured["objective"] = measured["train/loss"] + total
+        measured["objective"] = data_loss + total
         measured |= {f"penalty/{label}": value for label, value in values.items()}
         measured |= weight_norms(
             {name: p for name, p in stack.parameters.items() if stack.roles[name] == "weight"}
@@ -95,6 +101,7 @@ class Evaluator:
             for quantity, value in self._on_split(
                 stack, split, (activity or {}) if name == "train" else {}, chosen.get(name)
             ).items()
+            if quantity != "minimized" or (name == "train" and activity is not None)
         }
 
     @torch.no_grad()
@@ -119,7 +126,11 @@ class Evaluator:
             hidden: list[Tensor] | None = [] if activity else None
             features = self._dataset.features(inputs, self._dtype)
             outputs = stack(features, hidden=hidden).to(self._dtype)
-            scores = {"loss": self._per_example(outputs, targets).double()}
+            scores = {
+                "loss": self._per_example(*self._on_original_scale(outputs, targets)).double()
+            }
+            if self._minimized is not None:
+                scores["minimized"] = self._minimized(outputs, targets).double()
             if self._dataset.task == "classification":
                 scores["accuracy"] = (outputs.argmax(-1) == targets).double()
             if chosen is not None:
@@ -131,6 +142,11 @@ class Evaluator:
             totals = {name: totals.get(name, 0) + value for name, value in sums.items()}
         counts = count if chosen is None else chosen.sum(1)
         return {name: total / counts for name, total in totals.items()}
+
+    def _on_original_scale(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Both with the spread of the original targets; their mean does not change a loss."""
+        std = self._dataset.target_std
+        return (outputs, targets) if std is None else (outputs * std, targets * std)
 
 
 def weight_norms(

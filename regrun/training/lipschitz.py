@@ -22,7 +22,7 @@ def with_learning_rates(
 
     configs: valid, of one stack. kept: see `Engine`. L is the loss's curvature times the largest
     eigenvalue of X̃ᵀX̃/n, X̃ the member's inputs with a column of ones for the intercept, plus the
-    curvature of smooth penalties and weight decay.
+    curvature of smooth penalties and weight decay; the largest class weight multiplies it.
     """
     needing = [member for member, config in enumerate(configs) if config.optimizer.lr is None]
     resolved = list(configs)
@@ -30,6 +30,8 @@ def with_learning_rates(
         return resolved
     loss = resolve_loss(configs[0], dataset)
     per_output = LOSSES[loss].curvature / (1 if loss == "cross_entropy" else dataset.num_outputs)
+    if dataset.class_weights is not None:
+        per_output *= float(dataset.class_weights.max())
     for member, eigenvalue in zip(needing, _eigenvalues(dataset, needing, kept), strict=True):
         config = configs[member]
         added = sum(penalty.curvature() or 0.0 for penalty in config.penalty)

@@ -79,6 +79,22 @@ def resolve_loss(config: Config, dataset: Dataset) -> LossName:
     return config.loss
 
 
+def training_loss(config: Config, dataset: Dataset) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss per example that training minimizes: with the dataset's class weights."""
+    per_example = LOSSES[resolve_loss(config, dataset)].per_example
+    weights = dataset.class_weights
+    if weights is None:
+        return per_example
+
+    def weighted(
+        outputs: Float[Tensor, "K B classes"], targets: Int64[Tensor, "S B"]
+    ) -> Float[Tensor, "K B"]:
+        labels = expand_groups(targets, outputs.shape[0])
+        return per_example(outputs, targets) * weights[labels]
+
+    return weighted
+
+
 @dataclass(frozen=True)
 class Targets:
     """Targets of one training batch, possibly mixed and smoothed by augmentation.

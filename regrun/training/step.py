@@ -24,7 +24,7 @@ from regrun.training.augment import Augmenter
 from regrun.training.averaging import Averages, refresh_statistics
 from regrun.training.batches import BatchSampler, TrainMask
 from regrun.training.gradients import SAM, Clipping
-from regrun.training.losses import LOSSES, Targets, resolve_loss
+from regrun.training.losses import Targets, training_loss
 from regrun.training.state import strip_prefix, with_prefix
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
@@ -51,7 +51,7 @@ class Step:
         self._epochs = first.training.epochs
         self._dtype = DTYPES[first.training.precision]
         self._autocast = first.training.precision == "bfloat16"
-        self.per_example = LOSSES[resolve_loss(first, dataset)].per_example
+        self.per_example = training_loss(first, dataset)
         for config in configs:
             config.augment.check(dataset)
         self._noise = Noise([config.seed for config in configs], device)

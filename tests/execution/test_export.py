@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import regrun
+from regrun.data.targets import Array
 from regrun.errors import UsageError
 from regrun.execution.export import export_network
 from tests.execution.conftest import Train
@@ -26,20 +27,22 @@ CNN = {
 def run(request: pytest.FixtureRequest, train: Train, tmp_path: Path) -> regrun.Run:
     """Trained on bytes, on standardized floating-point pictures, and on two numbers to predict."""
     generator = np.random.default_rng(0)
+    x: Array
+    y: Array
     if request.param == "numbers":
         x, y = generator.normal(50, 9, (60, 4)), generator.normal(900, 70, (60, 2))
     else:
         x = generator.integers(0, 256, (60, 3, 8, 8)).astype(request.param)
-        y = np.arange(60) % 3
+        y = generator.integers(0, 3, 60)
     np.savez(tmp_path / "a.npz", x=x, y=y)
     dataset = {"name": "npz", "path": str(tmp_path / "a.npz"), "standardize": True}
     model = {"name": "mlp", "hidden": [8]} if request.param == "numbers" else CNN["model"]
     return train({**CNN, "model": model, "dataset": dataset})
 
 
-def raw_inputs(directory: Path, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+def raw_inputs(directory: Path, count: int) -> Array:
     with np.load(directory.parents[2] / "a.npz") as archive:
-        x = archive["x"][:count]
+        x: Array = archive["x"][:count]
     return x if x.dtype == np.uint8 else x.astype(np.float32)
 
 

@@ -15,6 +15,7 @@ from scipy.special import softmax
 from sklearn.datasets import load_diabetes, load_digits
 
 import regrun
+from regrun.data.preprocessing import Preprocessing
 from regrun.errors import CorruptInputError, DataWarning, UsageError
 from tests.execution.conftest import Train
 
@@ -48,8 +49,9 @@ def test_a_network_of_images_is_torchs_own(train: Train) -> None:
     run = train(config)
     images = torch.randint(0, 256, (60, 28, 28), dtype=torch.uint8)
     model = regrun.load_model(run.directory)
+    assert isinstance(model.preprocessing, Preprocessing)
     scale = model.preprocessing.input_scale
-    assert not isinstance(scale, torch.Tensor | torch.nn.Module | None)
+    assert scale is not None
     pixels = (images[:, None].double() / 255 - scale.mean[0]) / scale.std[0]
     with torch.no_grad():
         expected = model(pixels.float())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, Strict
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from regrun.data.assemble import Scaling
     from regrun.data.dataset import Dataset, Examples
     from regrun.data.splits import Parts
+    from regrun.kinds.optimizers.base import Optimizer
 
 __all__ = ["DatasetSection", "Held", "Progress", "Subset", "Task", "ValueRange"]
 
@@ -32,6 +34,8 @@ def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
 
 ValueRange = Annotated[tuple[float, float], Strict(False), AfterValidator(_ascending)]
 """What is black and what is white in images."""
+
+Weight = Annotated[float, Field(gt=0)]
 
 Progress = Callable[[str], None]
 """Receives a line before anything that takes long."""
@@ -84,6 +88,15 @@ class DatasetSection(Section):
     """Subtract the mean and divide by the standard deviation of the training examples, feature by
     feature (images: channel by channel). Default: true for tables, false for synthetic data and
     images, whose pixels are scaled to [0, 1] either way."""
+    standardize_target: bool | Literal["auto"] = "auto"
+    """Train on (y − mean) / std of the training targets, target by target. Losses and predictions
+    stay on the original scale; `objective` and the strengths of penalties are on that of training.
+    auto: where the root mean square of a target is not in [0.1, 10], unless the data are synthetic
+    or the optimizer is `fista`, whose strengths are those of scikit-learn."""
+    class_weights: Literal["none", "balanced"] | dict[str, Weight] = "none"
+    """Weight of each class in the training loss, whose mean is over the examples. balanced:
+    N / (C · N_c), as in scikit-learn. A mapping: class → weight; others have 1. The reported losses
+    are without weights; `objective` is with them."""
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Give the examples. Import numpy inside the method, so that `regrun list` stays quick.
@@ -146,6 +159,19 @@ class DatasetSection(Section):
         """Return the files and folders that the section names."""
         return [path for key in self.path_keys if (path := getattr(self, key, None)) is not None]
 
+    def with_targets_for(self, optimizer: Optimizer) -> Self:
+        """Settle what `standardize_target: auto` means for an optimizer.
+
+        Args:
+            optimizer: The config's. One that works out its own step needs no scaled targets.
+
+        Returns:
+            The same section, or a copy.
+        """
+        if self.standardize_target != "auto" or not optimizer.full_batch:
+            return self
+        return self.model_copy(update={"standardize_target": False})
+
     @classmethod
     def undefined(cls) -> list[str]:
         """A dataset has `arrays`, unless it overrides `load`."""
@@ -178,7 +204,13 @@ class DatasetSection(Section):
             examples = replace(examples, provenance=replace(came, task_reason=reason))
         parts = self._parts(examples.train.targets, held_out, examples.class_names)
         standardize = self._standardizes(examples.train.inputs.ndim == 4)
-        return assemble(self.name, examples, parts, standardize=standardize)
+        return assemble(self.name, examples, parts, self._scaling(standardize))
+
+    def _scaling(self, standardize: bool) -> Scaling:
+        """What is done to the numbers once they are split."""
+        from regrun.data.assemble import Scaling
+
+        return Scaling(standardize, self.standardize_target, self.class_weights)
 
     def _parts(self, train: Tensor, test: Tensor | float, class_names: Sequence[str]) -> Parts:
         """Divide examples with these targets. test: those of the test set, or how many to draw."""

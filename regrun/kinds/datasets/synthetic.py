@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from regrun.kinds.base import Count
 from regrun.kinds.datasets.base import DatasetSection, Progress, Task
 
 if TYPE_CHECKING:
+    from regrun.data.assemble import Scaling
     from regrun.data.dataset import Dataset, Split
 
 
@@ -46,6 +48,10 @@ class SyntheticLinear(DatasetSection):
 
     def _standardizes(self, images: bool) -> bool:
         return bool(self.standardize)
+
+    def _scaling(self, standardize: bool) -> Scaling:
+        scaling = super()._scaling(standardize)
+        return replace(scaling, targets=self.standardize_target is True)
 
     def _draw(self, part: str, count: int) -> Split:
         import torch

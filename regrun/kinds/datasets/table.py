@@ -122,10 +122,10 @@ class CSV(Subset, DatasetSection):
                 task_reason=found.reason,
                 input=input_card(tables, inputs, standardize),
                 columns=tuple(column_cards(roles, found, types, inputs, self.missing, standardize)),
-                target_names=tuple(roles.targets) if found.task == "regression" else (),
+                target_names=tuple(roles.targets),
             ),
         )
-        return assemble(self.name, examples, parts, standardize=standardize)
+        return assemble(self.name, examples, parts, self._scaling(standardize))
 
     def _format(self) -> TableFormat:
         """How the files are read."""
