@@ -17,6 +17,7 @@ from regrun.config.schema import Config
 from regrun.config.schema_tree import (
     AnyOf,
     Choice,
+    DictNode,
     ListNode,
     Node,
     Scalar,
@@ -122,12 +123,16 @@ def candidates(node: Node) -> Iterator[Any]:
         yield from node.words
     elif isinstance(node, Scalar):
         yield from ((True, False) if node.type is bool else ())
-        yield from (("weight", "bias", ";", "|") if node.type is str else ())
+        yield from (("weight", "bias", ";", "|", "red") if node.type is str else ())
         yield from (number for number in NUMBERS if node.type in (type(number), float))
     elif isinstance(node, ListNode):
         for each in candidates(node.item):
             for length in (1, 2) if node.length is None else (node.length,):
                 yield [each] * length
+        if node.length is not None and isinstance(node.item, Scalar):
+            yield list(range(node.length))
+    elif isinstance(node, DictNode):
+        yield from ({"weight": each} for each in candidates(node.value))
     elif isinstance(node, AnyOf):
         for inner in node.options:
             yield from candidates(inner)

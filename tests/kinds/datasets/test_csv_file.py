@@ -45,7 +45,13 @@ def column(data: Dataset, part: str, name: str) -> torch.Tensor:
 
 
 def test_numbers_stay_and_texts_become_columns_of_zeros_and_ones(write: Write) -> None:
-    data = load(name="csv", path=write(PEOPLE), target="income", standardize=False)
+    data = load(
+        name="csv",
+        path=write(PEOPLE),
+        target="income",
+        standardize=False,
+        standardize_target=False,
+    )
     assert data.feature_names == (
         *("age", "town=A", "town=B", "town=C"),
         *("member=False", "member=True"),
@@ -58,7 +64,7 @@ def test_numbers_stay_and_texts_become_columns_of_zeros_and_ones(write: Write) -
         np.testing.assert_array_equal(column(data, part, "town=B"), person % 3 == 1)
         np.testing.assert_array_equal(column(data, part, "member=True"), person % 2 == 1)
         np.testing.assert_allclose(getattr(data, part).targets[:, 0], 1000 + 7.5 * person)
-    assert data.notes == ("one-hot encoded: town (3), member (2)",)
+    assert data.notes[0] == "one-hot encoded: town (3), member (2)"
 
 
 def test_features_are_standardised_by_the_training_rows_alone(write: Write) -> None:
@@ -371,7 +377,9 @@ def test_a_row_after_a_cell_of_several_lines_is_found_where_it_begins(write: Wri
 def test_the_shipped_example_follows_its_formula() -> None:
     """rent = 16 − 0.03 (area − 65) − 0.35 distance + 0.02 (year − 1970) + district + 0.6 balcony
     + N(0, 0.8²), with district = 2 centre, 1 harbour, 0 south, −1 north; nothing else counts."""
-    data = load(name="csv", path=str(EXAMPLE), target="rent", standardize=False, num_train=None)
+    data = load(
+        name="csv", path=str(EXAMPLE), target="rent", standardize=False, standardize_target=False
+    )
     names = data.feature_names
     assert (data.task, len(data.train), len(data.test)) == ("regression", 192, 48)
     base = {"district=south", "heating=gas", "balcony=False"}
