@@ -86,24 +86,10 @@ class Sweep:
 
         Read from the sweep's directory. Raises CorruptInputError, StorageError.
         """
-        import pandas as pd
-
-        from regrun.analysis.cells import metric_values
-        from regrun.analysis.sweeps import sweep_cells
+        from regrun.analysis.sweeps import runs_frame
         from regrun.store.sweep_dir import SweepDir
 
-        rows = [
-            {
-                **run.config,
-                "status": run.status,
-                "epochs": run.summary.epochs if run.summary else None,
-                "run_dir": str(run.path),
-                **metric_values(run.summary),
-            }
-            for cell in sweep_cells(SweepDir(self.directory))
-            for run in cell.runs
-        ]
-        return pd.DataFrame(rows)
+        return runs_frame(SweepDir(self.directory))
 
 
 def sweep(
@@ -208,11 +194,6 @@ def load_predictor(
     is needed. average: with these averages of the weights instead. Raises UsageError when there are
     no weights, CorruptInputError.
     """
-    from regrun.execution.predict import load_run_predictor
-    from regrun.store.sweep_dir import SweepDir
-    from regrun.sweeps.ensemble import load_sweep_predictor
+    from regrun.sweeps import ensemble
 
-    path = Path(directory)
-    if SweepDir(path).config.is_file():
-        return load_sweep_predictor(path, average, device)
-    return load_run_predictor([path], average, device)
+    return ensemble.load_predictor(Path(directory), average, device)

@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from regrun.analysis.cells import Cell
+from regrun.analysis.cells import Cell, metric_values
 from regrun.analysis.statistics import indistinguishable_from_best
 from regrun.errors import CorruptInputError
 from regrun.metrics import METRICS, Metric, default_metric
 from regrun.results import BestCell, DataCard, RunSummary, Seconds, SweepSummary
 from regrun.store.reading import load_result, read_config
 from regrun.store.sweep_dir import PlannedRun, SweepDir
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,23 @@ def sweep_cells(files: SweepDir, *, layers: bool = False) -> list[Cell]:
         Cell(runs[0].params, [_swept(files, run, layers) for run in runs])
         for runs in groups.values()
     ]
+
+
+def runs_frame(files: SweepDir) -> DataFrame:
+    """A row per run: its parameters, `seed`, `status`, `epochs`, `run_dir`, and its metrics."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            **run.config,
+            "status": run.status,
+            "epochs": run.summary.epochs if run.summary else None,
+            "run_dir": str(run.path),
+            **metric_values(run.summary),
+        }
+        for cell in sweep_cells(files)
+        for run in cell.runs
+    )
 
 
 def _swept(files: SweepDir, run: PlannedRun, layers: bool) -> SweptRun:

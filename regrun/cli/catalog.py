@@ -171,7 +171,11 @@ def key_of(kind: type[BaseModel], path: str) -> Key:
     """The key of a section that the last part of ``path`` names."""
     name = path.rpartition(".")[2]
     info, node = kind.model_fields[name], fields(kind)[name]
-    default = "required" if info.is_required() else format_value(info.get_default(), digits=None)
+    default = (
+        "required"
+        if info.is_required()
+        else format_value(info.get_default(call_default_factory=True), digits=None)
+    )
     help_text = " ".join([description(kind, name), *sentences(info)])
     return Key(path, _in_words(node), default, _paragraph(help_text), tuple(_choices(node)))
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from regrun.cli.console import say
-from regrun.cli.options import RunDirectory
+from regrun.cli.console import print_json, say
+from regrun.cli.options import Json, RunDirectory
 from regrun.errors import UsageError
 from regrun.store.atomic import write_atomic
 from regrun.store.sweep_dir import SweepDir
@@ -33,6 +33,7 @@ def export(
         str | None,
         typer.Option("--average", metavar="ema|swa", help="Use these averaged weights."),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Write a run's network, with its preprocessing, or a sweep's table to a file."""
     suffix = output.suffix.lower()
@@ -48,18 +49,16 @@ def export(
         if average not in (None, "ema", "swa"):
             raise UsageError(f"--average {average}: neither ema nor swa")
         write_atomic(output, export_network(directory, suffix, average))
-    say(f"output     {output}")
+    if as_json:
+        print_json({"output": str(output)})
+    else:
+        say(f"output     {output}")
 
 
 def _table(directory: Path, suffix: str) -> bytes:
-    from regrun.api import Sweep
-    from regrun.results import SweepSummary
-    from regrun.store.reading import load_result
+    from regrun.analysis.sweeps import runs_frame
 
-    summary = load_result(directory, SweepSummary)
-    if summary is None:
-        raise UsageError(f"{directory}: the sweep has not ended; regrun resume {directory}")
-    runs = Sweep(directory, summary).runs
+    runs = runs_frame(SweepDir(directory))
     return _parquet(runs) if suffix == ".parquet" else runs.to_csv(index=False).encode()
 
 

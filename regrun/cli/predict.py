@@ -54,9 +54,9 @@ def predict(
     write = _writer(output) if output is not None else None
     import warnings
 
-    from regrun.api import load_predictor
+    from regrun.sweeps.ensemble import load_predictor
 
-    predictor = load_predictor(directory, average, device)  # type: ignore[arg-type]  # checked
+    predictor = load_predictor(directory, average, device)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = predictor.run(data[0] if len(data) == 1 else data)

@@ -1,4 +1,4 @@
-"""The networks of a sweep's best cell: one for each seed."""
+"""The networks that predict: of one run, or of a sweep's best cell, one for each seed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from regrun.execution.predict import Predictor, load_run_predictor
 from regrun.settings import format_value
 from regrun.store.run_dir import RunDir
 from regrun.store.sweep_dir import SweepDir
+
+
+def load_predictor(directory: Path, average: str | None, device: str) -> Predictor:
+    """The network of a run, or those of a sweep's best cell.
+
+    Raises UsageError when there are no weights, CorruptInputError, StorageError.
+    """
+    if SweepDir(directory).config.is_file():
+        return load_sweep_predictor(directory, average, device)
+    return load_run_predictor([directory], average, device)
 
 
 def load_sweep_predictor(directory: Path, average: str | None, device: str) -> Predictor:

@@ -13,6 +13,8 @@ CONTRACT = {
     "train": ["CONFIG", "KEY=VALUE"],
     "sweep": ["CONFIG", "KEY=VALUE"],
     "resume": ["DIR", "KEY=VALUE"],
+    "predict": ["DIR", "DATA..."],
+    "export": ["DIR", "FILE"],
     "inspect": ["CONFIG", "KEY=VALUE"],
     "compare": ["DIR"],
     "path": ["CONFIG", "KEY=VALUE"],

@@ -50,5 +50,5 @@ def test_runs_started_at_once_are_all_there_and_all_alike(tmp_path: Path) -> Non
         }  # fmt: skip
         assert {path.name for path in directory.iterdir() if "events" not in path.name} == {
             "config.yaml", "metrics.jsonl", "summary.json", "weights.safetensors", "data.json",
-            "preprocessing.json", "train", "test",
+            "preprocessing.json", "train", "test", "checkpoints",
         }  # fmt: skip

@@ -38,4 +38,4 @@ def test_the_card_counts_the_examples_of_every_part() -> None:
     assert card.sizes == {"train": 60, "validation": 50, "test": 40}
     assert sum(each.train for each in card.classes) == 60
     assert sum(each.test or 0 for each in card.classes) == 40
-    assert (card.input.low, card.input.high) == (0, 1)
+    assert (card.input.low, card.input.high) == (0, 16)

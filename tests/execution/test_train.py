@@ -49,11 +49,11 @@ def test_a_run_leaves_the_files_of_the_contract_and_no_others(finished: Run) -> 
     found = {
         str(path.relative_to(finished.directory))
         for path in finished.directory.rglob("*")
-        if not path.name.startswith("events.out.tfevents.")
+        if not path.name.startswith("events.out.tfevents.") and path.parent.name != "checkpoints"
     }
     assert found == {
         "config.yaml", "metrics.jsonl", "summary.json", "weights.safetensors",
-        "data.json", "preprocessing.json", "train", "val", "test",
+        "data.json", "preprocessing.json", "checkpoints", "train", "val", "test",
     }  # fmt: skip
     for folder in (".", *SPLITS):
         assert len(list((finished.directory / folder).glob("events.out.tfevents.*"))) == 1, folder

@@ -52,7 +52,7 @@ class CSV(Subset, DatasetSection):
     missing_values: Marker | Annotated[tuple[Marker, ...], Strict(False)] = ()
     """What stands for a missing cell besides an empty one, such as `["?", -999]`. Among numbers,
     NA, nan, null and the like always do."""
-    columns: dict[str, Literal["number", "category", "ignore"]] = Field(default_factory=dict)
+    columns: dict[str, Literal["number", "category", "ignore"]] = Field(default={})
     """What columns are, where the file does not show it: `{zip: category, code: number}`."""
     index: ColumnName | None = None
     """The column that names the rows; it is no feature."""
