@@ -89,6 +89,11 @@ METRICS = {
 """Name → metric, in the order of `MetricName`."""
 
 
-def default_metric(*, has_validation: bool) -> Metric:
-    """What is compared where nobody chose a metric: `val/loss`, else `test/loss`."""
-    return Metric("val" if has_validation else "test", "loss")
+def default_metric(*, has_validation: bool, has_test: bool = True) -> Metric:
+    """What is compared where nobody chose: `val/loss`, else `test/loss`, else `train/loss`.
+
+    has_test: whether there is a test set.
+    """
+    if has_validation:
+        return Metric("val", "loss")
+    return Metric("test" if has_test else "train", "loss")

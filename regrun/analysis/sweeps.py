@@ -122,10 +122,11 @@ def _shared_card(cells: Sequence[Cell]) -> DataCard | None:
 
 
 def metric_of_cells(cells: Sequence[Cell]) -> Metric:
-    """The default metric of stored cells: the validation loss where all that ended have one."""
+    """The default metric of stored cells: of the validation set where all that ended have one."""
     ended = [cell for cell in cells if cell.metrics]
     validated = bool(ended) and all(cell.values("val/loss") for cell in ended)
-    return default_metric(has_validation=validated)
+    tested = not ended or all(cell.values("test/loss") for cell in ended)
+    return default_metric(has_validation=validated, has_test=tested)
 
 
 def chosen_metric(files: SweepDir, cells: Sequence[Cell]) -> Metric:

@@ -55,6 +55,11 @@ def holds_validation(names: Collection[str]) -> bool:
     return not WHOLE.issubset(names) and (PARTS | VALIDATION).issubset(names)
 
 
+def holds_test(names: Collection[str]) -> bool:
+    """Whether arrays of these names include a test set (see `decode_arrays`)."""
+    return not WHOLE.issubset(names) and PARTS.issubset(names)
+
+
 def decode_arrays(
     arrays: Mapping[str, Array],
     options: Options,

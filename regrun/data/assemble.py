@@ -35,31 +35,28 @@ def assemble(name: str, examples: Examples, parts: Parts, scaling: Scaling) -> D
 
     Raises ConfigError where the scaling does not suit the task.
     """
-    pool, task, test = examples.train, examples.task, examples.test
+    pool, task = examples.train, examples.task
     train = pool.take(parts.train)
     validation = examples.validation if parts.validation is None else pool.take(parts.validation)
-    test = (test if isinstance(test, Split) else pool).take(parts.test)
+    test = (examples.test if isinstance(examples.test, Split) else pool).take(parts.test)
     pixel_mean = pixel_std = scale = None
     if scaling.inputs and train.inputs.dtype == torch.uint8:
         pixel_mean, pixel_std = pixel_moments(train.inputs)
         scale = Scale.of(pixel_mean, pixel_std)
     elif scaling.inputs:
         scale = Scale.of(*moments(train.inputs))
-
-        def scaled(part: Split) -> Split:
-            return Split(scale.apply(part.inputs), part.targets)
-
-        train, test = scaled(train), scaled(test)
-        validation = None if validation is None else scaled(validation)
-
     target_scale, target_notes = _target_scale(train, examples, scaling.targets)
-    if target_scale is not None:
 
-        def rescaled(part: Split) -> Split:
-            return Split(part.inputs, target_scale.apply(part.targets))
+    def scaled(part: Split) -> Split:
+        inputs, targets = part.inputs, part.targets
+        if scale is not None and inputs.dtype != torch.uint8:
+            inputs = scale.apply(inputs)
+        return Split(inputs, targets if target_scale is None else target_scale.apply(targets))
 
-        train, test = rescaled(train), rescaled(test)
-        validation = None if validation is None else rescaled(validation)
+    weights = _class_weights(train, examples, scaling.class_weights)
+    nothing_held = [] if len(test) else ["there is no test set (dataset.test is 0)"]
+    train, test = scaled(train), scaled(test)
+    validation = None if validation is None else scaled(validation)
     classes = len(examples.class_names)
     return Dataset(
         name=name,
@@ -74,8 +71,13 @@ def assemble(name: str, examples: Examples, parts: Parts, scaling: Scaling) -> D
         feature_names=tuple(examples.feature_names),
         class_names=tuple(examples.class_names),
         target_std=None if target_scale is None else target_scale.tensors()[1],
-        class_weights=_class_weights(train, examples, scaling.class_weights),
-        notes=(*examples.notes, *target_notes, *_constant_columns(train, examples.feature_names)),
+        class_weights=weights,
+        notes=(
+            *examples.notes,
+            *target_notes,
+            *nothing_held,
+            *_constant_columns(train, examples.feature_names),
+        ),
         inputs=examples.inputs,
         input_scale=scale,
         target_scale=target_scale,

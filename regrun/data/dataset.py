@@ -103,7 +103,7 @@ class Dataset:
     validation: Split | None
     """The examples to select by; None: there are none."""
     test: Split
-    """The examples to report on."""
+    """The examples to report on; empty: there are none."""
     input_shape: tuple[int, ...]
     """Shape of one example: (features,) or (channels, height, width)."""
     num_outputs: int
@@ -200,7 +200,7 @@ class Dataset:
         """What the examples were taken for, and what was done to them."""
         came = self.provenance
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        there = {name: part for name, part in parts.items() if part is not None}
+        there = {name: part for name, part in parts.items() if part is not None and len(part)}
         return DataCard(
             dataset=self.name,
             files=[*came.files],

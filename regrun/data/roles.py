@@ -24,6 +24,8 @@ class Roles:
     indices: tuple[str, ...]
     declared: Mapping[str, Declared]
     features: tuple[str, ...]
+    splitting: Mapping[str, str]
+    """`stratify`, `group` or `time` → the column that decides how rows are divided."""
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -34,6 +36,7 @@ class Roles:
         ignore: Sequence[str | int],
         index: str | int | None,
         columns: Mapping[str, Declared],
+        splitting: Mapping[str, str | int | None],
     ) -> Roles:
         """Find the columns that a config names. Raises ConfigError for those that are not there."""
         table = tables[0]
@@ -65,7 +68,19 @@ class Roles:
                 f'(dataset.columns: {{"{name}": number}})'
                 for name in indices
             ]
-        used = (*targets, *ignored, *indices)
+        dividing = {
+            key: find_column(each, table, key)
+            for key, each in splitting.items()
+            if each is not None
+        }
+        if len(dividing) > 1:
+            one, second, *_ = dividing
+            raise ConfigError.at(f"dataset.{second}", f"{one} is given, too; give one of them")
+        apart = [name for key, name in dividing.items() if key != "stratify"]
+        for key, name in dividing.items():
+            if key != "stratify" and name in targets:
+                raise ConfigError.at(f"dataset.{key}", f'"{name}" is the target')
+        used = (*targets, *ignored, *indices, *apart)
         features = tuple(name for name in table.names if name not in used)
         if not features:
             raise ConfigError.at(
@@ -83,7 +98,7 @@ class Roles:
                         "dataset.test_path",
                         f'{other.origin}: no column "{name}", which {table.origin} has{hint}',
                     )
-        return cls(tables, targets, tuple(ignored), indices, declared, features, notes)
+        return cls(tables, targets, tuple(ignored), indices, declared, features, dividing, notes)
 
     def feature_types(self) -> tuple[dict[str, ColumnType], list[str]]:
         """What each column that becomes features is; notes on guesses and on what is left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -42,6 +43,8 @@ def column_cards(
 ) -> Iterator[ColumnCard]:
     """A card for each column, in the order of the file."""
     encoded = {column.name: column for column in inputs.columns}
+    keys: tuple[Literal["group", "time"], ...] = ("group", "time")
+    dividing = {roles.splitting[key]: key for key in keys if key in roles.splitting}
     target_types = dict(zip(roles.targets, targets.types, strict=True))
     for name in roles.tables[0].names:
         empty = sum(
@@ -51,6 +54,14 @@ def column_cards(
             encoding = "class" if targets.task == "classification" else "number to predict"
             yield ColumnCard(
                 name=name, role="target", type=target_types[name], encoding=encoding, missing=empty
+            )
+        elif name in dividing:
+            yield ColumnCard(
+                name=name,
+                role=dividing[name],
+                type="not looked at",
+                encoding="no feature: decides how rows are divided",
+                missing=empty,
             )
         elif name in types:
             column = encoded[name]

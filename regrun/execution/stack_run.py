@@ -73,8 +73,9 @@ class StackRun:
             num_outputs=prepared.dataset.num_outputs,
         )
         has_validation = prepared.dataset.validation is not None
+        has_test = len(prepared.dataset.test) > 0
         self._histories = {
-            index: History.of(member.config, has_validation=has_validation)
+            index: History.of(member.config, has_validation=has_validation, has_test=has_test)
             for index, member in enumerate(members)
         }
         """Of the members that have not ended, as far as the writers have got the evaluations."""

@@ -37,10 +37,10 @@ class History:
     best: Best | None = None
 
     @classmethod
-    def of(cls, config: Config, *, has_validation: bool) -> History:
+    def of(cls, config: Config, *, has_validation: bool, has_test: bool) -> History:
         """None so far. The metric is early stopping's, else the default."""
         stopping = config.training.early_stopping
-        default = default_metric(has_validation=has_validation).name
+        default = default_metric(has_validation=has_validation, has_test=has_test).name
         return cls(config, stopping.metric if stopping is not None else default)
 
     def record(self, curves: Curves, run: int) -> None:

@@ -18,7 +18,9 @@ def metric_of(config: Config) -> Metric:
     """
     name = config.sweep.metric if config.sweep is not None else None
     if name is None:
-        return default_metric(has_validation=_has_validation(config))
+        return default_metric(
+            has_validation=_has_validation(config), has_test=config.dataset.has_test()
+        )
     if name not in METRICS:
         hint = did_you_mean(name, METRICS)
         known = ", ".join(each.name for each in METRICS.values() if each.average is None)

@@ -48,6 +48,8 @@ def check_metric(metric: str, where: str, section: DatasetSection, dataset: Data
             f"{metric} needs a validation set, and {dataset.name} has none here{own}; "
             "give dataset.validation, e.g. 0.2",
         )
+    if Metric.from_name(metric).split == "test" and not len(dataset.test):
+        raise ConfigError.at(where, f"{metric} needs a test set, and dataset.test is 0")
     if metric.endswith("/accuracy") and dataset.task == "regression":
         raise ConfigError.at(where, f"{metric} needs classes, and {dataset.name} has numbers here")
 

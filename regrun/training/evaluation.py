@@ -73,7 +73,8 @@ class Evaluator:
             self._splits = {"train": dataset.train, "held_out": dataset.train}
         if dataset.validation is not None:
             self._splits["val"] = dataset.validation
-        self._splits["test"] = dataset.test
+        if len(dataset.test):
+            self._splits["test"] = dataset.test
 
     @torch.no_grad()
     def __call__(self, stack: Stack, penalties: StackedPenalties) -> dict[str, Float[Tensor, " K"]]:

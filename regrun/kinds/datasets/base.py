@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from regrun.data.assemble import Scaling
     from regrun.data.dataset import Dataset, Examples
-    from regrun.data.splits import Parts
+    from regrun.data.splits import Parts, SplitOrder
     from regrun.kinds.optimizers.base import Optimizer
 
 __all__ = ["DatasetSection", "Held", "Progress", "Subset", "Task", "ValueRange"]
@@ -155,6 +155,26 @@ class DatasetSection(Section):
 
         return self.may_have_validation and holds_validation(self._checked_arrays())
 
+    def has_test(self) -> bool:
+        """Whether there is a test set: `test` is not 0, or the examples come with one.
+
+        Raises:
+            RegrunError: What `load` raises for missing or damaged files.
+        """
+        asked = getattr(self, "test", None) != 0 or getattr(self, "test_path", None) is not None
+        return asked or self.has_own_test()
+
+    def has_own_test(self) -> bool:
+        """Whether the examples come with a test set.
+
+        Raises:
+            RegrunError: What `load` raises for missing or damaged files.
+        """
+        from regrun.data.arrays import holds_test
+
+        own_arrays = type(self).arrays is not DatasetSection.arrays
+        return own_arrays and holds_test(self._checked_arrays())
+
     def named_paths(self) -> list[str]:
         """Return the files and folders that the section names."""
         return [path for key in self.path_keys if (path := getattr(self, key, None)) is not None]
@@ -212,12 +232,28 @@ class DatasetSection(Section):
 
         return Scaling(standardize, self.standardize_target, self.class_weights)
 
-    def _parts(self, train: Tensor, test: Tensor | float, class_names: Sequence[str]) -> Parts:
-        """Divide examples with these targets. test: those of the test set, or how many to draw."""
-        from regrun.data.splits import Splitter
+    def _parts(
+        self,
+        train: Tensor,
+        test: Tensor | float,
+        class_names: Sequence[str],
+        order: SplitOrder | None = None,
+    ) -> Parts:
+        """Divide examples with these targets. test: those of the test set, or how many to draw.
+
+        order: what decides besides the classes.
+        """
+        from regrun.data.splits import SplitOrder, Splitter
 
         pool = self if isinstance(self, Subset) else Subset()
-        sizes = Splitter(self.validation, pool.num_train, pool.num_test, self.seed, class_names)
+        sizes = Splitter(
+            self.validation,
+            pool.num_train,
+            pool.num_test,
+            self.seed,
+            class_names,
+            order or SplitOrder(),
+        )
         return sizes.split(train, test)
 
     def _standardizes(self, images: bool) -> bool:

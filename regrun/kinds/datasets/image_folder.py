@@ -108,6 +108,10 @@ class ImageFolder(Subset, DatasetSection):
         """Look at the folders only, without reading pictures."""
         return "validation" in self._found().parts
 
+    def has_own_test(self) -> bool:
+        """Likewise."""
+        return "test" in self._found().parts
+
     @property
     def _shape(self) -> tuple[int, int]:
         return (self.size, self.size) if isinstance(self.size, int) else self.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task, ValueRange
@@ -58,7 +59,17 @@ class NPZ(Subset, DatasetSection):
     def has_own_validation(self) -> bool:
         """Look at the list of arrays only, without reading them."""
         from regrun.data.arrays import holds_validation
+
+        return holds_validation(self._names())
+
+    def has_own_test(self) -> bool:
+        """Likewise."""
+        from regrun.data.arrays import holds_test
+
+        return holds_test(self._names())
+
+    def _names(self) -> Collection[str]:
         from regrun.data.files import find_file
         from regrun.data.npz_file import canonical_names, names_in
 
-        return holds_validation(canonical_names(names_in(find_file(self.path, "path"))))
+        return canonical_names(names_in(find_file(self.path, "path"))).keys()

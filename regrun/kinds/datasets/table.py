@@ -63,6 +63,14 @@ class CSV(Subset, DatasetSection):
     """Held out as the test set, unless `test_path` is given."""
     test_path: str | None = None
     """A second file with the same columns, used as the test set."""
+    stratify: ColumnName | None = None
+    """Draw test and validation sets in the proportions of this column instead of the classes."""
+    group: ColumnName | None = None
+    """Rows with the same value here, such as those of one patient, stay in one part: whole groups
+    are drawn, a fraction being one of the groups. The column is no feature."""
+    time: ColumnName | None = None
+    """A date, a time or a number: the latest rows are the test set, those before them the
+    validation set, and rows of one time stay together. The column is no feature."""
     missing: Literal["refuse", "mean", "median", "most_frequent"] = "refuse"
     """Empty cells: refuse the file, or impute from the training rows (text columns always by the
     most frequent value)."""
@@ -80,6 +88,7 @@ class CSV(Subset, DatasetSection):
         from regrun.data.encode import fit_inputs
         from regrun.data.files import find_file
         from regrun.data.roles import Roles
+        from regrun.data.split_columns import split_order
         from regrun.data.table_card import column_cards, input_card
         from regrun.data.table_file import read_table
         from regrun.data.table_targets import table_targets
@@ -90,14 +99,20 @@ class CSV(Subset, DatasetSection):
             paths["test_path"] = self.test_path
         tables = [read_table(find_file(path, key), layout) for key, path in paths.items()]
         roles = Roles.of(
-            tables, _listed(self.target), _listed(self.ignore), self.index, self.columns
+            tables,
+            _listed(self.target),
+            _listed(self.ignore),
+            self.index,
+            self.columns,
+            {"stratify": self.stratify, "group": self.group, "time": self.time},
         )
         found = table_targets(tables, roles.targets, self.task, roles.declared)
         types, guesses = roles.feature_types()
 
         targets = [torch.from_numpy(values) for values in found.values]
         held_out = self.test if self.test_path is None else targets[1]
-        parts = self._parts(targets[0], held_out, found.class_names)
+        order = split_order(tables, roles.splitting)
+        parts = self._parts(targets[0], held_out, found.class_names, order)
         inputs, learnt = fit_inputs(types, tables, parts.train.numpy(), self.missing)
         held = [(tables[-1], parts.test.numpy())]
         if parts.validation is not None:
