@@ -114,11 +114,15 @@ def _shared_card(cells: Sequence[Cell]) -> DataCard | None:
     cards = [summary.data for summary in summaries if summary.data is not None]
     if not cards:
         return None
-    plain = [card.model_copy(update={"notes": []}) for card in cards]
+    names = [[Path(file).name for file in card.files] for card in cards]  # they may have moved
+    plain = [
+        card.model_copy(update={"notes": [], "files": files})
+        for card, files in zip(cards, names, strict=True)
+    ]
     if any(card != plain[0] for card in plain):
         return None
     notes = dict.fromkeys(note for card in cards for note in card.notes)
-    return plain[0].model_copy(update={"notes": [*notes]})
+    return cards[-1].model_copy(update={"notes": [*notes]})
 
 
 def metric_of_cells(cells: Sequence[Cell]) -> Metric:

@@ -106,7 +106,7 @@ def resume_run(
 
 def _finished(summary: RunSummary, directory: Path, observer: Observer) -> RunSummary:
     observer.on_message(f"{directory} had finished before; nothing to do")
-    return summary
+    return summary.model_copy(update={"run_dir": str(directory)})
 
 
 def _tidy(store: CheckpointStore, finished: RunSummary) -> None:
@@ -122,6 +122,9 @@ def _changed(config: Path, reload: Reload) -> list[str]:
     loaded = reload(config)
     changed = changed_keys(load_config(config).config, loaded.config)
     for key in changed:
+        if key.partition(".")[0] == "sweep":
+            sweep = f"regrun sweep {shlex.quote(str(config))} …"
+            raise UsageError(f"{config.parent} is a run, not a sweep; start one: {sweep}")
         if key not in PLACES and key != EPOCHS:
             message = (
                 f"cannot change in a run that has begun; start a new one: {_train(config, key)}=…"

@@ -32,6 +32,9 @@ def check_growth(before: Config, now: Loaded, file: Path) -> list[str]:
 
 
 def _problems(before: Config, now: Config, changed: Sequence[str], file: str) -> Iterator[Problem]:
+    if before.sweep is not None and now.sweep is None:
+        yield Problem(("sweep",), "cannot be removed")
+        return
     old, new = before.sweep or Sweep(), now.sweep or Sweep()
     seen = set()
     for key in changed:

@@ -339,6 +339,13 @@ def test_a_run_killed_at_any_operation_while_it_is_made_longer_is_one_or_the_oth
     }
 
 
+def test_a_run_has_no_keys_of_a_sweep(tmp_path: Path) -> None:
+    directory = train(DIGITS, 4, tmp_path / "runs")
+    process = invoke("resume", directory, "sweep.seeds=3")
+    assert process.exit_code == 2
+    assert f"{directory} is a run, not a sweep; start one: regrun sweep" in process.stderr
+
+
 def test_in_python_a_run_is_made_longer(tmp_path: Path) -> None:
     directory = train(DIGITS, 4, tmp_path / "runs")
     run = regrun.resume(directory, {"training.epochs": 6})

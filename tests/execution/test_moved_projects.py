@@ -210,6 +210,28 @@ def test_a_sweep_goes_on_after_its_project_was_moved(project: Path) -> None:
     assert {stored_path(moved / run.directory) for run in runs} == {"../../../../data/d.csv"}
 
 
+def test_a_sweep_half_of_which_was_trained_elsewhere_has_the_card_of_its_data(
+    project: Path,
+) -> None:
+    tree = {**CONFIG, "sweep": {"grid": {"optimizer.lr": [0.01, 0.02]}}}
+    (project / "s.yaml").write_text(yaml.safe_dump(tree))
+    options = Options("cpu", workers=0)
+    directory = run_sweep(load_config("s.yaml"), runs_dir=Path("runs"), options=options).sweep_dir
+    moved = move(project)
+    process = invoke("resume", moved / directory, "--seeds", 2, "--json")
+    assert process.exit_code == 0, process.stderr
+    found = json.loads(process.stdout)
+    assert (found["sweep_dir"], found["completed"]) == (str(moved / directory), 4)
+    assert found["data"]["files"] == [str(moved / "data/d.csv")]
+
+
+def test_a_finished_run_that_was_moved_says_where_it_is(project: Path) -> None:
+    run = train()
+    moved = move(project)
+    process = invoke("resume", moved / run, "--json")
+    assert json.loads(process.stdout)["run_dir"] == str(moved / run)
+
+
 def test_the_files_of_an_axis_are_found_after_the_project_was_moved(project: Path) -> None:
     write_table(project / "data/e.csv", seed=1)
     directory = sweep(project, {"dataset.path": ["data/d.csv", "data/e.csv"]})

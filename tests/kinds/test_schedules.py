@@ -101,3 +101,21 @@ def test_any_piece_of_the_run_has_the_multipliers_of_the_whole() -> None:
     schedule = Cosine(type="cosine", min_factor=0.1, warmup_epochs=2.0)
     piece = schedule.multipliers(np.arange(5, 20), EPOCHS, PER_EPOCH)
     assert np.array_equal(piece, multipliers(schedule)[5:20])
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Constant(type="constant", warmup_epochs=2.0),
+        StepDecay(type="step", step_size=2, gamma=0.5, warmup_epochs=1.5),
+        Cosine(type="cosine"),
+    ],
+)
+def test_a_schedule_says_whether_a_longer_run_has_the_same_multipliers(schedule: Schedule) -> None:
+    steps = np.arange(EPOCHS * PER_EPOCH)
+    longer = schedule.multipliers(steps, EPOCHS + 3, PER_EPOCH)
+    assert np.array_equal(longer, multipliers(schedule)) == (not schedule.depends_on_end)
+
+
+def test_a_schedule_of_a_plug_in_depends_on_the_end_unless_it_says_otherwise() -> None:
+    assert Schedule.depends_on_end

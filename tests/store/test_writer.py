@@ -238,3 +238,40 @@ def test_a_disk_that_runs_full_ends_clearly_and_the_run_goes_on_once_there_is_ro
             break
     assert room > 4096
     assert results(directory) == undisturbed
+
+
+def test_a_reopened_run_has_its_config_and_metrics_and_no_results(tmp_path: Path) -> None:
+    live(tmp_path)
+    run = RunDir(tmp_path)
+    run.average("ema").write_bytes(b"")
+    RunWriter.reopen(tmp_path, "epochs: 9\n")
+    assert not run.finished
+    assert not run.weights.exists() and not run.average("ema").exists()
+    assert run.config.read_text() == "epochs: 9\n"
+    assert read_metrics(run.metrics) == ROWS
+    writer = RunWriter.resume(tmp_path, int(ROWS[-2]["step"]), len(ROWS) - 1)
+    writer.flush()
+    assert read_metrics(run.metrics) == ROWS[:-1]
+
+
+def test_killed_while_it_is_reopened_a_run_has_never_a_new_config_and_old_results(
+    tmp_path: Path,
+) -> None:
+    with recorded() as operations:
+        live(tmp_path / "0")
+        before = len(operations.names)
+        RunWriter.reopen(tmp_path / "0", "new")
+        count = len(operations.names) - before
+    assert count > 3
+    for number in range(1, count + 1):
+        directory = tmp_path / str(number)
+        live(directory)
+
+        def doomed(directory: Path = directory, number: int = number) -> None:
+            with dying(number, torn=True):
+                RunWriter.reopen(directory, "new")
+
+        assert in_child(doomed) == -signal.SIGKILL
+        run = RunDir(directory)
+        assert not (run.finished and run.config.read_text() == "new")
+        assert run.weights.exists() or not run.finished

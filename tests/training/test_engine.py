@@ -227,3 +227,17 @@ def test_without_noise_the_train_loss_and_objective_are_what_the_step_minimises(
     assert row["objective"] == pytest.approx(row["train/loss"] + row["penalty/l2"], rel=1e-12)
     assert row["penalty/l2"] == pytest.approx(0.05 * row["weights/l2"] ** 2, rel=1e-12)
     assert math.isfinite(row["objective"])
+
+
+@pytest.mark.parametrize(("epochs", "every"), [(3, 2), (4, 2), (3, 5), (1, 1)])
+def test_the_last_step_is_a_tick_of_its_own_where_only_the_end_is_evaluated(
+    epochs: int, every: int
+) -> None:
+    """Before such an evaluation the state can be saved as a longer training would have it."""
+    changed = config(training={"epochs": epochs, "evaluate_every": every})
+    engine = Engine([changed], dataset_of(changed), CPU)
+    events = [event for event in engine.run() if getattr(event, "step", 0) == engine.total_steps]
+    kinds = [type(event).__name__ for event in events]
+    between = epochs % every != 0
+    assert engine.ends_between_evaluations == between
+    assert kinds == [*(["Tick"] if between else []), "Evaluation", "MemberEnd"]
