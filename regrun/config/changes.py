@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
-from regrun.errors import ConfigError
+from regrun.errors import ConfigError, dotted
 from regrun.kinds.datasets import DatasetSection
 from regrun.settings import flatten
 
@@ -26,19 +27,16 @@ def changed_keys(before: Config, now: Config) -> list[str]:
     return [key for key in old | new if old.get(key, nothing) != new.get(key, nothing)]
 
 
-def check_data_exist(loaded: Loaded, directory: Path) -> None:
-    """Raise ConfigError, located, for a named file or folder that is not there.
-
-    A missing `root` is no error: what it lacks is downloaded.
-    """
-    for key in DatasetSection.path_keys:
-        path = getattr(loaded.config.dataset, key, None)
-        if path is None or key == "root" or Path(path).exists():
-            continue
-        raise loaded.source.locate(
-            ConfigError.at(
-                f"dataset.{key}",
-                f"{path}: no such file or folder; if the data were moved: "
-                f"regrun resume {shlex.quote(str(directory))} dataset.{key}=NEW_PLACE",
-            )
-        )
+@contextmanager
+def asking_for_data(loaded: Loaded, directory: Path) -> Iterator[None]:
+    """Add to a ConfigError about data that are not there how to say where they are now."""
+    try:
+        yield
+    except ConfigError as error:
+        for key in sorted(PLACES.intersection(dotted(each.path) for each in error.problems)):
+            path = getattr(loaded.config.dataset, key.partition(".")[2], None)
+            if path is not None and not Path(path).exists():
+                command = f"regrun resume {shlex.quote(str(directory))} {key}=NEW_PLACE"
+                text = f"{error}\nif the data were moved: {command}"
+                raise ConfigError(error.problems, error.diagnostics, text) from error
+        raise

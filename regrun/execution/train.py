@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from regrun.config.changes import PLACES, Reload, changed_keys, check_data_exist
+from regrun.config.changes import PLACES, Reload, asking_for_data, changed_keys
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
@@ -84,11 +84,11 @@ def resume_run(
         checkpoint = store.load()
         if finished is not None and checkpoint is None:
             raise UsageError(_why_no_checkpoint(files))
-        check_data_exist(loaded, directory)
         if checkpoint is None:
             watcher.on_message("there is no checkpoint: starting from the beginning")
         used = checkpoint.state["device"] if checkpoint else "auto"
-        prepared = _prepare(loaded, device or used, watcher, True)
+        with asking_for_data(loaded, directory):
+            prepared = _prepare(loaded, device or used, watcher, True)
         if checkpoint is not None:
             with loaded.source.locating():
                 check_checkpoint(checkpoint, [loaded.config], prepared.fingerprint)

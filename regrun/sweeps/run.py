@@ -14,7 +14,7 @@ import torch
 
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import summarize_sweep, sweep_cells
-from regrun.config.changes import PLACES, Reload, check_data_exist
+from regrun.config.changes import PLACES, Reload, asking_for_data
 from regrun.config.dump import dump_config, dump_tree
 from regrun.config.load import Loaded, load_config
 from regrun.config.paths import with_portable_paths
@@ -112,19 +112,19 @@ def resume_sweep(
         loaded = (reload or load_config)(files.config)
         if rounds:
             loaded = loaded.begun_in(files.begun_in(rounds[0]))
-        check_data_exist(loaded, directory)
-        sweep = _Sweep(loaded, options, watcher)
-        grows = not PLACES.issuperset(changed)
-        added = sweep.lacking(rounds, check_all=bool(changed))
-        if changed:
-            if grows:
-                files.reopen()
-            write_atomic(files.config, _stored(loaded, files))
-        if not PLACES.isdisjoint(changed):
-            _store_configs(loaded, files, rounds)
-        if done is not None and not grows:
-            return _finished(done, directory, watcher)
-        return sweep.run(files, interrupt, added)
+        with asking_for_data(loaded, directory):
+            sweep = _Sweep(loaded, options, watcher)
+            grows = not PLACES.issuperset(changed)
+            added = sweep.lacking(rounds, check_all=bool(changed))
+            if changed:
+                if grows:
+                    files.reopen()
+                write_atomic(files.config, _stored(loaded, files))
+            if not PLACES.isdisjoint(changed):
+                _store_configs(loaded, files, rounds)
+            if done is not None and not grows:
+                return _finished(done, directory, watcher)
+            return sweep.run(files, interrupt, added)
 
 
 def _finished(done: SweepSummary, directory: Path, observer: Observer) -> SweepSummary:

@@ -62,6 +62,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
         training={"early_stopping": {"metric": "val/loss", "patience": 3}, "evaluate_every": 3},
         optimizer=ADAM,
     ),
+    "sam on augmented images": with_keys(
+        optimizer={"sam": 0.05}, augment={"crop": 1, "mixup": 0.2}
+    ),
+    "standardized targets": {
+        **DIGITS,
+        "dataset": {"name": "diabetes", "validation": 50, "standardize_target": True},
+        "model": {"name": "linear"},
+    },
     "l1": with_keys(penalty={"type": "l1", "strength": 1e-3}, training={"evaluate_every": 2}),
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import regrun
 from regrun.config.load import load_config
@@ -269,3 +270,64 @@ def test_runs_of_a_project_at_different_depths_are_one_setting(project: Path) ->
     assert invoke("resume", directory, "-q").exit_code == 0
     process = invoke("compare", train(), directory, "--json")
     assert [[*cell["params"]] for cell in json.loads(process.stdout)] == [["name"], ["name"]]
+
+
+def write_pictures(folder: Path) -> None:
+    """Six pictures, and a table of labels in their folder."""
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    names = [f"{number}.png" for number in range(12)]
+    for name in names:
+        Image.fromarray(draw.integers(0, 255, (6, 6, 3), dtype=np.uint8)).save(folder / name)
+    lines = [f"{name},{'ab'[number % 2]}" for number, name in enumerate(names)]
+    (folder / "labels.csv").write_text("\n".join(["file,label", *lines]) + "\n")
+
+
+def write_arrays(path: Path) -> None:
+    draw = np.random.default_rng(0)
+    np.savez(path, x=draw.normal(size=(40, 3)), y=draw.normal(size=40))
+
+
+OTHER_DATA: dict[str, dict[str, Any]] = {
+    "arrays": {"name": "npz", "path": "data/a.npz", "test": 0.2},
+    "a second table": {"name": "csv", "path": "data/d.csv", "test_path": "data/e.csv"},
+    "pictures": {"name": "image_folder", "path": "data/pictures", "size": 6, "test": 4},
+}
+OTHER_DATA["a second table"]["target"] = "y"
+OTHER_DATA["pictures"]["labels"] = "labels.csv"
+
+
+@pytest.mark.parametrize("kind", OTHER_DATA)
+def test_every_kind_of_data_moves_with_its_project(kind: str, project: Path) -> None:
+    write_arrays(project / "data/a.npz")
+    write_table(project / "data/e.csv", seed=1)
+    write_pictures(project / "data/pictures")
+    tree = {**CONFIG, "dataset": OTHER_DATA[kind], "training": {"epochs": 5, "batch_size": 4}}
+    (project / "c.yaml").write_text(yaml.safe_dump(tree))
+    whole = results(train(runs="whole"))
+    run = train(StopsRun())
+    moved = move(project) / run
+    assert str(project) not in (moved / "config.yaml").read_text()
+    process = invoke("resume", moved, "-q")
+    assert process.exit_code == 0, process.stderr
+    assert same_results(moved, whole)
+
+
+@pytest.mark.parametrize("kind", OTHER_DATA)
+def test_every_kind_of_data_may_be_moved_alone(kind: str, project: Path) -> None:
+    write_arrays(project / "data/a.npz")
+    write_table(project / "data/e.csv", seed=1)
+    write_pictures(project / "data/pictures")
+    tree = {**CONFIG, "dataset": OTHER_DATA[kind], "training": {"epochs": 5, "batch_size": 4}}
+    (project / "c.yaml").write_text(yaml.safe_dump(tree))
+    run = train(StopsRun())
+    Path("data").rename(project.parent / "disk")
+    lost = invoke("resume", run)
+    assert lost.exit_code == 2
+    assert f"if the data were moved: regrun resume {run} dataset." in lost.stderr
+    keys = [key for key in ("path", "test_path") if key in OTHER_DATA[kind]]
+    places = [str(OTHER_DATA[kind][key]).replace("data/", "../disk/") for key in keys]
+    overrides = [f"dataset.{key}={place}" for key, place in zip(keys, places, strict=True)]
+    process = invoke("resume", run, *overrides, "-q")
+    assert process.exit_code == 0, process.stderr
+    assert stored_path(run) == str((project / places[0]).resolve())
