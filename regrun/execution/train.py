@@ -83,7 +83,7 @@ def resume_run(
                 _check_can_go_on(finished, files, loaded.config)
         checkpoint = store.load()
         if finished is not None and checkpoint is None:
-            raise UsageError(_why_no_checkpoint(files))
+            raise _no_checkpoint(files, loaded.config, changed[0])
         if checkpoint is None:
             watcher.on_message("there is no checkpoint: starting from the beginning")
         used = checkpoint.state["device"] if checkpoint else "auto"
@@ -154,14 +154,20 @@ def _check_can_go_on(finished: RunSummary, files: RunDir, config: Config) -> Non
     check_end_is_free([config])
 
 
-def _why_no_checkpoint(files: RunDir) -> str:
-    """Why a finished run cannot change."""
-    kept = "training.keep_checkpoint was off, or another version of regrun trained it"
-    if SweepDir(files.path.parent).config.exists():
-        kept = "the runs of a sweep keep none"
-    return (
-        f"{files.path} has finished, and its last checkpoint is not there ({kept}); "
-        f"start a new run: {_train(files.config, 'KEY')}=VALUE"
+def _no_checkpoint(files: RunDir, config: Config, key: str) -> UsageError:
+    """A finished run cannot have a key changed that its last checkpoint is needed for."""
+    sweep = files.path.resolve().parent
+    way = f"start a new run: {_train(files.config, key)}=…"
+    if SweepDir(sweep).config.exists():
+        why = "the runs of a sweep keep none"
+        if key != EPOCHS:
+            way = f"say it of the sweep: regrun resume {shlex.quote(str(sweep))} {key}=…"
+    elif any(config.ties_to_end()):
+        why = "runs that cannot be made longer keep none"
+    else:
+        why = "training.keep_checkpoint was off, or another version of regrun trained it"
+    return UsageError(
+        f"{files.path} has finished, and its last checkpoint is not there ({why}); {way}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import signal
@@ -14,11 +15,11 @@ import yaml
 
 import regrun
 from regrun.config.load import config_from_mapping, load_config
-from regrun.errors import ConfigError, Interrupted, UsageError
+from regrun.errors import ConfigError, Interrupted, StorageError, UsageError
 from regrun.execution.observer import Observer
 from regrun.execution.train import resume_run, train_run
 from regrun.store.run_dir import RunDir
-from tests.support.faults import dying, in_child, recorded
+from tests.support.faults import dying, failing, in_child, recorded
 from tests.support.program import invoke
 from tests.support.runs import rows_in
 from tests.support.stopping import StopsRun
@@ -345,6 +346,30 @@ def test_a_run_killed_at_any_operation_while_it_is_made_longer_is_one_or_the_oth
         "unfinished towards 8",
         "finished after 8",
     }
+
+
+def test_a_damaged_checkpoint_leaves_the_finished_run(tmp_path: Path) -> None:
+    directory = train(DIGITS, 4, tmp_path / "runs")
+    (checkpoint,) = (directory / "checkpoints").iterdir()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    before = files_of(directory)
+    process = invoke("resume", directory, "training.epochs=6")
+    assert process.exit_code == 5
+    assert "all 1 checkpoints are damaged" in process.stderr
+    assert files_of(directory) == before
+
+
+@pytest.mark.parametrize("number", range(2, 60, 6))
+def test_a_full_disk_leaves_a_run_that_can_still_be_made_longer(
+    number: int, tiny: dict[int, Path], tmp_path: Path
+) -> None:
+    directory = tmp_path / "runs" / "full"
+    shutil.copytree(tiny[4], directory)
+    with failing(number, errno.ENOSPC, for_ever=True) as found, pytest.raises(StorageError):
+        make_longer(directory, 8)
+    assert found.reached
+    make_longer(directory, 8)
+    assert_same(directory, tiny[8])
 
 
 def test_a_run_has_no_keys_of_a_sweep(tmp_path: Path) -> None:

@@ -331,3 +331,32 @@ def test_every_kind_of_data_may_be_moved_alone(kind: str, project: Path) -> None
     process = invoke("resume", run, *overrides, "-q")
     assert process.exit_code == 0, process.stderr
     assert stored_path(run) == str((project / places[0]).resolve())
+
+
+def test_a_finished_run_takes_the_new_place_of_its_data(project: Path) -> None:
+    run = train()
+    write_table(project / "other.csv", seed=1)
+    Path("data/d.csv").rename("elsewhere.csv")
+    assert invoke("resume", run, "dataset.path=other.csv").exit_code == 5
+    assert stored_path(run) == "../../../data/d.csv"
+    process = invoke("resume", run, "dataset.path=elsewhere.csv")
+    assert process.exit_code == 0, process.stderr
+    assert "had finished before; nothing to do" in process.stderr
+    assert stored_path(run) == "../../../elsewhere.csv"
+
+
+def test_a_finished_sweep_takes_the_new_place_of_its_data_and_its_runs_do_not(
+    project: Path,
+) -> None:
+    directory = sweep(project, {"optimizer.lr": [0.01, 0.02]})
+    assert invoke("resume", directory, "-q").exit_code == 0
+    Path("data/d.csv").rename("elsewhere.csv")
+    (run, _) = sorted(path.parent for path in directory.glob("*/config.yaml"))
+    alone = invoke("resume", run, "dataset.path=elsewhere.csv")
+    assert alone.exit_code == 2
+    assert f"regrun resume {directory.resolve()} dataset.path=" in alone.stderr
+    before = {path: path.stat().st_mtime_ns for path in directory.glob("*/metrics.jsonl")}
+    process = invoke("resume", directory, "dataset.path=elsewhere.csv")
+    assert process.exit_code == 0, process.stderr
+    assert stored_path(run) == "../../../../elsewhere.csv"
+    assert {path: path.stat().st_mtime_ns for path in before} == before
