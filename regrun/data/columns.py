@@ -164,7 +164,9 @@ def place_of(name: str, tables: Sequence[Table], text: str) -> str:
 def _suspicious(name: str, tables: Sequence[Table]) -> list[str]:
     """A note on numbers that are dates or count the rows: they are used, but rarely should be."""
     numbers = tables[0].columns[name].numbers
-    if numbers is None or len(numbers) <= FEW_TEXTS or (numbers[:100] % 1 != 0).any():
+    if numbers is None or len(numbers) <= FEW_TEXTS or not np.isfinite(numbers).all():
+        return []
+    if (numbers % 1 != 0).any():
         return []
     use = f"it is used as a number (dataset.ignore: [{name}])"
     if _NAMES_ROWS.search(name) and (np.diff(numbers) == 1).all():

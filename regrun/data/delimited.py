@@ -27,6 +27,7 @@ from regrun.data.table import (
     EXACT,
     WORDS,
     Column,
+    Numbers,
     Table,
     Texts,
     column_of,
@@ -378,13 +379,13 @@ class _File:
             return None
         if self.format.comment:
             comment = re.escape(self.format.comment.encode())
-            if re.search(rb"[\r\n][ \t]*" + comment, data[self._start() :]):
+            if re.compile(rb"[\r\n][ \t]*" + comment).search(data, self._start()):
                 return None
         spans_lines = False
         if b'"' in data:
-            if re.search(rb'(?:[\r\n]|%s)[ \t]+"' % re.escape(separator), data):
+            plain, spans_lines = _quotes(data, self._start(), separator[0])
+            if not plain:
                 return None
-            spans_lines = self._some_row_spans_lines()
         buffer, cuts = pa.py_buffer(data), [self._start()]
         while cuts[-1] < len(data):
             cut = 0 if spans_lines else data.rfind(b"\n", cuts[-1], cuts[-1] + _BLOCK) + 1
@@ -399,13 +400,6 @@ class _File:
             self._first_byte = ends[-1]
         return self._first_byte
 
-    def _some_row_spans_lines(self) -> bool:
-        """Check all rows; return whether a cell of one holds the end of a line."""
-        last, rows = 0, 0
-        for line, _ in self._numbered_rows():
-            last, rows = line, rows + 1
-        return last - self.begin + 1 != rows
-
     def _columns_by_hand(self) -> list[Column]:
         rows = self._checked_rows()
         pieces: list[list[Texts]] = [[] for _ in range(self.width)]
@@ -419,17 +413,15 @@ class _File:
 
     def _columns_by_arrow(self, blocks: Sequence[pa.Buffer]) -> list[Column]:
         """Read numbers as numbers, and only what else matters as text, too."""
-        sample = zip(*islice(self._checked_rows(), 200), strict=True)
+        zeros = self._some_cell_begins_with_zero()
         numeric = {
             i
-            for i, cells in enumerate(sample)
-            if not self.format.thousands
-            and parse_numbers(pa.array(cells, pa.string()), self.format) is not None
+            for i, cells in enumerate(zip(*islice(self._checked_rows(), 200), strict=True))
+            if self._is_plain(pa.array(cells, pa.string()), zeros)
         }
         read = self._read_numbers(blocks, numeric)
         columns: dict[int, Column] = {}
         again = []
-        zeros = self._some_cell_begins_with_zero()
         for i in range(self.width):
             cells = read.pop(i)
             if i not in numeric:
@@ -438,13 +430,19 @@ class _File:
             numbers = np.concatenate([each.to_numpy(zero_copy_only=False) for each in cells])
             numbers = without_markers(numbers, self.format)
             columns[i] = Column(str(i), numbers, None)
-            with np.errstate(invalid="ignore"):
-                codes = zeros and not (numbers % 1 > 0).any()
-                if codes or not (np.abs(numbers) <= EXACT).all():  # also for NaN
-                    again.append(i)
+            whole = zeros and not _has_fractions(numbers)
+            if whole or not -EXACT <= numbers.min() <= numbers.max() <= EXACT:  # nor for NaN
+                again.append(i)
         for i, cells in self._arrow(blocks, (), again).items() if again else ():
             columns[i] = column_of(str(i), pa.concat_arrays(cells), self.format)
         return [columns[i] for i in range(self.width)]
+
+    def _is_plain(self, cells: Texts, zeros: bool) -> bool:
+        """Whether a column that begins with these cells may well be numbers that need no text."""
+        found = None if self.format.thousands else parse_numbers(cells, self.format)
+        if found is None or np.isnan(found[0]).any():
+            return False
+        return not zeros or _has_fractions(found[0])
 
     def _some_cell_begins_with_zero(self) -> bool:
         """Whether a cell may begin with 0 and another digit. May be true for none."""
@@ -531,3 +529,32 @@ class _File:
             if len(cells) != self.width:
                 raise self._ragged(line, len(cells), min(self.width, len(self.names)))
             yield line, cells
+
+
+def _has_fractions(numbers: Numbers) -> bool:
+    with np.errstate(invalid="ignore"):
+        return any((part % 1 > 0).any() for part in (numbers[:1000], numbers[1000:]))
+
+
+def _quotes(data: bytes, start: int, separator: int) -> tuple[bool, bool]:
+    """Whether each quote opens or ends a cell, or is doubled inside one; whether cells hold lines.
+
+    Then pyarrow reads what the `csv` module reads, which is strict about quotes.
+    """
+    cells = np.frombuffer(data, np.uint8)
+    around = np.zeros(256, bool)
+    around[[separator, ord("\n"), ord("\r"), ord('"')]] = True
+    count, spans_lines, last = 0, False, len(cells) - 1
+    for begin in range(start, len(cells), _GLANCE):
+        glance = cells[begin : begin + _GLANCE]
+        quotes = np.flatnonzero(glance == ord('"')) + begin
+        opening, closing = (quotes[(count + i) % 2 :: 2] for i in range(2))
+        inner = opening[opening > start]
+        ends = closing[closing < last]
+        if not (around[cells[inner - 1]].all() and around[cells[ends + 1]].all()):
+            return False, True
+        if not spans_lines:
+            lines = np.flatnonzero((glance == ord("\n")) | (glance == ord("\r"))) + begin
+            spans_lines = bool(((np.searchsorted(quotes, lines) + count) % 2 == 1).any())
+        count += len(quotes)
+    return count % 2 == 0, spans_lines

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Texts = Any
 """A pyarrow array of strings; null where a cell is missing."""
 
+Numbers = NDArray[np.float64]
+
 WORDS = frozenset({
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>",
     "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
@@ -168,9 +170,6 @@ class Table:
         return numbers
 
 
-Numbers = NDArray[np.float64]
-
-
 def number_pattern(layout: TableFormat) -> str:
     """A regular expression of a number, without anchors."""
     point, grouped = re.escape(layout.decimal), r"\d+"
@@ -256,15 +255,19 @@ def stripped(texts: Texts, layout: TableFormat) -> Texts:
 
 def column_of(name: str, cells: Texts, layout: TableFormat) -> Column:
     """A column from its cells as they were written."""
-    found = parse_numbers(cells, layout)
+    encoded = cells.dictionary_encode()  # each different cell is looked at once
+    different, rows = encoded.dictionary, encoded.indices
+    found = parse_numbers(different, layout)
+    texts = stripped(different, layout)
     if found is None or np.isnan(found[0]).all():
-        ends = pc.not_equal(pc.utf8_rtrim_whitespace(cells), cells)
-        count = int(pc.sum(ends).as_py() or 0)
-        return Column(name, None, stripped(cells, layout), stripped=count)
+        ends = pc.not_equal(pc.utf8_rtrim_whitespace(different), different)
+        count = int(pc.sum(ends.take(rows)).as_py() or 0)
+        return Column(name, None, texts.take(rows), stripped=count)
     numbers, words = found
-    code = first_code(cells, numbers)
-    texts = None if code is None else stripped(cells, layout)
-    return Column(name, numbers, texts, code, tuple(sorted(words)))
+    code = first_code(different, numbers)
+    codes = None if code is None else texts.take(rows)
+    values = pa.array(numbers).take(rows).to_numpy(zero_copy_only=False)
+    return Column(name, values, codes, code, tuple(sorted(words)))
 
 
 def first_code(cells: Texts, numbers: Numbers) -> str | None:
