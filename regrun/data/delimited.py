@@ -431,7 +431,7 @@ class _File:
             numbers = without_markers(numbers, self.format)
             columns[i] = Column(str(i), numbers, None)
             whole = zeros and not _has_fractions(numbers)
-            if whole or not -EXACT <= numbers.min() <= numbers.max() <= EXACT:  # nor for NaN
+            if whole or not -EXACT < numbers.min() <= numbers.max() < EXACT:  # nor for NaN
                 again.append(i)
         for i, cells in self._arrow(blocks, (), again).items() if again else ():
             columns[i] = column_of(str(i), pa.concat_arrays(cells), self.format)

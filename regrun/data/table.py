@@ -35,7 +35,7 @@ WORDS = frozenset({
 TRUE, FALSE = ("true", "1"), ("false", "0")
 
 EXACT = 2.0**53
-"""Integers beyond it are not exact as numbers, as identifiers have to be."""
+"""From here on integers are not exact as numbers, as identifiers have to be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +272,7 @@ def column_of(name: str, cells: Texts, layout: TableFormat) -> Column:
 
 def first_code(cells: Texts, numbers: Numbers) -> str | None:
     """The first integer with leading zeros, else the first beyond 2⁵³."""
-    large = pa.array(np.abs(numbers) > EXACT)
+    large = pa.array(np.abs(numbers) >= EXACT)
     for among, pattern in ((cells, r"^\s*0\d+\s*$"), (cells.filter(large), r"^\s*[+-]?\d+\s*$")):
         codes = among.filter(pc.match_substring_regex(among, pattern))
         if len(codes):
@@ -355,7 +355,7 @@ def _typed_column(name: str, array: Any, layout: TableFormat, origin: str) -> Co
         )
         if np.isnan(numbers).all():
             return Column(name, None, pa.nulls(len(array), pa.string()))
-        if pa.types.is_integer(kind) and (np.abs(numbers) > EXACT).any():
+        if pa.types.is_integer(kind) and (np.abs(numbers) >= EXACT).any():
             texts = array.cast(pa.string())
             return Column(name, numbers, texts, first_code(texts, numbers))
         return Column(name, numbers, None)

@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from regrun.data.dataset import Dataset
+from regrun.data.preprocessing import Preprocessing, TableInputs
+from regrun.data.table import table_of
+from regrun.data.table_file import read_table
 from regrun.errors import ConfigError, CorruptInputError, RegrunError
 from regrun.kinds.datasets import Task
 from tests.support.datasets import load
@@ -403,3 +408,202 @@ def test_the_shipped_example_follows_its_formula() -> None:
     expected = [true.get(names[i], 0) for i in kept]
     assert (np.abs(found[:-1] - expected) < 4 * error[:-1]).all()
     assert 0.7 < np.sqrt(variance) < 0.9
+
+
+ROWS = 60
+X = [round(7 * i % 11 / 4 - 1, 2) for i in range(ROWS)]
+
+
+def lines(**columns: list[Any]) -> str:
+    """A table of these columns."""
+    rows = zip(*columns.values(), strict=True)
+    return "".join(",".join(map(str, row)) + "\n" for row in [tuple(columns), *rows])
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "expected"),
+    [
+        (["01", "02", "1A"], ["01", "02"], {"k=01": 1, "k=02": 0}),
+        (["1", "2", "x"], ["1", ""], {"k=1": 1, "k=x": 0}),
+        (["true", "false"], ["TRUE", "1"], {"k=True": 1, "k=False": 0}),
+        (["0", "1"], ["True", "False"], {"k=True": 1, "k=False": 0}),
+        (["1", "2", "3"], ["1", "x"], {"k=1": 1, "k=2": 0}),
+        (["yes ", "no"], ["yes", "no  "], {"k=yes": 1, "k=no": 0}),
+    ],
+)
+def test_the_same_text_is_the_same_category_in_the_test_file(
+    write: Write, train: list[str], test: list[str], expected: dict[str, float]
+) -> None:
+    """The first row of the test file has the first text."""
+    k, y = (train * ROWS)[:ROWS], [x + 0.5 for x in X]
+    write(lines(k=k, y=y), "train.csv")
+    write(lines(k=(test * 4)[:8], y=y[:8]), "test.csv")
+    keys = {"path": "train.csv", "test_path": "test.csv", "target": "y", "standardize": False}
+    data = load(name="csv", **keys, missing="most_frequent")
+    for name, value in expected.items():
+        assert column(data, "test", name)[0] == value
+
+
+def test_columns_are_what_the_config_declares(write: Write) -> None:
+    text = lines(
+        zip=[10115 + i % 3 for i in range(ROWS)],
+        code=[f"{i % 4:02}" for i in range(ROWS)],
+        price=[f"${i}.50" for i in range(ROWS)],
+        when=["2020-01-01"] * ROWS,
+        y=X,
+    )
+    declared = {"zip": "category", "code": "number", "price": "number", "when": "ignore"}
+    data = load(
+        name="csv", path=write(text), target="y", columns=declared, standardize=False, test=10
+    )
+    assert data.feature_names == ("code", "price", "zip=10115", "zip=10116", "zip=10117")
+    np.testing.assert_array_equal(
+        column(data, "train", "code"), (column(data, "train", "price") - 0.5) % 4
+    )
+
+
+def test_columns_may_be_named_by_number_and_one_without_a_list(write: Write) -> None:
+    path = write(lines(id=[f"k{i}" for i in range(ROWS)], a=X, **{"2": X}))
+    by_name = load(name="csv", path=path, target="2", ignore=["id"])
+    for keys in (
+        {"target": 2, "ignore": "id"},
+        {"target": -1, "ignore": 0},
+        {"target": 2, "index": 0},
+    ):
+        assert load(name="csv", path=path, **keys).fingerprint() == by_name.fingerprint()
+    with pytest.raises(ConfigError, match=r'dataset\.target: no column "7"; columns: id, a, 2'):
+        load(name="csv", path=path, target=7, ignore="id")
+
+
+def test_several_targets_are_predicted_together(write: Write) -> None:
+    path = write(lines(a=X, p=[2 * x for x in X], q=[x - 1.5 for x in X]))
+    data = load(name="csv", path=path, target=["q", "p"], standardize=False)
+    assert (data.task, data.num_outputs, data.feature_names) == ("regression", 2, ("a",))
+    a = column(data, "train", "a")
+    np.testing.assert_allclose(data.train.targets, np.stack([a - 1.5, 2 * a], 1))
+    assert [target.name for target in data.card.targets] == ["q", "p"]
+
+
+def test_one_hot_targets_are_classes_named_by_their_columns(write: Write) -> None:
+    kinds = [i % 3 for i in range(ROWS)]
+    path = write(lines(a=X, **{f"c{k}": [int(kind == k) for kind in kinds] for k in range(3)}))
+    data = load(name="csv", path=path, target=["c0", "c1", "c2"])
+    assert (data.task, data.class_names) == ("classification", ("c0", "c1", "c2"))
+    assert any("one-hot classes" in note for note in data.notes)
+    with pytest.raises(ConfigError, match=r"dataset\.task: classification: of the 2 targets"):
+        load(name="csv", path=path, target=["c0", "c1"], ignore="c2", task="classification")
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "reason"),
+    [
+        ([i % 26 + 1 for i in range(ROWS)], "regression", "26 different integers, 1 to 26"),
+        ([i % 5 + 1 for i in range(ROWS)], "classification", "5 different integers, 1 to 5"),
+        ([f"{i % 3}.0" for i in range(ROWS)], "classification", "3 different integers, 0 to 2"),
+        (["yes", "no "] * (ROWS // 2), "classification", "holds text"),
+        (X, "regression", "holds fractions"),
+    ],
+)
+def test_why_it_is_this_task_is_in_the_card(
+    write: Write, y: list[Any], task: Task, reason: str
+) -> None:
+    card = load(name="csv", path=write(lines(a=X, y=y)), target="y", test=30).card
+    assert card.task == task
+    assert reason in card.task_reason
+
+
+def test_labels_beyond_int64_are_classes_with_the_names_of_the_file(write: Write) -> None:
+    path = write(lines(a=X, y=[f"{i % 3 + 1}e20" for i in range(ROWS)]))
+    data = load(name="csv", path=path, target="y")
+    assert data.class_names == ("1e20", "2e20", "3e20")
+
+
+def test_the_card_shows_what_became_of_each_column(write: Write) -> None:
+    text = lines(
+        **{"": list(range(ROWS))},
+        x=["" if i % 10 == 3 else i % 4 + 0.5 for i in range(ROWS)],
+        k=["ab"[i % 2] for i in range(ROWS)],
+        when=["2020-01-01"] * ROWS,
+        memo=["m"] * ROWS,
+        y=X,
+    )
+    data = load(name="csv", path=write(text), target="y", ignore="memo", missing="median", test=10)
+    shown = {card.name: (card.role, card.type, card.missing) for card in data.card.columns}
+    assert shown == {
+        "column 1": ("index", "index", 0),
+        "x": ("feature", "number", 6),
+        "k": ("feature", "category", 0),
+        "when": ("ignored", "date", 0),
+        "memo": ("ignored", "not looked at", 0),
+        "y": ("target", "number", 0),
+    }
+    encodings = {card.name: card.encoding for card in data.card.columns}
+    assert encodings["k"] == "one-hot (2), standardized"
+    assert encodings["when"] == "ignored: dates or times"
+    [imputed] = [card.imputed for card in data.card.columns if card.name == "x"]
+    assert imputed in ("median of the training rows, 1.5", "median of the training rows, 2.5")
+    assert (data.card.input.low, data.card.input.high) == (0.5, 3.5)
+    assert data.card.files == ["t.csv"]
+
+
+def test_new_rows_are_transformed_as_the_training_rows_were(write: Write, tmp_path: Path) -> None:
+    text = lines(
+        x=["" if i % 10 == 3 else x for i, x in enumerate(X)],
+        flag=["yes" if i % 3 else "no" for i in range(ROWS)],
+        ok=["true" if i % 2 else "false" for i in range(ROWS)],
+        y=X,
+    )
+    keys = {"target": "y", "missing": "mean", "standardize": False}
+    data = load(name="csv", path=write(text), **keys, test_path=write(text, "test.csv"))
+    stored = Preprocessing.from_json(orjson.dumps(data.preprocessing.to_dict()), tmp_path)
+    assert isinstance(stored.inputs, TableInputs)
+    table = read_table(tmp_path / "t.csv", stored.inputs.format)
+    np.testing.assert_array_equal(stored.inputs.transform(table), data.test.inputs)
+    frame = pd.DataFrame(
+        {"ok": [True, False], "extra": [0, 1], "flag": ["no", "?"], "x": [1, None]}
+    )
+    found = table_of(frame)
+    mean = float(np.mean([x for i, x in enumerate(X) if i % 10 != 3]))
+    expected = np.array([[1, 1, 0, 0, 1], [mean, 0, 0, 1, 0]], float)
+    np.testing.assert_allclose(stored.inputs.transform(found), expected, rtol=1e-12)
+    assert stored.inputs.unknown_categories([(found, None)]) == [
+        'column "flag": 1 rows with a text that no training row has, such as "?"; all zeros there'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        ({"x": [1.0]}, 'the data frame: no column "k", which the training data have'),
+        ({"x": ["a"], "k": ["a"]}, "row 0: column \"x\": 'a' is not a number"),
+        ({"x": [1.0], "K": ["a"]}, 'did you mean "K"?'),
+        ({"x": [1.0, None], "k": ["a", "b"]}, 'row 1: column "x" is empty'),
+        ({"x": [1.0, 2.0], "k": [None, "b"]}, 'row 0: column "k" is empty'),
+        ({"x": [np.inf], "k": ["a"]}, 'row 0: column "x" is infinite'),
+    ],
+)
+def test_new_rows_that_do_not_fit_are_refused_with_their_place(
+    write: Write, frame: dict[str, list[Any]], message: str
+) -> None:
+    data = load(name="csv", path=write(TABLE), target="y")
+    assert isinstance(data.preprocessing.inputs, TableInputs)
+    with pytest.raises(CorruptInputError) as caught:
+        data.preprocessing.inputs.transform(table_of(pd.DataFrame(frame)))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"thousands": "."}, 'dataset.thousands: "." is the decimal mark, too'),
+        ({"columns": {"zip": "number"}}, 'dataset.columns: no column "zip"'),
+        ({"columns": {"y": "ignore"}}, 'dataset.columns: ignore: "y" is the target'),
+        ({"target": ["y", "y"]}, 'dataset.target: "y" is named twice'),
+        ({"target": ["x", "k"], "ignore": ()}, 'dataset.target: "k" holds text, such as "a"'),
+        ({"index": "y"}, 'dataset.index: "y" is the target'),
+    ],
+)
+def test_keys_that_contradict_are_refused(write: Write, keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(**{"name": "csv", "path": write(TABLE), "target": "y", **keys})
+    assert str(caught.value).startswith(message)
