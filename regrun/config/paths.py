@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
 from regrun.kinds.datasets import DatasetSection
 
 
-def found(written: str, folders: Iterable[Path]) -> str:
-    """The absolute path of a file in the first of the folders that holds it.
+def found(written: str, folders: Sequence[Path]) -> str:
+    """The absolute path of a file in the first of the folders that holds it; these have no links.
 
-    If there is none, it is that in the last folder; but of `../…` that in the first, since only one
-    who knows the place of a file can have written it.
+    `../../data` is at last looked for as `data` in the last folder: the working directory may be
+    the project that a run was moved out of. If there is none, it is that in the last folder; but of
+    `../…` that in the first, since only one who knows the place of a file can have written it.
 
     Symbolic links stay as they are, since another machine may have them point elsewhere.
     """
     try:
         path = Path(written).expanduser()
         candidates = [folder / path for folder in folders]
-        climbs = ".." in path.parts
-        fallback = candidates[0 if climbs else -1]
+        below = list(dropwhile(lambda part: part == "..", path.parts))
+        fallback = candidates[-1]
+        if len(below) < len(path.parts):
+            fallback = candidates[0]
+            candidates.append(Path(folders[-1], *below))
         chosen = next((each for each in candidates if each.exists()), fallback)
         # Behind a link, `..` is not the folder above, so that it cannot just be struck out.
-        return str(chosen.resolve() if climbs else chosen)
+        return str(chosen.resolve()) if ".." in below else os.path.normpath(chosen)
     except (OSError, RuntimeError, ValueError):  # an impossible name, or no home folder
         return written
 

@@ -62,6 +62,7 @@ def test_a_link_to_data_stays_a_link(project: Path) -> None:
     link.symlink_to(project.parent / "elsewhere/d.csv")
     assert found("data/link.csv", [project]) == str(link)
     assert portable(str(link), project / "runs/c/r", [project]) == "../../../data/link.csv"
+    assert found("../../../data/link.csv", [project / "runs/c/r"]) == str(link)
 
 
 def test_a_project_named_through_a_link_is_the_same_project(project: Path) -> None:
@@ -82,6 +83,15 @@ def test_a_file_that_is_nowhere_is_named_where_it_was_meant(project: Path) -> No
     run = project / "runs/c/r"
     assert found("no.csv", [run, project]) == str(project / "no.csv")
     assert found("../../../no.csv", [run, project.parent]) == str(project / "no.csv")
+
+
+def test_a_path_that_climbed_to_a_project_is_found_in_it(project: Path) -> None:
+    away = project.parent / "elsewhere"
+    assert found("../../../data/d.csv", [away, project]) == str(project / "data/d.csv")
+    assert found("../../../data/no.csv", [project / "runs/c/r", project]) == str(
+        project / "data/no.csv"
+    )
+    assert found("../../..", [away, project]).startswith("/")
 
 
 @pytest.mark.parametrize("name", [r"C:\data\d.csv", r"data\d.csv", "d a t a.csv", "ä.csv", "-d"])

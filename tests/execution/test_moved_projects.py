@@ -148,6 +148,21 @@ def test_a_moved_runs_model_is_loaded(project: Path) -> None:
     assert [tuple(each.shape) for each in model.parameters()] == [(1, 2), (1,)]
 
 
+def test_runs_that_were_moved_out_of_their_project_go_on_from_it(
+    project: Path, whole: dict[str, bytes]
+) -> None:
+    run, directory = train(StopsRun()), sweep(project, {"optimizer.lr": [0.01, 0.02]})
+    disk = project.parent / "disk"
+    disk.mkdir()
+    Path("runs").rename(disk / "runs")
+    process = invoke("resume", disk / run, "-q")
+    assert process.exit_code == 0, process.stderr
+    assert same_results(disk / run, whole)
+    process = invoke("resume", disk / directory, "--json")
+    assert process.exit_code == 0, process.stderr
+    assert json.loads(process.stdout)["completed"] == 2
+
+
 def test_data_that_are_gone_are_named_with_the_way_to_give_their_new_place(project: Path) -> None:
     run = train(StopsRun())
     Path("data/d.csv").rename("elsewhere.csv")
