@@ -46,6 +46,9 @@ _BLOCK = 1 << 20
 _GLANCE = 1 << 18
 """Bytes that are looked at at once: few enough for the cache of a processor."""
 
+_Read = tuple[dict[int, Numbers], dict[int, list[Texts]]]
+"""Columns by position: numbers, and texts block by block."""
+
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -419,22 +422,19 @@ class _File:
             for i, cells in enumerate(zip(*islice(self._checked_rows(), 200), strict=True))
             if self._is_plain(pa.array(cells, pa.string()), zeros)
         }
-        read = self._read_numbers(blocks, numeric)
-        columns: dict[int, Column] = {}
+        found, texts = self._read_numbers(blocks, numeric)
+        columns = {i: column_of(str(i), pa.concat_arrays(texts[i]), self.format) for i in texts}
         again = []
-        for i in range(self.width):
-            cells = read.pop(i)
-            if i not in numeric:
-                columns[i] = column_of(str(i), pa.concat_arrays(cells), self.format)
-                continue
-            numbers = np.concatenate([each.to_numpy(zero_copy_only=False) for each in cells])
-            numbers = without_markers(numbers, self.format)
+        for i, read in found.items():
+            numbers = without_markers(read, self.format)
             columns[i] = Column(str(i), numbers, None)
             whole = zeros and not _has_fractions(numbers)
             if whole or not -EXACT < numbers.min() <= numbers.max() < EXACT:  # nor for NaN
                 again.append(i)
-        for i, cells in self._arrow(blocks, (), again).items() if again else ():
-            columns[i] = column_of(str(i), pa.concat_arrays(cells), self.format)
+        if again:
+            _, texts = self._arrow(blocks, (), again)
+            for i, cells in texts.items():
+                columns[i] = column_of(str(i), pa.concat_arrays(cells), self.format)
         return [columns[i] for i in range(self.width)]
 
     def _is_plain(self, cells: Texts, zeros: bool) -> bool:
@@ -456,9 +456,7 @@ class _File:
                 return True
         return self._bytes().startswith(b"0")
 
-    def _read_numbers(
-        self, blocks: Sequence[pa.Buffer], numeric: set[int]
-    ) -> dict[int, list[Texts]]:
+    def _read_numbers(self, blocks: Sequence[pa.Buffer], numeric: set[int]) -> _Read:
         """Read all columns, these as numbers; take out of ``numeric`` those that are none."""
         everything = range(self.width)
         for _ in range(3):
@@ -476,8 +474,8 @@ class _File:
 
     def _arrow(
         self, blocks: Sequence[pa.Buffer], numeric: Collection[int], wanted: Sequence[int]
-    ) -> dict[int, list[Texts]]:
-        """The cells of columns, block by block, as numbers or as text."""
+    ) -> _Read:
+        """The numbers of columns, and the texts of the others of those that are wanted."""
         names = [str(i) for i in range(self.width)]
         types = {str(i): pa.float64() if i in numeric else pa.string() for i in wanted}
         parse = arrow_csv.ParseOptions(
@@ -499,12 +497,22 @@ class _File:
             )
             return arrow_csv.read_csv(pa.BufferReader(block), options, parse, convert)
 
+        # At least as many as there are rows; memory that is not written to costs nothing.
+        data, start = self._bytes(), self._start()
+        most = data.count(b"\n", start) + data.count(b"\r", start) + 1
+        numbers = {i: np.empty(most) for i in wanted if i in numeric}
+        texts: dict[int, list[Texts]] = {i: [] for i in wanted if i not in numeric}
+        rows = 0
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            tables = list(pool.map(read, blocks))
-        return {
-            i: [chunk for table in tables for chunk in table.column(position).chunks]
-            for position, i in enumerate(wanted)
-        }
+            for table in pool.map(read, blocks):
+                for position, i in enumerate(wanted):
+                    cells = table.column(position)
+                    if i in numbers:
+                        numbers[i][rows : rows + len(cells)] = cells.to_numpy()
+                    else:
+                        texts[i] += cells.chunks
+                rows += len(table)
+        return {i: values[:rows] for i, values in numbers.items()}, texts
 
     def _texts(self, position: int) -> Texts:
         """Read a column once more, as text."""
@@ -512,7 +520,8 @@ class _File:
         if blocks is None:
             cells = pa.array([row[position] for row in self._checked_rows()], pa.string())
         else:
-            cells = pa.concat_arrays(self._arrow(blocks, (), [position])[position])
+            _, texts = self._arrow(blocks, (), [position])
+            cells = pa.concat_arrays(texts[position])
         self._data = None
         return stripped(cells, self.format)
 

@@ -125,14 +125,14 @@ def _read_excel(path: Path, layout: TableFormat) -> Table:
     try:
         with pd.ExcelFile(path, engine="openpyxl") as book:
             sheets = book.sheet_names
-            cells = book.parse(sheets[0], header=None, dtype=object, na_filter=False).to_numpy()
+            frame = pd.read_excel(book, sheets[0], header=None, dtype=object, na_filter=False)
     except ImportError as error:
         raise UsageError(f"{path}: reading Excel needs a package: pip install openpyxl") from error
     except (ValueError, KeyError, OSError, zipfile.BadZipFile, SyntaxError) as error:
         raise CorruptInputError(f"{path}: cannot be read as a workbook: {error}") from error
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    rows = [[_as_written(cell, layout) for cell in row] for row in cells]
+    rows = [[_as_written(cell, layout) for cell in row] for row in frame.to_numpy()]
     used = max((i + 1 for row in rows for i, cell in enumerate(row) if cell), default=0)
     for row in rows:
         if any(row):

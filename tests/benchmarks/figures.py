@@ -250,6 +250,42 @@ def logging_and_storing(settings: Settings) -> Table:
     )
 
 
+def read_table(settings: Settings) -> Table:
+    """Reading a csv file of numbers."""
+    import numpy as np
+
+    rows = settings.size(quick=2_000, usual=200_000, full=1_000_000)
+    path = settings.folder / "table.csv"
+    rng = np.random.default_rng(0)
+    with path.open("w") as file:
+        file.write(",".join(f"c{i}" for i in range(50)) + "\n")
+        for _ in range(0, rows, 2_000):
+            np.savetxt(file, rng.normal(size=(2_000, 50)), fmt="%.6g", delimiter=",")
+    readers = {"pandas.read_csv": "pandas", "regrun": "regrun"}
+    runs = [
+        {
+            name: execute(probe("reading", reader, path), settings)
+            for name, reader in readers.items()
+        }
+        for _ in range(settings.repeats)
+    ]
+    rows_of_table = []
+    for what, key, scale in (("seconds", "seconds", 1), ("MB at the peak", "bytes", 1e-6)):
+        values = {name: [scale * float(run[name].report[key]) for run in runs] for name in readers}
+        reference = values["pandas.read_csv"]
+        rows_of_table += [
+            Row(f"{name}, {what}", found, divide(found, reference), "≤ 2×" * (name == "regrun"))
+            for name, found in values.items()
+        ]
+    return Table(
+        f"reading a csv file of {rows:,} rows and 50 columns",
+        "s or MB",
+        "against pandas",
+        rows_of_table,
+        "in process, without imports; memory beyond that of the imports",
+    )
+
+
 def gpu_mnist(settings: Settings) -> Table:
     """Members of the MNIST MLP as one stack on a GPU, and one after another."""
     import torch
@@ -287,6 +323,7 @@ FIGURES: Mapping[str, Callable[[Settings], Table]] = {
     "train-weight-decay": train_weight_decay,
     "help": show_help,
     "storing": logging_and_storing,
+    "read-table": read_table,
     "gpu": gpu_mnist,
 }
 """By the name that `run.py` knows them by."""

@@ -115,7 +115,7 @@ def test_pyarrow_reads_what_the_csv_module_reads(
     assert found[0] == found[1]
 
 
-def test_a_file_of_many_blocks_is_read_as_by_pandas(
+def test_a_file_of_many_blocks_is_what_pandas_wrote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Numbers, integers, text with quotes, missing cells; some only after the first block."""
@@ -135,11 +135,10 @@ def test_a_file_of_many_blocks_is_read_as_by_pandas(
     )
     frame.to_csv(tmp_path / "t.csv", index=False)
     table = read_table(tmp_path / "t.csv", TableFormat())
-    expected = pd.read_csv(tmp_path / "t.csv", float_precision="round_trip", dtype={"zip": str})
     for name in ("x", "i", "gaps"):
-        np.testing.assert_array_equal(table.numbers(name), expected[name])
+        np.testing.assert_array_equal(table.numbers(name), frame[name])
     for name in ("k", "zip"):
-        assert table.texts(name).to_pylist() == expected[name].tolist()
+        assert table.texts(name).to_pylist() == frame[name].tolist()
     assert table.columns["zip"].codes == "01067"
     assert table.texts("late").to_pylist() == frame["late"].tolist()
     assert table.place(4321) == f"{tmp_path / 't.csv'}:4323"
