@@ -106,6 +106,9 @@ def resume_run(
 
 def _finished(summary: RunSummary, directory: Path, observer: Observer) -> RunSummary:
     observer.on_message(f"{directory} had finished before; nothing to do")
+    if RunDir(directory).checkpoints.is_dir():
+        command = f"regrun resume {shlex.quote(str(directory))} {EPOCHS}={2 * summary.epochs}"
+        observer.on_message(f"for more epochs: {command}")
     return summary.model_copy(update={"run_dir": str(directory)})
 
 

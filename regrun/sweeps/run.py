@@ -129,6 +129,10 @@ def resume_sweep(
 
 def _finished(done: SweepSummary, directory: Path, observer: Observer) -> SweepSummary:
     observer.on_message(f"{directory} had finished before; nothing to do")
+    if not done.pruned:
+        seeds = 2 * max((cell.seeds for cell in done.cells), default=1)
+        command = f"regrun resume {shlex.quote(str(directory))} --seeds {seeds}"
+        observer.on_message(f"for more seeds: {command}")
     return done.model_copy(update={"sweep_dir": str(directory)})
 
 

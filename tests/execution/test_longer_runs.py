@@ -232,6 +232,7 @@ def test_the_same_number_of_epochs_changes_nothing(tmp_path: Path) -> None:
     process = invoke("resume", directory, "training.epochs=4")
     assert process.exit_code == 0
     assert "had finished before; nothing to do" in process.stderr
+    assert f"for more epochs: regrun resume {directory} training.epochs=8" in process.stderr
     assert files_of(directory) == before
 
 

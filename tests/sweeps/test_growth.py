@@ -224,6 +224,7 @@ def test_the_option_for_seeds_is_the_key(tmp_path: Path) -> None:
     assert json.loads(process.stdout)["runs"] == 6
     again = invoke("resume", directory, "--seeds", 3)
     assert "had finished before; nothing to do" in again.stderr
+    assert f"for more seeds: regrun resume {directory} --seeds 6" in again.stderr
     run = directory / planned(directory)[0].directory
     process = invoke("resume", run, "--seeds", 3)
     assert process.exit_code == 2
