@@ -86,6 +86,7 @@ class _File:
     """Rows between the header and the examples: 1 where there is a line of units."""
     header_is_odd: bool = False
     notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     _data: bytes | None = None
     _first_byte: int | None = None
 
@@ -117,6 +118,7 @@ class _File:
             header_is_odd=self.header_is_odd,
             index=index,
             notes=tuple(self.notes),
+            skipped=tuple(self.left_out),
         )
 
     def _place(self, row: int) -> str:
@@ -173,6 +175,7 @@ class _File:
             f"{self._place(0)}: {shown} are taken for the units of the numbers below, and the line "
             "is left out (dataset.columns: declare a column a category to keep it)"
         )
+        self.left_out.append(f"{self._place(0)}: a line of units")
         self.skipped = 1
         rest = []
         for position, column in enumerate(columns):

@@ -102,6 +102,8 @@ class Table:
     index: tuple[str, ...] = ()
     """Columns that were recognised as the names of the rows."""
     notes: Sequence[str] = ()
+    skipped: Sequence[str] = ()
+    """Lines that were left out, and why."""
     _texts: dict[str, Texts] = field(default_factory=dict, repr=False)
 
     @property
@@ -300,8 +302,11 @@ def _cast(cells: Texts) -> Numbers | None:
     return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
-def table_of(frame: pd.DataFrame) -> Table:
-    """A data frame as a table; messages call a row ``row 17``, counted from 0."""
+def table_of(frame: pd.DataFrame, layout: TableFormat | None = None) -> Table:
+    """A data frame as a table; messages call a row ``row 17``, counted from 0.
+
+    layout: how texts in it are read as numbers.
+    """
     names = [str(label).strip() for label in frame.columns]
     arrays = []
     for position in range(len(names)):
@@ -310,7 +315,9 @@ def table_of(frame: pd.DataFrame) -> Table:
             arrays.append(pa.array(series, from_pandas=True))
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
             arrays.append(pa.array([as_text(cell) for cell in series], pa.string()))
-    return typed_table("the data frame", names, arrays, lambda row: f"row {row}", TableFormat())
+    return typed_table(
+        "the data frame", names, arrays, lambda row: f"row {row}", layout or TableFormat()
+    )
 
 
 def as_text(cell: object) -> str | None:
@@ -353,6 +360,7 @@ def _typed_column(name: str, array: Any, layout: TableFormat, origin: str) -> Co
         numbers = np.asarray(
             array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64
         )
+        numbers = without_markers(numbers, layout)
         if np.isnan(numbers).all():
             return Column(name, None, pa.nulls(len(array), pa.string()))
         if pa.types.is_integer(kind) and (np.abs(numbers) >= EXACT).any():

@@ -15,7 +15,7 @@ from regrun.data.table_targets import TableTargets
 from regrun.results import ColumnCard, InputCard
 
 
-def input_card(tables: Sequence[Table], inputs: TableInputs, standardize: bool) -> InputCard:
+def input_card(tables: Sequence[Table], inputs: TableInputs) -> InputCard:
     """The features together; the range is that of the columns of numbers."""
     numbers = [column for column in inputs.columns if isinstance(column, NumberColumn)]
     low, high = np.inf, -np.inf
@@ -29,7 +29,6 @@ def input_card(tables: Sequence[Table], inputs: TableInputs, standardize: bool) 
         dtype=tables[0].kind,
         low=float(low) if numbers else None,
         high=float(high) if numbers else None,
-        scaling="standardized by column" if standardize else "as it is",
     )
 
 

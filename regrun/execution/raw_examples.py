@@ -224,7 +224,7 @@ def _table(data: Any, inputs: TableInputs, preprocessing: Preprocessing) -> RawE
         table = read_table(data, inputs.format)
         frame = _shown(table)
     elif isinstance(data, pd.DataFrame):
-        table, frame = table_of(data), data.reset_index(drop=True)
+        table, frame = table_of(data, inputs.format), data.reset_index(drop=True)
     else:
         array = _as_array(data)
         names = [column.name for column in inputs.columns]
@@ -256,7 +256,8 @@ def _table_targets(table: Table, preprocessing: Preprocessing) -> NDArray[Any] |
             "all rows are predicted and none is scored"
         )
     if classes:
-        texts = [str(text) for text in table.texts(names[0]).to_pylist()]
+        boolean = {*classes} == {"False", "True"}
+        texts = [str(text) for text in table.labels(names[0], boolean=boolean).tolist()]
         known = set(classes)
         labels = [text if text in known else _as_integer(text) for text in texts]
         return class_positions(labels, classes, f'{table.origin}: "{names[0]}"')

@@ -126,3 +126,10 @@ def test_a_data_frame_is_the_table_that_its_csv_would_be() -> None:
     assert table.texts("mixed").to_pylist() == ["1", "x", "2"]
     with pytest.raises(CorruptInputError, match="row 0: column \"k\": 'a' is not a number"):
         table.numbers("k")
+
+
+def test_markers_and_notations_hold_in_data_frames_too() -> None:
+    frame = pd.DataFrame({"x": [-999, 1], "y": ["3,5", "-999"]})
+    table = table_of(frame, TableFormat(decimal=",", missing_values=["-999"]))
+    np.testing.assert_array_equal(table.numbers("x"), [np.nan, 1])
+    np.testing.assert_array_equal(table.numbers("y"), [3.5, np.nan])

@@ -151,6 +151,7 @@ def test_a_line_of_units_is_left_out_and_said(tmp_path: Path, units: str) -> Non
     assert table.texts("x").to_pylist() == list("01234")
     assert table.place(0).endswith("t.csv:3")
     assert "units of the numbers below" in table.notes[0]
+    assert table.skipped == (f"{tmp_path / 't.csv'}:2: a line of units",)
     assert table.notes[0].startswith(f"{tmp_path / 't.csv'}:2: ")
 
 

@@ -209,3 +209,40 @@ def test_averaged_weights_predict_when_they_are_asked_for(train: Train) -> None:
         for average in (None, "ema")
     )
     assert not torch.equal(plain, averaged)
+
+
+def test_a_table_with_everything_is_predicted_as_it_was_trained(
+    train: Train, tmp_path: Path
+) -> None:
+    """Text, numbers, decimal commas, dates, missing cells, true and false as the classes."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "when": [f"2020-01-{1 + i % 28:02}" for i in range(80)],
+            "town": rng.choice(["Rome ", "Rome", "NA"], 80),
+            "zip": rng.choice(["01067", "80331"], 80),
+            "size": np.where(rng.random(80) < 0.2, np.nan, rng.normal(size=80)),
+            "ok": ["TRUE" if i % 3 else "false" for i in range(80)],
+        }
+    )
+    path = tmp_path / "train.csv"
+    frame.to_csv(path, index=False, sep=";", decimal=",")
+    keys = {"separator": ";", "decimal": ",", "missing": "mean", "target": "ok"}
+    config = {
+        "dataset": {"name": "csv", "path": str(path), "test_path": str(path), **keys},
+        "model": {"name": "linear"},
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "training": {"epochs": 5, "precision": "float64"},
+    }
+    run = train(config)
+    moved = shutil.copytree(run.directory, tmp_path / "elsewhere")
+    predictor = regrun.load_predictor(moved)
+    scores = predictor.score(path).metrics
+    assert scores["loss"] == pytest.approx(run.summary.metrics["test/loss"], rel=1e-6)
+    assert scores["accuracy"] == run.summary.metrics["test/accuracy"]
+    from_file = predictor.predict(path)
+    assert {*from_file["prediction"]} <= {"True", "False"}
+    typed = frame.assign(ok=frame["ok"] == "TRUE", when=pd.to_datetime(frame["when"]))
+    columns = ["prediction", "p(False)", "p(True)"]
+    pd.testing.assert_frame_equal(predictor.predict(typed)[columns], from_file[columns])
+    assert predictor.score(typed).metrics == scores

@@ -135,8 +135,9 @@ class CSV(Subset, DatasetSection):
             provenance=Provenance(
                 files=tuple(paths.values()),
                 task_reason=found.reason,
-                input=input_card(tables, inputs, standardize),
+                input=input_card(tables, inputs),
                 columns=tuple(column_cards(roles, found, types, inputs, self.missing, standardize)),
+                skipped=tuple(line for table in tables for line in table.skipped),
                 target_names=tuple(roles.targets),
             ),
         )
