@@ -6,24 +6,28 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "batch_size": ("batch",),
-    "epochs": ("max_epochs", "n_epochs", "num_epochs"),
+    "batch_size": ("batch", "batchsize", "bs", "per_device_train_batch_size", "train_batch_size"),
+    "clip_norm": ("gradient_clip_val", "grad_clip", "max_grad_norm"),
+    "class_weights": ("class_weight",),
+    "epochs": ("max_epochs", "max_iter", "n_epochs", "num_epochs", "num_train_epochs"),
     "hidden": ("hidden_layers", "hidden_size", "hidden_sizes", "layers", "units", "widths"),
     "init": ("weight_init",),
     "l1": ("lasso",),
     "l2": ("ridge", "tikhonov"),
     "linear": ("softmax",),
-    "lr": ("learning_rate", "rate"),
+    "lr": ("base_lr", "eta", "learning_rate", "learning_rate_init", "max_lr", "rate"),
     "dropout": ("dropout_rate", "p", "rate"),
     "name": ("kind", "method", "type"),
+    "random": ("random_search",),
     "penalty": ("regularization", "regularizer"),
     "root": ("root_dir",),
     "schedule": ("scheduler",),
-    "seed": ("random_state",),
+    "seed": ("manual_seed", "random_seed", "random_state", "seed_everything"),
     "silu": ("swish",),
     "step": ("step_lr",),
     "strength": ("alpha", "coef", "coefficient", "l1_lambda", "l2_lambda", "lambda"),
     "test": ("test_size",),
+    "tpe": ("bayes", "bayesian", "bayesopt", "hyperopt", "optuna"),
     "type": ("kind", "method", "name"),
     "validation": ("val", "validation_split"),
     "weight_decay": ("lambda", "wd"),
@@ -48,7 +52,14 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
         if each in plain:
             return plain[each]
     close = difflib.get_close_matches(wanted, plain, n=1, cutoff=0.5 if len(word) <= 3 else 0.6)
-    return plain[close[0]] if close else None
+    return plain[close[0]] if close and _starts_alike(wanted, close[0]) else None
+
+
+def _starts_alike(word: str, found: str) -> bool:
+    """Whether a match begins with the same letter, or shares most letters: iris is no digits."""
+    if word[:1] == found[:1]:
+        return True
+    return difflib.SequenceMatcher(None, word, found).ratio() >= 0.85
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from regrun.config.load import load_config
+from regrun.config.load import config_from_mapping, load_config
 from regrun.config.schema import Config
 from regrun.config.schema_tree import SectionNode, fields, root, section_of
 from regrun.config.validate import unknown_key
@@ -108,3 +108,65 @@ def test_a_typo_is_reported_by_the_loader(key: str, tmp_path: Path) -> None:
 )
 def test_the_nearest_word(word: str, known: list[str], meant: str | None) -> None:
     assert nearest(word, known) == meant
+
+
+@pytest.mark.parametrize(
+    ("section", "word", "meant"),
+    [
+        ({"dataset": {"name": "iris"}}, "iris", None),
+        ({"dataset": {"name": "fashionmnist"}}, "fashionmnist", "fashion_mnist"),
+        ({"dataset": {"name": "cifar"}}, "cifar", "cifar10"),
+        ({"model": {"name": "lenet"}}, "lenet", None),
+        ({"optimizer": {"name": "lbfgs", "lr": 1}}, "lbfgs", None),
+        ({"optimizer": {"name": "adamW", "lr": 1}}, "adamW", "adamw"),
+        ({"optimizer": {"name": "rms_prop", "lr": 1}}, "rms_prop", "rmsprop"),
+        ({"penalty": {"type": "lasso", "strength": 1}}, "lasso", "l1"),
+        ({"penalty": {"type": "ridge", "strength": 1}}, "ridge", "l2"),
+        ({"penalty": {"type": "elasticnet", "strength": 1}}, "elasticnet", "elastic_net"),
+    ],
+)
+def test_words_of_other_tools_lead_to_the_right_neighbour_or_to_none(
+    section: dict[str, Any], word: str, meant: str | None
+) -> None:
+    base = {
+        "dataset": {"name": "digits"},
+        "model": {"name": "linear"},
+        "optimizer": {"name": "sgd", "lr": 1},
+    }
+    with pytest.raises(ConfigError) as caught:
+        config_from_mapping({**base, **section})
+    message = caught.value.problems[0].message
+    assert word in message
+    if meant is None:
+        assert "did you mean" not in message
+    else:
+        assert f'did you mean "{meant}"?' in message
+
+
+@pytest.mark.parametrize(
+    ("space", "hint"),
+    [
+        ({"min": 0.001, "max": 0.1}, "uniform: [0.001, 0.1], or log_uniform: [0.001, 0.1]"),
+        ({"low": 1, "high": 9, "log": True}, "log_int: [1, 9]"),
+        ({"values": [1, 2]}, "choice: [1, 2]"),
+        (
+            {"distribution": "log_uniform_values", "min": 1e-5, "max": 0.1},
+            "log_uniform: [1e-05, 0.1]",
+        ),
+        ({"lower": 0.1, "upper": 2.0}, "uniform: [0.1, 2.0]"),
+    ],
+)
+def test_search_spaces_of_other_tools_are_answered_with_ours(
+    space: dict[str, Any], hint: str
+) -> None:
+    config = {
+        "dataset": {"name": "digits"},
+        "model": {"name": "linear"},
+        "optimizer": {"name": "sgd", "lr": 1},
+        "sweep": {"search": "bayes", "trials": 3, "space": {"optimizer.lr": space}},
+    }
+    with pytest.raises(ConfigError) as caught:
+        config_from_mapping(config)
+    messages = [problem.message for problem in caught.value.problems]
+    assert any(f"write {hint}" in message for message in messages)
+    assert any('did you mean "tpe"?' in message for message in messages)

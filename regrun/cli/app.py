@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from regrun.cli.console import prepare_streams
-from regrun.errors import RegrunError, StorageError
+from regrun.errors import RegrunError, StorageError, UsageError
 
 VERBS: Mapping[str, str] = {
     "train": "Train one run.",
@@ -52,6 +52,10 @@ _STORAGE_FAULTS = (
 )  # fmt: skip
 
 
+NO_SUCH_OPTION: type[Any] = import_module(typer.BadParameter.__module__).NoSuchOption
+"""The error for an unknown option, of the copy of click that typer uses."""
+
+
 def function_of(verb: str) -> Callable[..., None]:
     """Import the function behind a verb."""
     # `list` would hide the built-in of that name.
@@ -84,12 +88,21 @@ class Verbs(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
+        words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except RegrunError as error:
             sys.stderr.write(f"{error}\n")
             raise typer.Exit(error.exit_code) from error
+        except NO_SUCH_OPTION as error:
+            from regrun.cli.foreign_options import advice
+
+            hint = advice(str(error.option_name), words)
+            if hint is None:
+                raise
+            sys.stderr.write(f"no such option: {error.option_name}; {hint}\n")
+            raise typer.Exit(UsageError.exit_code) from error
         return result
 
 

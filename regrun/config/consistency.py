@@ -74,6 +74,11 @@ def _axis_problem(key: str, config: Config, moving: set[str]) -> str | None:
     A key that only other kinds have is an axis where the kind itself is one.
     """
     parts = key.split(".")
+    if key == "seed" and config.sweep is not None and "seeds" not in config.sweep.model_fields_set:
+        return (
+            "the seeds of a cell are consecutive: write seed=0..4, or sweep.seeds: 5 without a "
+            "seed axis"
+        )
     if parts[0] in ("sweep", "name"):
         return f"{parts[0]} cannot be an axis"
     node: Node | None = root()

@@ -45,11 +45,13 @@ def config_error(
     *,
     scope: str = "",
     shown: int = SHOWN,
+    hint: str = "",
 ) -> ConfigError:
     """All diagnostics as one error: those of the file by position, then those of the overrides.
 
     ``label`` is the file's name as the user gave it, empty for a config without a file. ``scope``
-    names what the errors are counted in; by default the file, its overrides, or both.
+    names what the errors are counted in; by default the file, its overrides, or both. ``hint``
+    ends the message.
     """
     ordered = sorted(diagnostics, key=_position)
     blocks = [_render(each, label, lines) for each in ordered[:shown]]
@@ -57,6 +59,8 @@ def config_error(
         blocks.append(f"… and {len(ordered) - shown} more")
     count = f"{len(ordered)} error" + ("s" if len(ordered) > 1 else "")
     blocks.append(f"{count} in {scope or _scope(ordered, label)}")
+    if hint:
+        blocks.append(hint)
     return ConfigError([each.problem for each in ordered], ordered, "\n".join(blocks))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -12,11 +12,17 @@ from typing import Any
 
 from regrun.config.consistency import contradictions
 from regrun.config.diagnostics import Diagnostic, Span, config_error
-from regrun.config.overrides import Assignment, assign, parse_overrides
+from regrun.config.overrides import (
+    Assignment,
+    assign,
+    parse_overrides,
+    several_values,
+)
 from regrun.config.paths import found, with_paths
+from regrun.config.ranges import expand_range
 from regrun.config.schema import RESERVED_NAME, Config
-from regrun.config.schema_tree import trace
-from regrun.config.validate import KeyProblem, MissingKey, show, validate
+from regrun.config.schema_tree import fields, section_of, trace
+from regrun.config.validate import KeyProblem, MissingKey, replaced, show, validate
 from regrun.config.yaml_nodes import MAX_DEPTH, Document, check_text, read_config
 from regrun.errors import ConfigError, KeyPath, Problem, UsageError, dotted
 from regrun.kinds.registry import DEFAULT_OPTIMIZER
@@ -83,13 +89,62 @@ class Source:
         """Diagnostics as one error of this source."""
         return config_error(diagnostics, self.document.label, self.document.lines)
 
+    def without_keys_of_other_kinds(self) -> tuple[Source, list[str]]:
+        """Drop keys of the file that a kind chosen by an assignment does not have.
+
+        Returns the new source, and a note for each such section. Keys that were set from outside
+        stay, and are errors.
+        """
+        tree: Mapping[str, Any] = self.tree
+        notes = []
+        for path, assignment in self.assigned:
+            section, written = path[:-1], self.document.values
+            node = section_of(trace(section, tree).node)
+            raw = trace(section, tree).value
+            if node is None or not path or path[-1] != node.tag or not isinstance(raw, Mapping):
+                continue
+            kind = node.kind(raw)
+            set_here = {each[len(section)] for each, _ in self.assigned if len(each) > len(section)}
+            foreign = [
+                str(key)
+                for key in raw
+                if kind is not None
+                and key not in fields(kind)
+                and node.kinds_with(str(key))
+                and (*section, key) in written
+                and key not in set_here
+            ]
+            if foreign:
+                kept = {key: value for key, value in raw.items() if key not in foreign}
+                tree = replaced(tree, section, kept)
+                notes.append(
+                    f"{dotted(section)}: {node.tag_of(raw)} has no {' and no '.join(foreign)}; "
+                    f"left out of the file's settings ({assignment.text})"
+                )
+        return replace(self, tree=tree), notes
+
     def diagnose(self, problem: Problem) -> Diagnostic:
         """Find the place to blame for a problem whose path is as written."""
         blamed = self._blamed(problem)
         if blamed is None:
             return Diagnostic(self._with_cause(problem), self._span(problem))
         path, assignment = blamed
+        hint = self._hint(problem, assignment)
+        if hint:
+            problem = replace(problem, message=f"{problem.message.partition('; ')[0]}; {hint}")
         return Diagnostic(problem, assignment.span, assignment.origin, path, assignment.number)
+
+    def _hint(self, problem: Problem, assignment: Assignment) -> str:
+        """What to write, where the value is several values or the entries of a list."""
+        key, value = assignment.key, assignment.value
+        if assignment.number and isinstance(value, str) and several_values(assignment.text):
+            file = self.document.label or "CONFIG"
+            return f"to try several values: regrun sweep {file} {assignment.text}"
+        if isinstance(value, list) and len(value) > 1 and problem.message.endswith("not a number"):
+            return f"an axis is written {key}={','.join(_written(each) for each in value)}"
+        if problem.message.endswith("is not a list") and not isinstance(value, str | list | dict):
+            return f"write {key}=[{_written(value)}]"
+        return ""
 
     def _blamed(self, problem: Problem) -> tuple[KeyPath, Assignment] | None:
         """The last assignment that set the place, chose the kind of its section, or made it."""
@@ -134,6 +189,8 @@ class Loaded:
 
     config: Config
     source: Source
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the config was read."""
 
     def member(self, values: Mapping[str, Any]) -> Loaded:
         """The same with dotted keys set, as one cell of a sweep; its `sweep` is None.
@@ -143,9 +200,10 @@ class Loaded:
         source, diagnostics = self._assigning(values)
         if diagnostics:
             raise source.error(diagnostics)
+        source, notes = source.without_keys_of_other_kinds()
         if any(key.startswith("dataset") for key in values):
             source = replace(source, tree=_with_absolute_paths(source))
-        return Loaded(_checked(source), source)
+        return Loaded(_checked(source), source, (*self.notes, *notes))
 
     def begun_in(self, folders: Sequence[Path]) -> Loaded:
         """The same as the config of a stored sweep; see `Source`."""
@@ -263,7 +321,8 @@ def _load(
     document: Document, assignments: Sequence[Assignment], diagnostics: Sequence[Diagnostic]
 ) -> Loaded:
     source, impossible = Source(document, document.data).assigning(assignments)
-    tree = _with_absolute_paths(source)
+    source, notes = source.without_keys_of_other_kinds()
+    tree = _with_seeds(_with_absolute_paths(source))
     tree.setdefault("name", safe_name(Path(document.label).stem))
     optimizer = tree.get("optimizer")
     if isinstance(optimizer, Mapping):
@@ -272,7 +331,25 @@ def _load(
     if diagnostics or impossible:
         found = [source.diagnose(problem) for problem in validate(source.tree)[1]]
         raise source.error([*diagnostics, *impossible, *found])
-    return Loaded(_checked(source), source)
+    return Loaded(_checked(source), source, tuple(notes))
+
+
+def _with_seeds(tree: dict[str, Any]) -> dict[str, Any]:
+    """The tree with an axis over consecutive seeds as the seeds of every cell, which it means."""
+    sweep = tree.get("sweep")
+    grid = sweep.get("grid") if isinstance(sweep, Mapping) else None
+    seeds = grid.get("seed") if isinstance(grid, Mapping) else None
+    with suppress(ValueError):  # what is wrong with a range is said where it stands
+        seeds = expand_range(seeds) or seeds
+    if not isinstance(sweep, Mapping) or not isinstance(grid, Mapping):
+        return tree
+    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
+        return tree
+    if seeds != list(range(seeds[0], seeds[0] + len(seeds))) or "seeds" in sweep:
+        return tree
+    others = {key: values for key, values in grid.items() if key != "seed"}
+    kept = {**sweep, "grid": others, "seeds": len(seeds)}
+    return {**tree, "seed": seeds[0], "sweep": kept}
 
 
 def _checked(source: Source) -> Config:

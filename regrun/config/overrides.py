@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from regrun.config.diagnostics import Diagnostic, Span, config_error, printable
+from regrun.config.ranges import expand_range, foreign_axis
 from regrun.config.schema_tree import (
     MISSING,
     AnyOf,
@@ -17,6 +18,7 @@ from regrun.config.schema_tree import (
     SectionNode,
     fields,
     root,
+    trace,
 )
 from regrun.config.validate import show
 from regrun.config.yaml_nodes import MAX_DEPTH, compose
@@ -39,6 +41,8 @@ class Assignment:
     """The override's number, from 1; 0 for an axis."""
     span: Span | None = None
     """Where the file holds it, for an axis of its own sweep."""
+    appends: bool = False
+    """Whether the value is added to a list (``penalty+=…``)."""
 
     @property
     def origin(self) -> str:
@@ -82,17 +86,32 @@ def parse_override(text: str, number: int, *, axes: bool = False) -> Assignment:
     key, equals, value = text.partition("=")
     key = key.strip()
     unread = Assignment(printable(text[:100]), key, None, number)
+    if key.startswith("~"):
+        raise unread.error(f"to switch it off, write {key[1:]}=null")
     if not equals:
         raise unread.error("not of the form KEY=VALUE")
+    key = key.removeprefix("+").removeprefix("+")  # Hydra's marks for a new key
+    appends = key.endswith("+")
+    key = key.removesuffix("+")
+    unread = replace(unread, key=key, appends=appends)
     if not _KEY.fullmatch(key):
         raise unread.error(f"{key[:60]!r} is not a dotted key")
-    values = _split(value) if axes else [value]
+    known = foreign_axis(key, value)
+    if known is not None:
+        verb = "" if axes else "several values are for regrun sweep; "
+        raise unread.error(f"{verb}write {known}")
+    values = _split(value) if axes and not appends else [value]
     if len(values) > 1 and "" in values:
         raise unread.error("an empty value between commas; write null for none")
     try:
-        data = [compose(each).data for each in values]
+        data: list[Any] = []
+        for each in values:
+            several = expand_range(each) if axes else None
+            data += [compose(each).data] if several is None else several
     except ConfigError as error:
         raise unread.error(error.problems[0].message) from None
+    except ValueError as error:
+        raise unread.error(str(error)) from None
     if len(data) == 1:
         return replace(unread, value=data[0])
     return replace(unread, value=data).as_axis()
@@ -121,9 +140,28 @@ def assign(tree: Mapping[str, Any], assignment: Assignment) -> tuple[dict[str, A
         raise assignment.error(f"nested more than {MAX_DEPTH} deep")
     path: list[str | int] = []
     try:
-        return _set(tree, root(), parts, assignment.value, path), tuple(path)
+        value = assignment.value
+        if assignment.appends:
+            value = [*_entries(tree, parts), value]
+        return _set(tree, root(), parts, value, path), tuple(path)
     except ConfigError as blocked:
         raise assignment.error(str(blocked)) from None
+
+
+def _entries(tree: Mapping[str, Any], parts: Sequence[str]) -> list[Any]:
+    """The entries of the list at a path: none, one that stands alone, or several."""
+    place = trace(parts, tree)
+    if not isinstance(place.node, ListNode):
+        raise _blocked(parts, "is no list, so that nothing can be appended")
+    raw = place.value
+    if raw is MISSING or raw is None or raw in ("none", False) or raw == []:
+        return []
+    return list(raw) if isinstance(raw, list) else [raw]
+
+
+def several_values(text: str) -> bool:
+    """Whether an override ``KEY=VALUE`` has commas outside of brackets and quotes."""
+    return len(_split(text.partition("=")[2])) > 1
 
 
 def _blocked(path: Sequence[Any], why: str) -> ConfigError:
@@ -172,6 +210,8 @@ def _set_in_list(
                 first, last = (dotted((*path, at, *parts)) for at in (0, len(raw) - 1))
                 raise _blocked(path, f"is a list of {len(raw)}; write {first} to {last}")
         if not isinstance(raw, list) or not raw:
+            if head == "1" and not rest and raw not in (MISSING, None, "none", False, []):
+                return [raw, value]
             if head != "0":
                 raise _blocked(path, f"has no entry {head}; it is not a list")
             alone = MISSING if raw in (None, "none", []) else raw
@@ -179,6 +219,9 @@ def _set_in_list(
     if not isinstance(raw, list):
         shown = "not set" if raw is MISSING else f"{show(raw)}, not a list"
         raise _blocked(path, f"is {shown}; give the whole list")
+    if head == str(len(raw)) and not rest and node.length is None:
+        path.append(len(raw))
+        return [*raw, value]
     if not head.isdecimal() or int(head[:9]) >= len(raw):
         raise _blocked(path, f"has no entry {head}; it is a list of {len(raw)}, counted from 0")
     index = int(head)

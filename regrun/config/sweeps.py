@@ -5,13 +5,42 @@ from __future__ import annotations
 from math import prod
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 
+from regrun.config.ranges import expand_range
 from regrun.kinds.base import Count, Section
 
 Bounds = Annotated[tuple[float, float], Strict(False)]
+
+
+def _expanded(value: Any) -> Any:
+    several = expand_range(value)
+    return value if several is None else several
+
+
 Axis = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
+RangeOrAxis = Annotated[Axis, BeforeValidator(_expanded, json_schema_input_type=str | list[Any])]
+"""A list of values, or a range such as ``1e-5..1e-1:log:9``."""
 IntBounds = Annotated[tuple[int, int], Strict(False)]
+
+
+def _distribution_hint(value: Any) -> str | None:
+    """How regrun writes a distribution in the words of W&B, Optuna or Ray; None for others."""
+    if not isinstance(value, dict) or set(value) & set(Distribution.model_fields):
+        return None
+    for key in ("values", "choices", "grid_search"):
+        if isinstance(value.get(key), list):
+            return f"choice: {value[key]}"
+    low = next((value[key] for key in ("min", "low", "lower") if key in value), None)
+    high = next((value[key] for key in ("max", "high", "upper") if key in value), None)
+    if low is None or high is None:
+        return None
+    named = str(value.get("distribution") or value.get("type") or "").lower()
+    logarithmic = bool(value.get("log")) or "log" in named
+    whole = "int" in named or (isinstance(low, int) and isinstance(high, int))
+    kind = ("log_" if logarithmic else "") + ("int" if whole else "uniform")
+    other = "" if logarithmic else f", or log_{kind}: [{low}, {high}]"
+    return f"{kind}: [{low}, {high}]{other}"
 
 
 class Distribution(Section):
@@ -20,27 +49,38 @@ class Distribution(Section):
     uniform: Bounds | None = None
     log_uniform: Bounds | None = None
     int: IntBounds | None = None
+    log_int: IntBounds | None = None
     choice: Axis | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_words_of_other_tools(cls, value: Any) -> Any:
+        hint = _distribution_hint(value)
+        if hint is not None:
+            raise ValueError(f"write {hint}")
+        return value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Distribution:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("give exactly one of uniform, log_uniform, int, choice")
-        for bounds in (self.uniform, self.log_uniform, self.int):
+            raise ValueError("give exactly one of uniform, log_uniform, int, log_int, choice")
+        for bounds in (self.uniform, self.log_uniform, self.int, self.log_int):
             if bounds is not None and not bounds[0] < bounds[1]:
                 low, high = bounds
                 raise ValueError(f"[{low}, {high}]: the first bound must be below the second")
-        if self.log_uniform is not None and self.log_uniform[0] <= 0:
-            raise ValueError(f"{self.log_uniform[0]}: a log_uniform bound must be above 0")
+        for bounds in (self.log_uniform, self.log_int):
+            if bounds is not None and bounds[0] <= 0:
+                raise ValueError(f"{bounds[0]}: a bound on a log scale must be above 0")
         return self
 
 
 class Sweep(Section):
     """A grid, cells or a search; read by `regrun sweep` only."""
 
-    grid: dict[str, Axis] = Field(default_factory=dict)
-    """Dotted key → values; every combination of values is trained."""
+    grid: dict[str, RangeOrAxis] = Field(default_factory=dict)
+    """Dotted key → values, or a range of them: `0..4`, `0..1:5`, `1e-5..1e-1:log:9`. Every
+    combination of values is trained."""
     cells: Annotated[tuple[dict[str, Any], ...], Strict(False)] = ()
     """The cells to train, each a mapping of dotted keys to values, instead of a grid."""
     search: Literal["random", "tpe", "qmc", "cmaes"] | None = None

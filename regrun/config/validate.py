@@ -69,19 +69,19 @@ def validate(tree: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
     corrected: Any = tree
     for each in problems:
         if isinstance(each, UnknownKind) and each.meant:
-            corrected = _replaced(corrected, each.path, each.meant)
+            corrected = replaced(corrected, each.path, each.meant)
     if corrected is not tree:  # what else is wrong with sections whose kind is misspelt
         known = {problem.path for problem in problems}
         problems += [each for each in validate(corrected)[1] if each.path not in known]
     return None, problems
 
 
-def _replaced(tree: Any, path: KeyPath, value: Any) -> Any:
+def replaced(tree: Any, path: KeyPath, value: Any) -> Any:
     """A copy with another value at a path that is there."""
     if not path:
         return value
     copy: Any = dict(tree) if isinstance(tree, Mapping) else list(tree)
-    copy[path[0]] = _replaced(copy[path[0]], path[1:], value)
+    copy[path[0]] = replaced(copy[path[0]], path[1:], value)
     return copy
 
 
@@ -244,7 +244,7 @@ def _list_message(node: ListNode, value: Any) -> str:
     if isinstance(value, list | tuple):
         return _wrong_length(value, node.length)
     if not isinstance(node.item, SectionNode):
-        other = f"{_noun(node.item)} or " if node.before else ""
+        other = f"{_noun(node.item)} or " if node.before and type(node.item) is not Node else ""
         return f"{show(value)} is not {other}a list"
     hint = _as_section(node.item, value)
     return f"{show(value)} is not a {node.item.noun} or a list of them{hint}"

@@ -111,12 +111,6 @@ def _target_scale(
             "training"
         )
         return Scale.of(mean, std), [note]
-    if far:
-        note = (
-            f"targets of {shown} are far from unit scale, so that learning rates and strengths "
-            "have to suit them (dataset.standardize_target: true standardizes them)"
-        )
-        return None, [note]
     return None, []
 
 

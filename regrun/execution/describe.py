@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from regrun.config.load import Loaded
 from regrun.execution.prepare import prepare, resolve_device
@@ -21,6 +21,7 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
     config = loaded.config
     with loaded.source.locating():
         prepared = prepare(config, resolve_device(device), allow_large=allow_large)
+        prepared = replace(prepared, config_notes=loaded.notes)
         dataset = prepared.dataset
         module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
         shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}

@@ -46,6 +46,8 @@ class Prepared:
     device: torch.device
     budget: Budget
     seconds: float
+    config_notes: tuple[str, ...] = ()
+    """On how the config was read."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -63,7 +65,7 @@ class Prepared:
 
     def notes(self, config: Config) -> list[str]:
         """What a user should know about how this config is trained and measured."""
-        notes = list(self.dataset.notes)
+        notes = [*self.config_notes, *self.dataset.notes]
         size = train_subset_size(config.training.evaluate_train, len(self.dataset.train))
         if size < len(self.dataset.train):
             notes.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from regrun.config.changes import PLACES, Reload, asking_for_data, changed_keys
@@ -180,12 +181,13 @@ def _train(config: Path, key: str) -> str:
 
 def _prepare(loaded: Loaded, device: str, observer: Observer, allow_large: bool) -> Prepared:
     with loaded.source.locating():
-        return prepare(
+        prepared = prepare(
             loaded.config,
             resolve_device(device),
             allow_large=allow_large,
             progress=observer.on_message,
         )
+    return replace(prepared, config_notes=loaded.notes)
 
 
 def _run(

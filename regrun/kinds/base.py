@@ -6,12 +6,13 @@ formula, its reference and its arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 from regrun.errors import ConfigError
 from regrun.kinds.docstrings import description
@@ -62,6 +63,19 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switched_off(cls, value: Any) -> Any:
+        """Read `none` and `false` as null where null switches a key off."""
+        if not isinstance(value, Mapping):
+            return value
+        off = [
+            key
+            for key in switchable(cls)
+            if key in value and (value[key] is False or value[key] == "none")
+        ]
+        return {**value, **dict.fromkeys(off)} if off else value
 
     formula: ClassVar[str]
     """What the kind computes, in symbols."""
@@ -129,6 +143,28 @@ class Section(BaseModel):
             if text := " ".join(filter(None, [description(cls, name), *sentences(field)])):
                 described["properties"][name]["description"] = text
         return schema
+
+
+@cache
+def switchable(kind: type[BaseModel]) -> tuple[str, ...]:
+    """The keys whose null means off, and that hold neither strings nor booleans otherwise."""
+
+    def types_in(annotation: Any) -> Iterator[Any]:
+        inner = get_args(annotation)
+        if get_origin(annotation) is Literal or not inner:
+            yield annotation
+        elif get_origin(annotation) is Annotated:
+            yield from types_in(inner[0])
+        else:
+            for each in inner:
+                yield from types_in(each)
+
+    def is_switch(annotation: Any) -> bool:
+        found = set(types_in(annotation))
+        words = [word for each in found for word in get_args(each)]
+        return type(None) in found and not found & {str, bool} and "none" not in words
+
+    return tuple(name for name, field in kind.model_fields.items() if is_switch(field.annotation))
 
 
 def tag_of(kind: type[Section]) -> str:

@@ -119,7 +119,7 @@ else:
 
 def _as_list(value: Any) -> Any:
     """Bring none, one or many sections to a list."""
-    if value is None or value == "none":
+    if value is None or value is False or value in ("none", {}):
         return []
     return [value] if isinstance(value, Mapping) else value
 
@@ -163,6 +163,12 @@ Constraints = Annotated[
 ]
 
 
+def _schedule(value: Any) -> Any:
+    if value is None or value is False or value == "none":
+        return {"type": "constant"}
+    return {"type": value} if isinstance(value, str) else value
+
+
 def _names_alone(kinds: tuple[type[Section], ...]) -> tuple[str, ...]:
     """Names of the kinds without required keys, so that a name alone can stand for them."""
     return tuple(
@@ -183,7 +189,7 @@ else:
 ScheduleOrName = Annotated[
     AnySchedule,
     BeforeValidator(  # a name alone stands for that type with its defaults
-        lambda value: {"type": value} if isinstance(value, str) else value,
+        _schedule,
         json_schema_input_type=ScheduleName | AnySchedule,
     ),
 ]

@@ -60,6 +60,8 @@ class Planner:
         self._budgets: dict[Structure, Budget] = {}
         self._last: tuple[str, Dataset] | None = None
         self._fingerprints: dict[str, str] = {}
+        self.notes: dict[str, None] = {}
+        """On how the configs of the cells were read, each once."""
         self.cards: dict[str, DataCard] = {}
         """Of every dataset that was loaded for planning."""
         self._leading: dict[int, Loaded] = {}
@@ -70,6 +72,7 @@ class Planner:
         seeds: which of each cell's, from 0; default: all.
         """
         loaded = validate_cells(self._loaded, cells)
+        self.notes |= dict.fromkeys(note for member in loaded for note in member.notes)
         self._check(cells, loaded)
         if seeds is None:
             seeds = range(self._sweep.seeds)

@@ -324,7 +324,7 @@ class _Sweep:
     def _notes(self, stacks: Sequence[PlannedStack]) -> list[str]:
         """What a user should know of a round, and of its data."""
         data = [note for card in self.planner.cards.values() for note in card.notes]
-        return [*dict.fromkeys(data), *self._notes_on_pruning(stacks)]
+        return [*self.planner.notes, *dict.fromkeys(data), *self._notes_on_pruning(stacks)]
 
     def _notes_on_pruning(self, stacks: Sequence[PlannedStack]) -> list[str]:
         pruner = self._loaded.config.sweep and self._loaded.config.sweep.pruner

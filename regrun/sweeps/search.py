@@ -230,6 +230,8 @@ def _distribution(axis: Distribution, positions_are_numbers: bool) -> BaseDistri
         return FloatDistribution(*axis.log_uniform, log=True)
     if axis.int is not None:
         return IntDistribution(*axis.int)
+    if axis.log_int is not None:
+        return IntDistribution(*axis.log_int, log=True)
     # By position: Optuna's own choices can be neither lists nor mappings.
     positions = range(len(axis.choice or ()))
     if positions_are_numbers:

@@ -62,7 +62,7 @@ def _has_validation(config: Config) -> bool:
         held = sweep.grid[key]
     if sweep is not None and key in sweep.space:
         axis = sweep.space[key]
-        held = axis.uniform or axis.log_uniform or axis.int or axis.choice
+        held = axis.uniform or axis.log_uniform or axis.int or axis.log_int or axis.choice
     return all(held) or (not _chooses_data(config) and config.dataset.has_own_validation())
 
 

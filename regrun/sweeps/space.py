@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from regrun.config.diagnostics import Diagnostic, config_error
 from regrun.config.load import Loaded
 from regrun.config.sweeps import Distribution
-from regrun.errors import ConfigError, Problem
+from regrun.config.validate import KeyProblem
+from regrun.errors import ConfigError, Problem, dotted
 from regrun.settings import format_value
 
 SHOWN = 20
 """Different errors of cells that are printed; the rest is counted."""
+
+MOST_WRITTEN = 24
+"""Cells that a message writes out."""
 
 MOST_CORNERS = 256
 """Corners of a search space that are validated together; of a larger one, each bound once."""
@@ -57,7 +62,7 @@ def corner_cells(space: Mapping[str, Distribution]) -> list[PlannedCell]:
     What is valid here can be expected to be valid in between: validated before a search starts.
     """
     axes = {
-        key: axis.uniform or axis.log_uniform or axis.int or axis.choice or ()
+        key: axis.uniform or axis.log_uniform or axis.int or axis.log_int or axis.choice or ()
         for key, axis in space.items()
     }
     corners = list(itertools.islice(itertools.product(*axes.values()), MOST_CORNERS + 1))
@@ -67,7 +72,7 @@ def corner_cells(space: Mapping[str, Distribution]) -> list[PlannedCell]:
     return _cells(axes, corners)
 
 
-def validate_cells(loaded: Loaded, cells: Iterable[PlannedCell]) -> list[Loaded]:
+def validate_cells(loaded: Loaded, cells: Sequence[PlannedCell]) -> list[Loaded]:
     """The config of every cell. Raises one ConfigError with every problem once.
 
     Cells with few problems come first, since others often only repeat them.
@@ -85,8 +90,39 @@ def validate_cells(loaded: Loaded, cells: Iterable[PlannedCell]) -> list[Loaded]
             found.setdefault(each.problem, each)
         file = loaded.source.document
         scope = f"the cells of {file.label or 'the config'}"
-        raise config_error(list(found.values()), file.label, file.lines, scope=scope, shown=SHOWN)
+        hint = _as_cells(loaded, cells, found)
+        raise config_error(
+            list(found.values()), file.label, file.lines, scope=scope, shown=SHOWN, hint=hint
+        )
     return members
+
+
+def _as_cells(loaded: Loaded, cells: Sequence[PlannedCell], problems: Collection[Problem]) -> str:
+    """The cells without the keys that only other kinds have, as a config has them; else nothing."""
+    if not all(isinstance(each, KeyProblem) and each.chosen_by for each in problems):
+        return ""
+    kept: dict[str, dict[str, Any]] = {}
+    for cell in cells[:MOST_WRITTEN]:
+        params = dict(cell.params)
+        while True:
+            try:
+                loaded.member(params)
+                break
+            except ConfigError as error:
+                wrong = {dotted(each.path) for each in error.problems} & params.keys()
+            if not wrong:
+                return ""
+            params = {key: value for key, value in params.items() if key not in wrong}
+        kept[json.dumps(params, default=str)] = params
+    lines = [
+        f"    - {{{', '.join(f'{key}: {format_value(each)}' for key, each in params.items())}}}"
+        for params in kept.values()
+    ]
+    more = ["    # … and so on"] if len(cells) > MOST_WRITTEN else []
+    return "\n".join(
+        ["to train the combinations that there are, write them as cells:", "sweep:", "  cells:",
+         *lines, *more]
+    )  # fmt: skip
 
 
 def cell_label(params: Mapping[str, Any]) -> str:

@@ -226,14 +226,95 @@ def test_a_wrong_value_of_a_sweep_is_reported_with_its_key_and_place(tmp_path: P
         loaded.member({"loss.x": 3})
 
 
-def test_a_kind_that_a_sweep_chooses_must_have_the_keys_of_the_file(tmp_path: Path) -> None:
-    loaded = _load(tmp_path, TEXT + "  momentum: 0.9\n")
-    with pytest.raises(ConfigError) as caught:
-        loaded.member({"optimizer.name": "adam"})
-    assert (
-        ":6:3: optimizer.momentum: adam has no such key (optimizer.name was set by the sweep)"
-        in str(caught.value)
+def test_a_kind_that_a_sweep_chooses_drops_the_keys_of_the_file_that_it_lacks(
+    tmp_path: Path,
+) -> None:
+    loaded = _load(tmp_path, TEXT + "  momentum: 0.9\n  weight_decay: 0.5\n")
+    member = loaded.member({"optimizer.name": "adam"})
+    assert member.config.optimizer.kind == "adam"
+    assert member.config.optimizer.weight_decay == 0.5
+    assert member.notes == (
+        "optimizer: adam has no momentum; left out of the file's settings (optimizer.name=adam)",
     )
+    assert loaded.notes == loaded.member({"optimizer.lr": 0.5}).notes == ()
+    with pytest.raises(ConfigError, match=r"optimizer\.momentum=0\.1: adam has no such key"):
+        loaded.member({"optimizer.name": "adam", "optimizer.momentum": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("override", "dropped"),
+    [
+        ("optimizer.name=adam", "momentum"),
+        ("model.name=linear", "hidden"),
+        ("schedule.type=cosine", "step_size"),
+        ("penalty.type=l1", "half"),
+        ("dataset.name=wine", ""),
+    ],
+)
+def test_an_override_of_the_kind_keeps_what_both_kinds_have(
+    tmp_path: Path, override: str, dropped: str
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "dataset: {name: digits, num_train: 50}\nmodel: {name: mlp, hidden: [8], init: xavier}\n"
+        "optimizer: {name: sgd, lr: 0.1, momentum: 0.9}\n"
+        "schedule: {type: step, step_size: 3, warmup_epochs: 1}\n"
+        "penalty: {type: l2, strength: 0.1, half: false}\n"
+    )
+    loaded = load_config(path, [override])
+    assert len(loaded.notes) == bool(dropped)
+    assert all(f"has no {dropped};" in note for note in loaded.notes)
+
+
+@pytest.mark.parametrize("off", ["null", "none", "false"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "penalty", "constraints", "schedule", "training.early_stopping", "training.swa", "sweep",
+        "training.clip_norm", "training.clip_value",
+    ],
+)  # fmt: skip
+def test_null_none_and_false_switch_off_alike(tmp_path: Path, key: str, off: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(TEXT)
+    plain = load_config(path).config
+    assert load_config(path, [f"{key}={off}"]).config == plain
+    section, _, inner = key.partition(".")
+    path.write_text(TEXT + (f"{section}: {{{inner}: {off}}}\n" if inner else f"{key}: {off}\n"))
+    assert load_config(path).config == plain
+
+
+@pytest.mark.parametrize("key", ["search", "pruner", "metric", "stack_size"])
+@pytest.mark.parametrize("off", ["null", "false"])
+def test_keys_of_a_sweep_are_switched_off_alike(tmp_path: Path, key: str, off: str) -> None:
+    if (key, off) == ("metric", "false"):
+        pytest.skip("a metric is a string, and false is none")
+    path = tmp_path / "c.yaml"
+    path.write_text(TEXT + "sweep: {seeds: 2}\n")
+    plain = load_config(path).config
+    assert load_config(path, [f"sweep.{key}={off}"]).config == plain
+
+
+def test_an_axis_of_consecutive_seeds_is_the_seeds_of_every_cell(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(TEXT)
+    for axis in ("seed=3,4,5", "seed=3..5"):
+        config = load_config(path, [axis, "optimizer.lr=0.1,0.2"], axes=True).config
+        assert config.sweep is not None
+        assert (config.seed, config.sweep.seeds, config.runs) == (3, 3, 6)
+        assert list(config.sweep.grid) == ["optimizer.lr"]
+    path.write_text(TEXT + "sweep: {grid: {seed: 0..4}}\n")
+    assert load_config(path).config.runs == 5
+    with pytest.raises(ConfigError, match=r"the seeds of a cell are consecutive"):
+        load_config(path, ["seed=1,7"], axes=True)
+
+
+def test_a_range_in_the_file_is_an_axis(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(TEXT + "sweep: {grid: {optimizer.lr: '1e-3..1e-1:log:3'}}\n")
+    config = load_config(path).config
+    assert config.sweep is not None
+    assert config.sweep.grid["optimizer.lr"] == (0.001, 0.01, 0.1)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,8 @@ def test_entries_of_a_list_are_set() -> None:
     assert _set({"model": {"dropout": [0.1, 0.2]}}, "model.dropout.0=0.5") == {
         "model": {"dropout": [0.5, 0.2]}
     }
-    for text in ("model.hidden.2=5", "model.hidden.-1=5", "model.hidden.x=5", "model.channels.0=5"):
+    assert _set(BASE, "model.hidden.2=5")["model"]["hidden"] == [8, 8, 5]
+    for text in ("model.hidden.3=5", "model.hidden.-1=5", "model.hidden.x=5", "model.channels.0=5"):
         with pytest.raises(ConfigError):
             _set(BASE, text)
 
@@ -210,3 +211,28 @@ def test_every_axis_that_cannot_be_read_is_named_with_its_number() -> None:
 def test_a_key_of_very_many_parts_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match=r"nested more than 50 deep"):
         _set({}, ".".join(["a"] * 100_000) + "=1")
+
+
+@pytest.mark.parametrize("key", ["penalty", "constraints"])
+def test_an_entry_is_appended(key: str) -> None:
+    one, two = "{type: l1, strength: 1}", "{type: l2, strength: 1}"
+    assert _set({}, f"{key}+={one}") == {key: [L1]}
+    assert _set({key: "none"}, f"{key}+={one}") == {key: [L1]}
+    assert _set({key: L2}, f"{key}+={one}") == {key: [L2, L1]}
+    assert _set({}, f"{key}+={one}", f"{key}+={two}") == {key: [L1, L2]}
+    assert _set({key: L1}, f"{key}.1={two}") == {key: [L1, L2]}
+    assert _set({key: [L1]}, f"{key}.1={two}") == {key: [L1, L2]}
+    with pytest.raises(ConfigError, match="has no entry 2"):
+        _set({key: [L1]}, f"{key}.2={two}")
+
+
+def test_only_lists_can_be_appended_to() -> None:
+    with pytest.raises(ConfigError, match=r"optimizer\.lr is no list"):
+        _set(BASE, "optimizer.lr+=1")
+
+
+@pytest.mark.parametrize("mark", ["+", "++"])
+def test_hydras_marks_for_new_keys_are_understood(mark: str) -> None:
+    assert _set(BASE, f"{mark}optimizer.lr=1")["optimizer"]["lr"] == 1
+    with pytest.raises(ConfigError, match="to switch it off, write schedule=null"):
+        parse_override("~schedule", 1)
