@@ -17,12 +17,19 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         path = f"{prefix}{key}"
         if isinstance(value, Mapping):
             leaves |= flatten(value, f"{path}.")
-        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+        elif _are_sections(value):
             for index, item in enumerate(value):
                 leaves |= flatten(item, f"{path}.{index}.")
         else:
             leaves[path] = list(value) if isinstance(value, tuple) else value
     return leaves
+
+
+def _are_sections(value: Any) -> bool:
+    """Whether this is a list of sections; values of an axis may be sections and others."""
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    return all(isinstance(each, Mapping) for each in value)
 
 
 def format_value(value: Any, digits: int | None = 6) -> str:

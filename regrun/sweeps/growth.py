@@ -36,16 +36,14 @@ def _problems(before: Config, now: Config, changed: Sequence[str], file: str) ->
         yield Problem(("sweep",), "cannot be removed")
         return
     old, new = before.sweep or Sweep(), now.sweep or Sweep()
-    seen = set()
+    for axis in dict.fromkeys([*old.grid, *new.grid]):
+        yield from _axis_problems(axis, old, new, file)
+    if any(key.startswith(_CELLS) for key in changed):
+        yield from _cell_problems(old, new)
     for key in changed:
-        if key.startswith(_GRID):
-            axis = key.removeprefix(_GRID)
-            yield from _axis_problems(axis, old, new, file)
-        elif key.startswith(_CELLS):
-            if _CELLS not in seen:
-                yield from _cell_problems(old, new)
-            seen.add(_CELLS)
-        elif key == "sweep.seeds":
+        if key.startswith((_GRID, _CELLS)):
+            continue
+        if key == "sweep.seeds":
             yield from _seed_problems(old, new)
         elif key == "sweep.trials":
             yield from _trial_problems(old, new)

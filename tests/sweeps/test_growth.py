@@ -86,6 +86,24 @@ GROWTHS: dict[str, tuple[dict[str, Any], list[str], dict[str, Any]]] = {
         ["sweep.seeds=3"],
         {"grid": {"seed": [0, 100]}, "seeds": 3},
     ),
+    "sections as values": (
+        {"grid": {"penalty": [{"type": "l1", "strength": 0.1}, "none"]}},
+        ["penalty={type: l1, strength: 0.1},none,[{type: l2, strength: 1}]"],
+        {
+            "grid": {
+                "penalty": [
+                    {"type": "l1", "strength": 0.1},
+                    "none",
+                    [{"type": "l2", "strength": 1}],
+                ]
+            }
+        },
+    ),
+    "networks": (
+        {"grid": {"model.hidden": [[4], [4, 3]]}},
+        ["model.hidden=[4],[4,3],[5]"],
+        {"grid": {"model.hidden": [[4], [4, 3], [5]]}},
+    ),
     "cells": (
         {"cells": [{"optimizer.lr": 0.01}, {}]},
         ["sweep.cells=[{optimizer.lr: 0.01}, {}, {optimizer.lr: 0.02, seed: 7}]"],
@@ -177,6 +195,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "fewer seeds": (RATES, "sweep.seeds=1", "1 would remove some of the 2 seeds"),
     "fewer values": (RATES, "optimizer.lr=0.02,0.03", "0.01 would be removed"),
     "one value": (RATES, "optimizer.lr=0.03", "is an axis; give its values and the new ones"),
+    "fewer sections": (
+        {"grid": {"penalty": [{"type": "l1", "strength": 0.1}, "none"]}},
+        "penalty=none,{type: l2, strength: 0.1}",
+        "{type: l1, strength: 0.1} would be removed",
+    ),
     "a new axis": (
         RATES,
         "optimizer.momentum=0,0.9",
