@@ -31,6 +31,7 @@ from regrun.data.table import (
     Table,
     Texts,
     column_of,
+    has_fractions,
     number_pattern,
     parse_numbers,
     stripped,
@@ -63,7 +64,7 @@ def read_delimited(path: Path, open_bytes: Callable[[], BinaryIO], layout: Table
     """Read a file of delimited text. open_bytes: gives its bytes, decompressed.
 
     Raises CorruptInputError, with the line, for a file that is empty, not in its encoding, ragged,
-    badly quoted, or has two columns of one name; ConfigError at a key of `format` that must change.
+    badly quoted, or has two columns of one name; ConfigError at a key that must change.
     """
     separator = layout.separator or ("\t" if ".tsv" in path.suffixes else ",")
     layout = layout.model_copy(update={"separator": separator})
@@ -140,6 +141,11 @@ class _File:
             self.names = names
         nameless = f"column {names.index('') + 1}" if "" in names else ""
         names = [name or f"column {position + 1}" for position, name in enumerate(names)]
+        if len({*names}) < len(names):
+            raise CorruptInputError(
+                f"{self.path}:{self.header_line}: a column has no name, and another has that by "
+                f"which it is called here, {nameless}"
+            )
         index = []
         if self.header_line is not None and len(names) > 1:
             index = [name for name in names[:1] if name == nameless]
@@ -173,7 +179,7 @@ class _File:
         shown = ", ".join(f'"{text}"' for text in row[:5]) + (", …" if len(row) > 5 else "")
         self.notes.append(
             f"{self._place(0)}: {shown} are taken for the units of the numbers below, and the line "
-            "is left out (dataset.columns: declare a column a category to keep it)"
+            "is left out (dataset.missing_values with these texts keeps it, as missing cells)"
         )
         self.left_out.append(f"{self._place(0)}: a line of units")
         self.skipped = 1
@@ -258,7 +264,7 @@ class _File:
             reader = csv.reader(
                 lines(text),
                 delimiter=str(self.format.separator),
-                skipinitialspace=True,
+                skipinitialspace=not blank,
                 strict=True,
             )
             begin = 1
@@ -381,7 +387,7 @@ class _File:
         """Pieces that pyarrow may read alone; None where it would read something else."""
         data = self._bytes()
         separator = str(self.format.separator).encode()
-        if separator == b" ":
+        if separator == b" " or len(separator) > 1:
             return None
         if self.format.comment:
             comment = re.escape(self.format.comment.encode())
@@ -431,7 +437,7 @@ class _File:
         for i, read in found.items():
             numbers = without_markers(read, self.format)
             columns[i] = Column(str(i), numbers, None)
-            whole = zeros and not _has_fractions(numbers)
+            whole = zeros and not has_fractions(numbers)
             if whole or not -EXACT < numbers.min() <= numbers.max() < EXACT:  # nor for NaN
                 again.append(i)
         if again:
@@ -445,7 +451,7 @@ class _File:
         found = None if self.format.thousands else parse_numbers(cells, self.format)
         if found is None or np.isnan(found[0]).any():
             return False
-        return not zeros or _has_fractions(found[0])
+        return not zeros or has_fractions(found[0])
 
     def _some_cell_begins_with_zero(self) -> bool:
         """Whether a cell may begin with 0 and another digit. May be true for none."""
@@ -541,11 +547,6 @@ class _File:
             if len(cells) != self.width:
                 raise self._ragged(line, len(cells), min(self.width, len(self.names)))
             yield line, cells
-
-
-def _has_fractions(numbers: Numbers) -> bool:
-    with np.errstate(invalid="ignore"):
-        return any((part % 1 > 0).any() for part in (numbers[:1000], numbers[1000:]))
 
 
 def _quotes(data: bytes, start: int, separator: int) -> tuple[bool, bool]:

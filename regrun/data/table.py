@@ -273,13 +273,22 @@ def column_of(name: str, cells: Texts, layout: TableFormat) -> Column:
 
 
 def first_code(cells: Texts, numbers: Numbers) -> str | None:
-    """The first integer with leading zeros, else the first beyond 2⁵³."""
+    """The first integer with leading zeros (no fractions), else the first from 2⁵³ on."""
     large = pa.array(np.abs(numbers) >= EXACT)
-    for among, pattern in ((cells, r"^\s*0\d+\s*$"), (cells.filter(large), r"^\s*[+-]?\d+\s*$")):
+    searched = [(cells.filter(large), r"^\s*[+-]?\d+\s*$")]
+    if not has_fractions(numbers):
+        searched.insert(0, (cells, r"^\s*0\d+\s*$"))
+    for among, pattern in searched:
         codes = among.filter(pc.match_substring_regex(among, pattern))
         if len(codes):
             return str(codes[0]).strip()
     return None
+
+
+def has_fractions(numbers: Numbers) -> bool:
+    """Whether some number is not whole."""
+    with np.errstate(invalid="ignore"):
+        return any((part % 1 > 0).any() for part in (numbers[:1000], numbers[1000:]))
 
 
 def _with_points(cells: Texts, layout: TableFormat) -> Texts:

@@ -71,6 +71,7 @@ def test_a_marker_that_is_a_number_is_found_however_it_is_written() -> None:
         (["1067", "01067"], "01067"),
         (["0", "0.5", "10"], None),
         (["00", "1"], "00"),
+        (["02", "2.5"], None),
         ([" 07", "1"], "07"),
         ([str(int(EXACT) - 1), "1"], None),
         ([str(int(EXACT) + 1), "1"], str(int(EXACT) + 1)),

@@ -97,6 +97,8 @@ def read(tmp_path: Path, data: bytes, name: str = "t.csv", **keys: Any) -> pd.Da
          {"separator": ";", "decimal": ","}),
         ("t.csv", b"# by hand\n\n  # twice\n" + TEXT.encode(), {"comment": "#"}),
         ("t.csv", TEXT.replace("\n", "\n#,\n").encode(), {"comment": "#"}),
+        ("t.csv", TEXT.replace("b, c", "b_ c").replace(",", "¦").replace("_", ",").encode(),
+         {"separator": "¦"}),
         ("t.csv", b"A title\n\n" + TEXT.encode(), {"skip_rows": 1}),
         ("t.csv", TEXT.replace("\n", ",\n").encode(), {}),
         ("t.csv", TEXT.replace("\n", ",\n").replace("y,\n", "y\n", 1).encode(), {}),
@@ -155,6 +157,13 @@ def test_a_line_of_units_is_left_out_and_said(tmp_path: Path, units: str) -> Non
     assert table.notes[0].startswith(f"{tmp_path / 't.csv'}:2: ")
 
 
+def test_a_line_of_units_is_kept_where_they_stand_for_missing_cells(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,y\nm,s\n1,2\n3,4\n")
+    table = read_table(tmp_path / "t.csv", TableFormat(missing_values=["m", "s"]))
+    np.testing.assert_array_equal(table.numbers("x"), [np.nan, 1, 3])
+    assert table.notes == ()
+
+
 def test_a_lone_mistyped_first_cell_is_no_line_of_units(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("x,k,y\nabc,u,1\n2,v,2\n3,w,3\n")
     table = read_table(tmp_path / "t.csv", TableFormat())
@@ -190,6 +199,7 @@ WIDE = ",".join(f"c{i}" for i in range(MOST_COLUMNS + 1)).encode()
         (b"sep=;\n" + TEXT.encode(), {"separator": ";"}, CorruptInputError, ":2: "),
         (b"x;k;y\n1,5;a;2,5\n", {}, CorruptInputError, "is ';' the separator?"),
         (b"5.1,5.1,a\n1,2,b\n", {}, CorruptInputError, "header: none reads line 1 as a row"),
+        (b"x,,column 2\n1,2,3\n", {}, CorruptInputError, "called here, column 2"),
         (b"x,k\n1,2,3\n1,2,3\n", {}, CorruptInputError, ":2: 3 cells; the header has 2"),
         (zipped("a.csv", "b.csv"), {}, CorruptInputError, "is a zip archive of 2 files"),
         (gzip.compress(TEXT.encode())[:40], {}, CorruptInputError, "cannot be read: "),

@@ -147,6 +147,8 @@ class CSV(Subset, DatasetSection):
         """How the files are read."""
         from regrun.data.preprocessing import TableFormat
 
+        if self.separator is not None and self.separator in '"\r\n':
+            raise ConfigError.at("dataset.separator", f"{self.separator!r} cannot separate cells")
         if self.thousands == self.decimal:
             raise ConfigError.at(
                 "dataset.thousands", f'"{self.thousands}" is the decimal mark, too'

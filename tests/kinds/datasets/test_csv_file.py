@@ -596,6 +596,8 @@ def test_new_rows_that_do_not_fit_are_refused_with_their_place(
     ("keys", "message"),
     [
         ({"thousands": "."}, 'dataset.thousands: "." is the decimal mark, too'),
+        ({"separator": '"'}, "dataset.separator: '\"' cannot separate cells"),
+        ({"separator": "\n"}, "dataset.separator: '\\n' cannot separate cells"),
         ({"columns": {"zip": "number"}}, 'dataset.columns: no column "zip"'),
         ({"columns": {"y": "ignore"}}, 'dataset.columns: ignore: "y" is the target'),
         ({"target": ["y", "y"]}, 'dataset.target: "y" is named twice'),
