@@ -196,6 +196,9 @@ class RunSummary(Result):
     weights: WeightNorms = Field(default_factory=WeightNorms)
     penalty: dict[str, float | None] = Field(default_factory=dict)
     """Penalty → its value, with its strength."""
+    confusion: dict[str, list[list[int]]] | None = None
+    """Part → how many examples of each class (rows) were taken for each (columns), in the order of
+    `data.classes`; None unless `metrics` lists `confusion_matrix`."""
     data: DataCard | None = None
     """None for runs of versions before 0.3."""
     model: ModelShape | None = None

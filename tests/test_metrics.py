@@ -20,7 +20,13 @@ def test_a_name_and_its_metric_give_each_other(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "direction", "sign"),
-    [("val/loss", "minimize", 1), ("ema/test/accuracy", "maximize", -1)],
+    [
+        ("val/loss", "minimize", 1),
+        ("ema/test/accuracy", "maximize", -1),
+        ("val/f1", "maximize", -1),
+        ("test/rmse", "minimize", 1),
+        ("test/r2", "maximize", -1),
+    ],
 )
 def test_accuracies_rise_and_losses_fall(name: str, direction: str, sign: int) -> None:
     metric = Metric.from_name(name)

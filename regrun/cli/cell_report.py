@@ -17,7 +17,7 @@ from regrun.cli.console import plotted
 from regrun.cli.data_report import data_line
 from regrun.cli.format import plus_minus, table
 from regrun.cli.plot import axis_plot
-from regrun.metrics import SPLITS, Metric
+from regrun.metrics import SCORES, SPLITS, Metric
 from regrun.results import SweepSummary
 from regrun.settings import format_value
 from regrun.store.sweep_dir import SweepDir
@@ -119,6 +119,8 @@ def comparison_table(cells: Sequence[Cell], metric: str | None = None) -> Render
     repeated = any(cell.seeds > 1 for cell in cells)
     params = _params(cells)
     present = {name for cell in cells for name in cell.metrics}
+    scores = (f"{split}/{name}" for name in SCORES for split in SPLITS if split != "train")
+    known = known | {name: name.replace("/", " ") for name in scores if name not in known}
     metrics = [name for name in known if name in present]
     left = [*([] if repeated else ["run"]), *params]
     right = [*(["seeds"] if repeated else []), *(known[name] for name in metrics)]

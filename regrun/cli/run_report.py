@@ -16,7 +16,7 @@ from regrun.cli.console import plotted
 from regrun.cli.data_report import data_line
 from regrun.cli.format import NOTHING, number, table
 from regrun.cli.plot import loss_plot
-from regrun.metrics import SPLITS
+from regrun.metrics import SCORES, SPLITS
 from regrun.results import RunSummary
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def run_report(
         Text(_headline(summary, config), "bold"),
         *plotted(loss_plot, rows),
         _numbers(summary),
+        *_confusion(summary),
         *_weights_and_penalties(summary),
         *([f"data       {data_line(summary.data)}"] if summary.data else []),
         *(Text(line, "yellow") for line in warnings(summary)),
@@ -78,7 +79,9 @@ def _numbers(summary: RunSummary) -> Table:
     metrics = summary.metrics
     splits = [split for split in SPLITS if any(name.startswith(f"{split}/") for name in metrics)]
     rows = []
-    for of, quantity in product(("", "ema", "swa"), ("loss", "accuracy")):
+    others = [name for name in SCORES if any(each.endswith(f"/{name}") for each in metrics)]
+    quantities = dict.fromkeys(("loss", "accuracy", *others))
+    for of, quantity in product(("", "ema", "swa"), quantities):
         values = {split: metrics.get(f"{of}/{split}/{quantity}".lstrip("/")) for split in splits}
         if all(value is None for value in values.values()):
             continue
@@ -88,6 +91,24 @@ def _numbers(summary: RunSummary) -> Table:
         rows.append((f"{of} {quantity}".lstrip(), *shown, gap))
     headers = (*splits, "gap (test − train)")
     return table(("", *headers), rows, right=headers)
+
+
+MOST_CONFUSED = 12
+"""Classes of the largest confusion matrix that is printed."""
+
+
+def _confusion(summary: RunSummary) -> list[RenderableType]:
+    """Rows are the true classes, columns the predicted ones; of the test set, else of another."""
+    matrices = summary.confusion or {}
+    part = next((each for each in ("test", "val", "train") if each in matrices), None)
+    if part is None or summary.data is None or len(matrices[part]) > MOST_CONFUSED:
+        return []
+    names = [each.name[:12] for each in summary.data.classes]
+    rows = [
+        (name, *(f"{count:,}" for count in counts))
+        for name, counts in zip(names, matrices[part], strict=True)
+    ]
+    return [table((f"{part}: true / predicted", *names), rows, right=names)]
 
 
 def _weights_and_penalties(summary: RunSummary) -> list[str]:

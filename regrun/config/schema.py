@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, Strict
 
 from regrun.config.sweeps import Sweep
 from regrun.config.training import Training
@@ -22,6 +22,7 @@ from regrun.kinds.registry import (
     Penalties,
     ScheduleOrName,
 )
+from regrun.metrics import CONFUSION, SCORES
 
 RESERVED_NAME = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
@@ -36,6 +37,15 @@ def _safe_name(name: str) -> str:
         raise ValueError(f"{name!r} is a reserved file name on some systems")
     return name
 
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+if TYPE_CHECKING:
+    ScoreName = str
+else:
+    ScoreName = Literal[(*SCORES, CONFUSION)]
 
 Name = Annotated[str, AfterValidator(_safe_name)]
 
@@ -60,10 +70,21 @@ class Config(Section):
     """Multiplier of the learning rate: a name, or a section with its settings."""
     augment: Augment = Augment()
     training: Training = Training()
+    metrics: Annotated[tuple[ScoreName, ...], Strict(False), BeforeValidator(_listed)] = ()
+    """Measured on every part of the data at every evaluation, besides loss and accuracy:
+    `f1, precision, recall, balanced_accuracy, auroc` of classes (macro means), `mae, rmse, r2` of
+    numbers, on the original scale. `confusion_matrix` is counted for the summary only."""
     sweep: Sweep | None = None
 
     def conflicts(self, config: Config) -> Iterator[Problem]:
         """Yield that the loss needs classes and the dataset has none."""
+        known = self.dataset.known_task
+        for name in self.metrics:
+            task = "classification" if name == CONFUSION else SCORES[name].task
+            if known not in (None, task):
+                needs = "classes" if task == "classification" else "numbers to predict"
+                message = f"{name} needs {needs}; {self.dataset.kind} is {known}"
+                yield Problem(("metrics",), message)
         if self.loss == "cross_entropy" and self.dataset.known_task == "regression":
             message = f"cross_entropy needs classes; {self.dataset.kind} is regression"
             yield Problem(("loss",), message)

@@ -27,8 +27,12 @@ def missing_for_metric(config: Config, metric: str) -> Iterator[str]:
     validated = dataset.validation or dataset.may_have_validation
     if Metric.from_name(metric).split == "val" and not validated:
         yield f"{metric} needs dataset.validation"
-    elif metric.endswith("/accuracy") and dataset.known_task == "regression":
-        yield f"{metric} needs classes; {dataset.kind} is regression"
+    found = Metric.from_name(metric)
+    if found.task not in (None, dataset.known_task or found.task):
+        needs = "classes" if found.task == "classification" else "numbers to predict"
+        yield f"{metric} needs {needs}; {dataset.kind} is {dataset.known_task}"
+    elif found.has_key and found.quantity not in config.metrics:
+        yield f"{metric} needs metrics: [{', '.join([*config.metrics, found.quantity])}]"
 
 
 class EarlyStopping(Section):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from regrun.config.load import load_config
+from regrun.config.schema import Config
 from regrun.data.preprocessing import Preprocessing
 from regrun.errors import CorruptInputError, UsageError
 from regrun.kinds.models import build_model
+from regrun.results import ModelShape
 from regrun.store.atomic import read_bytes
 from regrun.store.reading import load_stored_run
 from regrun.store.weights import load_weights
@@ -34,17 +37,27 @@ def restore_model(directory: Path, average: str | None = None) -> nn.Module:
     shape = stored.summary.model
     if shape is None:
         raise CorruptInputError(f"{stored.files.summary}: damaged: model: field required")
-    module = build_model(config.model, tuple(shape.input_shape), shape.num_outputs, seed=0)
     weights, _ = load_weights(path)
-    module.to(next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point()))
-    state = module.state_dict()  # with the versions of its layers, which some insist on
-    if {name: t.shape for name, t in state.items()} != {n: t.shape for n, t in weights.items()}:
+    module = network_with(config, shape, weights)
+    if module is None:
         raise CorruptInputError(
             f"{path}: holds other tensors than the network of {stored.files.config}"
         )
-    state.update(weights)
-    module.load_state_dict(state)
     path = stored.files.preprocessing
     found = Preprocessing.from_json(read_bytes(path), path) if path.is_file() else None
     module.preprocessing = found  # type: ignore[assignment]  # a plain attribute
+    return module.eval()
+
+
+def network_with(
+    config: Config, shape: ModelShape, weights: Mapping[str, Tensor]
+) -> nn.Module | None:
+    """The config's network with these weights, in evaluation mode; None if they are another's."""
+    module = build_model(config.model, tuple(shape.input_shape), shape.num_outputs, seed=0)
+    module.to(next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point()))
+    state = module.state_dict()  # with the versions of its layers, which some insist on
+    if {name: t.shape for name, t in state.items()} != {n: t.shape for n, t in weights.items()}:
+        return None
+    state.update(weights)
+    module.load_state_dict(state)
     return module.eval()

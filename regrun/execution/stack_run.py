@@ -12,10 +12,12 @@ import numpy as np
 
 from regrun.config.dump import dump_config
 from regrun.config.schema import Config
+from regrun.execution.confusion import confusion_matrices
 from regrun.execution.observer import Observer
 from regrun.execution.origin import CHECKPOINT_FORMAT, Origin, check_checkpoint
 from regrun.execution.prepare import Prepared
 from regrun.execution.summary import History
+from regrun.metrics import CONFUSION
 from regrun.results import ModelShape, RunSummary, Seconds, json_document
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
@@ -184,11 +186,19 @@ class StackRun:
         writer = self._writers.pop(end.member, None)
         if writer is None:
             return
-        summary = self._summary(end)
+        summary = self._with_confusion(self._summary(end), end)
         writer.finish(summary, end.weights, end.averages)
         self.summaries[end.member] = summary
         del self._histories[end.member]
         self._observer.on_end(summary)
+
+    def _with_confusion(self, summary: RunSummary, end: MemberEnd) -> RunSummary:
+        config = self._members[end.member].config
+        if CONFUSION not in config.metrics or end.weights is None:
+            return summary
+        dataset = self._prepared.dataset
+        counts = confusion_matrices(config, self._shape, end.weights, dataset)
+        return summary.model_copy(update={"confusion": counts})
 
     def interrupted(self, index: int) -> RunSummary:
         """Summary of an interrupted member; returned, never stored."""

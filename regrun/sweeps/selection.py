@@ -23,7 +23,9 @@ def metric_of(config: Config) -> Metric:
         )
     if name not in METRICS:
         hint = did_you_mean(name, METRICS)
-        known = ", ".join(each.name for each in METRICS.values() if each.average is None)
+        known = ", ".join(
+            each.name for each in METRICS.values() if each.average is None and not each.has_key
+        )
         averages = "or one of these of an average, such as ema/val/loss"
         raise ConfigError.at("sweep.metric", f"{name} is not one of {known}, {averages}{hint}")
     return Metric.from_name(name)

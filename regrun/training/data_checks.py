@@ -9,12 +9,15 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.kinds.datasets import DatasetSection
-from regrun.metrics import Metric
+from regrun.metrics import CONFUSION, SCORES, Metric
 from regrun.nn.layer_table import LayerRow
 from regrun.nn.roles import Role, select
+from regrun.results import Task
 from regrun.stack.constraints import StackedConstraints
 from regrun.stack.penalties import StackedPenalties
 from regrun.training.losses import resolve_loss
+
+_NEEDS: Mapping[Task | None, str] = {"classification": "classes", "regression": "numbers"}
 
 
 def check_config_against_data(
@@ -29,6 +32,13 @@ def check_config_against_data(
     roles: `roles_of` the network. shapes: parameter name → shape. rows: its `layer_table`.
     """
     resolve_loss(config, dataset)
+    for name in config.metrics:
+        task = "classification" if name == CONFUSION else SCORES[name].task
+        if task != dataset.task:
+            raise ConfigError.at(
+                "metrics",
+                f"{name} needs {_NEEDS[task]}, and {dataset.name} has {_NEEDS[dataset.task]} here",
+            )
     config.augment.check(dataset)
     select(config.optimizer.decay_on, roles, "optimizer.decay_on")
     StackedPenalties([config.penalty], roles, shapes)
@@ -50,8 +60,12 @@ def check_metric(metric: str, where: str, section: DatasetSection, dataset: Data
         )
     if Metric.from_name(metric).split == "test" and not len(dataset.test):
         raise ConfigError.at(where, f"{metric} needs a test set, and dataset.test is 0")
-    if metric.endswith("/accuracy") and dataset.task == "regression":
-        raise ConfigError.at(where, f"{metric} needs classes, and {dataset.name} has numbers here")
+    task = Metric.from_name(metric).task
+    if task not in (None, dataset.task):
+        raise ConfigError.at(
+            where,
+            f"{metric} needs {_NEEDS[task]}, and {dataset.name} has {_NEEDS[dataset.task]} here",
+        )
 
 
 def _check_smallest_batch(config: Config, dataset: Dataset, rows: Sequence[LayerRow]) -> None:

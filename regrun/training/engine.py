@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.kinds.models import build_model
+from regrun.metrics import SCORES
 from regrun.nn.layer_table import layer_table, widest
 from regrun.nn.roles import Role
 from regrun.seeding import derive
@@ -102,6 +103,7 @@ class Engine:
             self._step.per_example,
             widest(layer_table(modules[0], dataset.input_shape), dataset.input_shape),
             self._train_mask,
+            [SCORES[name] for name in first.metrics if name in SCORES and SCORES[name].function],
         )
 
         self.step = 0

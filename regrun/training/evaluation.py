@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from regrun.config.training import Training
 from regrun.data.dataset import Dataset, Split
 from regrun.kinds.penalties import ActivityPenalty
+from regrun.metrics import Score
 from regrun.seeding import derive
 from regrun.stack import Stack
 from regrun.stack.penalties import StackedPenalties, activity_sum
@@ -46,6 +47,7 @@ class Evaluator:
         minimized: The same as training minimizes it.
         widest: The most numbers that any layer gives for one example. With the stack's size it
             decides how many examples are evaluated at once.
+        scores: What is measured besides loss and accuracy, on the original scale of the targets.
         train_mask: Where members hold out examples, `train` is measured on those that each trains
             on, and `held_out` on the others.
     """
@@ -59,12 +61,13 @@ class Evaluator:
         minimized: PerExampleLoss,
         widest: int,
         train_mask: TrainMask,
+        scores: Sequence[Score] = (),
     ) -> None:
         self._dataset, self._per_example, self._widest = dataset, per_example, widest
         differs = dataset.target_std is not None or dataset.class_weights is not None
         self._minimized = minimized if differs else None
         """None where it is the reported loss."""
-        self._train_mask = train_mask
+        self._train_mask, self._scores = train_mask, scores
         self._dtype = torch.float64 if training.precision == "float64" else torch.float32
         size = train_subset_size(training.evaluate_train, len(dataset.train))
         if train_mask.mask is None:
@@ -121,15 +124,17 @@ class Evaluator:
         count = len(split)
         chunk = max(1, min(count, EVALUATION_ELEMENTS // (stack.size * self._widest)))
         totals: dict[str, Tensor] = {}
+        kept: list[Tensor] = []
         for start in range(0, count, chunk):
             inputs = split.inputs[start : start + chunk].unsqueeze(0)
             targets = split.targets[start : start + chunk].unsqueeze(0)
             hidden: list[Tensor] | None = [] if activity else None
             features = self._dataset.features(inputs, self._dtype)
             outputs = stack(features, hidden=hidden).to(self._dtype)
-            scores = {
-                "loss": self._per_example(*self._on_original_scale(outputs, targets)).double()
-            }
+            unscaled, compared = self._on_original_scale(outputs, targets)
+            scores = {"loss": self._per_example(unscaled, compared).double()}
+            if self._scores:
+                kept.append(unscaled.double().cpu())
             if self._minimized is not None:
                 scores["minimized"] = self._minimized(outputs, targets).double()
             if self._dataset.task == "classification":
@@ -142,7 +147,27 @@ class Evaluator:
                 sums[kind] = activity_sum(penalty, hidden or ()).double()
             totals = {name: totals.get(name, 0) + value for name, value in sums.items()}
         counts = count if chosen is None else chosen.sum(1)
-        return {name: total / counts for name, total in totals.items()}
+        measured = {name: total / counts for name, total in totals.items()}
+        return measured | self._scored(kept, split, chosen)
+
+    def _scored(
+        self, kept: Sequence[Tensor], split: Split, chosen: Tensor | None
+    ) -> dict[str, Float64[Tensor, " K"]]:
+        """The scores of every member, from the outputs (K, b, C) of all chunks."""
+        if not kept:
+            return {}
+        outputs = torch.cat(list(kept), 1).numpy()
+        targets = self._on_original_scale(split.targets, split.targets)[0].cpu().numpy()
+        rows = [slice(None)] * len(outputs) if chosen is None else list(chosen.cpu().numpy())
+        device = split.targets.device
+        return {
+            score.name: torch.tensor(
+                [score(targets[row], each[row]) for each, row in zip(outputs, rows, strict=True)],
+                dtype=torch.float64,
+                device=device,
+            )
+            for score in self._scores
+        }
 
     def _on_original_scale(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Both with the spread of the original targets; their mean does not change a loss."""
