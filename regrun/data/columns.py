@@ -88,7 +88,8 @@ def column_type(name: str, tables: Sequence[Table], declared: Declared | None = 
             hint = _reference(name, table)
             raise CorruptInputError(f"{column.fault}; leave it out by ignore: [{hint}]")
     if declared == "number":
-        return ColumnType("number", marked=any(column.numbers is None for column in columns))
+        marked = any(column.numbers is None for column in columns)
+        return ColumnType("number", marked, _signs(name, tables) if marked else [])
     if all(column.is_empty for column in columns):
         return ColumnType("empty")
     if declared == "category":
@@ -159,6 +160,17 @@ def place_of(name: str, tables: Sequence[Table], text: str) -> str:
         if row >= 0:
             return table.place(row)
     return tables[0].origin
+
+
+def _signs(name: str, tables: Sequence[Table]) -> list[str]:
+    """A note on the signs and units that are taken off declared numbers."""
+    texts = different_texts(name, tables).texts
+    bare = unmarked(texts)
+    changed = texts.filter(pc.not_equal(texts, bare))
+    if not len(changed):
+        return []
+    read = bare.filter(pc.not_equal(texts, bare))[0]
+    return [f'column "{name}": signs and units are left out; "{changed[0]}" is read as {read}']
 
 
 def _suspicious(name: str, tables: Sequence[Table]) -> list[str]:

@@ -137,6 +137,18 @@ def test_what_was_guessed_is_said(tmp_path: Path, cells: list[str], note: str) -
     assert note in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("cells", "read"), [(["12%", "7"], "12"), (["$1.50", "2"], "1.50"), (["(5)", "7"], "-5")]
+)
+def test_what_is_taken_off_declared_numbers_is_said(
+    tmp_path: Path, cells: list[str], read: str
+) -> None:
+    kind = decide(tmp_path, cells, declared="number")
+    assert (kind.type, kind.marked) == ("number", True)
+    assert kind.notes[0].endswith(f'"{cells[0]}" is read as {read}')
+    assert tables(tmp_path, cells)[0].numbers("x", marked=True)[0] == float(read)
+
+
 def test_a_column_that_counts_the_rows_is_noted_by_its_name_and_values(tmp_path: Path) -> None:
     rows = "".join(f"{i},{i},{i % 7}\n" for i in range(30))
     (tmp_path / "t.csv").write_text("user_id,amount,id\n" + rows)
