@@ -57,7 +57,7 @@ def _times(table: Table, name: str) -> Tensor:
             f'{table.place(row)}: column "{name}": {texts.iloc[row]!r} is neither a number nor a '
             "date or time as in 2024-05-31 or 2024-05-31T12:00"
         )
-    return torch.from_numpy(times.to_numpy().astype("datetime64[ns]").astype(np.int64))
+    return torch.from_numpy(times.dt.as_unit("ns").astype("int64").to_numpy().copy())
 
 
 def _check_apart(tables: Sequence[Table], name: str) -> None:
