@@ -10,7 +10,7 @@ import typer
 from rich.console import RenderableType
 
 from regrun.cli.console import notify, print_csv, print_json, say
-from regrun.cli.format import number, table
+from regrun.cli.format import NOTHING, number, table
 from regrun.cli.options import Csv, Device, Json, RunDirectory
 from regrun.errors import UsageError
 
@@ -123,5 +123,9 @@ def _report(
     return parts
 
 
-def _cell(value: object) -> str:
+def _cell(value: Any) -> str:
+    import pandas as pd
+
+    if pd.isna(value):
+        return NOTHING
     return number(value) if isinstance(value, float) else str(value)

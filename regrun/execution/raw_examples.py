@@ -277,11 +277,21 @@ def _shown(table: Table) -> pd.DataFrame:
     """The columns of a file as pandas would read them."""
     import pandas as pd
 
-    columns = {}
+    columns: dict[str, pd.Series[Any]] = {}
     for name, column in table.columns.items():
-        numbers = column.numbers if column.codes is None else None
-        columns[name] = table.texts(name).to_pandas() if numbers is None else numbers
-    return pd.DataFrame(columns, index=pd.RangeIndex(table.rows)).infer_objects()
+        if column.numbers is None or column.codes is not None:
+            columns[name] = pd.Series(table.texts(name).to_pylist(), dtype="str")
+        else:
+            columns[name] = _as_integers(pd.Series(column.numbers))
+    return pd.DataFrame(columns, index=pd.RangeIndex(table.rows))
+
+
+def _as_integers(numbers: pd.Series[float]) -> pd.Series[Any]:
+    """Integers where all numbers are whole, as pandas reads them; with a missing one Int64."""
+    known = numbers.dropna()
+    if len(known) and bool((known % 1 == 0).all() and (known.abs() < 2**53).all()):
+        return numbers.astype("int64" if len(known) == len(numbers) else "Int64")
+    return numbers
 
 
 def _matrix(table: Table, inputs: ArrayInputs) -> Array:

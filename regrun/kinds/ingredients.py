@@ -60,9 +60,11 @@ def overrides_without(config: Config, removed: Iterable[Ingredient]) -> Mapping[
     return overrides
 
 
-def _listed(part: str, sections: tuple[Section, ...]) -> Iterator[Ingredient]:
+def _listed(part: str, entries: tuple[Any, ...]) -> Iterator[Ingredient]:
     """Penalties with a strength, and constraints."""
-    for at, section in enumerate(sections):
+    for at, section in enumerate(entries):
+        if not isinstance(section, Section):
+            continue  # names of metrics
         if not isinstance(section, Penalty):
             yield Ingredient(section.kind, f"{part}.{at}")
         elif section.strength:

@@ -141,6 +141,21 @@ def test_the_task_of_ones_own_data_decides_once_they_are_read(tmp_path: Path) ->
         regrun.train({**BASE, "dataset": dataset, "metrics": ["mae"]}, runs_dir=tmp_path)
 
 
+def test_the_program_reports_scores_and_confusions(invoke: Any, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    config = {**BASE, "metrics": ["f1", "confusion_matrix"], "training": {"epochs": 200}}
+    path.write_text(json.dumps(config))
+    result = invoke("train", path, "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 0, result.stderr
+    assert "f1 " in result.stdout
+    assert "test: true / predicted" in result.stdout
+    result = invoke("sweep", path, "optimizer.lr=0.1,0.2", "--runs-dir", tmp_path / "runs")
+    assert result.exit_code == 0, result.stderr
+    assert "test f1" in result.stdout
+    result = invoke("ablate", path, "penalty={type: l2, strength: 0.1}", "--seeds", "2")
+    assert result.exit_code == 0, result.stderr
+
+
 def test_an_undefined_score_is_nan() -> None:
     one_class = np.zeros(5, np.int64)
     assert np.isnan(SCORES["auroc"](one_class, np.random.rand(5, 2)))
