@@ -42,21 +42,19 @@ def inspect(
 
     loaded = load_config(config, overrides or [])
     if data or pictures is not None:
-        _show_data(loaded, device, pictures, as_json=as_json, allow_large=allow_large)
+        _show_data(loaded, pictures, as_json=as_json, allow_large=allow_large)
         return
     from regrun.execution.describe import describe
 
     show(describe(loaded, device, allow_large=allow_large), _parts, as_json=as_json)
 
 
-def _show_data(
-    loaded: Loaded, device: str, pictures: Path | None, *, as_json: bool, allow_large: bool
-) -> None:
+def _show_data(loaded: Loaded, pictures: Path | None, *, as_json: bool, allow_large: bool) -> None:
     from regrun.cli.console import print_json, say
     from regrun.execution.preview import preview
     from regrun.store.atomic import write_atomic
 
-    found = preview(loaded, device, allow_large=allow_large)
+    found = preview(loaded, allow_large=allow_large)
     if pictures is not None:
         if not found.pictures:
             raise UsageError(f"--pictures {pictures}: these data are no pictures")

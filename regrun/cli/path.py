@@ -8,6 +8,7 @@ import typer
 from rich.console import RenderableType
 
 from regrun.cli.console import plotted, show
+from regrun.cli.data_report import data_line
 from regrun.cli.format import number, table
 from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
 from regrun.cli.plot import axis_plot
@@ -76,6 +77,7 @@ def _report(path: PathResult) -> list[RenderableType]:
     return [
         strengths_table,
         *plotted(axis_plot, curves, "strength"),
+        *([f"data       {data_line(path.data)}"] if path.data else []),
         f"path       {path.path_dir}",
         f"pictures   {path.path_dir}/path.png, path.svg; table: path.csv",
     ]

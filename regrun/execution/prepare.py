@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,7 +56,7 @@ class Prepared:
 
     def card(self, config: Config) -> DataCard:
         """The dataset's card with all notes."""
-        return self.dataset.card.model_copy(update={"notes": self.notes(config)})
+        return with_notes(self.dataset.card, self.notes(config))
 
     @cached_property
     def preprocessing(self) -> bytes:
@@ -65,14 +65,24 @@ class Prepared:
 
     def notes(self, config: Config) -> list[str]:
         """What a user should know about how this config is trained and measured."""
-        notes = [*self.config_notes, *self.dataset.notes]
-        size = train_subset_size(config.training.evaluate_train, len(self.dataset.train))
-        if size < len(self.dataset.train):
-            notes.append(
-                f"train loss is measured on a fixed random {size:,} of the "
-                f"{len(self.dataset.train):,} training examples (training.evaluate_train)"
-            )
-        return notes + config.model.notes(self.dataset.input_shape)
+        return [*self.config_notes, *notes_on(config, self.dataset)]
+
+
+def notes_on(config: Config, dataset: Dataset) -> list[str]:
+    """The notes on the data, on how they are measured, and on how the model takes them."""
+    notes = list(dataset.notes)
+    size = train_subset_size(config.training.evaluate_train, len(dataset.train))
+    if size < len(dataset.train):
+        notes.append(
+            f"train loss is measured on a fixed random {size:,} of the "
+            f"{len(dataset.train):,} training examples (training.evaluate_train)"
+        )
+    return notes + config.model.notes(dataset.input_shape)
+
+
+def with_notes(card: DataCard, notes: Sequence[str]) -> DataCard:
+    """The card with these notes."""
+    return card.model_copy(update={"notes": list(notes)})
 
 
 def check_unchanged(section: DatasetSection, before: str, now: str) -> None:

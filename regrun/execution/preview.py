@@ -13,7 +13,7 @@ from torch import Tensor
 from regrun.config.load import Loaded
 from regrun.data.dataset import Dataset, Split
 from regrun.data.preprocessing import CategoryColumn, TableInputs
-from regrun.execution.prepare import prepare, resolve_device
+from regrun.execution.prepare import load_data, notes_on, with_notes
 from regrun.results import DataCard
 
 PICTURES = 24
@@ -38,14 +38,15 @@ class Preview:
     """A column of a table, and its values in the first examples; the targets come last."""
 
 
-def preview(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) -> Preview:
-    """Load a config's data. Raises what `train_run` raises before training."""
+def preview(loaded: Loaded, *, allow_large: bool = False) -> Preview:
+    """Load a config's data, whatever its model. Raises what `train_run` raises for the data."""
     config = loaded.config
     exact = config.training.model_copy(update={"precision": "float64"})
     config = config.model_copy(update={"training": exact})  # what is shown is what was read
     with loaded.source.locating():
-        prepared = prepare(config, resolve_device(device), allow_large=allow_large)
-    dataset, card = prepared.dataset.to("cpu", torch.float64), prepared.card(config)
+        # Without the model: whether it suits the data is another question.
+        dataset = load_data(config, torch.device("cpu"), allow_large=allow_large)
+    card = with_notes(dataset.card, [*loaded.notes, *notes_on(config, dataset)])
     if len(dataset.input_shape) == 3 and dataset.input_shape[0] in (1, 3):
         chosen = _classes_in_turn(dataset.train, dataset.num_outputs)
         part = dataset.train.take(chosen)
@@ -114,7 +115,7 @@ def _rows(dataset: Dataset) -> list[tuple[str, list[str]]]:
         named = enumerate(values.T[:FEATURES].tolist())
         rows = [(f"x{index}", [f"{value:.6g}" for value in each]) for index, each in named]
     if dataset.task == "classification":
-        return [*rows, ("class", _targets(dataset, part))]
+        return [*rows, (dataset.target_names[0], _targets(dataset, part))]
     numbers = _numbers(dataset, part).T.tolist()
     names = [target.name for target in dataset.card.targets]
     return rows + [

@@ -26,7 +26,7 @@ from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import available_bytes
 from regrun.execution.observer import Observer
-from regrun.execution.prepare import load_data, resolve_device
+from regrun.execution.prepare import load_data, notes_on, resolve_device, with_notes
 from regrun.kinds.base import Section, names_of
 from regrun.kinds.models import build_model
 from regrun.kinds.penalties import EntrywisePenalty
@@ -292,6 +292,9 @@ def run_path(
     with loaded.source.locating():
         config = path_config(loaded)
         dataset = load_data(config, chosen, progress=watcher.on_message)
+        notes = notes_on(config, dataset)
+        for note in notes:
+            watcher.on_message(f"note: {note}")
         largest = largest_strength(config, dataset)
         strengths = np.geomspace(largest, largest * ratio, number)
         parts = fold_parts(config, len(dataset.train), folds)
@@ -301,7 +304,7 @@ def run_path(
         watcher.on_message(f"not every strength converged within {MOST_EPOCHS:,} steps")
     directory = claim_run_dir(experiment_dir(runs_dir, config.name), "path")
     names = dataset.feature_names or [f"x{index}" for index in range(prod(dataset.input_shape))]
-    result = summarize_path(directory, path, losses, names, dataset.card)
+    result = summarize_path(directory, path, losses, names, with_notes(dataset.card, notes))
     write_atomic(directory / "path.yaml", dump_config(config, directory, loaded.source.projects))
     write_atomic(directory / "path.csv", path_csv(result))
     for kind, picture in path_pictures(result).items():

@@ -61,6 +61,25 @@ def test_inspect_data_as_json_is_the_card_of_a_run(
     assert shown == trained["data"]
 
 
+def test_data_are_shown_whatever_the_model(invoke: Any, config: Path) -> None:
+    words = ("dataset={name: wine}", "model={name: cnn}")
+    assert invoke("inspect", config, *words).exit_code == 2
+    shown = invoke("inspect", "--data", config, *words)
+    assert shown.exit_code == 0
+    assert "example 1" in shown.stdout
+
+
+def test_a_path_carries_the_card(invoke: Any, config: Path, tmp_path: Path) -> None:
+    words = (
+        "path", config, "dataset={name: diabetes}", "model={name: linear}",
+        "penalty={type: l1, strength: 1}", "training={}", "optimizer={name: sgd, lr: 0.1}",
+        "--number", "4", "--runs-dir", tmp_path,
+    )  # fmt: skip
+    card = json.loads(invoke(*words, "--json").stdout)["data"]
+    assert (card["dataset"], card["task"]) == ("diabetes", "regression")
+    assert "data       diabetes: regression of progression" in invoke(*words).stdout
+
+
 def test_the_picture_grid_is_a_png(invoke: Any, config: Path, tmp_path: Path) -> None:
     path = tmp_path / "grid.png"
     assert invoke("inspect", config, "--pictures", path).exit_code == 0
