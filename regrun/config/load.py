@@ -322,7 +322,7 @@ def _load(
 ) -> Loaded:
     source, impossible = Source(document, document.data).assigning(assignments)
     source, notes = source.without_keys_of_other_kinds()
-    tree = _with_seeds(_with_absolute_paths(source))
+    tree = _with_seeds(_with_absolute_paths(source), [path for path, _ in source.assigned])
     tree.setdefault("name", safe_name(Path(document.label).stem))
     optimizer = tree.get("optimizer")
     if isinstance(optimizer, Mapping):
@@ -334,8 +334,11 @@ def _load(
     return Loaded(_checked(source), source, tuple(notes))
 
 
-def _with_seeds(tree: dict[str, Any]) -> dict[str, Any]:
-    """The tree with an axis over consecutive seeds as the seeds of every cell, which it means."""
+def _with_seeds(tree: dict[str, Any], assigned: Collection[KeyPath]) -> dict[str, Any]:
+    """The tree with an axis over consecutive seeds as the seeds of every cell, which it means.
+
+    An axis that was set from outside counts more than the number of seeds in the file.
+    """
     sweep = tree.get("sweep")
     grid = sweep.get("grid") if isinstance(sweep, Mapping) else None
     seeds = grid.get("seed") if isinstance(grid, Mapping) else None
@@ -345,7 +348,10 @@ def _with_seeds(tree: dict[str, Any]) -> dict[str, Any]:
         return tree
     if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
         return tree
-    if seeds != list(range(seeds[0], seeds[0] + len(seeds))) or "seeds" in sweep:
+    decided = ("sweep", "grid", "seed") in assigned and ("sweep", "seeds") not in assigned
+    if "seeds" in sweep and not decided:
+        return tree
+    if not seeds or seeds != list(range(seeds[0], seeds[0] + len(seeds))):
         return tree
     others = {key: values for key, values in grid.items() if key != "seed"}
     kept = {**sweep, "grid": others, "seeds": len(seeds)}

@@ -14,6 +14,7 @@ TOPICS = (
     "sweeps",
     "studies",
     "data",
+    "predict",
     "plugins",
     "files",
     "reliability",

@@ -303,6 +303,8 @@ def test_an_axis_of_consecutive_seeds_is_the_seeds_of_every_cell(tmp_path: Path)
         assert config.sweep is not None
         assert (config.seed, config.sweep.seeds, config.runs) == (3, 3, 6)
         assert list(config.sweep.grid) == ["optimizer.lr"]
+    path.write_text(TEXT + "sweep: {seeds: 5}\n")
+    assert load_config(path, ["seed=0..1"], axes=True).config.runs == 2
     path.write_text(TEXT + "sweep: {grid: {seed: 0..4}}\n")
     assert load_config(path).config.runs == 5
     with pytest.raises(ConfigError, match=r"the seeds of a cell are consecutive"):
