@@ -26,6 +26,8 @@ from regrun.errors import ConfigError, KeyPath, Problem, dotted
 
 _GRID = "sweep.grid."
 _KEY = re.compile(r"[^\s=.]+(\.[^\s=.]+)*")
+_MARK = re.compile(r"[!#%&*,.:;<=>?@|/$^+-]")
+"""A single sign, such as a separator: in YAML it begins something that does not follow."""
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|.', re.DOTALL)
 
 
@@ -100,6 +102,8 @@ def parse_override(text: str, number: int, *, axes: bool = False) -> Assignment:
     if known is not None:
         verb = "" if axes else "several values are for regrun sweep; "
         raise unread.error(f"{verb}write {known}")
+    if _MARK.fullmatch(value.strip()):
+        return replace(unread, value=value.strip())
     values = _split(value) if axes and not appends else [value]
     if len(values) > 1 and "" in values:
         raise unread.error("an empty value between commas; write null for none")

@@ -236,3 +236,16 @@ def test_hydras_marks_for_new_keys_are_understood(mark: str) -> None:
     assert _set(BASE, f"{mark}optimizer.lr=1")["optimizer"]["lr"] == 1
     with pytest.raises(ConfigError, match="to switch it off, write schedule=null"):
         parse_override("~schedule", 1)
+
+
+@pytest.mark.parametrize("axes", [False, True])
+@pytest.mark.parametrize("mark", [",", ";", "|", "?", "%", "-", "*", "&", "#", "!", "@", ":", "."])
+def test_a_single_sign_is_a_string(mark: str, axes: bool) -> None:
+    for text in (f"dataset.separator={mark}", f"dataset.separator= {mark} "):
+        assert parse_override(text, 1, axes=axes).value == mark
+
+
+def test_a_tilde_is_null_and_quotes_are_quotes() -> None:
+    assert parse_override("schedule=~", 1).value is None
+    with pytest.raises(ConfigError):
+        parse_override("name='", 1)
