@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,14 @@ from numpy.typing import NDArray
 
 from regrun.data.dataset import Examples, Provenance, Split
 from regrun.data.preprocessing import ArrayInputs
-from regrun.data.targets import Array, as_labels, class_indices, infer_task, is_one_hot
+from regrun.data.targets import (
+    Array,
+    as_labels,
+    as_text,
+    class_indices,
+    infer_task,
+    is_one_hot,
+)
 from regrun.errors import ConfigError, CorruptInputError
 from regrun.results import InputCard, Task
 
@@ -320,6 +328,10 @@ def decode_targets(named: Mapping[str, Array], task: Task | None, origin: str, k
             )
         if array.dtype.kind == "f":
             check_finite(origin, name, array)
+    named = {
+        name: as_text(array.reshape(-1), partial(_cell, origin, name, array)).reshape(array.shape)
+        for name, array in named.items()
+    }
     inferred = infer_task([*named.values()], first_name)
     if task is None:
         task, reason, notes = inferred.task, inferred.reason, inferred.notes
@@ -353,6 +365,10 @@ def decode_targets(named: Mapping[str, Array], task: Task | None, origin: str, k
                 "does not have"
             )
     return Targets(task, reason, list(indices), class_names, tuple(notes))
+
+
+def _cell(origin: str, name: str, array: Array, row: int) -> str:
+    return f"{origin}: {name}[{row}] is {array.reshape(-1)[row]!r}"
 
 
 def _numbers(name: str, array: Array) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,11 @@ def infer_task(parts: Sequence[Array], name: str) -> InferredTask:
     values, counts = _values_of(columns)
     if not np.isfinite(values).all() or (values % 1).any():
         return InferredTask("regression", f"{name} holds fractions", is_guess=False)
-    return _task_of_integers(values, int(counts.sum()), name)
+    inferred = _task_of_integers(values, int(counts.sum()), name)
+    are_labels = values.dtype.kind in "iu" and values[0] == 0 and values[-1] == len(values) - 1
+    if inferred.task == "classification" and len(values) <= FEW_CLASSES and are_labels:
+        return replace(inferred, is_guess=False)  # as every library encodes labels
+    return inferred
 
 
 def _values_of(columns: Sequence[Array]) -> tuple[Array, Array]:
@@ -91,8 +95,11 @@ def _task_of_columns(parts: Sequence[Array], name: str) -> InferredTask:
             "(dataset.task: regression predicts the columns as numbers)"
         )
         return InferredTask("classification", reason, is_guess=True)
+    in_unit = all(bool(((part >= 0) & (part <= 1)).all()) for part in parts)
     reason = f"{name} has {columns} columns of numbers"
-    return InferredTask("regression", reason, is_guess=False)
+    if in_unit:
+        reason += " from 0 to 1, and not one 1 in every row: no one-hot classes"
+    return InferredTask("regression", reason, is_guess=in_unit)
 
 
 def is_one_hot(parts: Sequence[Array]) -> bool:

@@ -50,6 +50,13 @@ def test_integers_are_a_guess_and_text_is_none() -> None:
     assert not infer_task([RNG.normal(size=9)], "y").notes
 
 
+def test_labels_as_libraries_encode_them_are_no_guess_and_columns_of_shares_are_one() -> None:
+    assert not infer_task([RNG.integers(0, 5, 200)], "y").notes
+    assert infer_task([RNG.integers(0, 5, 200).astype(float)], "y").notes
+    assert infer_task([RNG.integers(0, 2, (50, 3))], "y").notes
+    assert infer_task([RNG.dirichlet([1, 1, 1], 50)], "y").notes
+
+
 def test_all_parts_decide_together() -> None:
     train, test = np.array([0, 1] * 20), np.array([0.5])
     assert infer_task([train], "y").task == "classification"

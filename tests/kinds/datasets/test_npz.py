@@ -480,6 +480,12 @@ def test_the_parts_of_the_targets_are_one_decision(save: Save) -> None:
     assert load(name="npz", path=save(**given)).task == "regression"
 
 
+def test_labels_that_are_no_text_are_named(save: Save) -> None:
+    y = np.array([b"a", b"\xff"] * 20)
+    with pytest.raises(CorruptInputError, match=r"a\.npz: y\[1\] is .*, which is not UTF-8"):
+        load(name="npz", path=save(x=X, y=y))
+
+
 @pytest.mark.parametrize("dtype", ["datetime64[D]", "complex64", "V8"])
 def test_targets_of_other_types_are_refused(save: Save, dtype: str) -> None:
     with pytest.raises(CorruptInputError, match="neither numbers nor text"):
