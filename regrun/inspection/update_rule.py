@@ -50,11 +50,11 @@ def _target(config: Config) -> list[str]:
 
 def _loss(config: Config) -> str:
     """The data loss; means are over the batch, and over the outputs."""
-    if config.loss != "auto":
-        return LOSSES[config.loss].symbols
     classes, numbers = LOSSES["cross_entropy"].symbols, LOSSES["mse"].symbols
     if config.dataset.class_weights != "none":
-        return classes.replace("−log", "−c_y log") + ",  c_y the weight of class y"
+        return f"{classes.replace('−log', '−c_y log')},  c_y the weight of class y"
+    if config.loss != "auto":
+        return LOSSES[config.loss].symbols
     return f"{classes} for classes, {numbers} for numbers"
 
 

@@ -122,3 +122,16 @@ def test_the_update_rule_ends_with_schedule_and_constraints() -> None:
         "η_t = 0.1 · s_t,  s_t = 0.1 + 0.9 · ½ (1 + cos(π t/T)), "
         "after a linear rise from 0 to 1 over 2 epochs"
     )
+
+
+@pytest.mark.parametrize("loss", ["auto", "cross_entropy"])
+def test_the_update_rule_shows_the_weights_of_classes(loss: str) -> None:
+    dataset = {"name": "digits", "class_weights": "balanced"}
+    lines = update_rule(config(loss=loss, dataset=dataset))
+    assert lines[0].startswith("L = mean(−c_y log p(y)),  c_y the weight of class y")
+
+
+def test_the_update_rule_shows_standardized_targets() -> None:
+    dataset = {"name": "diabetes", "standardize_target": True}
+    lines = update_rule(config(loss="mse", dataset=dataset))
+    assert lines[0].startswith("y ← (y − mean) / std of the training targets")
