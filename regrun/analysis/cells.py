@@ -18,6 +18,10 @@ _NOT_SETTINGS = ("seed", "sweep")
 """Top-level keys that say which run this is, not what was tried."""
 
 
+LOST = ("diverged", "failed")
+"""Statuses of runs without a result."""
+
+
 class Run(Protocol):
     """What a cell needs of a stored run."""
 
@@ -49,9 +53,11 @@ class Cell:
 
     @cached_property
     def _table(self) -> dict[str, dict[int, float]]:
-        """Metric → seed → value."""
+        """Metric → seed → value. What a lost run measured before it diverged is no result."""
         found: dict[str, dict[int, float]] = {}
         for run in self.runs:
+            if run.status in LOST:
+                continue
             seed = int(run.config.get("seed", 0))
             for name, value in metric_values(run.summary).items():
                 found.setdefault(name, {})[seed] = value
@@ -77,6 +83,11 @@ class Cell:
     def count(self, status: str) -> int:
         """Runs that ended with this status."""
         return sum(run.status == status for run in self.runs)
+
+    @property
+    def lost(self) -> int:
+        """Runs that diverged or failed."""
+        return sum(run.status in LOST for run in self.runs)
 
     def summarize(self) -> CellSummary:
         """What JSON holds of the cell, without its runs."""

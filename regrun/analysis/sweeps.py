@@ -144,9 +144,19 @@ def chosen_metric(files: SweepDir, cells: Sequence[Cell]) -> Metric:
     return Metric.from_name(name)
 
 
+def comparable(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
+    """The cells among which the best is chosen: not pruned, and with the fewest runs lost."""
+    whole = [cell for cell in cells if not cell.count("pruned") and cell.values(metric.name)]
+    fewest = min((cell.lost for cell in whole), default=0)
+    return [cell for cell in whole if cell.lost == fewest]
+
+
 def best_cells(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
-    """The best cell, then those not distinguishable from it (paired on seeds, Holm), best first."""
-    whole = [cell for cell in cells if not cell.count("pruned")]
+    """The best cell, then those not distinguishable from it (paired on seeds, Holm), best first.
+
+    A lost run counts as the worst: only the cells that lost fewest of their runs are compared.
+    """
+    whole = comparable(cells, metric)
     values = [cell.values(metric.name) for cell in whole]
     alike = indistinguishable_from_best(values, metric.direction)
     alike.sort(key=lambda index: metric.sign * fmean(values[index].values()))

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.sweeps import best_cells, metric_of_cells, sweep_cells
+from regrun.analysis.sweeps import best_cells, comparable, metric_of_cells, sweep_cells
 from regrun.cli.console import plotted
 from regrun.cli.data_report import data_line
 from regrun.cli.format import plus_minus, table
@@ -176,9 +176,10 @@ def csv_rows(cells: Sequence[Cell]) -> Iterator[list[Any]]:
 def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
     """What may be said about which cell is best, and no more."""
     name = metric.name
-    compared = [cell for cell in cells if cell.values(name) and not cell.count("pruned")]
+    compared = comparable(cells, metric)
+    left_out = _left_out([cell for cell in cells if cell.lost and cell not in compared])
     if len(compared) < 2:
-        return []
+        return left_out
     word = "lowest" if metric.direction == "minimize" else "highest"
     apart = [key for key in _LOSSES_APART if len({cell.params.get(key) for cell in compared}) > 1]
     if apart and metric.quantity == "loss":
@@ -199,10 +200,21 @@ def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
         more = len(best) - 1 - len(others)
         listed = ", ".join(others) + (f" and {more:,} more" if more else "")
         sentences.append(f"not distinguishable from it at {seeds} seeds: {listed}")
+    sentences += left_out
     lost = best[0].seeds - seeds
     if lost:
         sentences.append(f"{lost} of its {best[0].seeds} runs ended without a {name}")
     return sentences
+
+
+def _left_out(cells: Sequence[Cell]) -> list[str]:
+    """That these cells are not compared, and why."""
+    if not cells:
+        return []
+    runs = sum(cell.lost for cell in cells)
+    shown = ", ".join(_name(cell) for cell in cells[:_MOST_NAMED])
+    more = f" and {len(cells) - _MOST_NAMED:,} more" if len(cells) > _MOST_NAMED else ""
+    return [f"not compared, since {runs:,} of their runs diverged or failed: {shown}{more}"]
 
 
 def _params(cells: Sequence[Cell]) -> list[str]:

@@ -73,7 +73,7 @@ def test_one_seed_has_null_bounds_in_json() -> None:
     }
 
 
-@pytest.mark.parametrize("lost", [None, float("nan"), float("inf")])
+@pytest.mark.parametrize("lost", [None, float("nan"), float("inf"), 0.01])
 def test_a_diverged_run_counts_as_a_run_but_gives_no_value(lost: float | None) -> None:
     (cell,) = group_by_setting([a_run(0, 0.0, 1.0), a_run(1, 0.0, lost, status="diverged")])
     assert cell.seeds == 2

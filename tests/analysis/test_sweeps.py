@@ -19,6 +19,7 @@ from regrun.analysis.sweeps import (
     summarize_sweep,
     sweep_cells,
 )
+from regrun.cli.cell_report import conclusions
 from regrun.errors import CorruptInputError
 from regrun.metrics import Metric
 from regrun.store.sweep_dir import SweepDir
@@ -187,3 +188,33 @@ def test_comparing_5000_runs_takes_little_more_than_reading_them(
             f"\ncompare of 5,000 runs: {comparing:.2f} s, "
             f"{comparing / reading:.1f} times reading their summaries"
         )
+
+
+def test_a_cell_whose_runs_diverged_is_never_the_best(stored: SweepDir) -> None:
+    """Their last values before the end look better than those of every other cell."""
+    for seed in range(4):
+        change(stored, 0, seed, status="diverged", metrics={"test/loss": 0.001})
+    best = best_cells(sweep_cells(stored), TEST_LOSS)
+    assert [dict(cell.params) for cell in best] == [CELLS[1], CELLS[2]]
+    document = summarize_sweep(stored, TEST_LOSS, 1.0).to_dict()
+    assert document["cells"][0]["metrics"] == {}
+
+
+def test_of_cells_that_lost_runs_those_that_lost_fewest_are_compared(stored: SweepDir) -> None:
+    change(stored, 1, 0, status="diverged", metrics={"test/loss": 0.001})
+    best = best_cells(sweep_cells(stored), TEST_LOSS)
+    assert [dict(cell.params) for cell in best] == [CELLS[2]]
+    change(stored, 0, 0, status="failed", metrics={})
+    change(stored, 2, 3, status="diverged", metrics={})
+    best = best_cells(sweep_cells(stored), TEST_LOSS)
+    assert [dict(cell.params) for cell in best] == [CELLS[2], CELLS[1]]
+    lines = conclusions(sweep_cells(stored), TEST_LOSS)
+    assert lines[-1] == "1 of its 4 runs ended without a test/loss"
+
+
+def test_what_was_not_compared_is_said(stored: SweepDir) -> None:
+    change(stored, 1, 0, status="diverged", metrics={"test/loss": 0.001})
+    change(stored, 1, 1, status="diverged", metrics={})
+    lines = conclusions(sweep_cells(stored), TEST_LOSS)
+    assert lines[0].startswith("lowest test/loss: optimizer.lr=0.3")
+    assert "not compared, since 2 of their runs diverged or failed: optimizer.lr=0.2" in lines

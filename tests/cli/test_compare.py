@@ -140,6 +140,10 @@ def test_a_best_row_with_lost_runs_says_so(invoke: Any, make_run: Any, tmp_path:
     make_run("b3", seed=3, decay=1.0, test=None, status="diverged")
     text = invoke("compare", tmp_path / "runs").stdout
     assert "3 completed, 1 diverged" in text
+    assert "not compared, since 1 of their runs diverged or failed" in text
+    make_run("a3", seed=3, decay=0.0, test=0.001, status="diverged")
+    text = invoke("compare", tmp_path / "runs").stdout
+    assert "lowest test/loss: optimizer.weight_decay=1" in text
     assert "1 of its 4 runs ended without a test/loss" in text
 
 
