@@ -126,7 +126,9 @@ def _weights_and_penalties(summary: RunSummary) -> list[str]:
         lines.append(f"penalty    {penalties}{after}   (the losses above are without it)")
     best = summary.best
     if best is not None:
-        lines.append(f"best       {best.metric} {number(best.value)} at epoch {best.epoch}")
+        flatters = " (the best of the test set flatters)" if "test/" in best.metric else ""
+        value = number(best.value)
+        lines.append(f"best       {best.metric} {value} at epoch {best.epoch}{flatters}")
     return lines
 
 

@@ -14,6 +14,7 @@ from regrun.data.dataset import Dataset
 from regrun.errors import CorruptInputError, UsageError
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.kinds.datasets import DatasetSection
+from regrun.metrics import Metric
 from regrun.results import DataCard, json_document
 from regrun.training.evaluation import train_subset_size
 from regrun.training.step import DTYPES
@@ -76,6 +77,12 @@ def notes_on(config: Config, dataset: Dataset) -> list[str]:
         notes.append(
             f"train loss is measured on a fixed random {size:,} of the "
             f"{len(dataset.train):,} training examples (training.evaluate_train)"
+        )
+    stopping = config.training.early_stopping
+    if stopping is not None and Metric.from_name(stopping.metric).split == "test":
+        notes.append(
+            f"early stopping chooses by {stopping.metric}, which flatters the test set; "
+            "dataset.validation holds out examples to choose by"
         )
     return notes + config.model.notes(dataset.input_shape)
 

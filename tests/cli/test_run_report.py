@@ -184,3 +184,18 @@ def test_commands_can_be_pasted_whatever_the_path() -> None:
     assert shlex.split(commands[0])[2] == "my configs/c.yaml"
     assert shlex.split(commands[1]) == ["regrun", "compare", "my runs/a b"]
     assert shlex.split(commands[-1]) == ["regrun", "view", "my runs"]
+
+
+def test_choosing_by_the_test_set_is_marked(invoke: Any, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "dataset: {name: digits, num_train: 60}\nmodel: {name: linear}\n"
+        "optimizer: {name: sgd, lr: 0.1}\n"
+        "training: {epochs: 2, early_stopping: {metric: test/loss}}\n"
+    )
+    result = invoke("train", path, "--runs-dir", tmp_path)
+    assert "early stopping chooses by test/loss, which flatters the test set" in result.stderr
+    assert "(the best of the test set flatters)" in result.stdout
+    words = ("dataset.validation=0.2", "training.early_stopping=null")
+    result = invoke("train", path, *words, "--runs-dir", tmp_path)
+    assert "flatters" not in result.stdout + result.stderr
