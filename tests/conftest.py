@@ -51,3 +51,12 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[programs.Progr
     program = programs.Program(tmp_path_factory.mktemp("program"))
     yield program
     program.close()
+
+
+LONGEST_ID = 20
+"""Bytes of a parameter that name its test."""
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Name long bytes by their argument: archives hold times, and all workers need one name."""
+    return argname if isinstance(val, bytes) and len(val) > LONGEST_ID else None
