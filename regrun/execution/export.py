@@ -62,8 +62,8 @@ def export_network(directory: Path, suffix: str, average: str | None = None) -> 
     Raises UsageError for other formats, for missing packages, and for networks that the format
     cannot express.
     """
+    module = restore_model(directory, average)  # first: it says where there is no run
     preprocessing = load_preprocessing(directory)
-    module = restore_model(directory, average)
     shape = _input_shape(directory, module)
     module.preprocessing = None  # type: ignore[assignment]  # no part of the graph
     network = ExportedNetwork(module, preprocessing).eval()

@@ -84,3 +84,13 @@ def test_without_the_packages_of_onnx_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UsageError, match=r"pip install 'regrun\[onnx\]'"):
         export_network(run.directory, ".onnx")
+
+
+@pytest.mark.parametrize("name", ["nothing", "empty", "file.yaml"])
+def test_what_is_no_run_is_not_called_a_run_of_an_earlier_version(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.yaml").write_text("name: a\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"{name} is not a run directory"):
+        export_network(tmp_path / name, ".onnx")
