@@ -19,7 +19,7 @@ from regrun.config.overrides import (
     several_values,
 )
 from regrun.config.paths import found, with_paths
-from regrun.config.ranges import expand_range
+from regrun.config.ranges import expand_range, is_range
 from regrun.config.schema import RESERVED_NAME, Config
 from regrun.config.schema_tree import fields, section_of, trace
 from regrun.config.validate import KeyProblem, MissingKey, replaced, show, validate
@@ -137,7 +137,8 @@ class Source:
     def _hint(self, problem: Problem, assignment: Assignment) -> str:
         """What to write, where the value is several values or the entries of a list."""
         key, value = assignment.key, assignment.value
-        if assignment.number and isinstance(value, str) and several_values(assignment.text):
+        several = several_values(assignment.text) or is_range(value)
+        if assignment.number and isinstance(value, str) and several:
             file = self.document.label or "CONFIG"
             return f"to try several values: regrun sweep {file} {assignment.text}"
         if isinstance(value, list) and len(value) > 1 and problem.message.endswith("not a number"):

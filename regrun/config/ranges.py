@@ -50,6 +50,11 @@ def expand_range(text: Any) -> list[int] | list[float] | None:
     return _spaced(low, high, number, logarithmic=scale == "log")
 
 
+def is_range(text: Any) -> bool:
+    """Whether this is written like a range, even one without values."""
+    return isinstance(text, str) and _RANGE.fullmatch(text) is not None
+
+
 def _spaced(low: float, high: float, number: int, *, logarithmic: bool) -> list[int] | list[float]:
     shares = [at / (number - 1) for at in range(number)]
     if logarithmic:
