@@ -23,7 +23,8 @@ def find_path(name: str, key: str) -> Path:
     """Return the existing file or folder, or raise ConfigError at ``dataset.<key>``."""
     path = Path(name).expanduser()
     if not path.exists():
-        raise ConfigError.at(f"dataset.{key}", f"{name}: no such file or folder ({path})")
+        full = f" ({path})" if str(path) != name else ""
+        raise ConfigError.at(f"dataset.{key}", f"{name}: no such file or folder{full}")
     return path
 
 
