@@ -32,7 +32,7 @@ Overrides = Annotated[
 ]
 RunDirectory = Annotated[
     Path,
-    typer.Argument(metavar="DIR", help="The run.", autocompletion=complete_run_directory),
+    typer.Argument(metavar="DIR", help="A run or a sweep.", autocompletion=complete_run_directory),
 ]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", metavar="PATH", help="Where runs are kept.")]
 Device = Annotated[

@@ -89,6 +89,11 @@ def test_every_verb_explains_itself(invoke: Any, verb: str) -> None:
     assert " ".join(app_module.VERBS[verb].split()[:4]) in " ".join(result.stdout.split())
 
 
+@pytest.mark.parametrize("verb", ["predict", "export", "resume"])
+def test_verbs_that_take_a_run_or_a_sweep_say_so(invoke: Any, verb: str) -> None:
+    assert "A run or a sweep." in invoke(verb, "--help").stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
