@@ -76,7 +76,10 @@ REGISTERED: Mapping[str, tuple[str, ...]] = {
     "schedules": (
         "regrun.kinds.schedules:Constant",
         "regrun.kinds.schedules:StepDecay",
+        "regrun.kinds.schedules:MultiStep",
         "regrun.kinds.schedules:Cosine",
+        "regrun.kinds.schedules:CosineRestarts",
+        "regrun.kinds.schedules:OneCycle",
     ),
 }
 """Family → module and class of each built-in kind, in the order in which they are listed.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from regrun.kinds.base import Count, NonNegative, Positive, Rate, Section
+from pydantic import AfterValidator, Field, Strict
+
+from regrun.kinds.base import Count, NonNegative, Positive, Rate, Section, listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +15,17 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
     Steps = NDArray[np.int64]
+
+
+def _ascending(epochs: tuple[int, ...]) -> tuple[int, ...]:
+    if list(epochs) != sorted(set(epochs)):
+        raise ValueError(f"{list(epochs)}: write each epoch once, in ascending order")
+    return epochs
+
+
+Milestones = Annotated[
+    tuple[Count, ...], Strict(False), Field(min_length=1), AfterValidator(_ascending)
+]
 
 
 class Schedule(Section):
@@ -133,6 +146,29 @@ class StepDecay(Schedule):
         return f"{self.gamma:g}^⌊epoch / {self.step_size}⌋"
 
 
+class MultiStep(Schedule):
+    """Multiplied by `gamma` at each milestone."""
+
+    formula: ClassVar[str] = "s = γ^(number of milestones ≤ epoch)"
+    reference: ClassVar[str] = "torch, MultiStepLR"
+    depends_on_end: ClassVar[bool] = False
+    type: Literal["multistep"]
+    milestones: Milestones
+    """Completed epochs at which the multiplier drops, counted from the end of the warm-up."""
+    gamma: Positive = 0.1
+
+    def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
+        import numpy as np
+
+        drops = np.searchsorted(self.milestones, steps // steps_per_epoch, side="right")
+        with np.errstate(over="ignore"):
+            return np.power(self.gamma, drops.astype(np.float64))
+
+    def factor_symbols(self) -> str:
+        epochs = listed([f"{epoch}" for epoch in self.milestones])
+        return f"{self.gamma:g}^(number of milestones {epochs} ≤ epoch)"
+
+
 class Cosine(Schedule):
     """Half a cosine from 1 to `min_factor`, updated every step."""
 
@@ -153,3 +189,86 @@ class Cosine(Schedule):
         least = self.min_factor
         low = f"{least:g} + {1 - least:g} · " if least else ""
         return f"{low}½ (1 + cos(π t/T))"
+
+
+class CosineRestarts(Schedule):
+    """Half a cosine from 1 to `min_factor`, which starts anew after each period."""
+
+    formula: ClassVar[str] = (
+        "s = f + (1−f) ½ (1 + cos(π t_i / T_i)),  T_i = T_0 · T_multⁱ,  f: min_factor"
+    )
+    reference: ClassVar[str] = "Loshchilov & Hutter 2017, §3; torch, CosineAnnealingWarmRestarts"
+    depends_on_end: ClassVar[bool] = False
+    type: Literal["cosine_restarts"]
+    t_0: Count
+    """Epochs of the first period."""
+    t_mult: Count = 1
+    """Each period is this many times as long as the one before."""
+    min_factor: Rate = 0.0
+
+    def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
+        import numpy as np
+
+        first = self.t_0 * steps_per_epoch
+        if self.t_mult == 1:
+            share = (steps % first) / first
+        else:
+            starts, lengths, last = [0], [first], int(steps.max(initial=0))
+            while starts[-1] + lengths[-1] <= last:
+                starts.append(starts[-1] + lengths[-1])
+                lengths.append(lengths[-1] * self.t_mult)
+            period = np.searchsorted(starts, steps, side="right") - 1
+            share = (steps - np.array(starts)[period]) / np.array(lengths, np.float64)[period]
+        wave: Array = (1 + np.cos(np.pi * share)) / 2
+        return self.min_factor + (1 - self.min_factor) * wave
+
+    def factor_symbols(self) -> str:
+        least = self.min_factor
+        low = f"{least:g} + {1 - least:g} · " if least else ""
+        period = f"{self.t_0}" + (f" · {self.t_mult}ⁱ" if self.t_mult > 1 else "")
+        return f"{low}½ (1 + cos(π t_i/T_i)),  T_i = {period} epochs,  t_i since restart i"
+
+
+class OneCycle(Schedule):
+    """One rise from 1/`div_factor` to 1 and one fall far below; momentum does not cycle."""
+
+    formula: ClassVar[str] = (
+        "s = 1/d → 1 up to step pct_start T − 1, then → 1/(d · final_div_factor),  d: div_factor"
+    )
+    reference: ClassVar[str] = "Smith & Topin 2019; torch, OneCycleLR with cycle_momentum=False"
+    type: Literal["one_cycle"]
+    pct_start: Rate = 0.3
+    """Share of the steps in which the multiplier rises."""
+    div_factor: Positive = 25.0
+    """`optimizer.lr`, the highest learning rate, over the first one."""
+    final_div_factor: Positive = 1e4
+    """The first learning rate over the last one."""
+    anneal: Literal["cos", "linear"] = "cos"
+    """The curve between these points: half a cosine, or a line."""
+
+    def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
+        import numpy as np
+
+        first = 1 / self.div_factor
+        end, peak = total_steps - 1, self.pct_start * total_steps - 1
+        rise = steps.astype(np.float64) / (peak or 1.0)
+        fall = (steps.astype(np.float64) - peak) / ((end - peak) or 1.0)
+        return np.where(
+            steps < peak,
+            self._between(first, 1.0, rise),
+            self._between(1.0, first / self.final_div_factor, fall),
+        )
+
+    def _between(self, start: float, end: float, share: Array) -> Array:
+        import numpy as np
+
+        if self.anneal == "cos":
+            share = (1 - np.cos(np.pi * share)) / 2
+        return start + (end - start) * share
+
+    def factor_symbols(self) -> str:
+        first = 1 / self.div_factor
+        return (
+            f"{first:g} → 1 → {first / self.final_div_factor:g} ({self.anneal}), "
+            f"its peak after {self.pct_start:g} of the steps"
+        )

@@ -124,6 +124,29 @@ def test_the_update_rule_ends_with_schedule_and_constraints() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("schedule", "symbols"),
+    [
+        (
+            {"type": "multistep", "milestones": [30, 60]},
+            "0.1^(number of milestones [30, 60] ≤ epoch)",
+        ),
+        (
+            {"type": "cosine_restarts", "t_0": 10, "t_mult": 2, "min_factor": 0.1},
+            "0.1 + 0.9 · ½ (1 + cos(π t_i/T_i)),  T_i = 10 · 2ⁱ epochs,  t_i since restart i",
+        ),
+        (
+            {"type": "one_cycle", "div_factor": 10.0},
+            "0.1 → 1 → 1e-05 (cos), its peak after 0.3 of the steps",
+        ),
+    ],
+)
+def test_the_update_rule_shows_the_numbers_of_each_schedule(
+    schedule: dict[str, Any], symbols: str
+) -> None:
+    assert f"η_t = 0.1 · s_t,  s_t = {symbols}" in update_rule(config(schedule=schedule))
+
+
 @pytest.mark.parametrize("loss", ["auto", "cross_entropy"])
 def test_the_update_rule_shows_the_weights_of_classes(loss: str) -> None:
     dataset = {"name": "digits", "class_weights": "balanced"}

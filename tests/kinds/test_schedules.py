@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from regrun.kinds.schedules import Constant, Cosine, Schedule, StepDecay
+from regrun.kinds.schedules import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    MultiStep,
+    OneCycle,
+    Schedule,
+    StepDecay,
+)
 
 Array = NDArray[np.float64]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -54,6 +64,57 @@ def test_step_equals_torch() -> None:
     schedule = StepDecay(type="step", step_size=2, gamma=0.3)
     theirs = stepped(lambda o: lr_scheduler.StepLR(o, step_size=2 * PER_EPOCH, gamma=0.3))
     np.testing.assert_allclose(multipliers(schedule), theirs, rtol=1e-12)
+
+
+def test_multistep_equals_torch() -> None:
+    schedule = MultiStep(type="multistep", milestones=(2, 3, 6), gamma=0.3)
+    steps = [epoch * PER_EPOCH for epoch in schedule.milestones]
+    theirs = stepped(lambda o: lr_scheduler.MultiStepLR(o, milestones=steps, gamma=0.3))
+    np.testing.assert_allclose(multipliers(schedule), theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("milestones", [(3, 2), (2, 2), ()])
+def test_milestones_ascend(milestones: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError, match=r"ascending order|at least 1 item"):
+        MultiStep(type="multistep", milestones=milestones)
+
+
+@pytest.mark.parametrize(("first", "longer"), [(2, 1), (1, 2), (1, 3), (2, 2), (9, 2)])
+@pytest.mark.parametrize("least", [0.0, 0.2])
+def test_restarts_equal_torch_stepped_by_fractions_of_epochs(
+    first: int, longer: int, least: float
+) -> None:
+    schedule = CosineRestarts(type="cosine_restarts", t_0=first, t_mult=longer, min_factor=least)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, first, longer, eta_min=least)
+    expected = []
+    for step in range(15 * PER_EPOCH):
+        theirs.step(step / PER_EPOCH)
+        expected.append(optimizer.param_groups[0]["lr"])
+    np.testing.assert_allclose(multipliers(schedule, 15), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+@pytest.mark.parametrize("peak", [0.0, 0.05, 0.3, 0.51, 1.0])
+def test_one_cycle_equals_torch(anneal: Literal["cos", "linear"], peak: float) -> None:
+    schedule = OneCycle(
+        type="one_cycle", pct_start=peak, div_factor=10.0, final_div_factor=200.0, anneal=anneal
+    )
+    theirs = stepped(
+        lambda o: lr_scheduler.OneCycleLR(
+            o, max_lr=1.0, total_steps=EPOCHS * PER_EPOCH + 1, pct_start=peak, div_factor=10.0,
+            final_div_factor=200.0, anneal_strategy=anneal, cycle_momentum=False,
+        ),
+    )  # fmt: skip
+    longer = schedule.factors(np.arange(EPOCHS * PER_EPOCH), EPOCHS * PER_EPOCH + 1, PER_EPOCH)
+    np.testing.assert_allclose(longer, theirs, rtol=1e-12)
+
+
+def test_one_cycle_ends_at_its_lowest_in_the_last_step_and_peaks_even_at_step_0() -> None:
+    ours = multipliers(OneCycle(type="one_cycle", div_factor=4.0, final_div_factor=5.0))
+    assert ours[-1] == pytest.approx(1 / 20)
+    at_once = OneCycle(type="one_cycle", pct_start=0.25, anneal="linear", final_div_factor=1.0)
+    np.testing.assert_allclose(multipliers(at_once, 1, 4), 1 - 0.96 * np.arange(4) / 3)
 
 
 @pytest.mark.parametrize("least", [0.0, 0.2])
@@ -108,7 +169,10 @@ def test_any_piece_of_the_run_has_the_multipliers_of_the_whole() -> None:
     [
         Constant(type="constant", warmup_epochs=2.0),
         StepDecay(type="step", step_size=2, gamma=0.5, warmup_epochs=1.5),
+        MultiStep(type="multistep", milestones=(2, 6), warmup_epochs=1.5),
         Cosine(type="cosine"),
+        CosineRestarts(type="cosine_restarts", t_0=2, t_mult=2),
+        OneCycle(type="one_cycle"),
     ],
 )
 def test_a_schedule_says_whether_a_longer_run_has_the_same_multipliers(schedule: Schedule) -> None:

@@ -70,6 +70,24 @@ SEVEN: dict[str, list[dict[str, Any]]] = {
         }
         for k in range(7)
     ],
+    "a schedule for each": [
+        {
+            "schedule": schedule,
+            "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.5, "weight_decay": 0.01},
+            "seed": k // 2,
+        }
+        for k, schedule in enumerate(
+            [
+                {"type": "multistep", "milestones": [1, 2], "gamma": 0.5},
+                {"type": "one_cycle", "anneal": "linear"},
+                {"type": "cosine_restarts", "t_0": 1},
+                {"type": "cosine_restarts", "t_0": 1, "t_mult": 2, "min_factor": 0.1},
+                "one_cycle",
+                "constant",
+                {"type": "multistep", "milestones": [1], "warmup_epochs": 0.5},
+            ]
+        )
+    ],
     "adagrad, l2, initialisations": [
         {
             "optimizer": {"name": "adagrad", "lr": 0.01, "lr_decay": 1e-3 * k},
@@ -159,7 +177,7 @@ def test_pruned_members_leave_and_the_others_go_on_as_they_would_have() -> None:
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 5, 9])
-@pytest.mark.parametrize("case", list(SEVEN)[:6])
+@pytest.mark.parametrize("case", list(SEVEN)[:7])
 def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int) -> None:
     configs = [config(**change) for change in SEVEN[case]]
     dataset = dataset_of(configs[0])
