@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Strict
 
 from regrun.config.sweeps import Sweep
-from regrun.config.training import Training
+from regrun.config.training import Training, missing_for_metric
 from regrun.errors import Problem
 from regrun.kinds.augmentation import Augment
 from regrun.kinds.base import PER_MEMBER, Section, Seed
@@ -77,7 +77,7 @@ class Config(Section):
     sweep: Sweep | None = None
 
     def conflicts(self, config: Config) -> Iterator[Problem]:
-        """Yield that the loss needs classes and the dataset has none."""
+        """Yield what loss, scores and schedule need and the config lacks."""
         known = self.dataset.known_task
         for name in self.metrics:
             task = "classification" if name == CONFUSION else SCORES[name].task
@@ -85,6 +85,9 @@ class Config(Section):
                 needs = "classes" if task == "classification" else "numbers to predict"
                 message = f"{name} needs {needs}; {self.dataset.kind} is {known}"
                 yield Problem(("metrics",), message)
+        if self.schedule.watched is not None:
+            for message in missing_for_metric(config, self.schedule.watched):
+                yield Problem(("schedule", "metric"), message)
         if self.loss == "cross_entropy" and self.dataset.known_task == "regression":
             message = f"cross_entropy needs classes; {self.dataset.kind} is regression"
             yield Problem(("loss",), message)

@@ -80,6 +80,7 @@ REGISTERED: Mapping[str, tuple[str, ...]] = {
         "regrun.kinds.schedules:Cosine",
         "regrun.kinds.schedules:CosineRestarts",
         "regrun.kinds.schedules:OneCycle",
+        "regrun.kinds.schedules:Plateau",
     ),
 }
 """Family → module and class of each built-in kind, in the order in which they are listed.

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from math import isnan, nan
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, Strict
 
+from regrun.errors import Problem
 from regrun.kinds.base import Count, NonNegative, Positive, Rate, Section, listed
+from regrun.metrics import Metric, MetricName
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from regrun.config.schema import Config
 
     Array = NDArray[np.float64]
     Steps = NDArray[np.int64]
@@ -26,6 +32,22 @@ def _ascending(epochs: tuple[int, ...]) -> tuple[int, ...]:
 Milestones = Annotated[
     tuple[Count, ...], Strict(False), Field(min_length=1), AfterValidator(_ascending)
 ]
+
+
+class Memory(NamedTuple):
+    """What a schedule that follows a metric has seen of it.
+
+    Attributes:
+        factor: Multiplies what `factors` returns.
+        best: The best value so far; NaN before the first.
+        waited: Evaluations in a row without a new best.
+        resting: Evaluations left in which nothing is counted.
+    """
+
+    factor: float = 1.0
+    best: float = nan
+    waited: int = 0
+    resting: int = 0
 
 
 class Schedule(Section):
@@ -58,6 +80,20 @@ class Schedule(Section):
         Returns:
             `(n,)`, float64.
         """
+
+    @property
+    def watched(self) -> str | None:
+        """The metric that a key `metric` names; None if the measurements do not matter."""
+        return None
+
+    def after(self, memory: Memory, measured: Mapping[str, float]) -> Memory:
+        """Return what is remembered after an evaluation; `factor` holds from the next step on.
+
+        Args:
+            memory: What was remembered before it.
+            measured: Metric → value.
+        """
+        return memory
 
     def factor_symbols(self) -> str:
         """Return the factor of step t in symbols, with this section's numbers."""
@@ -271,4 +307,79 @@ class OneCycle(Schedule):
         return (
             f"{first:g} → 1 → {first / self.final_div_factor:g} ({self.anneal}), "
             f"its peak after {self.pct_start:g} of the steps"
+        )
+
+
+class Plateau(Schedule):
+    """Multiplied by `factor` when a metric stops improving."""
+
+    formula: ClassVar[str] = (
+        "s ← max(factor · s, min_factor) after more than `patience` evaluations without a new best"
+    )
+    reference: ClassVar[str] = "torch, ReduceLROnPlateau with eps=0"
+    depends_on_end: ClassVar[bool] = False
+    type: Literal["plateau"]
+    metric: Literal["auto"] | MetricName = "auto"
+    """Watched at every evaluation. auto: val/loss, or train/loss without a validation set. Metrics
+    of the test set are refused."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Annotated[int, Field(ge=0, le=2**31 - 1)] = 10
+    """Evaluations without a new best that are allowed; the one after them lowers the multiplier."""
+    threshold: NonNegative = 1e-4
+    """A new best must be better than the old one by more than this."""
+    threshold_mode: Literal["rel", "abs"] = "rel"
+    """Whether `threshold` is a share of the old best, or in the metric's own unit."""
+    cooldown: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Evaluations after each drop in which none is counted."""
+    min_factor: Rate = 0.0
+
+    @property
+    def watched(self) -> str | None:
+        return None if self.metric == "auto" else self.metric
+
+    def conflicts(self, config: Config) -> Iterator[Problem]:
+        if self.watched and Metric.from_name(self.watched).split == "test":
+            metric = Metric.from_name(self.watched)
+            message = (
+                f"{metric.name}: the learning rate must not follow the test set; "
+                f"use {metric.on('val').name} or {metric.on('train').name}"
+            )
+            yield Problem(("metric",), message)
+
+    def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
+        import numpy as np
+
+        return np.ones(len(steps))
+
+    def after(self, memory: Memory, measured: Mapping[str, float]) -> Memory:
+        name = self.watched or ("val/loss" if "val/loss" in measured else "train/loss")
+        if name not in measured:  # the metric of an average that has not started
+            return memory
+        factor, best, waited, resting = memory
+        if self._improves(measured[name], best, Metric.from_name(name).sign):
+            best, waited = measured[name], 0
+        else:
+            waited += 1
+        if resting:
+            resting, waited = resting - 1, 0
+        if waited > self.patience:
+            factor = max(factor * self.factor, self.min_factor)
+            waited, resting = 0, self.cooldown
+        return Memory(factor, best, waited, resting)
+
+    def _improves(self, value: float, best: float, sign: int) -> bool:
+        """Whether a value is a new best; sign: 1 where lower is better, else -1."""
+        relative = self.threshold_mode == "rel"
+        margin = sign * self.threshold
+        bound = best * (1 - margin) if relative else best - margin
+        return isnan(best) or sign * value < sign * bound
+
+    def factor_symbols(self) -> str:
+        low = f"max({self.factor:g} s, {self.min_factor:g})" if self.min_factor else ""
+        metric = self.watched or "val/loss (or train/loss)"
+        unit = " of it" if self.threshold_mode == "rel" else ""
+        rest = f", not counting {self.cooldown} after each" if self.cooldown else ""
+        return (
+            f"s,  s ← {low or f'{self.factor:g} s'} after {self.patience + 1} evaluations in which "
+            f"{metric} is not better than its best by {self.threshold:g}{unit}{rest}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from regrun.config.schema import Config
 from regrun.kinds.base import faults_of
+from regrun.kinds.schedules import Memory, Schedule
 
 
 class StackedSchedule:
@@ -23,19 +24,31 @@ class StackedSchedule:
     def __init__(
         self, configs: Sequence[Config], steps_per_epoch: int, device: torch.device
     ) -> None:
-        self._epochs, self._per_epoch = configs[0].training.epochs, steps_per_epoch
-        self._device = device
+        self._per_epoch, self._device = steps_per_epoch, device
+        self._memories = [Memory() for _ in configs]
+        self._set_members(configs)
+
+    def _set_members(self, configs: Sequence[Config]) -> None:
+        self._epochs = configs[0].training.epochs
+        self._schedules = [config.schedule for config in configs]
+        self.follows_metrics = any(map(_reacts, self._schedules))
+        """Whether `respond` changes anything."""
         pairs = [(config.schedule, _held(config)) for config in configs]
         # Usually one: members that share schedule and hold share a column of the table.
         self._columns = list(dict.fromkeys(pairs))
         index = {pair: column for column, pair in enumerate(self._columns)}
         self._column_of = [index[pair] for pair in pairs]
-        self._always_one = all(s.always_one and held is None for s, held in self._columns)
+        self._always_one = not self.follows_metrics and all(
+            schedule.always_one and held is None for schedule, held in self._columns
+        )
+        self._forget_table()
+
+    def _forget_table(self) -> None:
         self._epoch = -1
         self._table: NDArray[np.float64] = np.empty((0, 0))
 
     def __call__(self, step: int) -> Tensor | float:
-        """Return s_t: one number if all members share a schedule, else (K,), float64."""
+        """Return s_t: one number if all members share it, else (K,), float64."""
         if self._always_one:
             return 1.0
         epoch, within = divmod(step, self._per_epoch)
@@ -45,7 +58,7 @@ class StackedSchedule:
         return float(row[0]) if len(row) == 1 else torch.from_numpy(row).to(self._device)
 
     def _of_epoch(self, epoch: int) -> NDArray[np.float64]:
-        """Each step of an epoch: (steps, 1) if all members share a schedule, else (steps, K)."""
+        """Each step of an epoch: (steps, 1) if all members share s_t, else (steps, K)."""
         steps = np.arange(epoch * self._per_epoch, (epoch + 1) * self._per_epoch)
         table = np.empty((len(steps), len(self._columns)))
         for column, (schedule, held) in enumerate(self._columns):
@@ -54,7 +67,52 @@ class StackedSchedule:
                 continue
             with faults_of(schedule, "factors", "schedule"):
                 table[:, column] = schedule.multipliers(steps, self._epochs, self._per_epoch)
+        if self.follows_metrics:
+            return table[:, self._column_of] * self._factors(epoch)
         return table if len(self._columns) == 1 else table[:, self._column_of]
+
+    def _factors(self, epoch: int) -> list[float]:
+        """What the metrics have made of each multiplier; 1 where SWA holds it."""
+        holds = [self._columns[column][1] for column in self._column_of]
+        return [
+            memory.factor if held is None or epoch < held[0] else 1.0
+            for memory, held in zip(self._memories, holds, strict=True)
+        ]
+
+    def respond(self, measured: Sequence[Mapping[str, float] | None]) -> None:
+        """Let schedules that follow a metric see an evaluation, at the end of an epoch.
+
+        measured: one per member; None for those that were not measured.
+        """
+        for row, (schedule, values) in enumerate(zip(self._schedules, measured, strict=True)):
+            if values is not None and _reacts(schedule):
+                with faults_of(schedule, "after", "schedule"):
+                    self._memories[row] = schedule.after(self._memories[row], values)
+        self._forget_table()
+
+    def shrink_to(self, rows: Sequence[int], configs: Sequence[Config]) -> None:
+        """Keep these rows only. configs: one per remaining row."""
+        self._memories = [self._memories[row] for row in rows]
+        self._set_members(configs)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What schedules remember of their metrics, (K, 4); nothing where none follows one."""
+        if not self.follows_metrics:
+            return {}
+        return {"memory": torch.tensor(self._memories, dtype=torch.float64)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from a `state_dict`."""
+        if self.follows_metrics:
+            self._memories = [
+                Memory(factor, best, int(waited), int(resting))
+                for factor, best, waited, resting in state["memory"].tolist()
+            ]
+            self._forget_table()
+
+
+def _reacts(schedule: Schedule) -> bool:
+    return type(schedule).after is not Schedule.after
 
 
 def _held(config: Config) -> tuple[int, float] | None:

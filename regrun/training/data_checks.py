@@ -46,6 +46,8 @@ def check_config_against_data(
     if config.training.early_stopping is not None:
         metric = config.training.early_stopping.metric
         check_metric(metric, "training.early_stopping.metric", config.dataset, dataset)
+    if config.schedule.watched is not None:
+        check_metric(config.schedule.watched, "schedule.metric", config.dataset, dataset)
     _check_smallest_batch(config, dataset, rows)
 
 

@@ -211,6 +211,8 @@ class Engine:
                 step = min(int(finite_steps[row]) + 1, self.step)
                 self._pending.append((self._members[row], "diverged", step))
         evaluation = Evaluation(epoch, self.step, tuple(tables))
+        if self._step.schedule.follows_metrics:
+            self._step.schedule.respond([evaluation.rows.get(each) for each in self._members])
         if self._stoppers:
             self._stopped = self._update_stoppers(evaluation)
             self._pending += [(member, "stopped", self.step) for member in self._stopped]

@@ -57,6 +57,7 @@ class Step:
         self._noise = Noise([config.seed for config in configs], device)
         self._batches = BatchSampler(dataset, first.training.batch_size, self._dtype)
         self.per_epoch = self._batches.steps_per_epoch
+        self.schedule = StackedSchedule(configs, self.per_epoch, device)
         self._build_terms(configs)
         self.averages = Averages(configs, stack, self.per_epoch)
         # Clipping and SAM need the whole gradient. Otherwise the optimizer adds the penalties'
@@ -86,7 +87,6 @@ class Step:
         self._constraints = StackedConstraints(
             [config.constraints for config in configs], roles, self._device
         )
-        self._schedule = StackedSchedule(configs, self.per_epoch, self._device)
         self._penalty_columns = {
             term.parameter: term.columns(self._stack.parameters[term.parameter])
             for term in self.penalties.entrywise
@@ -102,7 +102,7 @@ class Step:
             self._stack, self._noise, lambda: self._gradients(inputs, targets)
         )
         gradients = self._clipping(gradients)
-        self._optimizer.step(gradients, self._schedule(step))
+        self._optimizer.step(gradients, self.schedule(step))
         if self._constraints:
             self._constraints.project_(self._stack.parameters)
         self.averages.update(step + 1, self._stack)
@@ -141,20 +141,22 @@ class Step:
 
     def current_lr(self, step: int) -> Float64[Tensor, " K"]:
         """The learning rate of a step, (K,)."""
-        return self._optimizer.current_lr(self._schedule(step))
+        return self._optimizer.current_lr(self.schedule(step))
 
     def shrink_to(self, rows: Sequence[int], configs: Sequence[Config]) -> None:
         """Keep these rows only; the stack has shrunk already. configs: one per remaining row."""
         index = torch.tensor(list(rows), device=self._device)
         self._noise.shrink_to(rows)
         self._optimizer.shrink_to(index, self._stack.parameters)
+        self.schedule.shrink_to(rows, configs)
         self._build_terms(configs)
         self.averages.shrink_to(index, configs)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of optimizer, noise and averages; the stack has its own."""
+        """The state of optimizer, schedule, noise and averages; the stack has its own."""
         return {
             **with_prefix("optimizer", self._optimizer.state_dict()),
+            **with_prefix("schedule", self.schedule.state_dict()),
             **with_prefix("noise", self._noise.state_dict()),
             **with_prefix("averages", self.averages.state_dict()),
         }
@@ -164,5 +166,6 @@ class Step:
         self._optimizer.load_state_dict(
             {name: t.to(self._device) for name, t in strip_prefix("optimizer", state).items()}
         )
+        self.schedule.load_state_dict(strip_prefix("schedule", state))
         self._noise.load_state_dict(strip_prefix("noise", state))
         self.averages.load_state_dict(strip_prefix("averages", state))

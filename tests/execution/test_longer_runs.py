@@ -59,6 +59,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "steps with a warm-up": with_keys(
         schedule={"type": "step", "step_size": 3, "gamma": 0.5, "warmup_epochs": 2}
     ),
+    "plateau": with_keys(
+        schedule={"type": "plateau", "patience": 0, "threshold": 0.2, "factor": 0.7},
+        training={"evaluate_every": 3},
+    ),
     "patience": with_keys(
         training={"early_stopping": {"metric": "val/loss", "patience": 3}, "evaluate_every": 3},
         optimizer=ADAM,

@@ -164,3 +164,20 @@ def test_paths_of_conflicts_start_at_their_section(monkeypatch: pytest.MonkeyPat
         (("training", "early_stopping"), "no patience of 3"),
     ]
     config_from_mapping({**VALIDATED, "model": {"name": "linear"}, "penalty": penalties})
+
+
+@pytest.mark.parametrize(
+    ("metric", "problem"),
+    [
+        ("test/loss", "test/loss: the learning rate must not follow the test set; use val/loss or"),
+        ("ema/test/accuracy", "use ema/val/accuracy or ema/train/accuracy"),
+        ("val/loss", "val/loss needs dataset.validation"),
+        ("ema/train/loss", "ema/train/loss needs training.ema"),
+        ("train/rmse", "train/rmse needs numbers to predict"),
+        ("train/f1", "train/f1 needs metrics: [f1]"),
+    ],
+)
+def test_a_plateau_says_what_its_metric_needs(metric: str, problem: str) -> None:
+    found = problems(schedule={"type": "plateau", "metric": metric})
+    assert any(each.startswith("schedule.metric: ") and problem in each for each in found)
+    assert problems(schedule="plateau") == problems(schedule={"type": "plateau"}) == []

@@ -17,8 +17,10 @@ from regrun.kinds.schedules import (
     Constant,
     Cosine,
     CosineRestarts,
+    Memory,
     MultiStep,
     OneCycle,
+    Plateau,
     Schedule,
     StepDecay,
 )
@@ -173,12 +175,59 @@ def test_any_piece_of_the_run_has_the_multipliers_of_the_whole() -> None:
         Cosine(type="cosine"),
         CosineRestarts(type="cosine_restarts", t_0=2, t_mult=2),
         OneCycle(type="one_cycle"),
+        Plateau(type="plateau", warmup_epochs=1.0),
     ],
 )
 def test_a_schedule_says_whether_a_longer_run_has_the_same_multipliers(schedule: Schedule) -> None:
     steps = np.arange(EPOCHS * PER_EPOCH)
     longer = schedule.multipliers(steps, EPOCHS + 3, PER_EPOCH)
     assert np.array_equal(longer, multipliers(schedule)) == (not schedule.depends_on_end)
+
+
+CURVE = np.random.default_rng(0).normal(size=60).cumsum() / 10 + 3
+
+
+@pytest.mark.parametrize("metric", ["val/loss", "val/accuracy"])
+@pytest.mark.parametrize("mode", ["rel", "abs"])
+@pytest.mark.parametrize(
+    ("patience", "cooldown", "least", "threshold"),
+    [(0, 0, 0.0, 0.0), (2, 0, 0.0, 0.05), (1, 3, 0.05, 0.02), (4, 1, 0.3, 0.3)],
+)
+def test_plateau_drops_where_torch_drops(
+    metric: str,
+    mode: Literal["rel", "abs"],
+    patience: int,
+    cooldown: int,
+    least: float,
+    threshold: float,
+) -> None:
+    schedule = Plateau(
+        type="plateau", metric=metric, factor=0.5, patience=patience, threshold=threshold,
+        threshold_mode=mode, cooldown=cooldown, min_factor=least,
+    )  # fmt: skip
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    direction: Literal["min", "max"] = "min" if metric == "val/loss" else "max"
+    theirs = lr_scheduler.ReduceLROnPlateau(
+        optimizer, direction, 0.5, patience, threshold, mode, cooldown, least, eps=0
+    )
+    memory, ours, expected = Memory(), [], []
+    for value in CURVE:
+        theirs.step(value)
+        expected.append(optimizer.param_groups[0]["lr"])
+        memory = schedule.after(memory, {metric: value})
+        ours.append(memory.factor)
+    assert ours == expected
+    assert len(set(ours)) > 1
+
+
+def test_plateau_watches_validation_where_there_is_one_and_waits_for_averages() -> None:
+    auto = Plateau(type="plateau", patience=0)
+    first = auto.after(Memory(), {"train/loss": 1.0, "val/loss": 2.0})
+    assert first.best == 2.0
+    assert auto.after(first, {"train/loss": 2.0, "val/loss": 1.0}).factor == 1.0
+    assert auto.after(Memory(), {"train/loss": 1.0, "test/loss": 3.0}).best == 1.0
+    of_average = Plateau(type="plateau", metric="swa/val/loss", patience=0)
+    assert of_average.after(first, {"val/loss": 5.0}) == first
 
 
 def test_a_schedule_of_a_plug_in_depends_on_the_end_unless_it_says_otherwise() -> None:

@@ -73,6 +73,29 @@ def test_a_learning_rate_of_swa_holds_the_multiplier() -> None:
         assert row.tolist() == [mine, 1.0]
 
 
+def test_a_measured_schedule_changes_the_multiplier_of_its_own_member() -> None:
+    plateau = {"type": "plateau", "patience": 0, "factor": 0.5, "warmup_epochs": 1.0}
+    held = config(plateau, swa={"start": 4, "lr": 0.2})
+    of_stack = stacked(config(plateau), config("cosine"), config(plateau), held)
+    cosine = of_run(config("cosine").schedule)
+    assert of_stack.follows_metrics
+    of_stack.respond([{"train/loss": 1.0}] * 4)
+    of_stack.respond([{"train/loss": 2.0}, {"train/loss": 2.0}, {"train/loss": 0.5}, None])
+    of_stack.respond([{"train/loss": 2.0}, {"train/loss": 2.0}, None, {"train/loss": 2.0}])
+    for step, expected in {1: [0.0625, 0.25, 0.125], 9: [0.25, 1, 0.5], 17: [0.25, 1, 0.4]}.items():
+        row = of_stack(step)
+        assert isinstance(row, Tensor)
+        assert row.tolist() == [expected[0], cosine[step], *expected[1:]]
+    again = stacked(config(plateau), config("cosine"), config(plateau), held)
+    again.load_state_dict(of_stack.state_dict())
+    kept = [config(plateau), held]
+    for each in (of_stack, again):
+        each.shrink_to([0, 3], kept)
+        row = each(9)
+        assert isinstance(row, Tensor)
+        assert row.tolist() == [0.25, 0.5]
+
+
 class Endless(Constant):
     """Forgets that steps are many."""
 

@@ -88,6 +88,17 @@ SEVEN: dict[str, list[dict[str, Any]]] = {
             ]
         )
     ],
+    "schedules that follow a metric": [
+        {
+            "schedule": {"type": "plateau", "patience": k % 2, "factor": 0.5, "metric": metric,
+                         "cooldown": k // 4, "threshold": 0.1 * k}
+            if k != 3 else "constant",
+            "optimizer": {"name": "adam", "lr": 0.3},
+            "training": {"epochs": 6, "swa": {"start": 5, "lr": 0.01} if k == 4 else None},
+            "seed": k // 2,
+        }
+        for k, metric in enumerate(["auto", "train/loss", "train/accuracy", "auto", *["auto"] * 3])
+    ],
     "adagrad, l2, initialisations": [
         {
             "optimizer": {"name": "adagrad", "lr": 0.01, "lr_decay": 1e-3 * k},
@@ -176,8 +187,29 @@ def test_pruned_members_leave_and_the_others_go_on_as_they_would_have() -> None:
     assert_close(kept, rows[3])
 
 
+def test_a_plateau_logs_the_learning_rates_of_torchs_scheduler_for_the_logged_metric() -> None:
+    section = {"type": "plateau", "patience": 1, "factor": 0.3, "threshold": 0.02, "cooldown": 1}
+    one = config(
+        dataset={"validation": 20},
+        schedule=section,
+        optimizer={"name": "sgd", "lr": 2.0},
+        training={"epochs": 30, "evaluate_every": 2},
+    )
+    (rows,) = train([one])[0].values()
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=2.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.3, patience=1, threshold=0.02, cooldown=1, eps=0
+    )
+    expected = []
+    for row in rows:
+        expected.append(optimizer.param_groups[0]["lr"])
+        theirs.step(row["val/loss"])
+    assert [row["lr"] for row in rows] == pytest.approx(expected, rel=1e-14)
+    assert len(set(expected)) > 2
+
+
 @pytest.mark.parametrize("stop_at", [1, 4, 5, 9])
-@pytest.mark.parametrize("case", list(SEVEN)[:7])
+@pytest.mark.parametrize("case", list(SEVEN)[:8])
 def test_a_resumed_engine_is_bitwise_the_undisturbed_one(case: str, stop_at: int) -> None:
     configs = [config(**change) for change in SEVEN[case]]
     dataset = dataset_of(configs[0])
