@@ -13,7 +13,7 @@ from regrun.execution.prepare import check_unchanged
 from regrun.kinds.datasets import DatasetSection
 from regrun.store.checkpoint import Checkpoint
 
-CHECKPOINT_FORMAT = 3
+CHECKPOINT_FORMAT = 4
 """Raised whenever a checkpoint changes in a way that an earlier or later version cannot read."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from regrun.config.load import load_config
@@ -54,6 +55,7 @@ def network_with(
 ) -> nn.Module | None:
     """The config's network with these weights, in evaluation mode; None if they are another's."""
     module = build_model(config.model, tuple(shape.input_shape), shape.num_outputs, seed=0)
+    _add_earlier_biases(module, weights)
     module.to(next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point()))
     state = module.state_dict()  # with the versions of its layers, which some insist on
     if {name: t.shape for name, t in state.items()} != {n: t.shape for n, t in weights.items()}:
@@ -61,3 +63,14 @@ def network_with(
     state.update(weights)
     module.load_state_dict(state)
     return module.eval()
+
+
+def _add_earlier_biases(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give layers the biases that the weights hold and the network lacks.
+
+    Versions up to 0.2.0 had them before batch norm, whose running statistics count them in.
+    """
+    for name, layer in module.named_modules():
+        bias = weights.get(f"{name}.bias")
+        if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is None and bias is not None:
+            layer.bias = nn.Parameter(torch.empty_like(bias))

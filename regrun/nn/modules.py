@@ -48,9 +48,15 @@ class DropConnectLinear(nn.Linear):
     """A linear layer with noise on its weights in training, one draw for the whole batch."""
 
     def __init__(
-        self, in_features: int, out_features: int, noise: type[DropConnect], level: float
+        self,
+        in_features: int,
+        out_features: int,
+        noise: type[DropConnect],
+        level: float,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(in_features, out_features)
+        super().__init__(in_features, out_features, bias=bias)
         self.noise, self.level = noise, level
 
     def forward(self, x: Tensor) -> Tensor:

@@ -146,6 +146,40 @@ def test_seven_together_are_seven_alone(case: str) -> None:
         )
 
 
+BATCH_NORM: dict[str, dict[str, Any]] = {
+    "mlp": {
+        "dataset": {"name": "wine", "num_train": None, "num_test": None},
+        "model": {"name": "mlp", "hidden": [8, 6], "norm": "batch"},
+    },
+    "cnn": {
+        "model": {"name": "cnn", "channels": [5], "hidden": [5], "norm": "batch", "pool": "none"}
+    },
+}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize("case", BATCH_NORM)
+def test_batch_norm_leaves_no_rounding_noise_for_adam_to_scale_up(
+    case: str, optimizer: str
+) -> None:
+    """A bias before it would have a gradient of rounding noise; so small an ε does not hide it."""
+    configs = [
+        config(
+            **BATCH_NORM[case],
+            optimizer={"name": optimizer, "lr": 1e-3 * (k + 1), "eps": 1e-12},
+            training={"epochs": 60, "batch_size": 20},
+        )
+        for k in range(4)
+    ]
+    rows, ends = train(configs)
+    for member, one in enumerate(configs):
+        alone_rows, alone_ends = train([one])
+        assert_close(rows[member], alone_rows[0])
+        weights, expected = ends[member].weights, alone_ends[0].weights
+        assert weights is not None and expected is not None
+        torch.testing.assert_close(weights, expected, rtol=1e-9, atol=1e-9)
+
+
 def test_seven_torchvision_networks_together_are_seven_alone() -> None:
     configs = [
         config(

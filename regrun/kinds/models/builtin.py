@@ -35,7 +35,8 @@ Widths = Annotated[tuple[Count, ...], Strict(False)]
 NORMS = Choices(
     batch=Described(
         "norms",
-        "Normalises each unit or channel over the batch, in evaluation with running statistics.",
+        "Normalises each unit or channel over the batch, in evaluation with running statistics; "
+        "the layer before has no bias, which it would subtract.",
         formula="h ← γ (h − mean) / √(var + ε) + β",
         reference="Ioffe & Szegedy 2015",
         off="none",
@@ -137,17 +138,22 @@ class HiddenLayers(BuiltinModel):
     def _hidden_layer(self, index: int, width: int, units: int, rate: float) -> nn.Module:
         return _chain(*self._dense(width, units, rate))
 
-    def _dense(self, width: int, units: int, rate: float, *norm: Layer) -> list[Layer]:
+    def _dense(self, width: int, units: int, rate: float, norm: Norm = "none") -> list[Layer]:
         from torch import nn
 
         from regrun.nn.modules import DropConnectLinear
 
+        bias = _has_bias(norm)
         if self.drop_connect:
-            linear: nn.Linear = DropConnectLinear(width, units, DropConnect, self.drop_connect)
+            level = self.drop_connect
+            linear: nn.Linear = DropConnectLinear(width, units, DropConnect, level, bias=bias)
         else:
-            linear = nn.Linear(width, units)
-        activation, dropout = self._activation(), self._dropout(rate)
-        return [("linear", linear), *norm, ("activation", activation), ("dropout", dropout)]
+            linear = nn.Linear(width, units, bias=bias)
+        layers: list[Layer] = [("linear", linear)]
+        if norm != "none":
+            layer = nn.BatchNorm1d(units) if norm == "batch" else nn.LayerNorm(units)
+            layers.append(("norm", layer))
+        return [*layers, ("activation", self._activation()), ("dropout", self._dropout(rate))]
 
     def _activation(self) -> nn.Module:
         from regrun.nn.modules import ACTIVATIONS
@@ -209,12 +215,9 @@ class MLP(HiddenLayers):
         return _chain(("flatten", nn.Flatten()), *inputs, ("hidden", hidden), ("output", output))
 
     def _hidden_layer(self, index: int, width: int, units: int, rate: float) -> nn.Module:
-        from torch import nn
-
         from regrun.nn.modules import Residual
 
-        norm = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}.get(self.norm)
-        layers = self._dense(width, units, rate, *([("norm", norm(units))] if norm else []))
+        layers = self._dense(width, units, rate, self.norm)
         if not (self.residual and index):
             return _chain(*layers)
         # Huang et al. 2016, eq. 4: the deeper, the less likely to stay.
@@ -294,7 +297,8 @@ class CNN(HiddenLayers):
     def _block(self, channels: int, filters: int, rate: float) -> nn.Sequential:
         from torch import nn
 
-        conv = nn.Conv2d(channels, filters, self.kernel_size, padding="same")
+        bias = _has_bias(self.norm)
+        conv = nn.Conv2d(channels, filters, self.kernel_size, padding="same", bias=bias)
         layers: list[Layer] = [("conv", conv)]
         if self.norm != "none":
             norm = nn.BatchNorm2d(filters) if self.norm == "batch" else nn.GroupNorm(1, filters)
@@ -321,6 +325,15 @@ def as_image(input_shape: tuple[int, ...], model: str) -> tuple[int, int, int]:
         )
     channels, height, width = input_shape
     return channels, height, width
+
+
+def _has_bias(norm: Norm) -> bool:
+    """Whether the layer before this norm has a bias.
+
+    Batch norm subtracts it again. Its gradient is rounding noise, which Adam would scale up to
+    steps of full length.
+    """
+    return norm != "batch"
 
 
 def _each(rates: float | tuple[float, ...], count: int) -> tuple[float, ...]:

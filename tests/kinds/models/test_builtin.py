@@ -73,14 +73,34 @@ def test_an_mlp_without_hidden_layers_is_linear() -> None:
 def test_a_cnn_has_blocks_and_then_dense_layers() -> None:
     module = build((3, 12, 8), name="cnn", channels=[4, 6], hidden=[9], norm="batch", kernel_size=5)
     assert names_and_shapes(module) == {
-        "blocks.0.conv.weight": (4, 3, 5, 5), "blocks.0.conv.bias": (4,),
+        "blocks.0.conv.weight": (4, 3, 5, 5),
         "blocks.0.norm.weight": (4,), "blocks.0.norm.bias": (4,),
-        "blocks.1.conv.weight": (6, 4, 5, 5), "blocks.1.conv.bias": (6,),
+        "blocks.1.conv.weight": (6, 4, 5, 5),
         "blocks.1.norm.weight": (6,), "blocks.1.norm.bias": (6,),
         "hidden.0.linear.weight": (9, 6 * 3 * 2), "hidden.0.linear.bias": (9,),
         "output.weight": (3, 9), "output.bias": (3,),
     }  # fmt: skip
     assert module(torch.randn(2, 3, 12, 8)).shape == (2, 3)
+
+
+NORMED: dict[str, dict[str, Any]] = {
+    "mlp": {"name": "mlp", "hidden": [6, 5]},
+    "residual mlp": {"name": "mlp", "hidden": [6, 6], "residual": True},
+    "drop-connect": {"name": "mlp", "hidden": [6, 5], "drop_connect": 0.5},
+    "cnn": {"name": "cnn", "channels": [4, 3], "hidden": [5]},
+}
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+@pytest.mark.parametrize("case", NORMED)
+def test_layers_have_a_bias_except_directly_before_batch_norm(case: str, norm: str) -> None:
+    layers = list(build(**NORMED[case], norm=norm).modules())
+    affine = [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
+    for layer in affine:
+        follower = layers[layers.index(layer) + 1 :][:1]
+        normed = any(isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d) for each in follower)
+        assert (layer.bias is None) == normed
+    assert sum(layer.bias is None for layer in affine) == (2 if norm == "batch" else 0)
 
 
 @pytest.mark.parametrize(
