@@ -35,6 +35,44 @@ class Run:
 
         return load_stored_run(self.directory).metrics
 
+    @property
+    def test_examples(self) -> pd.DataFrame:
+        """What the final weights give on each test example, a row per example.
+
+        The column `loss` is on the original scale, and its mean is `test/loss`. For classes there
+        is a column `correct`, whose mean is `test/accuracy`. The rows are in the order of the test
+        set, so that those of two runs on the same test set can be compared one by one.
+
+        >>> import tempfile
+        >>> config = {
+        ...     "dataset": {"name": "digits"},
+        ...     "model": {"name": "linear"},
+        ...     "optimizer": {"name": "sgd", "lr": 0.1},
+        ...     "training": {"epochs": 1, "test_examples": True},
+        ... }
+        >>> with tempfile.TemporaryDirectory() as runs:
+        ...     examples = train(config, runs_dir=runs).test_examples
+        >>> examples.shape, list(examples.columns)
+        ((359, 2), ['loss', 'correct'])
+
+        Raises:
+            UsageError: The run stored none, since `training.test_examples` was off or it diverged.
+            CorruptInputError: The file is damaged.
+            StorageError: The file cannot be read.
+        """
+        import pandas as pd
+
+        from regrun.store.reading import load_test_examples
+
+        found = load_test_examples(self.directory)
+        if found is None:
+            raise UsageError(
+                f"{self.directory}: no results on test examples here; "
+                "set training.test_examples to have them"
+            )
+        columns = {"loss": found.loss, "correct": found.correct}
+        return pd.DataFrame({name: each for name, each in columns.items() if each is not None})
+
 
 def train(
     config: str | Path | Mapping[str, Any],

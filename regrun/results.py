@@ -130,6 +130,8 @@ class DataCard(Result):
     """Examples of `train`, `validation` and `test`, as far as they exist."""
     split: str = ""
     """How the examples were divided."""
+    test_set: str = ""
+    """Equal for the same test examples, however their numbers are scaled; empty without any."""
     input: InputCard
     columns: list[ColumnCard] = Field(default_factory=list)
     """Of a table, in its order."""
@@ -314,6 +316,8 @@ class SweepPlan(Result):
     stacks: list[StackPlan]
     """The stacks; of a search, those of its first round."""
     seconds: float
+    test_examples_bytes: int = 0
+    """What all runs store of their test examples, with `training.test_examples`."""
 
 
 class LayerSummary(Result):

@@ -100,9 +100,11 @@ def show_sweep(summary: SweepSummary, *, as_json: bool, as_csv: bool = False) ->
 def _plan_report(plan: SweepPlan) -> list[str]:
     memory = max(stack.memory_bytes for stack in plan.stacks)
     members = max(stack.members for stack in plan.stacks)
+    stored = plan.test_examples_bytes
     return [
         f"runs       {plan.runs:,} ({plan.cells:,} cells)",
         f"stacks      {len(plan.stacks):,}, of up to {members:,} members",
         f"memory     about {decimal(memory)} for the largest stack",
         f"time       about {plan.seconds:.0f} s on one core, at a rough guess",
+        *([f"disk       {decimal(stored)} for the results on test examples"] if stored else []),
     ]

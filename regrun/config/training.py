@@ -156,6 +156,9 @@ class Training(Section):
     keep_checkpoint: bool = True
     """Keep the last checkpoint of a finished run, so that `regrun resume` can train it for more
     epochs. The runs of a sweep keep none."""
+    test_examples: bool = False
+    """Store the loss of each test example, and whether its class is right, measured once with the
+    final weights: 5 bytes an example and run, 4 without classes, and 4 more in float64."""
 
     def conflicts(self, config: Config) -> Iterator[Problem]:
         """Yield that the optimizer takes no batches."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Literal
 
 import torch
@@ -55,6 +56,7 @@ def assemble(name: str, examples: Examples, parts: Parts, scaling: Scaling) -> D
 
     weights = _class_weights(train, examples, scaling.class_weights)
     nothing_held = [] if len(test) else ["there is no test set (dataset.test is 0)"]
+    test_set = _identity(parts.test, test.targets) if len(test) else ""
     train, test = scaled(train), scaled(test)
     validation = None if validation is None else scaled(validation)
     classes = len(examples.class_names)
@@ -82,8 +84,21 @@ def assemble(name: str, examples: Examples, parts: Parts, scaling: Scaling) -> D
         input_scale=scale,
         target_scale=target_scale,
         split=parts.description,
+        test_set=test_set,
         provenance=examples.provenance,
     )
+
+
+def _identity(rows: Tensor, targets: Tensor) -> str:
+    """Hash which examples these are. targets: before they are scaled.
+
+    Inputs do not count, since categories and imputed numbers are learnt from the training rows.
+    """
+    digest = blake2b(digest_size=16)
+    for tensor in (rows, targets):
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _target_scale(

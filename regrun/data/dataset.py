@@ -130,6 +130,9 @@ class Dataset:
     """What standardized the targets; None: nothing did."""
     split: str = ""
     """How the examples were divided."""
+    test_set: str = ""
+    """Equal for datasets with the same test examples, however their numbers are scaled; empty
+    without any."""
     provenance: Provenance = field(default=Provenance(), repr=False)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Dataset:
@@ -210,6 +213,7 @@ class Dataset:
             targets=self._targets() if self.task == "regression" else [],
             sizes={name: len(part) for name, part in there.items()},
             split=self.split,
+            test_set=self.test_set,
             input=self._input(there.values()),
             columns=[*came.columns],
             skipped=[*came.skipped],

@@ -44,6 +44,8 @@ class Budget:
     member_bytes: int
     shared_bytes: int
     passes: int = 1
+    test_examples_bytes: int = 0
+    """What a run stores of its test examples."""
 
     def total_bytes(self, members: int) -> int:
         """For a stack of this many members, with what they share."""
@@ -93,11 +95,18 @@ def estimate(
     budget = replace(
         least,
         member_bytes=least.member_bytes + batch * example,
+        test_examples_bytes=_test_examples_bytes(config, dataset, size),
         shared_bytes=size * 2 * max(EVALUATION_ELEMENTS, widest(rows, dataset.input_shape)),
     )
     if not allow_large:
         check(budget, device)
     return budget
+
+
+def _test_examples_bytes(config: Config, dataset: Dataset, size: int) -> int:
+    """size: bytes of a number."""
+    each = size + (dataset.task == "classification")
+    return len(dataset.test) * each if config.training.test_examples else 0
 
 
 def tensor_copies(configs: Sequence[Config]) -> int:

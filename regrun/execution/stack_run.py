@@ -187,7 +187,7 @@ class StackRun:
         if writer is None:
             return
         summary = self._with_confusion(self._summary(end), end)
-        writer.finish(summary, end.weights, end.averages)
+        writer.finish(summary, end.weights, end.averages, end.test_examples)
         self.summaries[end.member] = summary
         del self._histories[end.member]
         self._observer.on_end(summary)

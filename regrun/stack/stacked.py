@@ -5,6 +5,7 @@ The network runs layer by layer where every layer is known, else through `torch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -71,6 +72,16 @@ class Stack:
         }
         self.buffers = {name: b[index] for name, b in self.buffers.items()}
         self.levels = {name: level[index] for name, level in self.levels.items()}
+
+    def alone(self, row: int, state: Mapping[str, Tensor]) -> Stack:
+        """A stack of one: the member in this row, with its part of the tensors of `state`."""
+        rows = slice(row, row + 1)
+        one = copy.copy(self)
+        one.size = 1
+        one.parameters = {name: state[name][rows] for name in self.parameters}
+        one.buffers = {name: state[name][rows] for name in self.buffers}
+        one.levels = {name: level[rows] for name, level in self.levels.items()}
+        return one
 
     def state_dict(self) -> dict[str, Tensor]:
         """All tensors, (K, …), by name; views, not copies."""

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from regrun.errors import ConfigError, CorruptInputError, UsageError
-from regrun.results import Result, RunSummary
+from regrun.results import DataCard, Result, RunSummary
 from regrun.store.atomic import read_bytes, storage_errors
 from regrun.store.lock import holder
 from regrun.store.metrics import Row, metrics_frame, read_metrics
 from regrun.store.run_dir import CONFIG, RunDir
 
 if TYPE_CHECKING:
+    import numpy as np
     from pandas import DataFrame
+    from torch import Tensor
 
 R = TypeVar("R", bound=Result)
 
 _DEPTH = 3
 """Levels from the runs directory down to a run of a sweep."""
+
+
+@dataclass(frozen=True)
+class TestExamples:
+    """What the final weights of a run give on each test example, in the order of the test set."""
+
+    loss: np.ndarray
+    """(N,) float32 or float64, on the original scale; its mean is `test/loss`."""
+    correct: np.ndarray | None
+    """(N,) bool, its mean is `test/accuracy`; None for regression."""
+    test_set: str
+    """Equal for runs that were measured on the same examples: `DataCard.test_set`."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,11 @@ class StoredRun:
         """`rows` as a DataFrame: a line per evaluation, a column per metric."""
         return metrics_frame(self.rows)
 
+    @property
+    def test_examples(self) -> TestExamples | None:
+        """See `load_test_examples`."""
+        return load_test_examples(self.path)
+
 
 def load_stored_run(directory: Path) -> StoredRun:
     """The run in ``directory``; only its summary is read.
@@ -76,6 +95,51 @@ def load_stored_run(directory: Path) -> StoredRun:
     if not files.config.is_file():
         raise UsageError(f"{directory} is not a run directory: it has no {CONFIG}")
     return StoredRun(files, load_result(directory, RunSummary))
+
+
+def load_test_examples(directory: Path) -> TestExamples | None:
+    """What a run stored of each test example; None where it stored none.
+
+    Raises `CorruptInputError`, `StorageError`.
+    """
+    from regrun.store.weights import load_weights
+
+    files = RunDir(directory)
+    path = files.test_examples
+    try:
+        tensors, _ = load_weights(path)
+    except FileNotFoundError:
+        return None
+    try:
+        card = DataCard.from_json(read_bytes(files.data), files.data)
+    except FileNotFoundError:
+        raise CorruptInputError(f"{files.data}: missing") from None
+    problem = _problem_with(tensors, card)
+    if problem is not None:
+        raise CorruptInputError(f"{path}: damaged: {problem}")
+    correct = tensors["correct"].numpy().astype(bool) if "correct" in tensors else None
+    return TestExamples(tensors["loss"].numpy(), correct, card.test_set)
+
+
+def _problem_with(tensors: Mapping[str, Tensor], card: DataCard) -> str | None:
+    """What is wrong with a run's results on its test examples; None when nothing is."""
+    of_classes = card.task == "classification"
+    dtypes = {"loss": ("float32", "float64")} | ({"correct": ("uint8",)} if of_classes else {})
+    if tensors.keys() != dtypes.keys():
+        return f"holds {', '.join(sorted(tensors)) or 'nothing'}, not {' and '.join(dtypes)}"
+    count = card.sizes.get("test", 0)
+    for name, allowed in dtypes.items():
+        found = tensors[name]
+        dtype = str(found.dtype).removeprefix("torch.")
+        if dtype not in allowed:
+            return f"{name} is of type {dtype}, not {' or '.join(allowed)}"
+        if found.shape != (count,):
+            return f"{name} has shape {tuple(found.shape)}, and the test set {count:,} examples"
+    if not tensors["loss"].isfinite().all():
+        return "loss is not finite everywhere"
+    if of_classes and tensors["correct"].max() > 1:
+        return "correct is not 0 or 1 everywhere"
+    return None
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:

@@ -4,7 +4,7 @@
     <runs-dir>/<name>/<sweep-id>/<run-id>/   a run of a sweep
         config.yaml  metrics.jsonl  summary.json  weights.safetensors  log.txt
         data.json  preprocessing.json
-        weights_ema.safetensors  weights_swa.safetensors
+        weights_ema.safetensors  weights_swa.safetensors  test_examples.safetensors
         checkpoints/  train/  test/  val/
 
 A run directory without ``summary.json`` is unfinished: running, or interrupted.
@@ -48,6 +48,8 @@ class RunDir:
     summary = _Entry("summary.json")
     """Written last: it exists once the run has ended."""
     weights = _Entry("weights.safetensors")
+    test_examples = _Entry("test_examples.safetensors")
+    """What those weights give on each test example."""
     data = _Entry("data.json")
     """What the data were taken for."""
     preprocessing = _Entry("preprocessing.json")

@@ -72,7 +72,8 @@ class RunWriter:
         end. Raises `StorageError`.
         """
         run = RunDir(directory)
-        for path in (run.summary, run.weights, *sorted(directory.glob(run.average("*").name))):
+        averages = sorted(directory.glob(run.average("*").name))
+        for path in (run.summary, run.weights, *averages, run.test_examples):
             with storage_errors(path, "removed"):
                 path.unlink(missing_ok=True)
         write_atomic(run.config, config_text)
@@ -87,10 +88,12 @@ class RunWriter:
         summary: RunSummary,
         weights: Mapping[str, Tensor] | None = None,
         averages: Mapping[str, Mapping[str, Tensor]] | None = None,
+        test_examples: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Write the rest; the summary last, since its presence means that the run has ended.
 
-        ``averages``: label → weights. Raises `StorageError`.
+        ``averages``: label → weights. ``test_examples``: see `load_test_examples`. Raises
+        `StorageError`.
         """
         self.events.end("success" if summary.status == "completed" else "failure")
         self.flush()
@@ -100,6 +103,8 @@ class RunWriter:
             save_weights(self.run.weights, weights)
             for label, tensors in (averages or {}).items():
                 save_weights(self.run.average(label), tensors)
+            if test_examples is not None:
+                save_weights(self.run.test_examples, test_examples)
         write_atomic(self.run.summary, json_document(summary), durable=False)
 
 

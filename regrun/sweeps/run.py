@@ -176,9 +176,10 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
     """
     sweep = _Sweep(loaded, options, Observer())
     first = sweep.first_round()
-    stacks = []
+    stacks, stored = [], 0
     for members in first.stacks:
         budget = sweep.planner.budget_of(first.runs[members[0]])
+        stored += len(members) * budget.test_examples_bytes
         stacks.append(
             StackPlan(
                 members=len(members),
@@ -189,7 +190,13 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
         )
     runs = sweep.proposer.total_cells * len(first.runs) // len({run.cell for run in first.runs})
     seconds = sum(stack.seconds for stack in stacks) * runs / len(first.runs)
-    return SweepPlan(runs=runs, cells=sweep.proposer.total_cells, stacks=stacks, seconds=seconds)
+    return SweepPlan(
+        runs=runs,
+        cells=sweep.proposer.total_cells,
+        stacks=stacks,
+        seconds=seconds,
+        test_examples_bytes=stored * runs // len(first.runs),
+    )
 
 
 class _Sweep:

@@ -48,6 +48,8 @@ def check_config_against_data(
         check_metric(metric, "training.early_stopping.metric", config.dataset, dataset)
     if config.schedule.watched is not None:
         check_metric(config.schedule.watched, "schedule.metric", config.dataset, dataset)
+    if config.training.test_examples and not len(dataset.test):
+        raise ConfigError.at("training.test_examples", "needs a test set, and dataset.test is 0")
     _check_smallest_batch(config, dataset, rows)
 
 

@@ -280,7 +280,12 @@ class Engine:
             label: strip_prefix(label, own) for label in self._step.averages.labels(row, epoch)
         }
         weights = {name: own[name] for name in self._stack.state_dict()}
-        return MemberEnd(member, status, self.epoch, step, weights, best_row, averages)
+        examples = None
+        if self._configs[member].training.test_examples:
+            with self._step.precision():
+                found = self._evaluator.test_examples(self._stack.alone(row, networks))
+            examples = {name: tensor[0].cpu() for name, tensor in found.items()}
+        return MemberEnd(member, status, self.epoch, step, weights, best_row, averages, examples)
 
     def _networks(self) -> dict[str, Tensor]:
         """The stack's tensors, (K, ...), by name, and its averages' by `<label>/<name>`."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from regrun.config.training import Training
@@ -34,6 +34,15 @@ def train_subset_size(setting: int | Literal["auto", "all"], count: int) -> int:
     if setting == "all":
         return count
     return min(count, TRAIN_SUBSET if setting == "auto" else setting)
+
+
+class _Chunk(NamedTuple):
+    """Examples that went through the stack at once. hidden: as `Stack.__call__` fills it."""
+
+    rows: slice
+    targets: Tensor
+    outputs: Tensor
+    hidden: Sequence[Tensor]
 
 
 class Evaluator:
@@ -109,6 +118,38 @@ class Evaluator:
         }
 
     @torch.no_grad()
+    def test_examples(self, stack: Stack) -> dict[str, Shaped[Tensor, "K N"]]:
+        """`loss` of each test example, on the original scale; of classes `correct`, 0 or 1."""
+        found: dict[str, list[Tensor]] = {}
+        for chunk in self._chunks(stack, self._splits["test"]):
+            scores = self._example_scores(chunk.outputs, chunk.targets)
+            found.setdefault("loss", []).append(scores["loss"].to(self._dtype))
+            if "accuracy" in scores:
+                found.setdefault("correct", []).append(scores["accuracy"].to(torch.uint8))
+        return {name: torch.cat(parts, 1) for name, parts in found.items()}
+
+    def _chunks(self, stack: Stack, split: Split, *, hidden: bool = False) -> Iterator[_Chunk]:
+        """Every example of the split, as many at once as memory allows."""
+        count = len(split)
+        size = max(1, min(count, EVALUATION_ELEMENTS // (stack.size * self._widest)))
+        for start in range(0, count, size):
+            rows = slice(start, start + size)
+            activations: list[Tensor] | None = [] if hidden else None
+            features = self._dataset.features(split.inputs[rows].unsqueeze(0), self._dtype)
+            outputs = stack(features, hidden=activations).to(self._dtype)
+            yield _Chunk(rows, split.targets[rows].unsqueeze(0), outputs, activations or ())
+
+    def _example_scores(
+        self, outputs: Tensor, targets: Tensor
+    ) -> dict[str, Float64[Tensor, "K B"]]:
+        """The `loss` of each example, on the original scale; of classes `accuracy`, 0 or 1."""
+        loss = self._per_example(*self._on_original_scale(outputs, targets))
+        scores = {"loss": loss.double()}
+        if self._dataset.task == "classification":
+            scores["accuracy"] = (outputs.argmax(-1) == targets).double()
+        return scores
+
+    @torch.no_grad()
     def _on_split(
         self,
         stack: Stack,
@@ -121,32 +162,22 @@ class Evaluator:
         chosen: (K, N) bool, the examples that count for each member; None: all. The mean over no
         example is NaN. Sums are kept in float64 and divided last.
         """
-        count = len(split)
-        chunk = max(1, min(count, EVALUATION_ELEMENTS // (stack.size * self._widest)))
         totals: dict[str, Tensor] = {}
         kept: list[Tensor] = []
-        for start in range(0, count, chunk):
-            inputs = split.inputs[start : start + chunk].unsqueeze(0)
-            targets = split.targets[start : start + chunk].unsqueeze(0)
-            hidden: list[Tensor] | None = [] if activity else None
-            features = self._dataset.features(inputs, self._dtype)
-            outputs = stack(features, hidden=hidden).to(self._dtype)
-            unscaled, compared = self._on_original_scale(outputs, targets)
-            scores = {"loss": self._per_example(unscaled, compared).double()}
+        for rows, targets, outputs, hidden in self._chunks(stack, split, hidden=bool(activity)):
+            scores = self._example_scores(outputs, targets)
             if self._scores:
-                kept.append(unscaled.double().cpu())
+                kept.append(self._on_original_scale(outputs, targets)[0].double().cpu())
             if self._minimized is not None:
                 scores["minimized"] = self._minimized(outputs, targets).double()
-            if self._dataset.task == "classification":
-                scores["accuracy"] = (outputs.argmax(-1) == targets).double()
             if chosen is not None:
-                part = chosen[:, start : start + chunk]
+                part = chosen[:, rows]
                 scores = {name: score * part for name, score in scores.items()}
             sums = {name: score.sum(1) for name, score in scores.items()}
             for kind, penalty in activity.items():
-                sums[kind] = activity_sum(penalty, hidden or ()).double()
+                sums[kind] = activity_sum(penalty, hidden).double()
             totals = {name: totals.get(name, 0) + value for name, value in sums.items()}
-        counts = count if chosen is None else chosen.sum(1)
+        counts = len(split) if chosen is None else chosen.sum(1)
         measured = {name: total / counts for name, total in totals.items()}
         return measured | self._scored(kept, split, chosen)
 

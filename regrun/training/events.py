@@ -65,6 +65,7 @@ class MemberEnd:
 
     weights: the member's `state_dict`; None when it diverged. best_row: the evaluation at which
     the weights were restored, if any. averages: `ema`, `swa` → that average's `state_dict`.
+    test_examples: see `Evaluator.test_examples`, (N,) each, by these weights; None: not asked for.
     """
 
     member: int
@@ -74,6 +75,7 @@ class MemberEnd:
     weights: dict[str, Tensor] | None
     best_row: Row | None = None
     averages: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    test_examples: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ SHAPE = {
     "name", "init", "init_std", "activation", "hidden", "channels", "kernel_size", "pool",
     "residual", "small_images",
     "epochs", "batch_size", "evaluate_every", "evaluate_train", "precision", "checkpoint_every",
-    "keep_checkpoint",
+    "keep_checkpoint", "test_examples",
     "lr", "decay_on",
 }  # fmt: skip
 """Keys that say what is trained and how long, and regularize nothing."""

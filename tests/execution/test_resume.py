@@ -32,6 +32,7 @@ NOISY: dict[str, Any] = {
         "batch_size": 16,
         "checkpoint_every": 0.05,
         "early_stopping": {"metric": "val/loss", "patience": 1000},
+        "test_examples": True,
     },
 }
 """All that has a state: noise, moments, schedule, best weights; about a second of training."""
@@ -39,6 +40,7 @@ NOISY: dict[str, Any] = {
 RESULTS = (
     "metrics.jsonl",
     "weights.safetensors",
+    "test_examples.safetensors",
     "data.json",
     "preprocessing.json",
     "summary.json",
@@ -208,7 +210,7 @@ def test_a_run_killed_ten_times_at_random_is_the_undisturbed_run(
 TINY: dict[str, Any] = {
     **LINEAR,
     "name": "tiny",
-    "training": {"epochs": 3, "batch_size": 5, "checkpoint_every": 0},
+    "training": {"epochs": 3, "batch_size": 5, "checkpoint_every": 0, "test_examples": True},
 }
 
 

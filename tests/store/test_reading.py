@@ -7,13 +7,16 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from regrun.errors import CorruptInputError, UsageError
+from regrun.results import DataCard, InputCard, Task, json_document
 from regrun.store.lock import exclusive
-from regrun.store.reading import find_runs, load_stored_run
+from regrun.store.reading import find_runs, load_stored_run, load_test_examples
 from regrun.store.run_dir import claim_run_dir
 from regrun.store.writer import RunWriter
-from tests.support.scripted_run import CONFIG, EVALUATIONS, HPARAMS, SUMMARY, live, row
+from tests.support.scripted_run import CONFIG, EVALUATIONS, HPARAMS, SUMMARY, examples, live, row
 
 
 @pytest.fixture
@@ -87,6 +90,85 @@ def test_a_damaged_config_is_named(finished: Path, content: bytes) -> None:
     run = load_stored_run(finished)
     with pytest.raises(CorruptInputError, match=r"config\.yaml: not "):
         _ = run.config
+
+
+def describe(directory: Path, task: Task = "classification", count: int = 5) -> None:
+    """Write what the run's data are taken for."""
+    card = DataCard(
+        dataset="d",
+        task=task,
+        sizes={"test": count},
+        test_set="the set",
+        input=InputCard(shape=[2], dtype="text"),
+    )
+    (directory / "data.json").write_bytes(json_document(card))
+
+
+def test_results_on_test_examples_are_read_back(finished: Path) -> None:
+    describe(finished)
+    for found in (load_test_examples(finished), load_stored_run(finished).test_examples):
+        assert found is not None and found.correct is not None
+        assert found.loss.tolist() == examples()["loss"].tolist()
+        assert found.correct.tolist() == [True, False, True, True, False]
+        assert found.test_set == "the set"
+    (finished / "test_examples.safetensors").unlink()
+    assert load_test_examples(finished) is None
+
+
+def test_of_numbers_there_is_only_the_loss(finished: Path) -> None:
+    describe(finished, "regression", 2)
+    path = finished / "test_examples.safetensors"
+    save_file({"loss": torch.tensor([0.25, 2], dtype=torch.float64)}, path)
+    found = load_test_examples(finished)
+    assert found is not None and found.correct is None
+    assert found.loss.dtype == "float64"
+    assert found.loss.tolist() == [0.25, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"loss": None}, "holds correct, not loss and correct"),
+        ({"correct": None}, "holds loss, not loss and correct"),
+        ({"more": torch.ones(5)}, "holds correct, loss, more, not loss and correct"),
+        ({"loss": torch.arange(5)}, "loss is of type int64, not float32 or float64"),
+        ({"loss": torch.ones(5).bfloat16()}, "loss is of type bfloat16, not float32 or float64"),
+        ({"correct": torch.ones(5)}, "correct is of type float32, not uint8"),
+        ({"loss": torch.ones(4)}, "loss has shape (4,), and the test set 5 examples"),
+        ({"loss": torch.ones(5, 1)}, "loss has shape (5, 1), and the test set 5 examples"),
+        ({"correct": torch.ones(6).byte()}, "correct has shape (6,), and the test set 5 examples"),
+        ({"loss": torch.tensor([1, 2, 3, 4, torch.nan])}, "loss is not finite everywhere"),
+        ({"loss": torch.tensor([1, 2, 3, 4, torch.inf])}, "loss is not finite everywhere"),
+        ({"correct": torch.tensor([0, 1, 2, 0, 0]).byte()}, "correct is not 0 or 1 everywhere"),
+    ],
+)
+def test_wrong_results_on_test_examples_are_named(
+    finished: Path, changes: dict[str, torch.Tensor | None], complaint: str
+) -> None:
+    describe(finished)
+    path = finished / "test_examples.safetensors"
+    tensors = {name: t for name, t in {**examples(), **changes}.items() if t is not None}
+    save_file(tensors, path)
+    with pytest.raises(CorruptInputError, match=re.escape(f"{path}: damaged: {complaint}")):
+        load_test_examples(finished)
+
+
+def test_a_flipped_or_missing_byte_of_them_is_noticed(finished: Path) -> None:
+    describe(finished)
+    path = finished / "test_examples.safetensors"
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b"", b"{}"):
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptInputError, match=re.escape(str(path))):
+            load_test_examples(finished)
+
+
+def test_without_the_data_card_they_are_not_believed(finished: Path) -> None:
+    with pytest.raises(CorruptInputError, match=r"data\.json: missing"):
+        load_test_examples(finished)
+    (finished / "data.json").write_text("{}")
+    with pytest.raises(CorruptInputError, match=r"data\.json: damaged"):
+        load_test_examples(finished)
 
 
 def test_what_is_no_run_is_a_usage_error(tmp_path: Path) -> None:

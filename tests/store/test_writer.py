@@ -47,7 +47,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def assert_sound(directory: Path, undisturbed: dict[str, bytes]) -> None:
     """What is there is whole; what is not whole is not there."""
     run = RunDir(directory)
-    for path in (run.config, run.summary, run.weights):
+    for path in (run.config, run.summary, run.weights, run.test_examples):
         if path.exists():
             assert path.read_bytes() == undisturbed[path.name]
     rows = read_metrics(run.metrics)
@@ -83,8 +83,10 @@ def test_a_life_leaves_the_files_of_the_contract_and_no_others(tmp_path: Path) -
     stored, _ = load_weights(tmp_path / "weights.safetensors")
     torch.testing.assert_close(stored, weights(EVALUATIONS), rtol=0, atol=0)
     names = {path.name for path in tmp_path.iterdir() if "tfevents" not in path.name}
-    expected = {"config.yaml", "metrics.jsonl", "summary.json", "weights.safetensors", "train"}
-    assert names == expected
+    assert names == {
+        "config.yaml", "metrics.jsonl", "summary.json", "weights.safetensors",
+        "test_examples.safetensors", "train",
+    }  # fmt: skip
 
 
 def test_the_summary_is_written_last_and_is_strict_json(
@@ -247,6 +249,7 @@ def test_a_reopened_run_has_its_config_and_metrics_and_no_results(tmp_path: Path
     RunWriter.reopen(tmp_path, "epochs: 9\n")
     assert not run.finished
     assert not run.weights.exists() and not run.average("ema").exists()
+    assert not run.test_examples.exists()
     assert run.config.read_text() == "epochs: 9\n"
     assert read_metrics(run.metrics) == ROWS
     writer = RunWriter.resume(tmp_path, int(ROWS[-2]["step"]), len(ROWS) - 1)

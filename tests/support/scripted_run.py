@@ -30,6 +30,10 @@ def weights(step: int) -> dict[str, torch.Tensor]:
     return {"weight": torch.full((3, 2), step / 7), "bias": torch.arange(step)}
 
 
+def examples() -> dict[str, torch.Tensor]:
+    return {"loss": torch.arange(5) / 3, "correct": torch.tensor([1, 0, 1, 1, 0]).byte()}
+
+
 def evaluate(writer: RunWriter, row: Mapping[str, Any]) -> None:
     """Hand over one row, measured now."""
     (curves,) = curves_of([row], [time.time()])
@@ -57,12 +61,12 @@ def live(directory: Path) -> None:
             if step % 2 == 0 or step == 1:
                 writer.flush()
                 store.save(weights(step), {"step": step})
-        writer.finish(SUMMARY, weights(EVALUATIONS))
+        writer.finish(SUMMARY, weights(EVALUATIONS), {}, examples())
         store.clear()
 
 
 def results(directory: Path) -> dict[str, bytes]:
     """What must not depend on how often the run was interrupted."""
     run = RunDir(directory)
-    paths = (run.config, run.metrics, run.summary, run.weights)
+    paths = (run.config, run.metrics, run.summary, run.weights, run.test_examples)
     return {path.name: path.read_bytes() for path in paths}

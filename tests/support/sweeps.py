@@ -68,15 +68,16 @@ def summary_of(directory: Path) -> dict[str, Any]:
     return summary
 
 
-def results(sweep: Path) -> dict[str, tuple[bytes | None, bytes | None, str, int | None]]:
+def results(sweep: Path) -> dict[str, tuple[object, ...]]:
     """Run directory → what must not depend on interruptions."""
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for run in planned(sweep):
         path = sweep / run.directory
         summary = summary_of(path)
         found[run.directory] = (
             bytes_of(path / "metrics.jsonl"),
             bytes_of(path / "weights.safetensors"),
+            bytes_of(path / "test_examples.safetensors"),
             summary["status"],
             summary.get("steps"),
         )

@@ -21,7 +21,12 @@ from tests.support.sweeps import DIGITS, ended, planned, results, stacks, with_k
 CONFIG: dict[str, Any] = with_keys(
     DIGITS,
     model={"hidden": [16, 12]},
-    training={"epochs": 60, "precision": "float32", "checkpoint_every": 0.05},
+    training={
+        "epochs": 60,
+        "precision": "float32",
+        "checkpoint_every": 0.05,
+        "test_examples": True,
+    },
     sweep={
         "grid": {"optimizer.lr": [1e-3, 3e-3], "model.activation": ["relu", "tanh"]},
         "seeds": 4,
