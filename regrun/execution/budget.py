@@ -121,6 +121,7 @@ def tensor_copies(configs: Sequence[Config]) -> int:
         + (1 + averages) * any(each.early_stopping for each in sections)
         # the weights to return to, and the way uphill
         + 2 * any(optimizer.sam for optimizer in optimizers)
+        + any(optimizer.lookahead for optimizer in optimizers)
         + any(each.clip_norm or each.clip_value for each in sections)  # the clipped gradients
     )
 

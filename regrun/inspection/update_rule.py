@@ -37,6 +37,8 @@ def update_rule(config: Config) -> list[str]:
         steps = [step for name, each in proximal.items() for step in each.proximal_symbols(name)]
         lines += [line for _, line in sorted(steps, key=itemgetter(0))]
         lines += optimizer.proximal_symbols()
+    if optimizer.lookahead is not None:
+        lines.append(optimizer.lookahead.symbols())
     lines += [constraint.symbols() for constraint in config.constraints]
     return lines + _averages(config)
 

@@ -24,6 +24,7 @@ from regrun.training.augment import Augmenter
 from regrun.training.averaging import Averages, refresh_statistics
 from regrun.training.batches import BatchSampler, TrainMask
 from regrun.training.gradients import SAM, Clipping
+from regrun.training.lookahead import SlowWeights
 from regrun.training.losses import Targets, training_loss
 from regrun.training.state import strip_prefix, with_prefix
 
@@ -59,13 +60,15 @@ class Step:
         self.per_epoch = self._batches.steps_per_epoch
         self.schedule = StackedSchedule(configs, self.per_epoch, device)
         self._build_terms(configs)
+        optimizers = [config.optimizer for config in configs]
+        self._slow_weights = SlowWeights(optimizers, stack.parameters)
         self.averages = Averages(configs, stack, self.per_epoch)
         # Clipping and SAM need the whole gradient. Otherwise the optimizer adds the penalties'
         # gradient while it walks over the parameters, which is faster. Decided once: a member
         # that leaves must not change how the others are computed.
         self._needs_whole = bool(self._clipping or self._sam)
         self._optimizer = StackedOptimizer(
-            [config.optimizer for config in configs],
+            optimizers,
             stack.parameters,
             select(first.optimizer.decay_on, stack.roles, "optimizer.decay_on"),
             () if self._needs_whole else self.penalties.entrywise,
@@ -103,6 +106,7 @@ class Step:
         )
         gradients = self._clipping(gradients)
         self._optimizer.step(gradients, self.schedule(step))
+        self._slow_weights.update(step + 1, self._stack.parameters)
         if self._constraints:
             self._constraints.project_(self._stack.parameters)
         self.averages.update(step + 1, self._stack)
@@ -148,14 +152,16 @@ class Step:
         index = torch.tensor(list(rows), device=self._device)
         self._noise.shrink_to(rows)
         self._optimizer.shrink_to(index, self._stack.parameters)
+        self._slow_weights.shrink_to(index, [config.optimizer for config in configs])
         self.schedule.shrink_to(rows, configs)
         self._build_terms(configs)
         self.averages.shrink_to(index, configs)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of optimizer, schedule, noise and averages; the stack has its own."""
+        """The state of all parts; the stack has its own."""
         return {
             **with_prefix("optimizer", self._optimizer.state_dict()),
+            **with_prefix("lookahead", self._slow_weights.state_dict()),
             **with_prefix("schedule", self.schedule.state_dict()),
             **with_prefix("noise", self._noise.state_dict()),
             **with_prefix("averages", self.averages.state_dict()),
@@ -166,6 +172,7 @@ class Step:
         self._optimizer.load_state_dict(
             {name: t.to(self._device) for name, t in strip_prefix("optimizer", state).items()}
         )
+        self._slow_weights.load_state_dict(strip_prefix("lookahead", state))
         self.schedule.load_state_dict(strip_prefix("schedule", state))
         self._noise.load_state_dict(strip_prefix("noise", state))
         self.averages.load_state_dict(strip_prefix("averages", state))

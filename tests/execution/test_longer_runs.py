@@ -59,6 +59,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "steps with a warm-up": with_keys(
         schedule={"type": "step", "step_size": 3, "gamma": 0.5, "warmup_epochs": 2}
     ),
+    "lookahead": with_keys(optimizer={**ADAM, "lookahead": {"k": 7}}),
     "plateau": with_keys(
         schedule={"type": "plateau", "patience": 0, "threshold": 0.2, "factor": 0.7},
         training={"evaluate_every": 3},

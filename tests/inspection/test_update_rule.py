@@ -168,3 +168,12 @@ def test_the_update_rule_shows_standardized_targets() -> None:
     dataset = {"name": "diabetes", "standardize_target": True}
     lines = update_rule(config(loss="mse", dataset=dataset))
     assert lines[0].startswith("y ← (y − mean) / std of the training targets")
+
+
+def test_the_update_rule_shows_lookahead_between_the_step_and_the_constraints() -> None:
+    optimizer = {"name": "sgd", "lr": 0.1, "lookahead": {"k": 6, "alpha": 0.8}}
+    lines = update_rule(config(optimizer=optimizer, constraints={"type": "non_negative"}))
+    assert lines[-3] == "w ← w − η_t g"
+    assert lines[-2] == (
+        "φ ← φ + 0.8 (w − φ),  w ← φ  when t is a multiple of 6   (Lookahead; φ starts as w)"
+    )

@@ -181,3 +181,14 @@ def test_a_plateau_says_what_its_metric_needs(metric: str, problem: str) -> None
     found = problems(schedule={"type": "plateau", "metric": metric})
     assert any(each.startswith("schedule.metric: ") and problem in each for each in found)
     assert problems(schedule="plateau") == problems(schedule={"type": "plateau"}) == []
+
+
+def test_lookahead_needs_weights_that_may_be_means() -> None:
+    slow = {"name": "sgd", "lr": 0.1, "lookahead": {}}
+    assert problems(optimizer=slow, penalty={**PROXIMAL, "method": "gradient"}) == []
+    (problem,) = problems(optimizer=slow, penalty=PROXIMAL)
+    assert problem.startswith("optimizer.lookahead: slow weights are means, and those of l1's")
+    (problem,) = problems(
+        optimizer={**FISTA, "lr": 0.1, "lookahead": {}}, training=FULL, model=LINEAR
+    )
+    assert problem.startswith("optimizer.lookahead: fista has a momentum of its own")

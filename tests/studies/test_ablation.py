@@ -37,6 +37,7 @@ BASE: dict[str, Any] = {
 ALL_ON: dict[str, Any] = {
     "optimizer.weight_decay": 0.1,
     "optimizer.sam": 0.05,
+    "optimizer.lookahead": {"k": 3},
     "model.input_dropout": 0.1,
     "model.dropout": [0.2],
     "model.drop_connect": 0.1,

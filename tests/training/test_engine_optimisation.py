@@ -1,4 +1,4 @@
-"""Clipping, SAM, EMA and SWA: against plain loops with torch.optim, and the engine's promises."""
+"""Clipping, SAM, Lookahead and averages: against plain torch loops, and the engine's promises."""
 
 from __future__ import annotations
 
@@ -75,6 +75,8 @@ class PlainLoop:
         self.torch_ema: AveragedModel | None = None
         self.first: list[Tensor] = []
         self.swa: AveragedModel | None = None
+        self.slow = [p.detach().clone() for p in self.model.parameters()]
+        self.since_slow = 0
         self.run()
 
     def objective(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -103,6 +105,7 @@ class PlainLoop:
             if training.clip_norm is not None:
                 nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
             self.optimizer.step()
+            self.return_to_slow()
             with torch.no_grad():
                 for mean, p in zip(self.mean, self.model.parameters(), strict=True):
                     mean.mul_(beta).add_((1 - beta) * p)
@@ -121,6 +124,19 @@ class PlainLoop:
                 if swa.lr is not None:
                     for group in self.optimizer.param_groups:
                         group["lr"] = swa.lr
+
+    def return_to_slow(self) -> None:
+        """The end of a step of pytorch_optimizer's Lookahead with pullback_momentum="none"."""
+        section = self.config.optimizer.lookahead
+        if section is None:
+            return
+        self.since_slow += 1
+        if self.since_slow >= section.k:
+            self.since_slow = 0
+            with torch.no_grad():
+                for p, slow in zip(self.model.parameters(), self.slow, strict=True):
+                    p.mul_(section.alpha).add_(slow, alpha=1.0 - section.alpha)
+                    slow.copy_(p)
 
     def climb(self, rho: float, inputs: Tensor, targets: Tensor) -> None:
         """The first half of SAM's step, after which the gradients are those of the second."""
@@ -172,6 +188,8 @@ MEMBERS: list[dict[str, Any]] = [
     {"training": {"ema": 0.99}, "sam": 0.05},
     {"training": {"swa": {"start": 4, "every": 2}}, "sam": 0.5},
     {"training": {"swa": {"start": 6, "lr": 0.003}, "clip_norm": 0.2}, "sam": 0.1},
+    {"training": {"ema": 0.9}, "lookahead": {}},
+    {"training": {"clip_norm": 0.3}, "lookahead": {"k": 3, "alpha": 0.8}},
 ]  # fmt: skip
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd with momentum": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
@@ -187,7 +205,11 @@ PENALTIES = [[], {"type": "l1", "strength": 3e-3}, {"type": "l2", "strength": 0.
 def members(optimizer: dict[str, Any], **changes: Any) -> list[Config]:
     return [
         config(
-            optimizer={**optimizer, "sam": member.get("sam", 0.0)},
+            optimizer={
+                **optimizer,
+                "sam": member.get("sam", 0.0),
+                "lookahead": member.get("lookahead"),
+            },
             training=member["training"],
             penalty=PENALTIES[k % 3],
             seed=k // 2,
@@ -290,6 +312,17 @@ SEVEN: dict[str, list[dict[str, Any]]] = {
         }
         for k in range(7)
     ],
+    "lookahead, batch norm, rmsprop, constraints": [
+        {
+            "model": NORMED,
+            "optimizer": {"name": "rmsprop", "lr": 1e-3, "eps": 1e-3, "sam": 0.05 * (k % 2),
+                          "lookahead": None if k == 1 else {"k": 1 + k, "alpha": 0.2 + 0.1 * k}},
+            "constraints": {"type": "max_norm", "limit": 0.5} if k % 3 else [],
+            "training": {"epochs": 3, "ema": 0.1 * k},
+            "seed": k // 2,
+        }
+        for k in range(7)
+    ],
     "averages under early stopping, dropout": [
         {
             "model": NOISY,
@@ -364,10 +397,11 @@ def test_pruned_members_leave_and_the_others_go_on_as_they_would_have(case: str)
 def test_a_member_does_not_feel_what_acts_on_its_neighbours(model: dict[str, Any]) -> None:
     def stack(on: bool) -> list[Config]:
         extra = {"clip_norm": 0.1, "clip_value": 0.01, "ema": 0.9, "swa": {"start": 2, "lr": 0.01}}
+        more = {"sam": 0.3, "lookahead": {"k": 2}}
         return [
             config(
                 model=model,
-                optimizer={"name": "sgd", "lr": 0.1, "sam": 0.3 if on and k else 0.0},
+                optimizer={"name": "sgd", "lr": 0.1, **(more if on and k else {})},
                 training={"epochs": 3, **(extra if on and k else {})},
                 seed=k // 2,
             )
@@ -396,3 +430,12 @@ def test_what_is_stored_with_the_best_epoch_is_the_average_of_that_epoch() -> No
     rows, expected = train([one.model_copy(update={"training": short})])
     assert rows[0][-1] == best_row
     assert_same_networks(ends[0], expected[0], rtol=0, atol=0)
+
+
+def test_a_lookahead_all_the_way_is_the_optimizer_alone() -> None:
+    base = {"name": "adam", "lr": 0.01}
+    there = config(optimizer={**base, "lookahead": {"k": 3, "alpha": 1.0}})
+    rows, _ = train([there])
+    assert rows == train([config(optimizer=base)])[0]
+    halfway = config(optimizer={**base, "lookahead": {"k": 3}})
+    assert train([halfway])[0] != rows

@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
+from pydantic import Field
+
 from regrun.errors import Problem
 from regrun.kinds.base import (
     PER_MEMBER,
     WEIGHT_ONLY,
     Choices,
+    Count,
     Described,
     NonNegative,
     Positive,
@@ -166,6 +169,20 @@ class UpdateRule(ABC, Generic[S]):
         """
 
 
+class Lookahead(Section):
+    """Slow weights φ, which the trained weights return to every k steps."""
+
+    k: Annotated[Count, PER_MEMBER] = 5
+    """Steps between two updates of φ."""
+    alpha: Annotated[float, Field(gt=0, le=1), PER_MEMBER] = 0.5
+    """Share of the way from φ to w that φ moves; 1 is the optimizer alone."""
+
+    def symbols(self) -> str:
+        """Return the update in symbols, with this section's numbers."""
+        every = f"when t is a multiple of {self.k}" if self.k > 1 else "after each step"
+        return f"φ ← φ + {self.alpha:g} (w − φ),  w ← φ  {every}   (Lookahead; φ starts as w)"
+
+
 class Optimizer(Section):
     """Keys that every optimizer has. Derive from it to bring an optimizer of your own.
 
@@ -228,6 +245,17 @@ class Optimizer(Section):
     ] = 0.0
     """ρ of sharpness-aware minimisation: the gradient at the worst point nearby. Two passes a step;
     0 is none."""
+    lookahead: Annotated[
+        Lookahead | None,
+        PER_MEMBER,
+        Described(
+            "training",
+            formula="φ ← φ + α (w − φ),  w ← φ  after every k steps",
+            reference="Zhang et al. 2019, algorithm 1",
+        ),
+    ] = None
+    """Slow weights that the optimizer's steps are counted from. Its moments stay as they are. What
+    is measured and stored is w, which is φ after every k steps."""
 
     @classmethod
     def undefined(cls) -> list[str]:
@@ -268,6 +296,20 @@ class Optimizer(Section):
             for why in self._no_lipschitz_constant(config):
                 yield Problem(("lr",), f"missing: {self.kind} only knows 1/L {why}; give an lr")
                 break
+        if self.lookahead is not None:
+            for why in self._no_lookahead(config):
+                yield Problem(("lookahead",), why)
+
+    def _no_lookahead(self, config: Config) -> Iterator[str]:
+        """Yield why the weights cannot return to slow ones."""
+        if self.full_batch:
+            yield f"{self.kind} has a momentum of its own, which is that of its own steps; use null"
+        for penalty in config.penalty:
+            if penalty.proximal:
+                yield (
+                    f"slow weights are means, and those of {penalty.kind}'s proximal steps are not "
+                    "exactly 0; use method: gradient, or lookahead: null"
+                )
 
     def _no_lipschitz_constant(self, config: Config) -> Iterator[str]:
         """Yield for what else than this config the gradient's Lipschitz constant L is known."""
