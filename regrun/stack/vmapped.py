@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from regrun.kinds.noise import NoiseKind
 from regrun.stack.layers import ForwardContext, Handler, expand_groups, noise_of
@@ -45,6 +46,9 @@ def make_vmapped(module: nn.Module) -> Handler:
     template = deepcopy(module).to("meta", torch.float32)
     template.train()
     noises = _replace_noise(template)
+    for layer in template.modules():
+        if isinstance(layer, _BatchNorm):
+            _widen(layer)
     measured = False
 
     def forward(x: Tensor, context: ForwardContext) -> Tensor:
@@ -80,6 +84,22 @@ def make_vmapped(module: nn.Module) -> Handler:
         return outputs
 
     return forward
+
+
+def _widen(layer: _BatchNorm) -> None:
+    """Let batch norm compute in float32 where autocast has made its inputs bfloat16.
+
+    Its running statistics are float32. CUDA takes both dtypes in one call where weight and bias are
+    float32 as well, but vmap's rule applies those afterwards.
+    """
+    forward = layer.forward
+
+    def in_float32(input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        if input.dtype != torch.bfloat16:
+            return forward(input)
+        return forward(input.float()).to(input.dtype)
+
+    layer.forward = in_float32  # type: ignore[method-assign]
 
 
 def _measure(template: nn.Module, x: Tensor, context: ForwardContext) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from regrun.kinds.models import CNN, MLP, Linear, ModelSection, Torchvision, build_model
 from regrun.stack import Noise, Stack
@@ -79,6 +80,57 @@ def test_evaluation_is_that_of_each_module_in_eval_mode(name: str) -> None:
         module(x[0])
         module.eval()
         torch.testing.assert_close(outputs[row], module(x[0]), rtol=1e-10, atol=1e-12)
+
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+class Normed(nn.Module):
+    """Runs through vmap, as it is no chain of layers; on a CPU, too, its product is bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(12, 7, bias=False)
+        self.norm = nn.BatchNorm1d(7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.linear(x))
+        return y
+
+
+class SeenByBatchNorm(TorchFunctionMode):
+    """Notes the dtypes that batch norm is called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function is nn.functional.batch_norm:
+            self.dtypes.add(args[0].dtype)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_batch_norm_through_vmap_is_float32_under_autocast(device: str) -> None:
+    modules = [Normed().to(device) for _ in range(3)]
+    stack = Stack(modules, torch.device(device), torch.float32)
+    x = torch.randn(1, 40, 12, device=device)
+    noise = Noise([0, 1, 2], torch.device(device))
+    with SeenByBatchNorm() as seen, torch.autocast(device, torch.bfloat16):
+        outputs = stack(x, noise)
+    assert outputs.dtype == torch.bfloat16 and seen.dtypes == {torch.float32}
+    (gradient,) = torch.autograd.grad(
+        outputs.float().square().sum(), stack.parameters["norm.weight"]
+    )
+    assert gradient.dtype == torch.float32 and gradient.isfinite().all()
+    for row, module in enumerate(modules):
+        with torch.autocast(device, torch.bfloat16):
+            torch.testing.assert_close(outputs[row], module(x[0]), rtol=1e-2, atol=1e-2)
+        for name, statistic in module.named_buffers():
+            torch.testing.assert_close(stack.buffers[name][row], statistic)
 
 
 def test_groups_of_members_share_their_examples() -> None:
