@@ -16,9 +16,10 @@ class MemberMask:
         self._size = len(strengths)
         rows = [row for row, strength in enumerate(strengths) if strength]
         self._rows = torch.tensor(rows, device=device, dtype=torch.int64)
-        self._strengths = torch.tensor(
+        self.strengths = torch.tensor(
             [strengths[row] for row in rows], device=device, dtype=torch.float64
         )
+        """(active,), float64."""
 
     def __bool__(self) -> bool:
         return len(self._rows) > 0
@@ -36,7 +37,7 @@ class MemberMask:
 
     def weighted(self, measured: Float[Tensor, " active"]) -> Float[Tensor, " K"]:
         """Multiply by the strengths; exactly 0 for all other members."""
-        amounts = measured * self._strengths.to(measured.dtype)
+        amounts = measured * self.strengths.to(measured.dtype)
         if len(self._rows) == self._size:
             return amounts
         return amounts.new_zeros(self._size).index_copy(0, self._rows, amounts)

@@ -278,13 +278,13 @@ class _ValueTerm:
         return self._total(self.by_gradient, parameters) if self.by_gradient else None
 
     def _total(self, mask: MemberMask, parameters: Mapping[str, Tensor]) -> Tensor:
-        return mask.weighted(
-            torch.stack([self._value(mask.take(parameters[n])) for n in self.parameters]).sum(0)
-        )
+        taken = [mask.take(parameters[name]) for name in self.parameters]
+        strengths = mask.strengths.to(taken[0].dtype)
+        return mask.weighted(torch.stack([self._value(each, strengths) for each in taken]).sum(0))
 
-    def _value(self, weight: Tensor) -> Tensor:
+    def _value(self, weight: Tensor, strengths: Tensor) -> Tensor:
         with faults_of(self.penalty, "value", self.path):
-            measured = self.penalty.value(weight)
+            measured = self.penalty.value_at(weight, strengths)
             if measured.shape == weight.shape[:1]:
                 return measured
         kind = type(self.penalty)

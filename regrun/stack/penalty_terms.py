@@ -99,12 +99,12 @@ class ProximalTerm:
     def _build(self, columns: Tensor) -> None:
         """columns: the members' a, q, and λ of each other penalty, (2 + others, K)."""
         self._columns = columns
-        self._absolute, self._square, *strengths = columns
+        self._absolute, self._square = columns[:2]
         self._has_absolute, self._has_square = columns[:2].any(1).tolist()
         masks = [MemberMask(row, columns.device) for row in columns[2:].tolist()]
         self._steps = [
-            (path, penalty, mask, strength)
-            for (path, penalty), mask, strength in zip(self._others, masks, strengths, strict=True)
+            (path, penalty, mask)
+            for (path, penalty), mask in zip(self._others, masks, strict=True)
             if mask
         ]
         self.active = columns.sum(0) > 0
@@ -119,10 +119,11 @@ class ProximalTerm:
         dtype = weight.dtype
         if self._has_absolute:
             soft_threshold_(weight, expand_members((rate * self._absolute).to(dtype), weight))
-        for path, penalty, mask, strength in self._steps:
+        for path, penalty, mask in self._steps:
             own = mask.take(weight)
+            of_members = [expand_members(each, own) for each in (mask.take(rate), mask.strengths)]
             with faults_of(penalty, "prox_", path):
-                penalty.prox_(own, expand_members(mask.take(rate * strength), own))
+                penalty.prox_at_(own, *of_members)
             mask.put_(weight, own)
         if self._has_square:
             weight.div_(expand_members((1 + 2 * rate * self._square).to(dtype), weight))

@@ -35,7 +35,7 @@ def problems(**keys: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "adagrad"])
-@pytest.mark.parametrize("kind", ["l1", "elastic_net", "group_lasso"])
+@pytest.mark.parametrize("kind", ["l1", "elastic_net", "mcp", "scad", "group_lasso"])
 def test_a_proximal_step_needs_an_optimizer_that_allows_it(name: str, kind: str) -> None:
     penalty = {"type": kind, "strength": 0.1, "method": "proximal"}
     (problem,) = problems(penalty=penalty, optimizer={"name": name, "lr": 0.1})

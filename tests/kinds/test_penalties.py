@@ -15,6 +15,8 @@ from regrun.kinds.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
 from regrun.kinds.penalties import (
     L1,
     L2,
+    MCP,
+    SCAD,
     ActivityL1,
     ActivityL2,
     ElasticNet,
@@ -59,6 +61,16 @@ def test_the_examples_of_the_contracts_run(module: Any) -> None:
             "P = 0.4 Σ|w|   (elastic_net on [weight], gradient 0.4 sign(w))",
         ),
         (
+            MCP(type="mcp", strength=0.2),
+            "P = Σ (0.2|w| − w²/6 for |w| ≤ 0.6, 0.06 above)   (mcp on [weight], "
+            "gradient sign(w) max(0, 0.2 − |w|/3))",
+        ),
+        (
+            SCAD(type="scad", strength=0.2, a=3),
+            "P = Σ (0.2|w| for |w| ≤ 0.2, (1.2|w| − w² − 0.04)/4 for |w| ≤ 0.6, 0.08 above)   "
+            "(scad on [weight], gradient sign(w) min(0.2, max(0, 0.6 − |w|)/2))",
+        ),
+        (
             GroupLasso(type="group_lasso", strength=0.2),
             f"P = 0.2 Σ_g √|g| ‖w_g‖₂   (group_lasso on [weight], {INTO}, "
             "gradient 0.2 √|g| w_g / ‖w_g‖₂)",
@@ -100,7 +112,23 @@ def test_the_lines_of_proximal_steps_say_when_they_are_done() -> None:
     assert groups.proximal_symbols("P") == [
         (1, "w_g ← w_g · max(0, 1 − η_t 0.4 √|g| / ‖w_g‖₂)   (proximal step of P)")
     ]
-    for penalty in (net, groups):
+    firm = MCP(type="mcp", strength=0.4)
+    assert firm.proximal_symbols("P") == [
+        (
+            1,
+            "w ← sign(w) · max(0, |w| − η_t 0.4) / (1 − η_t/3) for |w| ≤ 1.2   "
+            "(proximal step of P)",
+        )
+    ]
+    scad = SCAD(type="scad", strength=0.4, a=3)
+    assert scad.proximal_symbols("P") == [
+        (
+            1,
+            "w ← sign(w) · max(0, |w| − η_t 0.4) for |w| ≤ (1 + η_t) 0.4, "
+            "else (2 w − sign(w) η_t 1.2) / (2 − η_t) for |w| ≤ 1.2   (proximal step of P)",
+        )
+    ]
+    for penalty in (net, groups, firm, scad):
         assert penalty.model_copy(update={"strength": 0.0}).proximal_symbols("P") == []
 
 

@@ -56,6 +56,17 @@ SEVEN: dict[str, list[dict[str, Any]]] = {
         }
         for k in range(7)
     ],
+    "concave penalties, by either method": [
+        {
+            "penalty": [
+                penalty(["mcp", "scad"][k % 2], 3 * k, method=["proximal", "gradient"][k // 4]),
+                penalty("l2", 1),
+            ][: 1 + k % 2],
+            "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.1 * k},
+            "seed": k // 2,
+        }
+        for k in range(7)
+    ],
     "every penalty by gradient, each member its own": [
         {
             "penalty": [
@@ -160,6 +171,10 @@ def test_members_that_leave_change_nothing_for_those_that_stay(case: str) -> Non
 EVERY = {
     "l1": {"type": "l1", "method": "proximal"},
     "elastic_net": {"type": "elastic_net", "method": "proximal"},
+    "mcp": {"type": "mcp", "method": "proximal"},
+    "mcp by gradient": {"type": "mcp"},
+    "scad": {"type": "scad", "method": "proximal"},
+    "scad by gradient": {"type": "scad"},
     "group_lasso": {"type": "group_lasso", "method": "proximal"},
     "group_lasso by gradient": {"type": "group_lasso"},
     "orthogonal": {"type": "orthogonal"},

@@ -2,10 +2,12 @@
 
 from regrun.kinds.penalties.activity import ActivityL1, ActivityL2, ActivityPenalty
 from regrun.kinds.penalties.base import Coefficients, EntrywisePenalty, Penalty, WeightPenalty
+from regrun.kinds.penalties.concave import MCP, SCAD
 from regrun.kinds.penalties.l1_l2 import L1, L2, ElasticNet
 from regrun.kinds.penalties.matrix import GroupLasso, Orthogonal, Spectral
 
 __all__ = [
-    "L1", "L2", "ActivityL1", "ActivityL2", "ActivityPenalty", "Coefficients", "ElasticNet",
-    "EntrywisePenalty", "GroupLasso", "Orthogonal", "Penalty", "Spectral", "WeightPenalty",
+    "L1", "L2", "MCP", "SCAD", "ActivityL1", "ActivityL2", "ActivityPenalty", "Coefficients",
+    "ElasticNet", "EntrywisePenalty", "GroupLasso", "Orthogonal", "Penalty", "Spectral",
+    "WeightPenalty",
 ]  # fmt: skip

@@ -158,6 +158,28 @@ class WeightPenalty(Penalty):
         """
         raise NotImplementedError
 
+    def value_at(self, weight: Tensor, strength: Tensor) -> Tensor:
+        """Measure one parameter at any strength. Override it where λ is more than a factor.
+
+        Args:
+            weight: As in `value`.
+            strength: (K,), λ > 0 of each member, in the dtype of weight.
+
+        Returns:
+            (K,), what is added to the objective divided by λ; by default `value`.
+        """
+        return self.value(weight)
+
+    def prox_at_(self, weight: Tensor, rate: Tensor, strength: Tensor) -> None:
+        """Replace v by argmin_w ½‖w − v‖² + η λ · value_at(w, λ); by default by `prox_`.
+
+        Args:
+            weight: As in `prox_`.
+            rate: (K, 1, …, 1), float64, η ≥ 0. A member whose rate is 0 keeps every bit.
+            strength: (K, 1, …, 1), float64, λ > 0.
+        """
+        self.prox_(weight, rate * strength)
+
     @classmethod
     def undefined(cls) -> list[str]:
         lacks_prox = "proximal" in cls.methods and cls.prox_ is WeightPenalty.prox_
