@@ -14,6 +14,7 @@ from regrun.kinds.base import (
 )
 from regrun.kinds.constraints import Constraint
 from regrun.kinds.datasets import DatasetSection, Subset
+from regrun.kinds.losses import Loss
 from regrun.kinds.models import ModelSection
 from regrun.kinds.optimizers.base import Optimizer, Tile, UpdateRule
 from regrun.kinds.penalties import Coefficients, EntrywisePenalty, WeightPenalty
@@ -21,6 +22,6 @@ from regrun.kinds.schedules import Schedule
 
 __all__ = [
     "PER_MEMBER", "Coefficients", "Constraint", "DatasetSection", "EntrywisePenalty", "Fraction",
-    "ModelSection", "NonNegative", "Optimizer", "Positive", "Rate", "Schedule", "Section", "Subset",
-    "Tile", "UpdateRule", "WeightPenalty", "expand_members",
+    "Loss", "ModelSection", "NonNegative", "Optimizer", "Positive", "Rate", "Schedule", "Section",
+    "Subset", "Tile", "UpdateRule", "WeightPenalty", "expand_members",
 ]  # fmt: skip

@@ -8,8 +8,8 @@ from pathlib import Path
 from regrun.errors import UsageError
 
 TOPICS = (
-    "datasets", "models", "penalties", "constraints", "noise", "norms", "augmentation", "decay",
-    "training", "optimizers", "schedules",
+    "datasets", "models", "losses", "penalties", "constraints", "noise", "norms", "augmentation",
+    "decay", "training", "optimizers", "schedules",
 )  # fmt: skip
 """Topics of `regrun list` whose names are those of the schema, from data to schedule."""
 

@@ -14,11 +14,13 @@ from regrun.errors import Problem
 from regrun.kinds.augmentation import Augment
 from regrun.kinds.base import PER_MEMBER, Section, Seed
 from regrun.kinds.registry import (
+    DEFAULT_LOSS,
     DEFAULT_SCHEDULE,
     AnyDataset,
     AnyModel,
     AnyOptimizer,
     Constraints,
+    LossOrName,
     Penalties,
     ScheduleOrName,
 )
@@ -59,8 +61,8 @@ class Config(Section):
     """Seed of the initial weights, the batch order and the noise."""
     dataset: AnyDataset
     model: AnyModel
-    loss: Literal["auto", "mse", "half_mse", "cross_entropy"] = "auto"
-    """auto: cross_entropy for classification, mse for regression."""
+    loss: LossOrName = DEFAULT_LOSS
+    """A name, or a section with its settings. auto: cross_entropy for classes, mse for numbers."""
     penalty: Annotated[Penalties, PER_MEMBER] = ()
     """Added to the objective: none, one, or a list."""
     constraints: Annotated[Constraints, PER_MEMBER] = ()
@@ -77,7 +79,7 @@ class Config(Section):
     sweep: Sweep | None = None
 
     def conflicts(self, config: Config) -> Iterator[Problem]:
-        """Yield what loss, scores and schedule need and the config lacks."""
+        """Yield what scores and schedule need and the config lacks."""
         known = self.dataset.known_task
         for name in self.metrics:
             task = "classification" if name == CONFUSION else SCORES[name].task
@@ -88,9 +90,6 @@ class Config(Section):
         if self.schedule.watched is not None:
             for message in missing_for_metric(config, self.schedule.watched):
                 yield Problem(("schedule", "metric"), message)
-        if self.loss == "cross_entropy" and self.dataset.known_task == "regression":
-            message = f"cross_entropy needs classes; {self.dataset.kind} is regression"
-            yield Problem(("loss",), message)
 
     def ties_to_end(self) -> Iterator[str]:
         """Yield what makes the first epochs depend on how many there will be."""

@@ -8,7 +8,6 @@ from regrun.config.schema import Config
 from regrun.config.training import WeightAveraging
 from regrun.kinds.base import listed
 from regrun.kinds.optimizers.base import Optimizer
-from regrun.training.losses import LOSSES
 
 
 def update_rule(config: Config) -> list[str]:
@@ -16,12 +15,13 @@ def update_rule(config: Config) -> list[str]:
     optimizer = config.optimizer
     names = [f"P{i}" if len(config.penalty) > 1 else "P" for i in range(1, len(config.penalty) + 1)]
     penalties = dict(zip(names, config.penalty, strict=True))
+    weighted = config.dataset.class_weights != "none"
     proximal = {name: penalty for name, penalty in penalties.items() if penalty.proximal}
     lines = [
         *config.augment.symbols_before_loss(),
         *config.model.symbols(),
         *_target(config),
-        f"L = {_loss(config)}   ({config.loss})",
+        f"L = {config.loss.symbols(weighted=weighted)}   ({config.loss.kind})",
         *config.augment.symbols_in_loss(),
         " + ".join(["J = L", *names]),
         *(penalty.symbols(name) for name, penalty in penalties.items()),
@@ -48,16 +48,6 @@ def _target(config: Config) -> list[str]:
     if config.dataset.standardize_target is not True:
         return []
     return ["y ← (y − mean) / std of the training targets   (losses are reported without it)"]
-
-
-def _loss(config: Config) -> str:
-    """The data loss; means are over the batch, and over the outputs."""
-    classes, numbers = LOSSES["cross_entropy"].symbols, LOSSES["mse"].symbols
-    if config.dataset.class_weights != "none":
-        return f"{classes.replace('−log', '−c_y log')},  c_y the weight of class y"
-    if config.loss != "auto":
-        return LOSSES[config.loss].symbols
-    return f"{classes} for classes, {numbers} for numbers"
 
 
 def _gradient(config: Config) -> list[str]:

@@ -15,6 +15,7 @@ from regrun.errors import UsageError
 from regrun.kinds.base import FAULTS, Section, names_of, tag_of
 from regrun.kinds.constraints import Constraint
 from regrun.kinds.datasets import DatasetSection
+from regrun.kinds.losses import Loss
 from regrun.kinds.models import ModelSection
 from regrun.kinds.optimizers.base import Optimizer
 from regrun.kinds.penalties import WeightPenalty
@@ -23,6 +24,7 @@ from regrun.kinds.schedules import Schedule
 GROUPS: Mapping[str, type[Section]] = {
     "regrun.models": ModelSection,
     "regrun.datasets": DatasetSection,
+    "regrun.losses": Loss,
     "regrun.penalties": WeightPenalty,
     "regrun.constraints": Constraint,
     "regrun.optimizers": Optimizer,

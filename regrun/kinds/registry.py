@@ -13,9 +13,10 @@ from operator import or_
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, Strict, WithJsonSchema
 
 from regrun.kinds.base import Section, names_of, tag_of
+from regrun.kinds.losses import Auto
 from regrun.kinds.optimizers.sgd import SGD
 from regrun.kinds.plugins import sections
 from regrun.kinds.schedules import Constant
@@ -23,6 +24,7 @@ from regrun.kinds.schedules import Constant
 if TYPE_CHECKING:
     from regrun.kinds.constraints import Constraint
     from regrun.kinds.datasets.base import DatasetSection
+    from regrun.kinds.losses import LossSetting
     from regrun.kinds.models import ModelSection
     from regrun.kinds.optimizers.base import Optimizer
     from regrun.kinds.penalties import Penalty
@@ -49,6 +51,12 @@ REGISTERED: Mapping[str, tuple[str, ...]] = {
         "regrun.kinds.models.builtin:MLP",
         "regrun.kinds.models.builtin:CNN",
         "regrun.kinds.models.torchvision:Torchvision",
+    ),
+    "losses": (
+        "regrun.kinds.losses:MSE",
+        "regrun.kinds.losses:HalfMSE",
+        "regrun.kinds.losses:Huber",
+        "regrun.kinds.losses:CrossEntropy",
     ),
     "penalties": (
         "regrun.kinds.penalties.l1_l2:L1",
@@ -110,6 +118,7 @@ def union(kinds: tuple[type[Section], ...]) -> Any:
 if TYPE_CHECKING:  # a type checker sees what all kinds of a family have in common
     AnyDataset = DatasetSection
     AnyModel = ModelSection
+    AnyLoss = LossSetting
     AnyPenalty = Penalty
     AnyConstraint = Constraint
     AnyOptimizer = Optimizer
@@ -117,6 +126,7 @@ if TYPE_CHECKING:  # a type checker sees what all kinds of a family have in comm
 else:
     AnyDataset = union(KINDS["datasets"])
     AnyModel = union(KINDS["models"])
+    AnyLoss = union((Auto, *KINDS["losses"]))
     AnyPenalty = union(KINDS["penalties"])
     AnyConstraint = union(KINDS["constraints"])
     AnyOptimizer = union(KINDS["optimizers"])
@@ -172,6 +182,11 @@ Constraints = Annotated[
 def _schedule(value: Any) -> Any:
     if value is None or value is False or value == "none":
         return {"type": "constant"}
+    return _as_section(value)
+
+
+def _as_section(value: Any) -> Any:
+    """A name alone stands for that type with its defaults."""
     return {"type": value} if isinstance(value, str) else value
 
 
@@ -187,18 +202,29 @@ def _names_alone(kinds: tuple[type[Section], ...]) -> tuple[str, ...]:
     )
 
 
+def _shortest(section: Section) -> str | dict[str, Any]:
+    """A section without keys as its name alone."""
+    keys = section.model_dump()
+    return section.kind if len(keys) == 1 else keys
+
+
 if TYPE_CHECKING:
     ScheduleName = str
+    LossName = str
 else:
     ScheduleName = Literal[_names_alone(KINDS["schedules"])]
+    LossName = Literal[_names_alone((Auto, *KINDS["losses"]))]
 
 ScheduleOrName = Annotated[
     AnySchedule,
-    BeforeValidator(  # a name alone stands for that type with its defaults
-        _schedule,
-        json_schema_input_type=ScheduleName | AnySchedule,
-    ),
+    BeforeValidator(_schedule, json_schema_input_type=ScheduleName | AnySchedule),
 ]
+LossOrName = Annotated[
+    AnyLoss,
+    BeforeValidator(_as_section, json_schema_input_type=LossName | AnyLoss),
+    PlainSerializer(_shortest),
+]
+DEFAULT_LOSS = Auto(type="auto")
 DEFAULT_SCHEDULE = Constant(type="constant")
 DEFAULT_OPTIMIZER: str = SGD.model_fields["name"].default
 """The optimizer of a section without a `name`."""

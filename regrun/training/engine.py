@@ -30,7 +30,7 @@ from regrun.training.early_stopping import EarlyStopper
 from regrun.training.evaluation import Evaluator
 from regrun.training.events import Evaluation, Event, MemberEnd, MemberStatus, MetricTable, Tick
 from regrun.training.lipschitz import with_learning_rates
-from regrun.training.losses import LOSSES, resolve_loss
+from regrun.training.losses import reported_loss
 from regrun.training.state import strip_prefix, with_prefix
 from regrun.training.step import DTYPES, Step
 
@@ -99,7 +99,7 @@ class Engine:
             dataset,
             first.training,
             first.dataset.seed,
-            LOSSES[resolve_loss(first, dataset)].per_example,
+            reported_loss(first, dataset),
             self._step.per_example,
             widest(layer_table(modules[0], dataset.input_shape), dataset.input_shape),
             self._train_mask,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,15 +18,13 @@ from regrun.seeding import derive
 from regrun.stack import Stack
 from regrun.stack.penalties import StackedPenalties, activity_sum
 from regrun.training.batches import TrainMask
+from regrun.training.losses import PerExampleLoss
 
 TRAIN_SUBSET = 10_000
 """Training examples that `evaluate_train: auto` measures on when there are more."""
 
 EVALUATION_ELEMENTS = 4_000_000
 """Activations of one layer held at once while evaluating, over all members."""
-
-PerExampleLoss = Callable[[Tensor, Tensor], Tensor]
-"""(K, B, C) outputs and (S, B, …) targets → (K, B) losses."""
 
 
 def train_subset_size(setting: int | Literal["auto", "all"], count: int) -> int:
@@ -52,7 +50,7 @@ class Evaluator:
         dataset: The examples, on the stack's device.
         training: The members' common settings.
         seed: Draws the fixed training subset when the set is large (see `train_subset_size`).
-        per_example: The data loss, without class weights.
+        per_example: The data loss on the original scale, without class weights.
         minimized: The same as training minimizes it.
         widest: The most numbers that any layer gives for one example. With the stack's size it
             decides how many examples are evaluated at once.

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.training.losses import LOSSES, resolve_loss
+from regrun.errors import ConfigError
+from regrun.training.losses import resolve_loss
 
 CHUNK = 2**24
 """Entries of the inputs that enter the Gram matrix at a time."""
@@ -22,14 +23,19 @@ def with_learning_rates(
 
     configs: valid, of one stack. kept: see `Engine`. L is the loss's curvature times the largest
     eigenvalue of X̃ᵀX̃/n, X̃ the member's inputs with a column of ones for the intercept, plus the
-    curvature of smooth penalties and weight decay; the largest class weight multiplies it.
+    curvature of smooth penalties and weight decay; the largest class weight multiplies it. Raises
+    ConfigError when the loss does not say its curvature.
     """
     needing = [member for member, config in enumerate(configs) if config.optimizer.lr is None]
     resolved = list(configs)
     if not needing:
         return resolved
     loss = resolve_loss(configs[0], dataset)
-    per_output = LOSSES[loss].curvature / (1 if loss == "cross_entropy" else dataset.num_outputs)
+    per_output = loss.curvature(dataset.num_outputs)
+    if per_output is None:
+        raise ConfigError.at(
+            "optimizer.lr", f"the curvature of {loss.kind} is unknown; give a rate"
+        )
     if dataset.class_weights is not None:
         per_output *= float(dataset.class_weights.max())
     for member, eigenvalue in zip(needing, _eigenvalues(dataset, needing, kept), strict=True):

@@ -26,8 +26,9 @@ REGISTRY = "regrun.kinds.registry"
 PAPERS = "regrun.studies.reproductions"
 """Reproductions are experiments with given kinds, as configs are."""
 
-OTHER_MEANINGS = {"step", "linear", "l1", "l2"}
-"""Also the count of steps, a scale and two norms, as columns of metrics and keys of summaries."""
+OTHER_MEANINGS = {"step", "linear", "l1", "l2", "mse"}
+"""Also the count of steps, a scale, two norms and a score, as columns of metrics and keys of
+summaries."""
 
 MAY_NAME: dict[str, set[str]] = {
     "regrun.studies.path": {"constant", "fista"},  # the solver of a path and its schedule

@@ -18,7 +18,8 @@ import torch
 from regrun.config.schema import Config
 from regrun.stack.layers import linear_map
 from regrun.training.engine import Engine
-from regrun.training.losses import cross_entropy, mse
+from regrun.kinds.losses import MSE, CrossEntropy
+from regrun.training.losses import losses_of
 
 DIGITS = {"name": "digits", "num_train": 60, "num_test": 40, "validation": 20}
 STACKS = [
@@ -76,10 +77,11 @@ for stack in STACKS:
         pass
 
 outputs = torch.zeros(3, 4, 2)
-mse(outputs, torch.zeros(1, 4, 2))
+mse, cross_entropy = MSE(type="mse"), CrossEntropy(type="cross_entropy")
+losses_of(mse, outputs, torch.zeros(1, 4, 2))
 for wrong in (
-    lambda: mse(outputs, torch.zeros(1, 4, 1)),
-    lambda: cross_entropy(outputs, torch.zeros(3, 4)),
+    lambda: losses_of(mse, outputs, torch.zeros(1, 4, 1)),
+    lambda: losses_of(cross_entropy, outputs, torch.zeros(3, 4)),
     lambda: linear_map(torch.zeros(1, 5, 4), torch.zeros(3, 2, 4), torch.zeros(3, 4)),
 ):
     try:

@@ -222,8 +222,8 @@ def test_a_wrong_value_of_a_sweep_is_reported_with_its_key_and_place(tmp_path: P
     )
     with pytest.raises(ConfigError, match=r'^optimizer.lrr=3: unknown key; did you mean "lr"\?'):
         loaded.member({"optimizer.lrr": 3})
-    with pytest.raises(ConfigError, match=r"^loss.x=3: loss has no keys"):
-        loaded.member({"loss.x": 3})
+    with pytest.raises(ConfigError, match=r"^seed.x=3: seed has no keys"):
+        loaded.member({"seed.x": 3})
 
 
 def test_a_kind_that_a_sweep_chooses_drops_the_keys_of_the_file_that_it_lacks(

@@ -121,7 +121,7 @@ def test_a_dotted_key_of_a_grid_is_one_key() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["loss.x=1", "optimizer.lr.x=1", "training.batch_size.x=1"])
+@pytest.mark.parametrize("text", ["seed.x=1", "optimizer.lr.x=1", "training.batch_size.x=1"])
 def test_a_value_has_no_keys(text: str) -> None:
     with pytest.raises(ConfigError):
         _set(BASE, text)

@@ -58,7 +58,7 @@ def expected(run: regrun.Run) -> tuple[np.ndarray, np.ndarray | None]:
         return loss.numpy(), (outputs.argmax(1) == targets).numpy()
     if data.target_scale is not None:
         outputs, targets = data.target_scale.invert(outputs), data.target_scale.invert(targets)
-    factor = 0.5 if config.loss == "half_mse" else 1.0
+    factor = 0.5 if config.loss.kind == "half_mse" else 1.0
     return factor * ((outputs - targets) ** 2).mean(1).numpy(), None
 
 

@@ -17,7 +17,7 @@ from regrun.kinds.optimizers.fista import Fista
 from regrun.kinds.penalties import L2
 from regrun.training import lipschitz
 from regrun.training.lipschitz import largest_eigenvalue, with_learning_rates
-from regrun.training.losses import LOSSES, LossName
+from regrun.training.losses import losses_of, resolve_loss
 
 
 def dataset(count: int, features: int, outputs: int = 1, classes: int = 0) -> Dataset:
@@ -81,8 +81,8 @@ def hessian(one: Config, data: Dataset, seed: int) -> torch.Tensor:
     def objective(flat: torch.Tensor) -> torch.Tensor:
         weight, bias = flat.split([s.numel() for s in shapes.values()])  # type: ignore[no-untyped-call]
         outputs = data.train.inputs @ weight.view(shapes["output.weight"]).T + bias
-        loss: LossName = one.loss  # type: ignore[assignment]
-        losses = LOSSES[loss].per_example(outputs[None], data.train.targets[None]).mean()
+        loss = resolve_loss(one, data)
+        losses = losses_of(loss, outputs[None], data.train.targets[None]).mean()
         decay: torch.Tensor = 0.5 * l2 * weight.square().sum()
         return losses + decay
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regrun.training.losses import Targets, cross_entropy, mse
+from regrun.kinds.losses import MSE, CrossEntropy
+from regrun.training.losses import Targets, losses_of
 
 K, B, CLASSES = 4, 6, 5
+MEAN_SQUARES = partial(losses_of, MSE(type="mse"))
+ENTROPY = partial(losses_of, CrossEntropy(type="cross_entropy"))
 
 
 def outputs(members: int = K) -> Tensor:
@@ -26,7 +31,7 @@ def labels(groups: int, seed: int) -> Tensor:
 def test_label_smoothing_is_torchs(groups: int) -> None:
     smoothing = torch.tensor([0.0, 0.1, 0.5, 1.0], dtype=torch.float64).unsqueeze(1)
     o, y = outputs(), labels(groups, 1)
-    losses = Targets(y, smoothing=smoothing).losses(cross_entropy, o)
+    losses = Targets(y, smoothing=smoothing).losses(ENTROPY, o)
     for row in range(K):
         expected = F.cross_entropy(
             o[row],
@@ -41,7 +46,7 @@ def test_label_smoothing_is_torchs(groups: int) -> None:
 def test_mixed_targets_are_the_weighted_losses_of_both(groups: int) -> None:
     share = torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=torch.float64)[4 - groups :].unsqueeze(1)
     o, y, z = outputs(), labels(groups, 1), labels(groups, 2)
-    losses = Targets(y, z, share).losses(cross_entropy, o)
+    losses = Targets(y, z, share).losses(ENTROPY, o)
     for row in range(K):
         group = row * groups // K
         w = share[group].item()
@@ -54,7 +59,7 @@ def test_mixed_targets_are_the_weighted_losses_of_both(groups: int) -> None:
 def test_mixed_and_smoothed_is_torchs_loss_of_class_probabilities() -> None:
     o, y, z = outputs(1), labels(1, 1), labels(1, 2)
     share, smoothing = torch.tensor([[0.3]]).double(), torch.tensor([[0.2]]).double()
-    losses = Targets(y, z, share, smoothing).losses(cross_entropy, o)
+    losses = Targets(y, z, share, smoothing).losses(ENTROPY, o)
     probabilities = 0.3 * F.one_hot(y[0], CLASSES) + 0.7 * F.one_hot(z[0], CLASSES)
     expected = F.cross_entropy(o[0], probabilities.double(), label_smoothing=0.2, reduction="none")
     torch.testing.assert_close(losses[0], expected, rtol=1e-7, atol=1e-7)
@@ -64,16 +69,16 @@ def test_mixing_numbers_has_the_gradient_of_the_mixed_number() -> None:
     o = outputs(1)
     y, z = torch.randn(2, 1, B, CLASSES, dtype=torch.float64).unbind(0)
     share = torch.tensor([[0.3]], dtype=torch.float64)
-    (gradient,) = torch.autograd.grad(Targets(y, z, share).losses(mse, o).sum(), o)
-    (expected,) = torch.autograd.grad(mse(o, 0.3 * y + 0.7 * z).sum(), o)
+    (gradient,) = torch.autograd.grad(Targets(y, z, share).losses(MEAN_SQUARES, o).sum(), o)
+    (expected,) = torch.autograd.grad(MEAN_SQUARES(o, 0.3 * y + 0.7 * z).sum(), o)
     torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_a_share_of_one_and_no_smoothing_change_no_bit_of_loss_or_gradient() -> None:
     o, y, z = outputs(), labels(4, 1), labels(4, 2)
     ones, zeros = torch.ones(K, 1, dtype=torch.float64), torch.zeros(K, 1, dtype=torch.float64)
-    plain = Targets(y).losses(cross_entropy, o)
-    mixed = Targets(y, z, ones, zeros).losses(cross_entropy, o)
+    plain = Targets(y).losses(ENTROPY, o)
+    mixed = Targets(y, z, ones, zeros).losses(ENTROPY, o)
     assert torch.equal(plain, mixed)
     (expected,) = torch.autograd.grad(plain.sum(), o)
     (gradient,) = torch.autograd.grad(mixed.sum(), o)
