@@ -37,6 +37,8 @@ class NoiseKind(ABC):
     """Draws are N(0, 1) instead of uniform on [0, 1)."""
     own_axes: ClassVar[int | None] = None
     """How many leading axes of (B, C, …) have draws of their own, None for all."""
+    mixes_examples: ClassVar[bool] = False
+    """Whether an example's noise depends on the draws of the others in its batch."""
     torch_layers: ClassVar[tuple[str, ...]] = ()
     """Layers of `torch.nn` that are this kind of noise; ordinary networks use the first."""
 
@@ -46,13 +48,16 @@ class NoiseKind(ABC):
         """Return x with noise. Draws and level broadcast against x; level sets the precision."""
 
     @classmethod
-    def draws_shape(cls, shape: Sequence[int]) -> tuple[int, ...]:
-        """Shape of the draws for activations of this shape, (B, C, …)."""
+    def draws_shape(cls, shape: Sequence[int], block: int = 1) -> tuple[int, ...]:
+        """Shape of the draws for activations of this shape, (B, C, …).
+
+        block: the side of the squares that one draw decides on, for kinds that have squares.
+        """
         own = len(shape) if cls.own_axes is None else cls.own_axes
         return (*shape[:own], *[1] * (len(shape) - own))
 
     @classmethod
-    def layer(cls, level: float, *, images: bool = False) -> nn.Module:
+    def layer(cls, level: float, *, images: bool = False, block: int = 1) -> nn.Module:
         """Return the layer of an ordinary network; images: for activations (B, C, H, W)."""
         from torch import nn
 
@@ -94,6 +99,16 @@ class Dropout(NoiseKind):
     def check_activation(cls, activation: str) -> None:
         """Raise ValueError for an activation that this kind cannot follow."""
 
+    @classmethod
+    def on_units(cls) -> type[Dropout]:
+        """The kind that acts on dense layers where this one is chosen."""
+        return cls
+
+    @classmethod
+    def settings(cls, block: int) -> str:
+        """What `inspect` adds to the rates on images."""
+        return ""
+
 
 class StandardDropout(Dropout):
     """Inverted dropout."""
@@ -127,7 +142,7 @@ class SpatialDropout(Dropout):
     apply = staticmethod(StandardDropout.apply)
 
     @classmethod
-    def layer(cls, level: float, *, images: bool = False) -> nn.Module:
+    def layer(cls, level: float, *, images: bool = False, block: int = 1) -> nn.Module:
         return super().layer(level) if images else StandardDropout.layer(level)
 
 
@@ -185,6 +200,56 @@ class AlphaDropout(Dropout):
             )
 
 
+class DropBlock(Dropout):
+    """Dropout of squares of a channel."""
+
+    name: ClassVar[Literal["drop_block"]] = "drop_block"
+    summary = (
+        "Sets squares of block_size × block_size pixels of a channel to 0, and scales what is left "
+        "of the batch to its number of entries; dense layers have standard dropout."
+    )
+    formula = (
+        "{h} ← {h} · m |m| / Σm,  m = 0 in k×k squares, each with probability "
+        "p H W / (k² (H−k+1) (W−k+1)),  k: block_size"
+    )
+    symbols = formula.removesuffix(",  k: block_size")
+    reference = "Ghiasi et al. 2018, algorithm 1"
+    mixes_examples = True  # through |m| / Σm
+
+    @classmethod
+    def draws_shape(cls, shape: Sequence[int], block: int = 1) -> tuple[int, ...]:
+        """A draw for each place of a square: (B, C, H−k+1, W−k+1)."""
+        return (*shape[:-2], *(size - min(block, size) + 1 for size in shape[-2:]))
+
+    @classmethod
+    def layer(cls, level: float, *, images: bool = False, block: int = 1) -> nn.Module:
+        from regrun.nn.modules import NoiseLayer
+
+        return NoiseLayer(cls, level, block)
+
+    @staticmethod
+    def apply(x: Tensor, draws: Tensor, level: Tensor) -> Tensor:
+        """Return x (…, B, C, H, W) without the squares whose draw is below γ, scaled."""
+        from torch.nn.functional import max_pool2d, pad
+
+        (height, width), (rows, columns) = x.shape[-2:], draws.shape[-2:]
+        tall, wide = height - rows + 1, width - columns + 1
+        gamma = level * (height * width / (tall * wide * rows * columns))
+        corners = pad((draws < gamma).to(x.dtype), [wide - 1, wide - 1, tall - 1, tall - 1])
+        dropped = max_pool2d(corners.flatten(0, -4), (tall, wide), stride=1).view_as(x)
+        left = 1 - dropped.double().mean((-4, -3, -2, -1), keepdim=True)
+        scale = (1 / left).where(left > 0, 0.0).to(x.dtype)
+        return x * ((1 - dropped) * scale)
+
+    @classmethod
+    def on_units(cls) -> type[Dropout]:
+        return StandardDropout
+
+    @classmethod
+    def settings(cls, block: int) -> str:
+        return f", k = {block}"
+
+
 class GaussianNoise(NoiseKind):
     """Additive Gaussian noise."""
 
@@ -222,10 +287,11 @@ ON_ACTIVATIONS: Sequence[type[NoiseKind]] = (
     StandardDropout, SpatialDropout, GaussianDropout, AlphaDropout, GaussianNoise, StochasticDepth,
 )  # fmt: skip
 
-DropoutType = Literal["standard", "spatial", "gaussian", "alpha"]
+DropoutType = Literal["standard", "spatial", "gaussian", "alpha", "drop_block"]
 DenseDropoutType = Literal["standard", "gaussian", "alpha"]
 DROPOUTS: Mapping[str, type[Dropout]] = {
-    kind.name: kind for kind in (StandardDropout, SpatialDropout, GaussianDropout, AlphaDropout)
+    kind.name: kind
+    for kind in (StandardDropout, SpatialDropout, GaussianDropout, AlphaDropout, DropBlock)
 }
 """`dropout_type` → its kind."""
 

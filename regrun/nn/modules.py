@@ -27,21 +27,26 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 
 
 class NoiseLayer(nn.Module):
-    """Noise on activations in training, identity in evaluation."""
+    """Noise on activations in training, identity in evaluation.
 
-    def __init__(self, noise: type[NoiseKind], level: float) -> None:
+    block: the side of the squares of a kind that has squares.
+    """
+
+    def __init__(self, noise: type[NoiseKind], level: float, block: int = 1) -> None:
         super().__init__()
-        self.noise, self.level = noise, level
+        self.noise, self.level, self.block = noise, level, block
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
         draw = torch.randn if self.noise.normal else torch.rand
-        draws = draw(self.noise.draws_shape(x.shape), dtype=x.dtype, device=x.device)
+        shape = self.noise.draws_shape(x.shape, self.block)
+        draws = draw(shape, dtype=x.dtype, device=x.device)
         return self.noise.apply(x, draws, torch.tensor(self.level))
 
     def extra_repr(self) -> str:
-        return f"{self.noise.__name__}, level={self.level}"
+        block = f", block={self.block}" if self.block > 1 else ""
+        return f"{self.noise.__name__}, level={self.level}{block}"
 
 
 class DropConnectLinear(nn.Linear):
@@ -82,6 +87,11 @@ def noise_level(layer: nn.Module) -> float | None:
     """The rate or standard deviation of a noise layer; None for a layer without noise."""
     level = getattr(layer, "level", getattr(layer, "p", None))
     return level if isinstance(level, float) else None
+
+
+def noise_block(layer: nn.Module) -> int:
+    """The side of the squares that a layer drops at once."""
+    return layer.block if isinstance(layer, NoiseLayer) else 1
 
 
 @contextmanager

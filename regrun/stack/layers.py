@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from regrun.kinds.base import expand_members
 from regrun.kinds.noise import ON_ACTIVATIONS, DropConnect, NoiseKind, StochasticDepth
-from regrun.nn.modules import ACTIVATIONS, DropConnectLinear, NoiseLayer, noise_level
+from regrun.nn.modules import ACTIVATIONS, DropConnectLinear, NoiseLayer, noise_block, noise_level
 from regrun.stack.noise import Noise
 
 
@@ -193,7 +193,7 @@ def handler_of(name: str, modules: Sequence[nn.Module]) -> Handler | None:
     kind = noise_of(modules[0])
     if kind is not None:
         quiet = not any(noise_level(layer) for layer in modules)
-        return _unchanged if quiet else partial(_noise, name, kind)
+        return _unchanged if quiet else partial(_noise, name, kind, noise_block(modules[0]))
     # A member without DropConnect has an ordinary linear layer where others have one with it.
     layer = max(modules, key=lambda each: len(type(each).__mro__))
     handler = LAYER_HANDLERS.get(type(layer))
@@ -212,12 +212,14 @@ def noise_of(layer: nn.Module) -> type[NoiseKind] | None:
     return None
 
 
-def _noise(name: str, kind: type[NoiseKind], x: Tensor, context: ForwardContext) -> Tensor:
+def _noise(
+    name: str, kind: type[NoiseKind], block: int, x: Tensor, context: ForwardContext
+) -> Tensor:
     """Noise at each member's level; the activations of a member of level 0 do not change."""
     if context.noise is None:
         return x
     x = expand_groups(x, context.size)
-    draws = context.noise.draw(kind, name, kind.draws_shape(x.shape[1:]))
+    draws = context.noise.draw(kind, name, kind.draws_shape(x.shape[1:], block))
     return kind.apply(x, draws, expand_members(context.levels[name], x))
 
 

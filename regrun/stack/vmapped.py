@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from regrun.kinds.noise import NoiseKind
+from regrun.nn.modules import noise_block
 from regrun.stack.layers import ForwardContext, Handler, expand_groups, noise_of
 
 _Tensors = dict[str, Tensor]
@@ -26,14 +27,14 @@ class _MemberNoise(nn.Module):
     sets this member's draws and level (`given`).
     """
 
-    def __init__(self, kind: type[NoiseKind]) -> None:
+    def __init__(self, kind: type[NoiseKind], block: int) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.block = kind, block
         self.shape: tuple[int, ...] = ()
         self.given: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        self.shape = self.kind.draws_shape(x.shape)[1:]
+        self.shape = self.kind.draws_shape(x.shape, self.block)[1:]
         return x if self.given is None else self.kind.apply(x, *self.given)
 
 
@@ -120,6 +121,6 @@ def _replace_noise(template: nn.Module) -> dict[str, _MemberNoise]:
         if kind is None:
             continue
         parent, _, child = name.rpartition(".")
-        replaced[name] = _MemberNoise(kind)
+        replaced[name] = _MemberNoise(kind, noise_block(layer))
         setattr(template.get_submodule(parent), child, replaced[name])
     return replaced

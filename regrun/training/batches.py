@@ -150,4 +150,4 @@ def check_train_mask(
 def _mixes_examples(config: Config) -> bool:
     """Whether the objective depends on a batch's examples other than through the mean loss."""
     activity = any(isinstance(penalty, ActivityPenalty) for penalty in config.penalty)
-    return activity or config.augment.mixes_examples
+    return activity or config.augment.mixes_examples or config.model.mixes_examples

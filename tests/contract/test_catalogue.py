@@ -81,6 +81,7 @@ def test_the_catalogue_is_complete() -> None:
     names = {topic: {entry.name for entry in entries(topic)} for topic in TOPICS}
     assert names["noise"] == {
         "dropout", "conv_dropout", "input_dropout", "standard", "spatial", "gaussian", "alpha",
+        "drop_block",
         "drop_connect", "input_noise", "stochastic_depth",
     }  # fmt: skip
     assert names["norms"] == {"batch", "layer"}
@@ -93,7 +94,7 @@ def test_the_catalogue_is_complete() -> None:
 
 SHAPE = {
     "name", "init", "init_std", "activation", "hidden", "channels", "kernel_size", "pool",
-    "residual", "small_images",
+    "residual", "small_images", "block_size",
     "epochs", "batch_size", "evaluate_every", "evaluate_train", "precision", "checkpoint_every",
     "keep_checkpoint", "test_examples",
     "lr", "decay_on",

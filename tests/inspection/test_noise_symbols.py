@@ -65,6 +65,20 @@ def lines(model: dict[str, Any], **augment: Any) -> list[str]:
             ],
         ),
         (
+            {
+                "name": "cnn",
+                "conv_dropout": [0.1, 0.2],
+                "dropout": 0.5,
+                "dropout_type": "drop_block",
+                "block_size": 5,
+            },
+            [
+                "h ← h · m |m| / Σm,  m = 0 in k×k squares, each with probability "
+                "p H W / (k² (H−k+1) (W−k+1))   (conv_dropout, drop_block, p = 0.1, 0.2, k = 5)",
+                "h ← h · m / (1−p),  m ~ Bernoulli(1−p)   (dropout, standard, p = 0.5)",
+            ],
+        ),
+        (
             {"name": "mlp", "drop_connect": 0.5},
             [
                 "W ← W · m / (1−p),  m ~ Bernoulli(1−p), one per step   "

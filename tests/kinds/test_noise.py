@@ -20,6 +20,7 @@ from regrun.kinds.noise import (
     ON_ACTIVATIONS,
     SELU_LIMIT,
     AlphaDropout,
+    DropBlock,
     DropConnect,
     DropoutType,
     GaussianDropout,
@@ -160,6 +161,76 @@ def test_draws_are_shared_along_the_axes_that_a_kind_drops_as_one() -> None:
         "StandardDropout": shape, "SpatialDropout": (5, 4, 1, 1), "GaussianDropout": shape,
         "AlphaDropout": shape, "GaussianNoise": shape, "StochasticDepth": (5, 1, 1, 1),
     }  # fmt: skip
+
+
+def published_drop_block(x: Tensor, noise: Tensor, rate: float, side: int) -> Tensor:
+    """`dropblock` of tensorflow/tpu's resnet_model.py, line by line: square images, one rate."""
+    width = x.shape[-1]
+    side = min(side, width)
+    seed_drop_rate = rate * width**2 / side**2 / (width - side + 1) ** 2
+    at = torch.arange(width)
+    valid = (at >= side // 2) & (at < width - (side - 1) // 2)
+    center = (valid[:, None] & valid[None, :]).double()
+    pattern = ((1 - center + (1 - seed_drop_rate) + noise) >= 1).double()
+    if side == width:
+        pattern = pattern.amin((2, 3), keepdim=True)
+    else:  # max_pool with padding "SAME": the smaller half comes first
+        before, after = (side - 1) // 2, side // 2
+        padded = F.pad(-pattern, (before, after, before, after), value=-math.inf)
+        pattern = -F.max_pool2d(padded, side, stride=1)
+    percent_ones = pattern.sum() / pattern.numel()
+    return x / percent_ones * pattern
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 6, 7, 9])
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.4])
+def test_drop_block_is_the_published_code(side: int, p: float) -> None:
+    x = normal(40, 3, 7, 7)
+    draws = uniform(*DropBlock.draws_shape(x.shape, side))
+    side = min(side, 7)
+    inside = slice(side // 2, 7 - (side - 1) // 2)
+    noise = torch.ones_like(x)
+    noise[:, :, inside, inside] = draws
+    expected = published_drop_block(x, noise, p, side)
+    if side == 7:  # one pattern for the whole image
+        expected = expected.expand_as(x)
+    mine = DropBlock.apply(x, draws, level(p))
+    torch.testing.assert_close(mine, expected, rtol=1e-13, atol=1e-13)
+    assert (p == 0) == torch.equal(mine, x)
+
+
+def test_drop_block_drops_about_its_rate_and_keeps_the_mean_of_each_member() -> None:
+    x = torch.ones(2, 50, 8, 12, 9, dtype=torch.float64)
+    draws = uniform(*DropBlock.draws_shape(x.shape, 3))
+    rates = torch.tensor([0.05, 0.3], dtype=torch.float64).view(2, 1, 1, 1, 1)
+    y = DropBlock.apply(x, draws, rates)
+    torch.testing.assert_close(y.mean((1, 2, 3, 4)), torch.ones(2, dtype=torch.float64))
+    dropped = (y == 0).double().mean((1, 2, 3, 4))
+    assert 0.04 < dropped[0] < 0.05 and 0.2 < dropped[1] < 0.3, "squares overlap"
+    for row in range(2):
+        torch.testing.assert_close(y[row], DropBlock.apply(x[row], draws[row], rates[row]))
+    corners = F.max_pool2d(-(y != 0).double().flatten(0, 1), 3, stride=1) == 0
+    assert torch.equal(corners.any((1, 2, 3)), (y == 0).flatten(0, 1).any((1, 2, 3)))
+
+
+@pytest.mark.parametrize("side", [1, 4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_drop_block_at_a_rate_of_one_gives_zeros_and_at_zero_the_same_bits(
+    side: int, dtype: torch.dtype
+) -> None:
+    x = torch.randn(3, 2, 4, 4, generator=generator()).to(dtype)
+    draws = torch.rand(DropBlock.draws_shape(x.shape, side))
+    assert torch.equal(DropBlock.apply(x, draws, torch.tensor(1.0)), torch.zeros_like(x))
+    assert torch.equal(DropBlock.apply(x, draws, torch.tensor(0.0)), x)
+
+
+def test_the_layer_of_drop_block_is_noisy_in_training_only_and_standard_on_units() -> None:
+    layer, x = DropBlock.layer(0.5, images=True, block=3), torch.ones(8, 4, 6, 6)
+    assert torch.equal(layer.eval()(x), x)
+    assert (layer.train()(x) == 0).any()
+    assert noise_level(layer) == 0.5
+    assert repr(layer) == "NoiseLayer(DropBlock, level=0.5, block=3)"
+    assert isinstance(DropBlock.on_units().layer(0.5), nn.Dropout)
 
 
 def test_every_value_of_dropout_type_is_a_kind() -> None:

@@ -38,6 +38,9 @@ NOISES: dict[str, tuple[Callable[[float], ModelSection], tuple[int, ...]]] = {
     "alpha": (lambda p: mlp(dropout=p, dropout_type="alpha", activation="selu"), VECTOR),
     "one rate per layer": (lambda p: mlp(dropout=[p, 0.0, 1 - p]), VECTOR),
     "spatial": (lambda p: cnn(conv_dropout=p, dropout=p, dropout_type="spatial"), IMAGE),
+    "drop-block": (
+        lambda p: cnn(conv_dropout=p, dropout=p, dropout_type="drop_block", block_size=3), IMAGE
+    ),
     "conv": (lambda p: cnn(conv_dropout=[p, 1.0]), IMAGE),
     "drop-connect": (lambda p: mlp(drop_connect=p), VECTOR),
     "drop-connect in a cnn": (lambda p: cnn(drop_connect=p), IMAGE),

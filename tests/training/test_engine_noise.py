@@ -80,6 +80,10 @@ FIVE: dict[str, list[dict[str, Any]]] = {
         model(CNN, conv_dropout=[0.25 * k, 0.1], dropout=0.2 * k, dropout_type="spatial")
         for k in range(5)
     ],
+    "drop-block": [
+        model(CNN, conv_dropout=[0.1 * k, 0.2 * k], dropout_type="drop_block", block_size=2)
+        for k in range(5)
+    ],
     "dropout of convolutions": [
         model(CNN, conv_dropout=0.25 * k, norm="layer") for k in range(5)
     ],

@@ -12,6 +12,7 @@ from sklearn.linear_model import ElasticNet, Lasso
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
+from regrun.training.batches import check_train_mask
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Row
 from regrun.training.lipschitz import largest_eigenvalue, with_learning_rates
@@ -236,3 +237,16 @@ def test_a_train_mask_is_refused_where_held_out_examples_would_have_an_influence
     kept = torch.ones(1, COUNT, dtype=torch.bool) if kept is None else kept
     with pytest.raises(ValueError, match=words):
         Engine([config(**changes)], drawn(), CPU, kept)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_a_train_mask_is_refused_where_the_scale_of_dropout_is_that_of_the_batch(
+    rate: float,
+) -> None:
+    model = {"name": "cnn", "conv_dropout": [0.0, rate], "dropout_type": "drop_block"}
+    one, kept = config(model=model), torch.ones(1, COUNT, dtype=torch.bool)
+    if not rate:
+        check_train_mask(kept, [one], COUNT, batch_norm=False)
+        return
+    with pytest.raises(ValueError, match="would influence"):
+        check_train_mask(kept, [one], COUNT, batch_norm=False)

@@ -57,6 +57,11 @@ class ModelSection(Section):
         """Why penalties on hidden activations cannot see them; empty where they can."""
         return "is a plug-in and hands over its outputs only"
 
+    @property
+    def mixes_examples(self) -> bool:
+        """Whether noise lets an example's outputs depend on the others of its batch."""
+        return False
+
     def symbols(self) -> list[str]:
         """Return the network's own noise in training as `inspect` writes it, a line for each.
 

@@ -17,6 +17,7 @@ from regrun.kinds.noise import (
     DROPOUTS,
     DenseDropoutType,
     DropConnect,
+    Dropout,
     DropoutType,
     GaussianNoise,
     StandardDropout,
@@ -114,16 +115,20 @@ class HiddenLayers(BuiltinModel):
         return _each(self.dropout, len(self.hidden))
 
     @property
-    def conv_dropout_rates(self) -> tuple[float, ...]:
-        """One rate per convolution block; a model without convolutions has none."""
-        return ()
+    def _dropout_kind(self) -> type[Dropout]:
+        return DROPOUTS[self.dropout_type]
 
     def symbols(self) -> list[str]:
-        lines = super().symbols() + self._dropout_symbols("conv_dropout", self.conv_dropout_rates)
+        lines = super().symbols() + self._image_dropout_symbols()
         if self.drop_connect:
             what = f"DropConnect, p = {self.drop_connect:g}, hidden layers"
             lines.append(DropConnect.line("W", what))
-        return lines + self._dropout_symbols("dropout", self.dropout_rates)
+        kind = self._dropout_kind.on_units()
+        return lines + _dropout_symbols("dropout", kind, self.dropout_rates)
+
+    def _image_dropout_symbols(self) -> list[str]:
+        """The line of dropout before the dense layers."""
+        return []
 
     def _hidden_layers(self, width: int) -> tuple[int, nn.Sequential]:
         """Return the width of the last dense layer, and the layers after `width` features."""
@@ -153,22 +158,13 @@ class HiddenLayers(BuiltinModel):
         if norm != "none":
             layer = nn.BatchNorm1d(units) if norm == "batch" else nn.LayerNorm(units)
             layers.append(("norm", layer))
-        return [*layers, ("activation", self._activation()), ("dropout", self._dropout(rate))]
+        dropout = self._dropout_kind.on_units().layer(rate)
+        return [*layers, ("activation", self._activation()), ("dropout", dropout)]
 
     def _activation(self) -> nn.Module:
         from regrun.nn.modules import ACTIVATIONS
 
         return ACTIVATIONS[self.activation]()
-
-    def _dropout(self, rate: float, *, images: bool = False) -> nn.Module:
-        return DROPOUTS[self.dropout_type].layer(rate, images=images)
-
-    def _dropout_symbols(self, key: str, rates: Sequence[float]) -> list[str]:
-        if not any(rates):
-            return []
-        shown = ", ".join(f"{rate:g}" for rate in (rates if len(set(rates)) > 1 else rates[:1]))
-        what = f"{key}, {self.dropout_type}, p = {shown}"
-        return [DROPOUTS[self.dropout_type].line("h", what)]
 
     def _check_rates(
         self, key: str, rates: float | tuple[float, ...], count: int, layer: str
@@ -177,12 +173,12 @@ class HiddenLayers(BuiltinModel):
             raise ValueError(
                 f"{key}: {len(rates)} rates for {count} {layer}s; give one rate, or one per {layer}"
             )
-        DROPOUTS[self.dropout_type].check_rates(key, _each(rates, count))
+        self._dropout_kind.check_rates(key, _each(rates, count))
 
     @model_validator(mode="after")
     def _rates_fit(self) -> HiddenLayers:
         self._check_rates("dropout", self.dropout, len(self.hidden), "hidden layer")
-        DROPOUTS[self.dropout_type].check_activation(self.activation)
+        self._dropout_kind.check_activation(self.activation)
         return self
 
 
@@ -261,12 +257,25 @@ class CNN(HiddenLayers):
     """2×2 pooling at the end of each block."""
     conv_dropout: Annotated[Rates, StandardDropout.described()] = 0.0
     """Dropout at the end of the convolution blocks: one rate, or one per block."""
+    block_size: Count = 7
+    """k, side of the squares of `dropout_type: drop_block`; at most that of the image."""
     hidden: Widths = (128,)
     """Units of each dense hidden layer after the blocks."""
 
     @property
     def conv_dropout_rates(self) -> tuple[float, ...]:
+        """One rate per convolution block."""
         return _each(self.conv_dropout, len(self.channels))
+
+    @property
+    def mixes_examples(self) -> bool:
+        return self._dropout_kind.mixes_examples and any(self.conv_dropout_rates)
+
+    def _image_dropout_symbols(self) -> list[str]:
+        kind = self._dropout_kind
+        return _dropout_symbols(
+            "conv_dropout", kind, self.conv_dropout_rates, kind.settings(self.block_size)
+        )
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         from torch import nn
@@ -306,7 +315,8 @@ class CNN(HiddenLayers):
         layers.append(("activation", self._activation()))
         if self.pool != "none":
             layers.append(("pool", nn.MaxPool2d(2) if self.pool == "max" else nn.AvgPool2d(2)))
-        layers.append(("dropout", self._dropout(rate, images=True)))
+        dropout = self._dropout_kind.layer(rate, images=True, block=self.block_size)
+        layers.append(("dropout", dropout))
         return _chain(*layers)
 
     @model_validator(mode="after")
@@ -325,6 +335,16 @@ def as_image(input_shape: tuple[int, ...], model: str) -> tuple[int, int, int]:
         )
     channels, height, width = input_shape
     return channels, height, width
+
+
+def _dropout_symbols(
+    key: str, kind: type[Dropout], rates: Sequence[float], settings: str = ""
+) -> list[str]:
+    """The line of a key's dropout, none without any."""
+    if not any(rates):
+        return []
+    shown = ", ".join(f"{rate:g}" for rate in (rates if len(set(rates)) > 1 else rates[:1]))
+    return [kind.line("h", f"{key}, {kind.name}, p = {shown}{settings}")]
 
 
 def _has_bias(norm: Norm) -> bool:
