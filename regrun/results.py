@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
 
 from regrun.errors import CorruptInputError
 
@@ -148,6 +148,12 @@ class Best(Result):
     metric: str
     value: float | None
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def selected_on(self) -> str:
+        """The split that the metric was measured on. The best by the test set flatters it."""
+        return self.metric.split("/")[-2]
+
 
 class Norms(Result):
     """Norms of one parameter, and the fraction of its entries that are exactly 0."""
@@ -210,6 +216,8 @@ class RunSummary(Result):
     diverged_at_step: int | None = None
     stopped_early: bool = False
     """Whether early stopping ended a completed run."""
+    early_stopping: str | None = None
+    """The metric by which early stopping chose when to end, and which weights to keep."""
     error: str | None = None
     """Why a run failed."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def answers(
     parts: list[RenderableType] = [comparison_table(shown, metric.name)]
     if len(shown) < len(cells):
         parts.append(f"the best {len(shown)} of {len(cells):,} cells by {metric.name}")
-    return [*parts, *_plot(cells, metric), *conclusions(cells, metric)]
+    return [*parts, *_plot(cells, metric), *conclusions(cells, metric), *stopped_by_test(cells)]
 
 
 def _best(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
@@ -205,6 +206,18 @@ def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
     if lost:
         sentences.append(f"{lost} of its {best[0].seeds} runs ended without a {name}")
     return sentences
+
+
+def stopped_by_test(cells: Sequence[Cell]) -> list[str]:
+    """That early stopping chose epochs by the test set, where it did."""
+    summaries = [run.summary for cell in cells for run in cell.runs if run.summary is not None]
+    metrics = Counter(each.early_stopping for each in summaries if each.early_stopping is not None)
+    return [
+        f"early stopping chose the epochs of {count:,} of {len(summaries):,} runs by {name}, which "
+        "flatters the test set; dataset.validation holds out examples to choose by"
+        for name, count in metrics.items()
+        if Metric.from_name(name).split == "test"
+    ]
 
 
 def _left_out(cells: Sequence[Cell]) -> list[str]:

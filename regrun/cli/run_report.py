@@ -126,7 +126,8 @@ def _weights_and_penalties(summary: RunSummary) -> list[str]:
         lines.append(f"penalty    {penalties}{after}   (the losses above are without it)")
     best = summary.best
     if best is not None:
-        flatters = " (the best of the test set flatters)" if "test/" in best.metric else ""
+        on_test = best.selected_on == "test"
+        flatters = " (chosen by the test set, which flatters it)" if on_test else ""
         value = number(best.value)
         lines.append(f"best       {best.metric} {value} at epoch {best.epoch}{flatters}")
     return lines

@@ -114,6 +114,8 @@ class History:
         )
         if end.status == "diverged":
             return summary.model_copy(update={"diverged_at_step": end.step})
+        if self.config.training.early_stopping is not None:
+            summary = summary.model_copy(update={"early_stopping": self.metric})
         if end.status == "stopped":
             return summary.model_copy(update={"stopped_early": True})
         return summary

@@ -224,3 +224,23 @@ def test_comparing_reads_no_curves(
     monkeypatch.setattr("regrun.store.reading.read_metrics", note)
     assert invoke("compare", tmp_path / "runs").exit_code == 0
     assert opened == []
+
+
+def test_a_sweep_over_runs_that_the_test_set_stopped_says_so(
+    invoke: Any, program_config: Path, tmp_path: Path
+) -> None:
+    """The best cell is chosen by val/loss, its test/loss is still a chosen minimum."""
+    words = ("dataset.validation=0.2", "optimizer.lr=0.01,0.02", "--runs-dir", tmp_path / "runs")
+    stopping = "training.early_stopping.metric="
+    said = "early stopping chose the epochs of {} runs by test/loss, which flatters the test set"
+    swept = invoke("sweep", program_config, f"{stopping}test/loss", *words).stdout
+    assert "lowest val/loss: " in swept and said.format("2 of 2") in swept
+    (directory,) = (tmp_path / "runs").glob("*/sweep-*")
+    assert said.format("2 of 2") in invoke("compare", directory).stdout
+    assert said.format("2 of 2") in invoke("compare", *directory.glob("*lr=*")).stdout
+    (cell, _) = json.loads(invoke("compare", directory, "--json").stdout)
+    assert [run["early_stopping"] for run in cell["runs"]] == ["test/loss"]
+    swept = invoke("sweep", program_config, f"{stopping}test/loss,val/loss", *words).stdout
+    assert said.format("2 of 4") in swept
+    swept = invoke("sweep", program_config, f"{stopping}val/loss", *words).stdout
+    assert "flatters" not in swept

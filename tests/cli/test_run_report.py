@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,31 @@ def test_choosing_by_the_test_set_is_marked(invoke: Any, tmp_path: Path) -> None
     )
     result = invoke("train", path, "--runs-dir", tmp_path)
     assert "early stopping chooses by test/loss, which flatters the test set" in result.stderr
-    assert "(the best of the test set flatters)" in result.stdout
+    assert "(chosen by the test set, which flatters it)" in result.stdout
+    summary = json.loads(invoke("train", path, "--runs-dir", tmp_path, "--json").stdout)
+    assert summary["best"]["selected_on"] == "test"
+    assert summary["early_stopping"] == "test/loss"
+    warning = "early stopping chooses by test/loss, which flatters the test set"
+    assert any(note.startswith(warning) for note in summary["data"]["notes"])
+    assert warning in invoke("inspect", path).stdout
     words = ("dataset.validation=0.2", "training.early_stopping=null")
     result = invoke("train", path, *words, "--runs-dir", tmp_path)
     assert "flatters" not in result.stdout + result.stderr
+    assert "flatters" not in invoke("inspect", path, *words).stdout
+    summary = json.loads(invoke("train", path, *words, "--runs-dir", tmp_path, "--json").stdout)
+    assert summary["best"]["selected_on"] == "val" and "early_stopping" not in summary
+
+
+def test_without_a_validation_set_the_best_epoch_is_marked_as_the_test_sets(
+    invoke: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "dataset: {name: digits, num_train: 60}\nmodel: {name: linear}\n"
+        "optimizer: {name: sgd, lr: 0.1}\ntraining: {epochs: 2}\n"
+    )
+    result = invoke("train", path, "--runs-dir", tmp_path)
+    (best,) = [line for line in result.stdout.splitlines() if line.startswith("best ")]
+    assert "test/loss" in best and "(chosen by the test set, which flatters it)" in best
+    summary = json.loads(invoke("train", path, "--runs-dir", tmp_path, "--json").stdout)
+    assert summary["best"]["selected_on"] == "test" and "early_stopping" not in summary
