@@ -19,6 +19,9 @@ Status = Literal["completed", "diverged", "failed", "interrupted", "pruned", "ru
 
 Task = Literal["regression", "classification"]
 
+Varied = Literal["seed", "data"]
+"""What may differ between the replicates of a cell."""
+
 Verdict = Literal["agrees", "differs", "not distinguishable at this budget"]
 """What our runs say about a published claim."""
 
@@ -295,8 +298,11 @@ class SweepSummary(Result):
     cells: list[CellSummary]
     best: BestCell | None
     """None when no cell has the metric."""
+    vary: list[Varied] = ["seed"]
+    """What differs between the replicates of a cell: `seed`, `data`, or both."""
     data: DataCard | None = None
-    """None when the runs do not share their data; each run's summary has its own."""
+    """None when the runs do not share their data; each run's summary has its own. Where `vary` has
+    `data`, that of the first draw."""
     seconds: Seconds
 
     @property

@@ -58,7 +58,7 @@ class Cell:
         for run in self.runs:
             if run.status in LOST:
                 continue
-            seed = int(run.config.get("seed", 0))
+            seed = int(run.config.get("dataset.seed", run.config.get("seed", 0)))
             for name, value in metric_values(run.summary).items():
                 found.setdefault(name, {})[seed] = value
         return found

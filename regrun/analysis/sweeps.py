@@ -13,7 +13,7 @@ from regrun.analysis.cells import Cell, metric_values
 from regrun.analysis.statistics import indistinguishable_from_best
 from regrun.errors import CorruptInputError
 from regrun.metrics import METRICS, Metric, default_metric
-from regrun.results import BestCell, DataCard, RunSummary, Seconds, SweepSummary
+from regrun.results import BestCell, DataCard, RunSummary, Seconds, SweepSummary, Varied
 from regrun.store.reading import load_result, read_config
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 
@@ -27,7 +27,7 @@ class SweptRun:
 
     path: Path
     config: Mapping[str, Any]
-    """Its seed and swept keys only."""
+    """Its swept keys, its `seed`, and its `dataset.seed` where the data vary."""
     summary: RunSummary | None
 
     @property
@@ -74,7 +74,10 @@ def _swept(files: SweepDir, run: PlannedRun, layers: bool) -> SweptRun:
     summary = load_result(path, RunSummary)
     if summary is not None and not layers:
         summary = summary.without_layers()
-    return SweptRun(path, {**run.params, "seed": run.seed}, summary)
+    seeds = {"seed": run.seed}
+    if run.data_seed is not None:
+        seeds["dataset.seed"] = run.data_seed
+    return SweptRun(path, {**run.params, **seeds}, summary)
 
 
 def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSummary:
@@ -103,17 +106,40 @@ def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSum
         unfinished=counts["unfinished"],
         cells=[cell.summarize() for cell in cells],
         best=best,
+        vary=varied_in(files, cells),
         data=_shared_card(cells),
         seconds=Seconds(total=seconds),
     )
 
 
+def varied_in(files: SweepDir, cells: Sequence[Cell]) -> list[Varied]:
+    """What differs between the replicates of the cells: `sweep.vary`, or what the plan shows."""
+    given = (read_config(files.config).get("sweep") or {}).get("vary") or ()
+    shown: list[Varied] = ["seed", "data"] if _data_vary(cells) else ["seed"]
+    return [each for each in shown if each in given] or shown
+
+
+def _data_vary(cells: Sequence[Cell]) -> bool:
+    """Whether the replicates of some cell have data of their own."""
+    key = "dataset.seed"
+    return any(key in run.config and key not in cell.params for cell in cells for run in cell.runs)
+
+
 def _shared_card(cells: Sequence[Cell]) -> DataCard | None:
-    """The card of the data that all runs share, with the notes of each of them once."""
-    summaries = [run.summary for cell in cells for run in cell.runs if run.summary is not None]
-    cards = [summary.data for summary in summaries if summary.data is not None]
-    if not cards:
+    """The card of the data that all runs share, with the notes of each of them once.
+
+    Where the data vary, the card of the first draw.
+    """
+    drawn = [
+        (run.config.get("dataset.seed", 0), run.summary.data)
+        for cell in cells
+        for run in cell.runs
+        if run.summary is not None and run.summary.data is not None
+    ]
+    if not drawn:
         return None
+    first, vary = min(seed for seed, _ in drawn), _data_vary(cells)
+    cards = [card for seed, card in drawn if seed == first or not vary]
     names = [[Path(file).name for file in card.files] for card in cards]  # they may have moved
     plain = [
         card.model_copy(update={"notes": [], "files": files})
@@ -122,7 +148,7 @@ def _shared_card(cells: Sequence[Cell]) -> DataCard | None:
     if any(card != plain[0] for card in plain):
         return None
     notes = dict.fromkeys(note for card in cards for note in card.notes)
-    return cards[-1].model_copy(update={"notes": [*notes]})
+    return cards[0].model_copy(update={"notes": [*notes], "files": drawn[-1][1].files})
 
 
 def metric_of_cells(cells: Sequence[Cell]) -> Metric:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import prod
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
 
 from regrun.config.ranges import expand_range
 from regrun.kinds.base import Count, Section
+from regrun.results import Varied
 
 Bounds = Annotated[tuple[float, float], Strict(False)]
 
@@ -22,6 +23,25 @@ Axis = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
 RangeOrAxis = Annotated[Axis, BeforeValidator(_expanded, json_schema_input_type=str | list[Any])]
 """A list of values, or a range such as ``1e-5..1e-1:log:9``."""
 IntBounds = Annotated[tuple[int, int], Strict(False)]
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _once_each(given: tuple[Varied, ...]) -> tuple[Varied, ...]:
+    if len(set(given)) < len(given):
+        raise ValueError(f"{list(given)} names one of them twice")
+    return given
+
+
+VariedList = Annotated[
+    tuple[Varied, ...],
+    Strict(False),
+    Field(min_length=1),
+    AfterValidator(_once_each),
+    BeforeValidator(_listed, json_schema_input_type=Varied | list[Varied]),
+]
 
 
 def _distribution_hint(value: Any) -> str | None:
@@ -89,7 +109,13 @@ class Sweep(Section):
     space: dict[str, Distribution] = Field(default_factory=dict)
     """Dotted key → distribution from which a search draws."""
     seeds: Count = 1
-    """Each cell is trained with the seeds `seed`, `seed` + 1, …"""
+    """Number of replicates of each cell: it is trained with `seed`, `seed` + 1, …, or what `vary`
+    says."""
+    vary: VariedList | None = None
+    """What differs between the replicates of a cell, the same in every cell: `seed` (initial
+    weights, batch order, noise), `data` (`dataset.seed`, `dataset.seed` + 1, …: the splits, and
+    synthetic data), or both. Default: both where regrun draws the data or a part of them, else
+    `seed`; with a pruner `seed`."""
     metric: str | None = None
     """The metric that a search optimises and that selects the best cell: losses are minimised,
     accuracies maximised. Default: `val/loss` if there is a validation split; without one, a grid is

@@ -63,16 +63,20 @@ class Predictor:
     def __init__(
         self,
         networks: Sequence[nn.Module],
-        preprocessing: Preprocessing,
+        preprocessing: Sequence[Preprocessing],
         device: str = "cpu",
         notes: Sequence[str] = (),
     ) -> None:
-        """Use `regrun.load_predictor`. notes: what a user should know of the choice of networks."""
+        """Use `regrun.load_predictor`.
+
+        preprocessing: of each network. notes: what a user should know of the choice of networks.
+        """
         self._device = resolve_device(device)
         self.networks = [network.to(self._device).eval() for network in networks]
         """One, or one of each seed."""
-        self.preprocessing = preprocessing
-        """What turns raw data into inputs, and outputs into predictions."""
+        self.preprocessing = preprocessing[0]
+        """What turns raw data into inputs, and outputs into predictions; of the first network."""
+        self._each = preprocessing
         self.notes = list(notes)
         """What a user should know of the choice of networks."""
 
@@ -125,19 +129,26 @@ class Predictor:
 
     def run(self, data: Any) -> Predictions:
         """Read the data and put them through every network."""
-        examples = read_examples(data, self.preprocessing)
-        outputs = [self._outputs_of(network, examples.inputs) for network in self.networks]
+        examples, inputs = read_examples(data, self.preprocessing), self.preprocessing.inputs
+        raw = examples.inputs
+        outputs = []
+        for network, own in zip(self.networks, self._each, strict=True):
+            if own.inputs != inputs:
+                raw, inputs = read_examples(data, own).inputs, own.inputs
+            outputs.append(self._outputs_of(network, own, raw))
         return Predictions(np.stack(outputs), examples)
 
     @torch.no_grad()
-    def _outputs_of(self, network: nn.Module, raw: Tensor) -> NDArray[np.float64]:
+    def _outputs_of(
+        self, network: nn.Module, preprocessing: Preprocessing, raw: Tensor
+    ) -> NDArray[np.float64]:
         dtype = next(network.parameters()).dtype
         found = []
         for start in range(0, len(raw), BATCH):
-            inputs = network_inputs(raw[start : start + BATCH], self.preprocessing, dtype)
+            inputs = network_inputs(raw[start : start + BATCH], preprocessing, dtype)
             found.append(network(inputs.to(self._device)).double().cpu())
         outputs = torch.cat(found)
-        scale = self.preprocessing.target_scale
+        scale = preprocessing.target_scale
         return (outputs if scale is None else scale.invert(outputs)).numpy()
 
     def table(self, predictions: Predictions) -> pd.DataFrame:
@@ -226,19 +237,19 @@ def load_preprocessing(directory: Path) -> Preprocessing:
 def load_run_predictor(
     directories: Sequence[Path], average: str | None, device: str, notes: Sequence[str] = ()
 ) -> Predictor:
-    """The networks of one or several runs on the same data.
+    """The networks of one or several runs on the same data, or on different draws of them.
 
     average: `ema` or `swa` for those weights. Raises UsageError, CorruptInputError.
     """
     networks = [restore_model(directory, average) for directory in directories]
-    first, *others = [load_preprocessing(directory) for directory in directories]
-    for directory, other in zip(directories[1:], others, strict=True):
-        if other != first:
+    found = [load_preprocessing(directory) for directory in directories]
+    for directory, each in zip(directories, found, strict=True):
+        if (each.classes, each.targets) != (found[0].classes, found[0].targets):
             raise CorruptInputError(
-                f"{RunDir(directory).preprocessing}: differs from that of {directories[0]}, though "
-                "these runs belong to one cell"
+                f"{RunDir(directory).preprocessing}: has other classes or targets than that of "
+                f"{directories[0]}, though these runs belong to one cell"
             )
-    return Predictor(networks, first, device, notes)
+    return Predictor(networks, found, device, notes)
 
 
 def _free(name: str, taken: set[Any]) -> str:

@@ -26,12 +26,17 @@ SWEEP = "sweep.yaml"
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of the plan. directory: its name below the sweep directory."""
+    """A run of the plan.
+
+    directory: its name below the sweep directory. data_seed: its `dataset.seed` where the data vary
+    between the replicates of its cell, else None.
+    """
 
     cell: int
     params: dict[str, Any]
     seed: int
     directory: str
+    data_seed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def ablate(
         "cells": [dict(overrides_without(config, removed)) for removed in subsets],
         "seeds": seeds,
         "metric": config.sweep.metric if config.sweep else None,
+        "vary": config.sweep.vary if config.sweep else None,
     }
     sweep = run_sweep(
         loaded.with_keys(sweep=section), runs_dir=runs_dir, options=options, observer=observer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +109,17 @@ def _trial_problems(old: Sweep, new: Sweep) -> Iterator[Problem]:
 def lacking(
     rounds: Sequence[Round], fixed: Sequence[PlannedCell], config: Config
 ) -> dict[tuple[int, ...], list[PlannedCell]]:
-    """Cells that the plan lacks, or some of whose seeds it lacks: by the seeds, from 0.
+    """Cells that the plan lacks, or some of whose replicates: by the replicates, from 0.
 
     fixed: the cells of a grid; those of a search are proposed when their time comes.
     """
     runs = [run for each in rounds for run in each.runs]
     planned: dict[Any, PlannedCell] = {}
-    seeds: dict[int, set[int]] = {}
+    known: dict[int, list[PlannedRun]] = {}
     for run in runs:
         planned.setdefault(identity(run.params), PlannedCell(run.cell, run.params))
-        seeds.setdefault(run.cell, set()).add(run.seed - _first_seed(run, config))
-    number = max(seeds, default=-1)
+        known.setdefault(run.cell, []).append(run)
+    number = max(known, default=-1)
     for cell in fixed:
         if identity(cell.params) not in planned:
             number += 1
@@ -127,12 +127,15 @@ def lacking(
     wanted = range((config.sweep or Sweep()).seeds)
     found: dict[tuple[int, ...], list[PlannedCell]] = {}
     for cell in planned.values():
-        missing = tuple(seed for seed in wanted if seed not in seeds.get(cell.index, ()))
+        there = replicates_in(known.get(cell.index, ()))
+        missing = tuple(each for each in wanted if each not in there)
         if missing:
             found.setdefault(missing, []).append(cell)
     return found
 
 
-def _first_seed(run: PlannedRun, config: Config) -> int:
-    params: Mapping[str, Any] = run.params
-    return int(params.get("seed", config.seed))
+def replicates_in(runs: Sequence[PlannedRun]) -> set[int]:
+    """Which replicates of a cell these are: every plan begins with the first one."""
+    pairs = [(run.seed, run.data_seed or 0) for run in runs]
+    seed, data = min(pairs, default=(0, 0))
+    return {max(pair[0] - seed, pair[1] - data) for pair in pairs}

@@ -26,6 +26,7 @@ from regrun.store.metrics import read_metrics
 from regrun.store.run_dir import RunDir
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps.pruning import pruner_of
+from regrun.sweeps.replicates import with_seeds
 from regrun.training.events import Evaluation
 
 ORPHAN_SECONDS = 60.0
@@ -71,7 +72,7 @@ def configs_of(loaded: Loaded, runs: Iterable[PlannedRun]) -> Iterator[Config]:
     for run in runs:
         if run.cell not in cells:
             cells[run.cell] = loaded.member(run.params).config
-        yield cells[run.cell].model_copy(update={"seed": run.seed})
+        yield with_seeds(cells[run.cell], run.seed, run.data_seed)
 
 
 def train_stack(

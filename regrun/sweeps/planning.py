@@ -25,6 +25,7 @@ from regrun.nn.roles import roles_of
 from regrun.results import DataCard
 from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
+from regrun.sweeps.replicates import Replication, replicates, with_seeds
 from regrun.sweeps.space import PlannedCell, cell_label, validate_cells
 from regrun.sweeps.worker_process import cores
 from regrun.training.data_checks import check_config_against_data, check_metric
@@ -65,6 +66,7 @@ class Planner:
         self.cards: dict[str, DataCard] = {}
         """Of every dataset that was loaded for planning."""
         self._leading: dict[int, Loaded] = {}
+        self._replication = Replication(self._sweep)
 
     def round(self, cells: Sequence[PlannedCell], seeds: Sequence[int] | None = None) -> Round:
         """Runs of the cells and their stacks. The same cells give the same round on one machine.
@@ -73,30 +75,45 @@ class Planner:
         """
         loaded = validate_cells(self._loaded, cells)
         self.notes |= dict.fromkeys(note for member in loaded for note in member.notes)
+        with self._loaded.source.locating():
+            varied = [self._replication.varied(member.config) for member in loaded]
         self._check(cells, loaded)
         if seeds is None:
             seeds = range(self._sweep.seeds)
-        configs = [
-            [each.model_copy(update={"seed": each.seed + n}) for n in seeds]
-            for each in (member.config for member in loaded)
-        ]
+        configs: list[list[Config]] = []
         runs: list[PlannedRun] = []
-        for cell, members in zip(cells, configs, strict=True):
+        for cell, member, varies in zip(cells, loaded, varied, strict=True):
             label = safe_label(f"{cell.index:04d}-{cell_label(cell.params)}")
-            for config in members:
-                directory = f"{label}-seed={config.seed}"
-                runs.append(PlannedRun(cell.index, dict(cell.params), config.seed, directory))
-        stacks = group_into_stacks(configs, self._limit, self._least_stacks(configs))
+            configs.append([])
+            for config, data_seed in replicates(member.config, varies, seeds):
+                number = f"seed={config.seed}" if "seed" in varies else f"data={data_seed}"
+                directory, params = f"{label}-{number}", dict(cell.params)
+                runs.append(PlannedRun(cell.index, params, config.seed, directory, data_seed))
+                configs[-1].append(config)
+        bases = [member.config for member in loaded]
+        stacks = group_into_stacks(
+            configs,
+            lambda cell: self._limit(bases[cell]),
+            self._least_stacks(bases, len(seeds)),
+        )
         self._leading |= {cells[first].index: loaded[first] for (first, _), *_ in stacks}
-        data = [self._fingerprints[_data_key(configs[members[0][0]][0])] for members in stacks]
+        data = [
+            self._fingerprint(loaded[cell], configs[cell][replicate])
+            for (cell, replicate), *_ in stacks
+        ]
         count = len(seeds)
         return Round(runs, [[cell * count + n for cell, n in members] for members in stacks], data)
 
     def expect(self, planned: Round) -> None:
         """From now on raise CorruptInputError for data that are not those of this round."""
         for members, fingerprint in zip(planned.stacks, planned.data, strict=True):
-            config = self._cell(planned.runs[members[0]]).config
+            _, config = self._replicate(planned.runs[members[0]])
             self._fingerprints[_data_key(config)] = fingerprint
+
+    def check_data(self, run: PlannedRun) -> None:
+        """Load the data of a planned run. Raises CorruptInputError where they have changed."""
+        self.budget_of(run)
+        self._dataset(*self._replicate(run))
 
     def budget_of(self, run: PlannedRun) -> Budget:
         """What a planned run needs."""
@@ -109,6 +126,18 @@ class Planner:
             self._leading[run.cell] = self._loaded.member(run.params)
         return self._leading[run.cell]
 
+    def _replicate(self, run: PlannedRun) -> tuple[Loaded, Config]:
+        """The cell of a stack's first run, and the run's own config."""
+        cell = self._cell(run)
+        return cell, with_seeds(cell.config, run.seed, run.data_seed)
+
+    def _fingerprint(self, cell: Loaded, replicate: Config) -> str:
+        """The hash of the examples of a replicate, which are loaded if they have not been."""
+        key = _data_key(replicate)
+        if key not in self._fingerprints:
+            self._dataset(cell, replicate)
+        return self._fingerprints[key]
+
     def _check(self, cells: Sequence[PlannedCell], loaded: Sequence[Loaded]) -> None:
         """Budgets of all kinds of runs, and whether each cell goes with its data and network."""
         configs = [each.config for each in loaded]
@@ -118,7 +147,7 @@ class Planner:
         for indices in kinds.values():
             first = loaded[indices[0]]
             self._budget(first, [configs[index] for index in indices])
-            dataset = self._dataset(first)
+            dataset = self._dataset(first, first.config)
             with self._loaded.source.locating():
                 check_metric(self._metric.name, "sweep.metric", first.config.dataset, dataset)
                 for index in indices:
@@ -137,7 +166,7 @@ class Planner:
             named = f": {cell_label(cell.params)}" if cell.params else ""
             raise ConfigError.at("sweep.metric", f"{message}{named}")
 
-    def _least_stacks(self, configs: Sequence[Sequence[Config]]) -> int:
+    def _least_stacks(self, cells: Sequence[Config], replicates: int) -> int:
         """A stack for every core, when the work is worth it.
 
         Pruning compares the members of a stack, so it wants them together.
@@ -145,8 +174,8 @@ class Planner:
         if self._device.type != "cpu" or self._sweep.pruner is not None:
             return 1
         counts = Counter[Structure]()
-        for members in configs:
-            counts[structure(members[0])] += len(members)
+        for config in cells:
+            counts[structure(config)] += replicates
         # On one core, as one stack of each kind.
         seconds = sum(self._budgets[kind].seconds(count) for kind, count in counts.items())
         return cores() if seconds >= WORTH_WORKERS else 1
@@ -155,22 +184,22 @@ class Planner:
         """What one run like this needs. alike: those that may share its stack, itself first."""
         key = structure(member.config)
         if key not in self._budgets:
-            dataset = self._dataset(member)
+            dataset = self._dataset(member, member.config)
             with member.source.locating():
                 self._budgets[key] = estimate(
                     alike, dataset, self._device, allow_large=self._allow_large
                 )
         return self._budgets[key]
 
-    def _dataset(self, member: Loaded) -> Dataset:
+    def _dataset(self, cell: Loaded, replicate: Config) -> Dataset:
         """The last one is kept: a sweep over data sets must not hold them all."""
-        key = _data_key(member.config)
+        key = _data_key(replicate)
         if self._last is None or self._last[0] != key:
-            with member.source.locating():
-                data = load_data(member.config, self._device, allow_large=self._allow_large)
+            with cell.source.locating():
+                data = load_data(replicate, self._device, allow_large=self._allow_large)
             found = data.fingerprint()
-            check_unchanged(member.config.dataset, self._fingerprints.setdefault(key, found), found)
-            self.cards[key] = data.card
+            check_unchanged(replicate.dataset, self._fingerprints.setdefault(key, found), found)
+            self.cards.setdefault(_data_key(cell.config), data.card)
             self._last = key, data
         return self._last[1]
 
@@ -207,27 +236,36 @@ def stack_size(member_bytes: int, shared_bytes: int, free_bytes: int, on_cpu: bo
 
 def group_into_stacks(
     cells: Sequence[Sequence[Config]],
-    limit: Callable[[Config], int],
+    limit: Callable[[int], int],
     least_stacks: int = 1,
 ) -> list[list[tuple[int, int]]]:
-    """Group runs, as (cell, seed position), into stacks.
+    """Group runs, as (cell, position of the replicate), into stacks.
 
-    cells: the configs of each cell, one per seed. limit: the most members of a stack of this
-    config. The seeds of a cell share a stack if they fit. least_stacks: spread the runs of one
-    structure over at least this many stacks, if there are enough cells, so that each core has one.
+    cells: the configs of each cell, one per replicate, alike in all but their seeds. limit: the
+    most members of a stack with this cell. The replicates of a cell on the same data share a stack
+    if they fit. least_stacks: spread the runs of one structure over at least this many stacks, if
+    there are enough of them, so that each core has one.
     """
-    alike: dict[Structure, list[int]] = {}
+    alike: dict[Structure, dict[int, list[tuple[int, list[int]]]]] = {}
+    """Structure of a cell → seed of its data → cells, each with its replicates on these data."""
     for index, configs in enumerate(cells):
-        alike.setdefault(structure(configs[0]), []).append(index)
+        draws = alike.setdefault(structure(configs[0]), {})
+        own: dict[int, list[int]] = {}
+        for replicate, config in enumerate(configs):
+            own.setdefault(config.dataset.seed, []).append(replicate)
+        for seed, group in own.items():
+            draws.setdefault(seed, []).append((index, group))
     stacks: list[list[tuple[int, int]]] = []
-    for indices in alike.values():
-        cells_of_kind, seeds = len(indices), len(cells[indices[0]])
-        most = limit(cells[indices[0]][0])
-        # Equal shares: 100 cells with room for 64 are 50 + 50, not 64 + 36.
-        count = -(-cells_of_kind // max(1, most // seeds))
-        count = max(count, min(least_stacks, cells_of_kind))
-        for part in range(count):
-            first, end = part * cells_of_kind // count, (part + 1) * cells_of_kind // count
-            runs = [(cell, seed) for cell in indices[first:end] for seed in range(seeds)]
-            stacks += [runs[at : at + most] for at in range(0, len(runs), most)]
+    for draws in alike.values():
+        least = -(-least_stacks // len(draws))
+        for groups in draws.values():
+            first, replicates = groups[0]
+            most = limit(first)
+            # Equal shares: 100 cells with room for 64 are 50 + 50, not 64 + 36.
+            count = -(-len(groups) // max(1, most // len(replicates)))
+            count = max(count, min(least, len(groups)))
+            for part in range(count):
+                share = groups[part * len(groups) // count : (part + 1) * len(groups) // count]
+                runs = [(cell, replicate) for cell, group in share for replicate in group]
+                stacks += [runs[at : at + most] for at in range(0, len(runs), most)]
     return stacks

@@ -111,7 +111,7 @@ def resume_sweep(
         options = replace(options, allow_large=True)  # it was allowed, or fits
         loaded = (reload or load_config)(files.config)
         if rounds:
-            loaded = loaded.begun_in(files.begun_in(rounds[0]))
+            loaded = _varying_as_begun(loaded, rounds).begun_in(files.begun_in(rounds[0]))
         with asking_for_data(loaded, directory):
             sweep = _Sweep(loaded, options, watcher)
             grows = not PLACES.issuperset(changed)
@@ -134,6 +134,16 @@ def _finished(done: SweepSummary, directory: Path, observer: Observer) -> SweepS
         command = f"regrun resume {shlex.quote(str(directory))} --seeds {seeds}"
         observer.on_message(f"for more seeds: {command}")
     return done.model_copy(update={"sweep_dir": str(directory)})
+
+
+def _varying_as_begun(loaded: Loaded, rounds: Sequence[Round]) -> Loaded:
+    """The config of a sweep whose data do not vary, since those of its version never did."""
+    sweep = loaded.config.sweep
+    old = all(run.data_seed is None for each in rounds for run in each.runs)
+    if sweep is None or sweep.vary is not None or not old:
+        return loaded
+    same = sweep.model_copy(update={"vary": ("seed",)})
+    return replace(loaded, config=loaded.config.model_copy(update={"sweep": same}))
 
 
 def _stored(loaded: Loaded, files: SweepDir) -> str:
@@ -230,7 +240,7 @@ class _Sweep:
         for each in rounds:
             self.planner.expect(each)
             for members in each.stacks if check_all else ():
-                self.planner.budget_of(each.runs[members[0]])
+                self.planner.check_data(each.runs[members[0]])
         if not rounds:
             return []  # the first round is planned as ever
         found = lacking(rounds, self.proposer.fixed_cells(), self._loaded.config)

@@ -74,7 +74,7 @@ def test_json_has_one_shape_for_runs_seeds_and_sweeps(
     runs = tmp_path / "runs"
     for seed in (0, 1):
         invoke("train", program_config, f"seed={seed}", "--runs-dir", runs / "alone")
-    invoke("sweep", program_config, "--seeds", 2, "--runs-dir", runs / "swept")
+    invoke("sweep", program_config, "sweep.vary=[seed]", "--seeds", 2, "--runs-dir", runs / "swept")
     (sweep,) = (runs / "swept").glob("*/sweep-*")
     alone = json.loads(invoke("compare", runs / "alone", "--json").stdout)
     one = json.loads(invoke("compare", *(runs / "alone").glob("*/seed=0*"), "--json").stdout)

@@ -84,7 +84,7 @@ def test_a_sweep_ends_in_a_table_a_plot_what_may_be_said_and_the_next_command(
     assert re.search(r"runs +12 completed in", result.stdout)
     assert f"regrun compare {directory}" in result.stdout
     assert f"regrun view {directory}" in result.stdout
-    assert f"{directory}: 12 runs in 1 stack" in result.stderr
+    assert f"{directory}: 12 runs in 3 stacks" in result.stderr
 
 
 def test_compare_shows_a_sweep_as_it_ended(
@@ -135,12 +135,12 @@ def test_a_dry_run_says_what_it_would_do_and_does_not(
     text = sweep(*arguments)
     assert text.exit_code == 0
     assert re.search(r"runs +24 \(8 cells\)", text.stdout)
-    assert re.search(r"stacks +2, of up to 12 members", text.stdout)
+    assert re.search(r"stacks +6, of up to 4 members", text.stdout)
     assert re.search(r"memory +about .* MB", text.stdout)
     assert re.search(r"time +about \d+ s", text.stdout)
     plan = json.loads(sweep(*arguments, "--json").stdout)
     assert plan["runs"] == 24
-    assert [stack["members"] for stack in plan["stacks"]] == [12, 12]
+    assert [stack["members"] for stack in plan["stacks"]] == [4] * 6
     assert not (tmp_path / "runs").exists()
 
 

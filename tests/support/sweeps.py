@@ -56,11 +56,12 @@ def stacks(sweep: Path) -> list[list[str]]:
 
 
 def rows_by_setting(sweep: Path) -> dict[str, list[dict[str, Any]]]:
-    """Parameters and seed as text → the run's rows."""
-    return {
-        json.dumps([sorted(run.params.items()), run.seed]): rows_in(sweep / run.directory)
-        for run in planned(sweep)
-    }
+    """Parameters and seeds as text → the run's rows."""
+    found = {}
+    for run in planned(sweep):
+        key = json.dumps([sorted(run.params.items()), run.seed, run.data_seed])
+        found[key] = rows_in(sweep / run.directory)
+    return found
 
 
 def summary_of(directory: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import yaml
 
 import regrun
 from regrun.config.load import config_from_mapping, load_config
-from regrun.errors import Interrupted
+from regrun.errors import ConfigError, Interrupted
 from regrun.results import SweepSummary
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
@@ -45,8 +45,9 @@ def grow(directory: Path, *overrides: str) -> SweepSummary:
     return resume_sweep(directory, reload=reload, options=OPTIONS)
 
 
-def keys_of(directory: Path) -> list[tuple[str, int]]:
-    return [(json.dumps(run.params, sort_keys=True), run.seed) for run in planned(directory)]
+def keys_of(directory: Path) -> list[tuple[str, int, int | None]]:
+    runs = planned(directory)
+    return [(json.dumps(run.params, sort_keys=True), run.seed, run.data_seed) for run in runs]
 
 
 def assert_grown(directory: Path, before: dict[str, int], whole: Path) -> None:
@@ -80,11 +81,21 @@ GROWTHS: dict[str, tuple[dict[str, Any], list[str], dict[str, Any]]] = {
         ["optimizer.lr=0.01,0.02", "optimizer.weight_decay=0,1,2"],
         {"grid": {"optimizer.lr": [0.01, 0.02], "optimizer.weight_decay": [0, 1, 2]}},
     ),
+    "seeds on one draw of the data": (
+        {**RATES, "vary": ["seed"]},
+        ["sweep.seeds=4"],
+        {**RATES, "vary": ["seed"], "seeds": 4},
+    ),
+    "draws of the data": (
+        {**RATES, "vary": ["data"]},
+        ["sweep.seeds=4"],
+        {**RATES, "vary": ["data"], "seeds": 4},
+    ),
     "seeds alone": ({"seeds": 2}, ["sweep.seeds=5"], {"seeds": 5}),
     "seeds of cells with a seed of their own": (
-        {"grid": {"seed": [0, 100]}, "seeds": 2},
+        {"cells": [{"seed": 0}, {"seed": 100}], "seeds": 2},
         ["sweep.seeds=3"],
-        {"grid": {"seed": [0, 100]}, "seeds": 3},
+        {"cells": [{"seed": 0}, {"seed": 100}], "seeds": 3},
     ),
     "sections as values": (
         {"grid": {"penalty": [{"type": "l1", "strength": 0.1}, "none"]}},
@@ -152,14 +163,14 @@ def test_more_trials_are_those_of_the_longer_search(search: str, tmp_path: Path)
 
 def test_seeds_that_a_search_gets_later_propose_no_other_cells(tmp_path: Path) -> None:
     directory = train(LINEAR, SEARCH, tmp_path / "runs")
-    cells = {key for key, _ in keys_of(directory)}
+    cells = {key for key, *_ in keys_of(directory)}
     grow(directory, "sweep.seeds=3")
-    assert {key for key, _ in keys_of(directory)} == cells
+    assert {key for key, *_ in keys_of(directory)} == cells
     assert len(ended(directory)) == 3 * 14
     grow(directory, "sweep.trials=27")
     longer = train(LINEAR, {**SEARCH, "trials": 27}, tmp_path / "whole")
     # Two batches; the third learns from the cells of the second, which have three seeds each.
-    assert dict.fromkeys(k for k, _ in keys_of(longer)[:24]).keys() < set(dict(keys_of(directory)))
+    assert {key for key, *_ in keys_of(longer)[:24]} < {key for key, *_ in keys_of(directory)}
     assert len(ended(directory)) == 3 * 27
 
 
@@ -332,3 +343,20 @@ def test_in_python_a_sweep_grows(tmp_path: Path) -> None:
     found = regrun.resume(directory, axes={"optimizer.lr": [0.01, 0.02, 0.03]}, seeds=3)
     assert isinstance(found, regrun.Sweep)
     assert (len(found.cells), len(found.runs)) == (3, 9)
+
+
+def test_a_sweep_planned_before_data_could_vary_goes_on_with_one_draw(tmp_path: Path) -> None:
+    directory = train(DIGITS, {**RATES, "vary": ["seed"]}, tmp_path)
+    files = SweepDir(directory)
+    files.config.write_text(files.config.read_text().replace("vary", "# "))
+    files.plan.write_text(files.plan.read_text().replace(',"data_seed":null', ""))
+    grown = grow(directory, "sweep.seeds=4")
+    assert grown.vary == ["seed"]
+    assert [(run.seed, run.data_seed) for run in planned(directory)][-2:] == [(2, None), (3, None)]
+
+
+@pytest.mark.parametrize("vary", ["[seed]", "[data]"])
+def test_what_varies_cannot_change_once_a_sweep_has_begun(vary: str, tmp_path: Path) -> None:
+    directory = train(LINEAR, RATES, tmp_path)
+    with pytest.raises(ConfigError, match=r"sweep\.vary.*cannot change in a sweep that has begun"):
+        grow(directory, f"sweep.vary={vary}")

@@ -30,6 +30,7 @@ CONFIG: dict[str, Any] = with_keys(
     sweep={
         "grid": {"optimizer.lr": [1e-3, 3e-3], "model.activation": ["relu", "tanh"]},
         "seeds": 4,
+        "vary": ["seed"],
         "stack_size": 4,
     },
 )

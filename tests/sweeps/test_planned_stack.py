@@ -50,7 +50,9 @@ def go(stack: PlannedStack, stop_at: int | None = None) -> planned_stack.Outcome
     return train_stack(stack, "cpu", should_stop, lambda steps: None)
 
 
-GRID = with_keys(DIGITS, sweep={"grid": {"optimizer.lr": [0.01, 0.02]}, "seeds": 2})
+GRID = with_keys(
+    DIGITS, sweep={"grid": {"optimizer.lr": [0.01, 0.02]}, "seeds": 2, "vary": ["seed"]}
+)
 
 
 def test_a_stack_asked_to_stop_saves_and_goes_on_later_to_the_last_bit(
@@ -84,6 +86,7 @@ PRUNED: dict[str, Any] = with_keys(
     sweep={
         "grid": {"optimizer.lr": [1e-5, 1e-4, 1e-3, 1e-2, 2e-2, 3e-2, 0.1, 1.0]},
         "seeds": 2,
+        "vary": ["seed"],
         "pruner": "asha",
     },
 )
@@ -196,7 +199,9 @@ def test_finished_runs_of_a_failed_stack_stay_as_they_are(tmp_path: Path, monkey
 def test_of_many_that_diverge_some_are_named_and_the_rest_counted(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    config = with_keys(LINEAR, optimizer={"lr": 1e200}, sweep={"seeds": MOST_MESSAGES + 4})
+    config = with_keys(
+        LINEAR, optimizer={"lr": 1e200}, sweep={"seeds": MOST_MESSAGES + 4, "vary": ["seed"]}
+    )
     (stack,) = unstarted(tmp_path, config, monkeypatch)
     messages = go(stack).messages
     assert len(messages) == MOST_MESSAGES + 1
@@ -212,7 +217,7 @@ def test_the_steps_are_reported(tmp_path: Path, monkeypatch: Any) -> None:
 
 
 def test_a_plan_of_version_0_1_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = {**LINEAR, "sweep": {"seeds": 2}}
+    config = {**LINEAR, "sweep": {"seeds": 2, "vary": ["seed"]}}
     (stack,) = unstarted(tmp_path, config, monkeypatch)
     directory = SweepDir(stack.sweep)
     planned = directory.read_rounds()

@@ -40,7 +40,11 @@ def planned(config: dict[str, Any]) -> Round:
 GRID = with_keys(
     DIGITS,
     seed=5,
-    sweep={"grid": {"model.hidden": [[8], [6]], "optimizer.lr": [0.1, 0.2]}, "seeds": 3},
+    sweep={
+        "grid": {"model.hidden": [[8], [6]], "optimizer.lr": [0.1, 0.2]},
+        "seeds": 3,
+        "vary": ["seed"],
+    },
 )
 
 
@@ -102,7 +106,16 @@ def test_a_cell_is_validated_once_whatever_its_seeds(
     assert validated == [*cells, whole, *cells[:2], whole, *cells[2:]]
 
 
-def test_a_sweep_over_datasets_does_not_hold_them_all(monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        {"grid": {"dataset.seed": [0, 1, 2, 3, 4, 5]}, "vary": ["seed"]},
+        {"grid": {"model.init": ["default", "normal"]}, "seeds": 6, "vary": ["data"]},
+    ],
+)
+def test_a_sweep_over_data_loads_each_draw_once_and_does_not_hold_them_all(
+    sweep: dict[str, Any], monkeypatch: Any
+) -> None:
     import gc
     import weakref
 
@@ -118,7 +131,7 @@ def test_a_sweep_over_datasets_does_not_hold_them_all(monkeypatch: Any) -> None:
         return data
 
     monkeypatch.setattr(planning, "load_data", load)
-    planned(with_keys(LINEAR, sweep={"grid": {"dataset.seed": list(range(6))}}))
+    planned(with_keys(LINEAR, sweep=sweep))
     assert len(alive) == 6
     assert most <= 1
 
@@ -173,7 +186,7 @@ def test_a_plan_counts_runs_stacks_memory_and_time(
 
 def test_a_stack_needs_memory_for_each_member() -> None:
     def memory(seeds: int) -> int:
-        loaded = config_from_mapping(with_keys(DIGITS, sweep={"seeds": seeds}))
+        loaded = config_from_mapping(with_keys(DIGITS, sweep={"seeds": seeds, "vary": ["seed"]}))
         (stack,) = plan_sweep(loaded, Options("cpu")).stacks
         return stack.memory_bytes
 

@@ -49,6 +49,8 @@ def assert_same_rows(
 def assert_equals_runs_alone(sweep: Path, config: Mapping[str, Any]) -> None:
     for run in planned(sweep):
         values = {**run.params, "seed": run.seed}
+        if run.data_seed is not None:
+            values["dataset.seed"] = run.data_seed
         alone = regrun.train(config, values, runs_dir=sweep / "alone", device="cpu")
         mine = rows_in(sweep / run.directory)
         assert_same_rows({run.directory: mine}, {run.directory: rows_in(alone.directory)})
@@ -58,7 +60,7 @@ def assert_equals_runs_alone(sweep: Path, config: Mapping[str, Any]) -> None:
 
 
 def test_a_sweeps_runs_are_the_same_configs_trained_alone(sweep: Any) -> None:
-    done = sweep(DIGITS, AXES, seeds=2)
+    done = sweep(with_keys(DIGITS, sweep={"vary": ["seed"]}), AXES, seeds=2)
     assert len(stacks(done.directory)) == 1  # no penalty next to l1, too
     assert_equals_runs_alone(done.directory, DIGITS)
 
@@ -78,7 +80,7 @@ def test_structural_axes_are_packed_apart_and_right(
     sweep: Any, axis: str, values: list[Any], count: int
 ) -> None:
     config = with_keys(DIGITS, penalty=L1)
-    done = sweep(config, {axis: values}, seeds=2)
+    done = sweep(with_keys(config, sweep={"vary": ["seed"]}), {axis: values}, seeds=2)
     assert len(stacks(done.directory)) == count
     assert_equals_runs_alone(done.directory, config)
 

@@ -175,6 +175,28 @@ class DatasetSection(Section):
         own_arrays = type(self).arrays is not DatasetSection.arrays
         return own_arrays and holds_test(self._checked_arrays())
 
+    def draws_data(self) -> bool:
+        """Whether `seed` decides which examples are trained on, or are in any part.
+
+        A dataset of your own whose `arrays` draw examples by `self.seed` returns true.
+
+        Returns:
+            True for generated data, and where the test set, the validation set, `num_train` or
+            `num_test` is drawn; false where all parts are given.
+
+        Raises:
+            RegrunError: What `load` raises for missing or damaged files.
+        """
+        drawn = (self.validation, getattr(self, "num_train", None), getattr(self, "num_test", None))
+        generated = getattr(self, "origin", "") == "generated"
+        return generated or any(drawn) or self._draws_test()
+
+    def _draws_test(self) -> bool:
+        """Whether the test set is cut off by `seed`."""
+        cuts = type(self).arrays is not DatasetSection.arrays or hasattr(self, "test")
+        given = getattr(self, "test", None) == 0 or getattr(self, "test_path", None) is not None
+        return cuts and not given and not self.has_own_test()
+
     def named_paths(self) -> list[str]:
         """Return the files and folders that the section names."""
         return [path for key in self.path_keys if (path := getattr(self, key, None)) is not None]

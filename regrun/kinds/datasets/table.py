@@ -143,6 +143,12 @@ class CSV(Subset, DatasetSection):
         )
         return assemble(self.name, examples, parts, self._scaling(standardize))
 
+    def draws_data(self) -> bool:
+        """Rows with times are divided by them; only `num_test` of the test rows are drawn."""
+        if self.time is not None:
+            return self.num_test is not None
+        return super().draws_data()
+
     def _format(self) -> TableFormat:
         """How the files are read."""
         from regrun.data.preprocessing import TableFormat

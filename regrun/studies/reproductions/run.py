@@ -130,7 +130,7 @@ class _Work:
         seeds: int,
         metric: str | None = None,
     ) -> list[Cell]:
-        section = {"cells": settings, "seeds": seeds, "metric": metric}
+        section = {"cells": settings, "seeds": seeds, "metric": metric, "vary": ["seed"]}
         summary = run_sweep(
             loaded.with_keys(sweep=section),
             runs_dir=self.runs_dir,

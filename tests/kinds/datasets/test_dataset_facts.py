@@ -113,3 +113,97 @@ def test_a_dataset_has_to_define_its_arrays_or_how_it_loads() -> None:
     assert Nothing.undefined() == ["arrays"]
     assert Ready.undefined() == Given.undefined() == []
     assert len(Given().load().test) == 4
+
+
+def files(folder: Path) -> dict[str, str]:
+    """A table, a second one, arrays with and without parts, and pictures with and without."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    rows = [f"{day},{rng.normal():.6f},{rng.normal():.6f}" for day in range(40)]
+    for name in ("table", "other"):
+        (folder / f"{name}.csv").write_text("\n".join(["day,x,y", *rows]))
+    x, y = rng.normal(size=(40, 2)), rng.normal(size=40)
+    np.savez(folder / "whole.npz", x=x, y=y)
+    np.savez(folder / "parts.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    for parts in (["cut"], ["given/train", "given/test"]):
+        for part in parts:
+            for label in "ab":
+                place = folder / part / label
+                place.mkdir(parents=True)
+                for number in range(10):
+                    pixels = rng.integers(0, 255, size=(4, 4), dtype=np.uint8)
+                    Image.fromarray(pixels).save(place / f"{number}.png")
+    names = ("table.csv", "other.csv", "whole.npz", "parts.npz", "cut", "given")
+    return {name: str(folder / name) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"name": "synthetic_linear"}, True),
+        ({"name": "wine"}, True),
+        ({"name": "wine", "test": 0}, False),
+        ({"name": "wine", "test": 0, "validation": 10}, True),
+        ({"name": "wine", "test": 0, "num_train": 90}, True),
+        ({"name": "csv", "path": "table.csv", "target": "y"}, True),
+        ({"name": "csv", "path": "table.csv", "target": "y", "time": "day"}, False),
+        ({"name": "csv", "path": "table.csv", "target": "y", "time": "day", "num_test": 3}, True),
+        (
+            {
+                "name": "csv", "path": "table.csv", "target": "y", "time": "day",
+                "validation": 0.2, "num_train": 10,
+            },
+            False,
+        ),
+        ({"name": "csv", "path": "table.csv", "target": "y", "test_path": "other.csv"}, False),
+        (
+            {
+                "name": "csv", "path": "table.csv", "target": "y", "test_path": "other.csv",
+                "validation": 5,
+            },
+            True,
+        ),
+        ({"name": "npz", "path": "whole.npz"}, True),
+        ({"name": "npz", "path": "whole.npz", "test": 0}, False),
+        ({"name": "npz", "path": "parts.npz"}, False),
+        ({"name": "npz", "path": "parts.npz", "num_test": 8}, True),
+        ({"name": "image_folder", "path": "cut", "size": 4}, True),
+        ({"name": "image_folder", "path": "given", "size": 4}, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_data_are_drawn_where_another_seed_gives_other_examples(
+    keys: dict[str, Any], expected: bool, tmp_path: Path
+) -> None:
+    found = files(tmp_path)
+    keys = {key: found.get(str(value), value) for key, value in keys.items()}
+    first, second = (load(**keys, seed=seed).fingerprint() for seed in (0, 1))
+    assert dataset_section(**keys).draws_data() == expected == (first != second)
+
+
+def test_arrays_of_a_plug_in_are_drawn_where_they_are_split_or_say_so() -> None:
+    class Whole(DatasetSection):
+        """All in one."""
+
+        name: Literal["whole"] = "whole"
+
+        def arrays(self) -> dict[str, Any]:
+            return {"x": np.ones((20, 1)), "y": np.arange(20.0)}
+
+    class Parts(Whole):
+        """Divided already."""
+
+        def arrays(self) -> dict[str, Any]:
+            x, y = np.ones((20, 1)), np.arange(20.0)
+            return {"x_train": x, "y_train": y, "x_test": x, "y_test": y}
+
+    class Generated(Parts):
+        """Drawn by its own code."""
+
+        origin = "generated"
+
+    assert Whole().draws_data()
+    assert not Parts().draws_data()
+    assert Parts(validation=5).draws_data()
+    assert Generated().draws_data()
