@@ -10,6 +10,7 @@ from pydantic import Field
 
 from regrun.errors import Problem
 from regrun.kinds.base import PER_MEMBER, Count, Described, Fraction, NonNegative, Positive, Section
+from regrun.kinds.r_drop import RDrop
 from regrun.metrics import Metric, MetricName
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ class Training(Section):
     ] = None
     """c: the objective's gradient over all parameters is scaled down to this norm, after
     `clip_value`. Weight decay is not clipped."""
+    r_drop: Annotated[RDrop | None, RDrop.described()] = None
+    """Classification only. Two passes a step, with two draws of the model's noise, whose
+    predictions are to agree."""
     ema: Annotated[
         Fraction,
         Described(

@@ -91,6 +91,8 @@ def estimate(
     numbers = prod(dataset.input_shape) + 2 * activations(rows)  # values, and their gradients
     shape = dataset.input_shape
     augmented = max(each.augment.working_bytes(shape, size) for each in configs)
+    if training.r_drop is not None:  # the batch goes through the network twice
+        numbers *= 2
     example = max(size * numbers, augmented)
     budget = replace(
         least,

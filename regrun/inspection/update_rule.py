@@ -23,6 +23,7 @@ def update_rule(config: Config) -> list[str]:
         *_target(config),
         f"L = {config.loss.symbols(weighted=weighted)}   ({config.loss.kind})",
         *config.augment.symbols_in_loss(),
+        *([] if config.training.r_drop is None else [config.training.r_drop.symbols()]),
         " + ".join(["J = L", *names]),
         *(penalty.symbols(name) for name, penalty in penalties.items()),
         f"g = ∂({' − '.join(['J', *proximal])})/∂w" if proximal else "g = ∂J/∂w",

@@ -40,6 +40,8 @@ def check_config_against_data(
                 f"{name} needs {_NEEDS[task]}, and {dataset.name} has {_NEEDS[dataset.task]} here",
             )
     config.augment.check(dataset)
+    if config.training.r_drop is not None:
+        config.training.r_drop.check(dataset)
     select(config.optimizer.decay_on, roles, "optimizer.decay_on")
     StackedPenalties([config.penalty], roles, shapes)
     StackedConstraints([config.constraints], roles)

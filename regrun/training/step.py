@@ -20,6 +20,7 @@ from regrun.stack.optimizer import StackedOptimizer
 from regrun.stack.penalties import StackedPenalties
 from regrun.stack.penalty_terms import add_penalty_gradient
 from regrun.stack.schedule import StackedSchedule
+from regrun.training.agreement import Agreement
 from regrun.training.augment import Augmenter
 from regrun.training.averaging import Averages, refresh_statistics
 from regrun.training.batches import BatchSampler, TrainMask
@@ -55,6 +56,8 @@ class Step:
         self.per_example = training_loss(first, dataset)
         for config in configs:
             config.augment.check(dataset)
+            if config.training.r_drop is not None:
+                config.training.r_drop.check(dataset)
         self._noise = Noise([config.seed for config in configs], device)
         self._batches = BatchSampler(dataset, first.training.batch_size, self._dtype)
         self.per_epoch = self._batches.steps_per_epoch
@@ -82,6 +85,7 @@ class Step:
         self._augmenter = Augmenter(
             [config.augment for config in configs], self._seeds, self._dtype, self._device
         )
+        self._agreement = Agreement([config.training.r_drop for config in configs], self._device)
         roles = self._stack.roles
         shapes = {name: p.shape[1:] for name, p in self._stack.parameters.items()}
         self.penalties = StackedPenalties(
@@ -116,8 +120,10 @@ class Step:
         """Data losses, (K,), and the objective's gradients without what the optimizer adds."""
         hidden: list[Tensor] | None = [] if self.penalties.activity else None
         with self.precision():
-            outputs = self._stack(inputs, self._noise, hidden)
-        losses = self._train_mask.mean(targets.losses(self.per_example, outputs.to(self._dtype)))
+            outputs = self._agreement.outputs(self._stack, inputs, self._noise, hidden)
+        losses = self._train_mask.mean(
+            self._agreement.losses(targets, self.per_example, outputs.to(self._dtype))
+        )
         objective = losses.sum()
         extra = self.penalties.differentiable(self._stack.parameters, hidden or ())
         if extra is not None:

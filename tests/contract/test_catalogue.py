@@ -87,7 +87,7 @@ def test_the_catalogue_is_complete() -> None:
     assert names["norms"] == {"batch", "layer"}
     assert names["augmentation"] == set(Augment.model_fields)
     assert names["training"] == {
-        "clip_value", "clip_norm", "ema", "swa", "sam", "early_stopping", "lookahead",
+        "clip_value", "clip_norm", "ema", "swa", "sam", "early_stopping", "lookahead", "r_drop",
     }  # fmt: skip
     assert names["decay"] == {"weight_decay", "coupled", "decoupled", "decoupled_schedule"}
 

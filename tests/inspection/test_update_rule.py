@@ -177,3 +177,18 @@ def test_the_update_rule_shows_lookahead_between_the_step_and_the_constraints() 
     assert lines[-2] == (
         "φ ← φ + 0.8 (w − φ),  w ← φ  when t is a multiple of 6   (Lookahead; φ starts as w)"
     )
+
+
+def test_the_update_rule_shows_r_drop_after_all_that_is_within_the_loss() -> None:
+    lines = update_rule(
+        config(
+            dataset={"name": "digits"},
+            augment={"label_smoothing": 0.1},
+            training={"r_drop": {"alpha": 2.5}},
+        )
+    )
+    assert lines[1].endswith("(label smoothing)")
+    assert lines[2] == (
+        "L ← ½ (L₁ + L₂) + 2.5 · ½ mean(KL(p₁ ‖ p₂) + KL(p₂ ‖ p₁))   "
+        "(R-Drop; 1, 2: two draws of the noise)"
+    )

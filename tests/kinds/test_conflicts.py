@@ -192,3 +192,10 @@ def test_lookahead_needs_weights_that_may_be_means() -> None:
         optimizer={**FISTA, "lr": 0.1, "lookahead": {}}, training=FULL, model=LINEAR
     )
     assert problem.startswith("optimizer.lookahead: fista has a momentum of its own")
+
+
+def test_r_drop_needs_classes() -> None:
+    assert problems(training={"r_drop": {}}) == []
+    assert problems(dataset={"name": "diabetes"}, training={"r_drop": {"alpha": 2.0}}) == [
+        "training.r_drop: needs classes; diabetes is regression"
+    ]

@@ -49,6 +49,7 @@ ALL_ON: dict[str, Any] = {
     "augment.cutout": 2,
     "augment.flip": 0.5,
     "augment.crop": 1,
+    "training.r_drop": {"alpha": 0.5},
     "training.clip_norm": 1.0,
     "training.clip_value": 0.1,
     "training.early_stopping": {"metric": "test/loss"},
