@@ -188,7 +188,9 @@ def resume(
         _warn(run.data)
         return load_run(path)
     options = Options(device=device or "auto", workers=workers)
-    summary = resume_sweep(path, reload=reload if changes or axes else None, options=options)
+    summary = resume_sweep(
+        path, reload=reload if changes or axes else None, seeds=seeds, options=options
+    )
     _warn(summary.data)
     return Sweep(path, summary)
 

@@ -39,7 +39,7 @@ def resume(
         typer.Option(
             "--seeds",
             min=1,
-            help="Train every cell of a sweep with this many seeds.",
+            help="Add replicates to every cell of a sweep, up to this many in all.",
             show_default=False,
         ),
     ] = None,
@@ -54,7 +54,7 @@ def resume(
         with documenting(as_json=as_json), watching(quiet=quiet) as observer:
             from regrun.sweeps.run import Options, resume_sweep
 
-            go_on = partial(resume_sweep, directory, observer=observer)
+            go_on = partial(resume_sweep, directory, seeds=seeds, observer=observer)
             if overrides:
                 go_on = partial(go_on, reload=_with(overrides, axes=True))
             sweep = go_on(options=Options(device=device or "auto"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from regrun.config.changes import PLACES, changed_keys
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
 from regrun.config.sweeps import Sweep
-from regrun.errors import ConfigError, KeyPath, Problem
+from regrun.errors import ConfigError, KeyPath, Problem, UsageError
 from regrun.settings import format_value
 from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.space import PlannedCell, identity
@@ -29,6 +30,33 @@ def check_growth(before: Config, now: Loaded, file: Path) -> list[str]:
     if problems:
         raise now.source.locate(ConfigError(problems))
     return changed
+
+
+def check_more(seeds: int, stored: Config, directory: Path, *, has_ended: bool) -> None:
+    """Raise UsageError when `--seeds` asks a sweep for no more replicates than it has.
+
+    The number that it has is accepted while the sweep has not ended: it may be the command that was
+    interrupted.
+    """
+    present = (stored.sweep or Sweep()).seeds
+    if seeds > present or (seeds == present and not has_ended):
+        return
+    replicates = "1 replicate" if present == 1 else f"{present:,} replicates"
+    place = shlex.quote(str(directory))
+    raise UsageError(
+        f"--seeds {seeds}: every cell of {directory} has {replicates}; for more, give the number "
+        f"of all: regrun resume {place} --seeds {2 * present}"
+    )
+
+
+def said_of(added: Sequence[Round]) -> str:
+    """``adding 12 runs: 3 replicates of 4 cells``."""
+    runs = [run for each in added for run in each.runs]
+    cells = Counter(run.cell for run in runs)
+    counts = sorted(set(cells.values()))
+    each = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    noun = "replicate" if counts == [1] else "replicates"
+    return f"adding {len(runs):,} runs: {each} {noun} of {len(cells):,} cells"
 
 
 def _problems(before: Config, now: Config, changed: Sequence[str], file: str) -> Iterator[Problem]:

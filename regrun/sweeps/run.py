@@ -29,7 +29,7 @@ from regrun.store.lock import exclusive
 from regrun.store.reading import load_result
 from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
 from regrun.store.sweep_dir import Round, SweepDir
-from regrun.sweeps.growth import check_growth, lacking
+from regrun.sweeps.growth import check_growth, check_more, lacking, said_of
 from regrun.sweeps.planned_stack import PlannedStack, configs_of
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
 from regrun.sweeps.search import Proposer
@@ -83,13 +83,15 @@ def resume_sweep(
     directory: Path,
     *,
     reload: Reload | None = None,
+    seeds: int | None = None,
     options: Options = Options(),
     observer: Observer | None = None,
 ) -> SweepSummary:
     """Carry on an interrupted sweep; finished runs are not trained again.
 
     reload: loads the sweep's config with new places of its data, more seeds, trials or values.
-    options: its device `auto` is that of the beginning. Raises UsageError when there is none or
+    seeds: how many replicates of each cell were asked for. options: its device `auto` is that of
+    the beginning. Raises UsageError when there is none, it has as many replicates, or
     another process is at it, and what `run_sweep` raises.
     """
     files = SweepDir(directory)
@@ -98,10 +100,12 @@ def resume_sweep(
     watcher = observer or Observer()
     with catching_signals() as interrupt, exclusive(directory):
         changed: Collection[str] = ()
+        done = load_result(directory, SweepSummary)
+        if seeds is not None:
+            check_more(seeds, load_config(files.config).config, directory, has_ended=bool(done))
         if reload is not None:
             stored = load_config(files.config).config
             changed = check_growth(stored, reload(files.config), files.config)
-        done = load_result(directory, SweepSummary)
         if done is not None and not changed:
             return _finished(done, directory, watcher)
         remove_stale_temporaries(directory)
@@ -124,6 +128,8 @@ def resume_sweep(
                 _store_configs(loaded, files, rounds)
             if done is not None and not grows:
                 return _finished(done, directory, watcher)
+            if added:
+                watcher.on_message(said_of(added))
             return sweep.run(files, interrupt, added)
 
 

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 import regrun
+from regrun.api import Sweep
 from regrun.config.load import config_from_mapping, load_config
-from regrun.errors import ConfigError, Interrupted
+from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.results import SweepSummary
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
@@ -256,7 +257,8 @@ def test_the_option_for_seeds_is_the_key(tmp_path: Path) -> None:
     process = invoke("resume", directory, "--seeds", 3, "--json")
     assert process.exit_code == 0, process.stderr
     assert json.loads(process.stdout)["runs"] == 6
-    again = invoke("resume", directory, "--seeds", 3)
+    assert "adding 2 runs: 1 replicate of 2 cells" in process.stderr
+    again = invoke("resume", directory)
     assert "had finished before; nothing to do" in again.stderr
     assert f"for more seeds: regrun resume {directory} --seeds 6" in again.stderr
     run = directory / planned(directory)[0].directory
@@ -266,6 +268,37 @@ def test_the_option_for_seeds_is_the_key(tmp_path: Path) -> None:
     process = invoke("resume", run, "training.epochs=9")
     assert process.exit_code == 2
     assert "the runs of a sweep keep none" in process.stderr
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_no_more_replicates_than_there_are_is_wrong_usage(seeds: int, tmp_path: Path) -> None:
+    directory = train(LINEAR, RATES, tmp_path)
+    before = files_of(directory)
+    process = invoke("resume", directory, "--seeds", seeds)
+    assert process.exit_code == 2
+    said = " ".join(process.stderr.split())
+    assert f"--seeds {seeds}: every cell of {directory} has 2 replicates" in said
+    assert f"regrun resume {directory} --seeds 4" in said
+    with pytest.raises(UsageError, match="has 2 replicates"):
+        regrun.resume(directory, seeds=seeds, device="cpu")
+    assert files_of(directory) == before
+
+
+def test_the_command_that_was_interrupted_may_be_repeated(tmp_path: Path) -> None:
+    directory = train(LINEAR, RATES, tmp_path)
+    reload = partial(load_config, overrides=["sweep.seeds=4"], axes=True)
+    with pytest.raises(Interrupted):
+        resume_sweep(directory, reload=reload, seeds=4, options=OPTIONS, observer=StopsSweep())
+    again = regrun.resume(directory, seeds=4, device="cpu")
+    assert isinstance(again, Sweep)
+    assert again.summary.completed == 8
+
+
+def test_a_search_gets_replicates_of_the_cells_it_has_and_says_how_many(tmp_path: Path) -> None:
+    directory = train(LINEAR, {**SEARCH, "trials": 3}, tmp_path)
+    process = invoke("resume", directory, "--seeds", 3)
+    assert process.exit_code == 0, process.stderr
+    assert "adding 6 runs: 2 replicates of 3 cells" in process.stderr
 
 
 @pytest.fixture(scope="module")
