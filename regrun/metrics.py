@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from regrun.results import Task
+from regrun.results import Scale, Task
 
 Average = Literal["ema", "swa"]
 Split = Literal["train", "val", "test"]
@@ -29,6 +29,8 @@ class Score:
     name: str
     task: Task
     direction: Direction
+    scale: Scale
+    """On which values of several runs are averaged."""
     summary: str
     function: Callable[[Array, Array], float] | None
     """Targets and outputs of the examples of one member → a number. Targets are (N,) class indices
@@ -87,37 +89,45 @@ _MACRO: Mapping[str, Any] = {"average": "macro", "zero_division": 0}
 SCORES: Mapping[str, Score] = {
     score.name: score
     for score in (
-        Score("accuracy", "classification", "maximize", "share of examples classified right", None),
+        Score("accuracy", "classification", "maximize", "fraction",
+            "share of examples classified right", None),
         Score(
-            "balanced_accuracy", "classification", "maximize", "mean recall of the classes",
+            "balanced_accuracy", "classification", "maximize", "fraction",
+            "mean recall of the classes",
             _classes("balanced_accuracy_score"),
         ),
         Score(
-            "f1", "classification", "maximize", "harmonic mean of precision and recall, macro",
+            "f1", "classification", "maximize", "fraction",
+            "harmonic mean of precision and recall, macro",
             _classes("f1_score", **_MACRO),
         ),
         Score(
-            "precision", "classification", "maximize", "right among those assigned, macro",
+            "precision", "classification", "maximize", "fraction",
+            "right among those assigned, macro",
             _classes("precision_score", **_MACRO),
         ),
         Score(
-            "recall", "classification", "maximize", "found among those of a class, macro",
+            "recall", "classification", "maximize", "fraction",
+            "found among those of a class, macro",
             _classes("recall_score", **_MACRO),
         ),
         Score(
-            "auroc", "classification", "maximize",
+            "auroc", "classification", "maximize", "fraction",
             "area under the ROC curve, one class against the others, macro", _auroc,
         ),
         Score(
-            "mae", "regression", "minimize", "mean absolute error",
+            "mae", "regression", "minimize", "log",
+            "mean absolute error",
             _numbers("mean_absolute_error"),
         ),
         Score(
-            "rmse", "regression", "minimize", "root of the mean squared error",
+            "rmse", "regression", "minimize", "log",
+            "root of the mean squared error",
             _numbers("root_mean_squared_error"),
         ),
         Score(
-            "r2", "regression", "maximize", "coefficient of determination, mean over targets",
+            "r2", "regression", "maximize", "linear",
+            "coefficient of determination, mean over targets",
             _numbers("r2_score"),
         ),
     )
@@ -169,6 +179,11 @@ class Metric:
         return "minimize" if self.quantity == "loss" else SCORES[self.quantity].direction
 
     @property
+    def scale(self) -> Scale:
+        """On which values of several runs are averaged: `log` for losses."""
+        return "log" if self.quantity == "loss" else SCORES[self.quantity].scale
+
+    @property
     def sign(self) -> Literal[1, -1]:
         """The factor that turns better into smaller: 1 for losses, -1 for accuracies."""
         return 1 if self.direction == "minimize" else -1
@@ -204,6 +219,26 @@ if TYPE_CHECKING:
 else:
     MetricName = Literal[tuple(METRICS)]
 """Every name that a config may choose by."""
+
+
+_POSITIVE = ("objective", "weights/l1", "weights/l2")
+_FRACTIONS = ("weights/sparsity",)
+
+
+def scale_of(name: str) -> Scale:
+    """On which scale a number of a run's summary is averaged over several runs.
+
+    Args:
+        name: A metric, ``objective``, ``weights/…``, ``penalty/…`` or ``gap/…``.
+
+    >>> scale_of("test/loss"), scale_of("test/accuracy"), scale_of("gap/loss")
+    ('log', 'fraction', 'linear')
+    """
+    if name in METRICS:
+        return METRICS[name].scale
+    if name in _FRACTIONS:
+        return "fraction"
+    return "log" if name in _POSITIVE or name.startswith("penalty/") else "linear"
 
 
 def default_metric(*, has_validation: bool, has_test: bool = True) -> Metric:

@@ -22,6 +22,12 @@ Task = Literal["regression", "classification"]
 Varied = Literal["seed", "data"]
 """What may differ between the replicates of a cell."""
 
+Scale = Literal["linear", "log", "fraction"]
+"""On which scale values are averaged: `log` gives geometric means and ratios; `fraction` is for
+shares of 1, whose intervals stay between 0 and 1."""
+
+Part = Literal["train", "validation", "test"]
+
 Verdict = Literal["agrees", "differs", "not distinguishable at this budget"]
 """What our runs say about a published claim."""
 
@@ -135,6 +141,10 @@ class DataCard(Result):
     """How the examples were divided."""
     test_set: str = ""
     """Equal for the same test examples, however their numbers are scaled; empty without any."""
+    drawn: list[Part] = Field(default_factory=list)
+    """The parts that another `dataset.seed` makes anew."""
+    generated: bool = False
+    """Whether the parts are drawn from a distribution, so that two draws share no example."""
     input: InputCard
     columns: list[ColumnCard] = Field(default_factory=list)
     """Of a table, in its order."""
@@ -249,18 +259,22 @@ class Scores(Result):
 
 
 class MeanInterval(Result):
-    """A mean and its 95% interval; without an interval for a single value."""
+    """A mean and its 95% interval; without an interval where the values allow none."""
 
     mean: float
+    """On the scale `log` the geometric mean."""
     low: float | None
     high: float | None
+    scale: Scale = "linear"
 
 
 class MetricInterval(MeanInterval):
-    """A metric over the seeds of a cell."""
+    """A metric over the replicates of a cell."""
 
+    arithmetic_mean: float | None = None
+    """Whatever the scale; None in files of versions before 0.3."""
     values: list[float]
-    """One value per seed, in the order of the seeds."""
+    """One value per replicate, in the order of their seeds."""
 
 
 class CellSummary(Result):
@@ -283,6 +297,9 @@ class BestCell(Result):
     """The split that the metric was measured on."""
     not_distinguishable: list[dict[str, Any]]
     """The cells that are not distinguishable from it, best first."""
+    seeds_to_settle: list[int | None] = Field(default_factory=list)
+    """For each of them the seeds with which it probably would be; None: more than 1,000, or no
+    seed changes anything."""
 
 
 class SweepSummary(Result):
@@ -378,19 +395,29 @@ class Inspection(Result):
 
 
 class Difference(MeanInterval):
-    """The mean paired difference over shared seeds, its 95% interval and p-value."""
+    """The mean paired difference over shared replicates, its 95% interval and p-value.
+
+    On the scale `log` it is a ratio: no difference is 1.
+    """
 
     p: float | None
     n: int
+    adjusted_p: float | None = None
+    """p, so that all statements that are made together have one error; None: no statement."""
 
     @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval does not contain 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+    def is_certain(self) -> bool:
+        """Whether there is a difference, at 5% for all that is stated together."""
+        return self.adjusted_p is not None and self.adjusted_p <= 0.05
+
+    @property
+    def none(self) -> float:
+        """The value that says no difference: 0, of a ratio 1."""
+        return 1.0 if self.scale == "log" else 0.0
 
 
 class Effect(Result):
-    """What one ingredient does to the metric; negative means that it lowers the metric."""
+    """What one ingredient does to the metric: a difference, or on the scale `log` a ratio."""
 
     ingredient: str
     left_out: Difference
@@ -398,9 +425,9 @@ class Effect(Result):
     alone: Difference
     """This ingredient alone minus none."""
     interaction: Difference
-    """`left_out` minus `alone`."""
+    """`left_out` minus `alone`, or their ratio."""
     interacts: bool
-    """Whether the interval of the interaction excludes 0."""
+    """Whether the interaction is certain."""
 
 
 class AblationResult(SweepSummary):

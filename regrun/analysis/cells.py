@@ -1,4 +1,4 @@
-"""Runs that differ only in their seed are one cell: one setting, measured several times."""
+"""Runs that differ only in their seeds are one cell: one setting, measured several times."""
 
 from __future__ import annotations
 
@@ -8,18 +8,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from regrun.analysis.statistics import mean_interval
-from regrun.results import CellSummary, Estimate, MetricInterval, RunSummary
+from regrun.metrics import METRICS, scale_of
+from regrun.results import CellSummary, DataCard, Estimate, MetricInterval, Part, RunSummary, Scale
 from regrun.settings import flatten
 
-_NOT_SETTINGS = ("seed", "sweep")
-"""Top-level keys that say which run this is, not what was tried."""
+_NOT_SETTINGS = ("seed", "sweep", "dataset.seed")
+"""Keys that say which run this is, not what was tried."""
+
+_PARTS: dict[str, Part] = {"train": "train", "val": "validation", "test": "test", "gap": "test"}
+"""Split of a metric → part of the data."""
+
+ScaleChoice = Literal["auto", "linear"]
 
 
 LOST = ("diverged", "failed")
 """Statuses of runs without a result."""
+
+
+class Replicate(NamedTuple):
+    """What tells the runs of a cell apart; equal ones are paired between cells."""
+
+    seed: int
+    """Draws initial weights, the order of batches, and noise."""
+    data_seed: int
+    """Draws the data and their split."""
 
 
 class Run(Protocol):
@@ -41,39 +56,71 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Cell:
-    """One setting and its runs, by seed."""
+    """One setting and its runs, by replicate."""
 
     params: Mapping[str, Any]
     """The config keys that differ between the cells of one table, dotted."""
     runs: Sequence[Run] = field(repr=False)
+    scale_choice: ScaleChoice = "auto"
+    """`linear`: arithmetic means and differences, whatever the metric."""
 
     @property
     def seeds(self) -> int:
         return len(self.runs)
 
     @cached_property
-    def _table(self) -> dict[str, dict[int, float]]:
-        """Metric → seed → value. What a lost run measured before it diverged is no result."""
-        found: dict[str, dict[int, float]] = {}
-        for run in self.runs:
+    def replicates(self) -> list[Replicate]:
+        """Of `runs`."""
+        return [replicate_of(run.config) for run in self.runs]
+
+    @cached_property
+    def card(self) -> DataCard | None:
+        """Of the data of the first run that ended; those of other replicates are like it."""
+        cards = (run.summary.data for run in self.runs if run.summary is not None)
+        return next((card for card in cards if card is not None), None)
+
+    @cached_property
+    def _table(self) -> dict[str, dict[Replicate, float]]:
+        """Metric → replicate → value. What a lost run measured before it diverged is no result."""
+        found: dict[str, dict[Replicate, float]] = {}
+        for run, replicate in zip(self.runs, self.replicates, strict=True):
             if run.status in LOST:
                 continue
-            seed = int(run.config.get("dataset.seed", run.config.get("seed", 0)))
             for name, value in metric_values(run.summary).items():
-                found.setdefault(name, {})[seed] = value
+                found.setdefault(name, {})[replicate] = value
         return found
 
     @cached_property
     def _intervals(self) -> dict[str, Estimate]:
-        return {name: mean_interval(list(each.values())) for name, each in self._table.items()}
+        return {
+            name: mean_interval([*each.values()], self.scale(name), self.overlap(name))
+            for name, each in self._table.items()
+        }
 
-    def values(self, metric: str) -> dict[int, float]:
-        """Seed → value, of the runs that have a finite one."""
+    def values(self, metric: str) -> dict[Replicate, float]:
+        """Replicate → value, of the runs that have a finite one."""
         return self._table.get(metric, {})
 
     def interval(self, metric: str) -> Estimate | None:
-        """Mean and 95% interval over seeds; None when no run has the metric."""
+        """Mean and 95% interval over replicates; None when no run has the metric."""
         return self._intervals.get(metric)
+
+    def scale(self, metric: str) -> Scale:
+        """On which scale the metric is averaged and compared."""
+        return "linear" if self.scale_choice == "linear" else scale_of(metric)
+
+    def overlap(self, metric: str) -> float:
+        """Examples that it is measured on over those trained on, where the data vary and both are
+        drawn from the same examples; else 0. See `analysis.statistics.mean_interval`.
+        """
+        split = METRICS[metric].split if metric in METRICS else metric.partition("/")[0]
+        part = _PARTS.get(split)
+        card = self.card
+        if card is None or card.generated or part in (None, "train") or part not in card.drawn:
+            return 0.0
+        if len({replicate.data_seed for replicate in self.replicates}) < 2:
+            return 0.0
+        return card.sizes[part] / card.sizes["train"]
 
     @property
     def metrics(self) -> list[str]:
@@ -92,9 +139,16 @@ class Cell:
     def summarize(self) -> CellSummary:
         """What JSON holds of the cell, without its runs."""
         metrics = {
-            name: MetricInterval(mean=each.mean, low=each.low, high=each.high, values=values)
+            name: MetricInterval(
+                mean=each.mean,
+                low=each.low,
+                high=each.high,
+                scale=each.scale,
+                arithmetic_mean=mean_interval(values).mean,
+                values=values,
+            )
             for name, each in self._intervals.items()
-            for values in [list(self.values(name).values())]
+            for values in [[*self.values(name).values()]]
         }
         return CellSummary(params=dict(self.params), seeds=self.seeds, metrics=metrics)
 
@@ -105,24 +159,32 @@ class Cell:
 
 
 def group_by_setting(runs: Iterable[Run]) -> list[Cell]:
-    """Cells in order of first appearance, each with its runs by rising seed.
+    """Cells in order of first appearance, each with its runs by rising seeds.
 
-    Two runs share a cell when their configs are equal in every key but the seed. The same
-    setting trained twice with the same seed counts once (the later run), because its values
-    are not independent.
+    Two runs share a cell when their configs are equal in every key but `seed` and `dataset.seed`.
+    The same setting trained twice with the same seeds counts once (the later run), because its
+    values are not independent.
     """
-    groups: dict[str, tuple[dict[str, Any], dict[int, Run]]] = {}
+    groups: dict[str, tuple[dict[str, Any], dict[Replicate, Run]]] = {}
     for run in runs:
-        setting = {key: value for key, value in run.config.items() if key not in _NOT_SETTINGS}
-        _, by_seed = groups.setdefault(
+        flat = flatten({**run.config, "sweep": None})
+        setting = {key: value for key, value in flat.items() if key not in _NOT_SETTINGS}
+        _, replicates = groups.setdefault(
             json.dumps(setting, sort_keys=True, default=str), (setting, {})
         )
-        by_seed[int(run.config.get("seed", 0))] = run
+        replicates[replicate_of(run.config)] = run
     differing = differing_keys([setting for setting, _ in groups.values()])
     return [
-        Cell(params, [by_seed[seed] for seed in sorted(by_seed)])
-        for params, (_, by_seed) in zip(differing, groups.values(), strict=True)
+        Cell(params, [replicates[each] for each in sorted(replicates)])
+        for params, (_, replicates) in zip(differing, groups.values(), strict=True)
     ]
+
+
+def replicate_of(config: Mapping[str, Any]) -> Replicate:
+    """The seeds of a run. config: nested, or with dotted keys."""
+    dataset = config.get("dataset")
+    nested = dataset.get("seed", 0) if isinstance(dataset, Mapping) else 0
+    return Replicate(int(config.get("seed", 0)), int(config.get("dataset.seed", nested)))
 
 
 def differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,53 +1,108 @@
-"""Means, differences and corrections for values measured once per seed.
+"""Means, differences and corrections for values measured once per replicate.
 
-Everything is Student's t at small n. Where n allows no statement, the bounds are None; they are
-never 0, which would look like certainty.
+Everything is Student's t at small n, on the scale that fits the values. Where the values allow no
+statement, the bounds are None; they are never 0 wide, which would look like certainty.
+
+Positive numbers such as losses are averaged as logarithms: their spread over replicates is a factor
+rather than a summand, and a t interval of the numbers themselves covers too rarely and reaches
+below 0 (Limpert, Stahel & Abbt 2001). Shares of 1 keep their arithmetic mean; the interval is made
+for the log odds of the mean by the delta method (Agresti 2013, §3.1.6) and so stays within 0 and 1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
+from typing import TypeVar
 
-from regrun.metrics import Direction
-from regrun.results import Difference, Estimate
+from regrun.results import Difference, Estimate, Scale
+
+Key = TypeVar("Key", bound=Hashable)
+"""What says which replicate a value belongs to; sortable."""
 
 CONFIDENCE = 0.95
 """Of every interval, as two-sided."""
 
+ROUNDING = 1e-6
+"""Values that differ by less, relative to the largest, differ by rounding only."""
 
-def mean_interval(values: Sequence[float]) -> Estimate:
-    """The mean of n ≥ 1 finite values, ± t₍n−1₎ · s / √n. Raises ValueError on no values."""
+
+def mean_interval(
+    values: Sequence[float], scale: Scale = "linear", overlap: float = 0.0
+) -> Estimate:
+    """The mean of n ≥ 1 finite values and its t interval, without one where they do not vary.
+
+    scale: see the module; where values are not positive, `log` is treated as `linear` with bounds
+    of at least 0. overlap: examples that each value was measured on over those that it was trained
+    on, where all of them were drawn from one dataset: the variance of the mean is then
+    s² (1/n + overlap) (Nadeau & Bengio 2003, §3). Raises ValueError on no values.
+    """
     if not values:
         raise ValueError("no values to average")
-    n = len(values)
-    mean = math.fsum(value / n for value in values)
-    if n == 1:
-        return Estimate(mean=mean, low=None, high=None, n=1)
-    half = _t_quantile(n - 1, 0.5 + CONFIDENCE / 2) * _standard_error(values, mean)
-    return Estimate(mean=mean, low=mean - half, high=mean + half, n=n)
+    mean = _mean(values)
+    if scale == "log" and min(values) > 0:
+        logs = mean_interval([math.log(value) for value in values], "linear", overlap)
+        bounds = [None if each is None else _exp(each) for each in (logs.low, logs.high)]
+        if len(values) > 1 and agree(values):
+            bounds = [None, None]
+        geometric = _exp(logs.mean) if len(values) > 1 else mean
+        return Estimate(mean=geometric, low=bounds[0], high=bounds[1], n=logs.n, scale="log")
+    half = _half_width(values, mean, overlap)
+    if half is None:
+        return Estimate(mean=mean, low=None, high=None, n=len(values))
+    low, high = mean - half, mean + half
+    if scale == "fraction" and 0 < mean < 1:
+        odds, ratio = math.log(mean / (1 - mean)), half / (mean * (1 - mean))
+        low, high = _share(odds - ratio), _share(odds + ratio)
+        return Estimate(mean=mean, low=low, high=high, n=len(values), scale="fraction")
+    if scale != "linear" and min(values) >= 0:
+        low = max(low, 0.0)
+    return Estimate(mean=mean, low=low, high=high, n=len(values))
 
 
-def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
-    """The paired t-test of a − b; ``a`` and ``b`` map a seed to the value measured with it.
+def paired_difference(
+    a: Mapping[Key, float],
+    b: Mapping[Key, float],
+    scale: Scale = "linear",
+    overlap: float = 0.0,
+) -> Difference:
+    """The paired t-test of a − b, on the scale `log` of a / b.
 
-    Only seeds in both count. Pairing takes out what the seeds have in common (the initial
-    weights, the order of batches), so it sees differences that two separate intervals hide.
-    With fewer than two shared seeds nothing can be said: ``low``, ``high`` and ``p`` are None;
-    without any, ``mean`` is nan.
+    ``a`` and ``b`` map a replicate to the value measured with it; only replicates in both count.
+    Pairing takes out what the replicates have in common (the initial weights, the order of batches,
+    the split), so it sees differences that two separate intervals hide. With fewer than two shared
+    replicates, or where neither side varies, nothing can be said: ``low``, ``high`` and ``p`` are
+    None; without any, ``mean`` is nan.
     """
-    differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+    differences, used = paired_differences(a, b, scale)
     if not differences:
         return Difference(mean=math.nan, low=None, high=None, p=None, n=0)
-    interval, p = mean_interval(differences), None
-    if interval.n > 1:
-        error = _standard_error(differences, interval.mean)
-        if error == 0:
-            p = 1.0 if interval.mean == 0 else 0.0
-        else:
-            p = 2 * _t_tail(interval.n - 1, abs(interval.mean) / error)
-    return Difference(**dict(interval), p=p)
+    mean, n = _mean(differences), len(differences)
+    ratio = used == "log"
+    shown = _exp(mean) if ratio else mean
+    if n < 2 or all(agree([side[each] for each in a.keys() & b.keys()]) for side in (a, b)):
+        return Difference(mean=shown, low=None, high=None, p=None, n=n, scale=used)
+    error = standard_error(differences, mean, overlap)
+    half = _t_quantile(n - 1, 0.5 + CONFIDENCE / 2) * error
+    p = 2 * _t_tail(n - 1, abs(mean) / error) if error else float(mean == 0)
+    low, high = mean - half, mean + half
+    if ratio:
+        low, high = _exp(low), _exp(high)
+    return Difference(mean=shown, low=low, high=high, p=p, n=n, scale=used)
+
+
+def paired_differences(
+    a: Mapping[Key, float], b: Mapping[Key, float], scale: Scale
+) -> tuple[list[float], Scale]:
+    """a − b of every replicate in both, or log a − log b where the scale is `log` and all are > 0.
+
+    Returns the differences in the order of the replicates, and the scale that they are on.
+    """
+    shared = sorted(a.keys() & b.keys())  # type: ignore[type-var]
+    if scale == "log" and all(a[each] > 0 and b[each] > 0 for each in shared):
+        return [math.log(a[each]) - math.log(b[each]) for each in shared], "log"
+    return [a[each] - b[each] for each in shared], "linear"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -65,39 +120,44 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def indistinguishable_from_best(
-    cells: Sequence[Mapping[int, float]], direction: Direction = "minimize", alpha: float = 0.05
-) -> list[int]:
-    """Indices of the best cell, then of those that are not distinguishable from it.
-
-    ``cells`` map seeds to values. The best has the lowest (``maximize``: highest) mean; every other
-    cell is compared with it on shared seeds, with Holm's correction. A cell that shares fewer
-    than two seeds with the best is not distinguishable from it. Cells without values are left out.
-    Only a list of one names a winner.
-    """
-    sign = 1 if direction == "minimize" else -1
-    present = [index for index, values in enumerate(cells) if values]
-    if not present:
-        return []
-    best = min(present, key=lambda index: sign * mean_interval(list(cells[index].values())).mean)
-    others = [index for index in present if index != best]
-    p_values = [paired_difference(cells[index], cells[best]).p for index in others]
-    known = [p for p in p_values if p is not None]
-    adjusted = iter(holm(known))
-    return [best] + [
-        index
-        for index, p in zip(others, p_values, strict=True)
-        if p is None or next(adjusted) > alpha
-    ]
+def agree(values: Sequence[float]) -> bool:
+    """Whether values are equal up to rounding, so that they say nothing about their spread."""
+    low, high = min(values), max(values)
+    return high - low <= ROUNDING * max(abs(low), abs(high))
 
 
-def _standard_error(values: Sequence[float], mean: float) -> float:
+def standard_error(values: Sequence[float], mean: float, overlap: float = 0.0) -> float:
+    """Of the mean of n ≥ 2 values: s √(1/n + overlap); see `mean_interval`."""
     # Scaled, because the square of a diverging loss can exceed the largest float.
     largest = max(abs(value - mean) for value in values)
     if largest == 0:
         return 0.0
     squares = math.fsum(((value - mean) / largest) ** 2 for value in values)
-    return largest * math.sqrt(squares / (len(values) - 1) / len(values))
+    n = len(values)
+    return largest * math.sqrt(squares / (n - 1) * (1 / n + overlap))
+
+
+def _half_width(values: Sequence[float], mean: float, overlap: float) -> float | None:
+    if len(values) < 2 or agree(values):
+        return None
+    error = standard_error(values, mean, overlap)
+    return _t_quantile(len(values) - 1, 0.5 + CONFIDENCE / 2) * error
+
+
+def _mean(values: Sequence[float]) -> float:
+    if agree(values) and min(values) == max(values):
+        return values[0]
+    return math.fsum(value / len(values) for value in values)
+
+
+def _exp(value: float) -> float:
+    """exp, inf where it is larger than any float."""
+    return math.exp(value) if value < 709 else math.inf
+
+
+def _share(odds: float) -> float:
+    """The share whose log odds these are."""
+    return 1 / (1 + _exp(-odds))
 
 
 @cache

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from regrun.analysis.cells import Cell, metric_values
-from regrun.analysis.statistics import indistinguishable_from_best
+from regrun.analysis.best import Contenders, compare_with_best
+from regrun.analysis.cells import Cell, ScaleChoice, metric_values
+from regrun.analysis.power import replicates_to_settle
 from regrun.errors import CorruptInputError
 from regrun.metrics import METRICS, Metric, default_metric
 from regrun.results import BestCell, DataCard, RunSummary, Seconds, SweepSummary, Varied
@@ -46,8 +46,9 @@ def sweep_cells(files: SweepDir, *, layers: bool = False) -> list[Cell]:
     for each in files.read_rounds():
         for run in each.runs:
             groups.setdefault(run.cell, []).append(run)
+    scale = _scale_choice(files)
     return [
-        Cell(runs[0].params, [_swept(files, run, layers) for run in runs])
+        Cell(runs[0].params, [_swept(files, run, layers) for run in runs], scale)
         for runs in groups.values()
     ]
 
@@ -95,6 +96,7 @@ def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSum
             metric=metric.name,
             selected_on=metric.split,
             not_distinguishable=[dict(cell.params) for cell in alike[1:]],
+            seeds_to_settle=settling(alike[0], alike[1:], metric),
         )
     return SweepSummary(
         sweep_dir=str(files.path),
@@ -178,12 +180,44 @@ def comparable(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
 
 
 def best_cells(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
-    """The best cell, then those not distinguishable from it (paired on seeds, Holm), best first.
+    """The best cell, then those not distinguishable from it, best first.
 
     A lost run counts as the worst: only the cells that lost fewest of their runs are compared.
     """
     whole = comparable(cells, metric)
-    values = [cell.values(metric.name) for cell in whole]
-    alike = indistinguishable_from_best(values, metric.direction)
-    alike.sort(key=lambda index: metric.sign * fmean(values[index].values()))
-    return [whole[index] for index in alike]
+    return [whole[index] for index in contenders(whole, metric).alike]
+
+
+def contenders(cells: Sequence[Cell], metric: Metric) -> Contenders:
+    """The comparison of `comparable` cells with the best of them."""
+    name = metric.name
+    return compare_with_best(
+        [cell.values(name) for cell in cells],
+        metric.direction,
+        cells[0].scale(name) if cells else "linear",
+        max((cell.overlap(name) for cell in cells), default=0.0),
+    )
+
+
+def settling(best: Cell, others: Sequence[Cell], metric: Metric) -> list[int | None]:
+    """For each open cell the replicates in all that would probably settle it; see `power`."""
+    name = metric.name
+    return [
+        replicates_to_settle(
+            cell.values(name),
+            best.values(name),
+            best.scale(name),
+            max(best.overlap(name), cell.overlap(name)),
+            len(others),
+        )
+        for cell in others
+    ]
+
+
+def _scale_choice(files: SweepDir) -> ScaleChoice:
+    """`sweep.scale`. Raises CorruptInputError, StorageError."""
+    section = read_config(files.config).get("sweep") or {}
+    chosen: ScaleChoice = section.get("scale", "auto")
+    if chosen not in get_args(ScaleChoice):
+        raise CorruptInputError(f"{files.config}: sweep.scale: {chosen!r} is not a scale")
+    return chosen

@@ -10,9 +10,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from regrun.analysis.sweeps import sweep_cells
-from regrun.cli.cell_report import comparison_table
+from regrun.cli.cell_report import comparison_table, table_metrics
+from regrun.cli.conclusions import caption
 from regrun.cli.console import check, show
-from regrun.cli.format import plus_minus, table
+from regrun.cli.format import ratio, table
 from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
 from regrun.cli.progress import watching
 from regrun.results import AblationResult, Difference
@@ -60,15 +61,19 @@ def _report(result: AblationResult) -> list[RenderableType]:
         )
         for effect in result.effects
     ]
+    cells = sweep_cells(SweepDir(directory))
+    how = "with over without" if result.effects[0].alone.scale == "log" else "with minus without"
     return [
-        comparison_table(sweep_cells(SweepDir(directory))),
-        Text(f"\neffect on {result.metric}: with minus without, 95% interval over seeds", "bold"),
+        comparison_table(cells),
+        *caption(cells, table_metrics(cells)),
+        Text(f"\neffect on {result.metric}: {how}, with 95% intervals of each", "bold"),
         table(("ingredient", *numbers, ""), effects, right=numbers),
+        "* a difference: rotation test, 5% for all stars and statements of the table together",
         f"sweep      {directory}",
         f"next       regrun compare {directory}",
     ]
 
 
 def _difference(difference: Difference) -> str:
-    """``-0.12 ± 0.03``; a star when the interval does not contain 0."""
-    return plus_minus(difference) + (" *" if difference.excludes_zero else "")
+    """``-0.12 ± 0.03`` or ``0.62 × [0.55, 0.70]``; a star where the difference is certain."""
+    return ratio(difference) + (" *" if difference.is_certain else "")

@@ -10,7 +10,7 @@ import typer
 
 from regrun.analysis.cells import group_by_setting
 from regrun.analysis.sweeps import chosen_metric, metric_of_cells, sweep_cells
-from regrun.cli.cell_report import answers, comparison_table, conclusions, csv_rows, stopped_by_test
+from regrun.cli.cell_report import answers, csv_rows
 from regrun.cli.completion import complete_run_directory
 from regrun.cli.console import notify, print_csv, print_json, say
 from regrun.cli.options import Csv, Json
@@ -45,8 +45,7 @@ def compare(directories: Directories, as_json: Json = False, as_csv: Csv = False
     elif is_sweep:
         say(*answers(cells, chosen_metric(sweep, cells)))
     else:
-        said = [*conclusions(cells, metric_of_cells(cells)), *stopped_by_test(cells)]
-        say(comparison_table(cells), *said)
+        say(*answers(cells, metric_of_cells(cells), plots=False))
 
 
 def _finished(directories: Sequence[Path]) -> list[StoredRun]:

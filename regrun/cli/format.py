@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 
-_ROUNDING = 1e-12
-"""A half width below this share of the mean is rounding, not spread."""
-
 
 def number(value: Any) -> str:
     """Four significant digits; ``–`` when there is none."""
@@ -25,24 +22,53 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if math.isfinite(value) else str(value)
 
 
-def plus_minus(interval: MeanInterval | None) -> str:
-    """``0.52 ± 0.03``: the half width to two digits, the mean to the same decimal place."""
-    if interval is None:
+def interval(estimate: MeanInterval | None) -> str:
+    """``0.52 ± 0.03``, or ``0.52 [0.48, 0.57]`` where the interval is not symmetric."""
+    if estimate is None:
         return NOTHING
-    if interval.high is None:
-        return number(interval.mean)
-    half = interval.high - interval.mean
-    if half < _ROUNDING * abs(interval.mean):
-        half = 0.0
+    low, mean, high = estimate.low, estimate.mean, estimate.high
+    if low is None or high is None:
+        return number(mean)
+    if estimate.scale == "linear" and math.isclose(mean - low, high - mean, rel_tol=1e-3):
+        return _symmetric(mean, high - mean)
+    if low > 0 and high > 2 * low:  # a factor apart: two digits each say as much as there is to say
+        return f"{mean:.2g} [{low:.2g}, {high:.2g}]"
+    return _bracketed(low, mean, high)
+
+
+def ratio(estimate: MeanInterval) -> str:
+    """A difference: ``0.62 × [0.55, 0.70]`` on the scale `log`, else ``-0.12 ± 0.03``."""
+    text = interval(estimate)
+    if estimate.scale != "log":
+        return text
+    factor, bracket, bounds = text.partition(" [")
+    return f"{factor} ×{bracket}{bounds}"
+
+
+def _symmetric(mean: float, half: float) -> str:
+    """The half width to two digits, the mean to the same decimal place."""
     if not (math.isfinite(half) and half > 0):
-        return f"{number(interval.mean)} ± {half:.2g}"
+        return f"{number(mean)} ± {half:.2g}"
     place = 1 - math.floor(math.log10(half))
-    size = max(abs(interval.mean), half)
+    size = max(abs(mean), half)
     if half >= 1e-4 and size < 1e6:
         decimals = max(place, 0)
-        return f"{interval.mean:.{decimals}f} ± {half:.{decimals}f}"
+        return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
     digits = max(place + math.floor(math.log10(size)) + 1, 2)
-    return f"{interval.mean:.{digits}g} ± {half:.2g}"
+    return f"{mean:.{digits}g} ± {half:.2g}"
+
+
+def _bracketed(low: float, mean: float, high: float) -> str:
+    """All three to the second digit of the narrower side."""
+    if not math.isfinite(high - low) or high == low:
+        return f"{number(mean)} [{number(low)}, {number(high)}]"
+    narrow = min(mean - low, high - mean)
+    place = 1 - math.floor(math.log10(narrow if narrow > 0 else high - low))
+    size = max(abs(low), abs(high))
+    if 0 <= place <= 5 and size < 1e6:
+        return f"{mean:.{place}f} [{low:.{place}f}, {high:.{place}f}]"
+    digits = max(place + math.floor(math.log10(size)) + 1, 2)
+    return f"{mean:.{digits}g} [{low:.{digits}g}, {high:.{digits}g}]"
 
 
 def table(

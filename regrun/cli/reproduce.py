@@ -12,7 +12,7 @@ from rich.text import Text
 
 from regrun.cli.completion import complete_reproduction
 from regrun.cli.console import check, show
-from regrun.cli.format import NOTHING, name_table, plus_minus, table
+from regrun.cli.format import NOTHING, interval, name_table, table
 from regrun.cli.options import RUNS, Device, Json, Quiet, RunsDir
 from regrun.cli.progress import watching
 from regrun.results import Estimate, ReproductionResult
@@ -90,7 +90,7 @@ def _ours(ours: Estimate | str | None) -> str:
     """``13.4 ± 0.3 (20 seeds)``."""
     if ours is None or isinstance(ours, str):
         return ours or NOTHING
-    return f"{plus_minus(ours)} ({ours.n} seed{'s' if ours.n > 1 else ''})"
+    return f"{interval(ours)} ({ours.n} seed{'s' if ours.n > 1 else ''})"
 
 
 def _verdict(verdict: str | None) -> Text:

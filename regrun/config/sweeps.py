@@ -121,6 +121,9 @@ class Sweep(Section):
     accuracies maximised. Default: `val/loss` if there is a validation split; without one, a grid is
     ordered by `test/loss`, and its report says so. `ema/val/loss` and `swa/val/loss` are metrics of
     the weights averaged by `training.ema` and `training.swa`."""
+    scale: Literal["auto", "linear"] = "auto"
+    """How replicates are averaged. auto: losses, errors and norms by their geometric mean, compared
+    as ratios; the rest by the arithmetic mean. linear: everything by the arithmetic mean."""
     select_on_test: bool = False
     """Allow a search or a pruner to select on the test set."""
     pruner: Literal["median", "asha", "hyperband"] | None = None

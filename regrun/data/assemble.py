@@ -85,6 +85,7 @@ def assemble(name: str, examples: Examples, parts: Parts, scaling: Scaling) -> D
         target_scale=target_scale,
         split=parts.description,
         test_set=test_set,
+        drawn=parts.drawn,
         provenance=examples.provenance,
     )
 

@@ -19,7 +19,7 @@ from regrun.data.preprocessing import (
     Scale,
     TableInputs,
 )
-from regrun.results import ClassCount, ColumnCard, DataCard, InputCard, TargetCard, Task
+from regrun.results import ClassCount, ColumnCard, DataCard, InputCard, Part, TargetCard, Task
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,10 @@ class Dataset:
     test_set: str = ""
     """Equal for datasets with the same test examples, however their numbers are scaled; empty
     without any."""
+    drawn: tuple[Part, ...] = ()
+    """The parts that another `dataset.seed` makes anew."""
+    generated: bool = False
+    """Whether the examples are drawn from a distribution by `dataset.seed`."""
     provenance: Provenance = field(default=Provenance(), repr=False)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Dataset:
@@ -214,6 +218,8 @@ class Dataset:
             sizes={name: len(part) for name, part in there.items()},
             split=self.split,
             test_set=self.test_set,
+            drawn=[*self.drawn],
+            generated=self.generated,
             input=self._input(there.values()),
             columns=[*came.columns],
             skipped=[*came.skipped],

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from regrun.errors import ConfigError
+from regrun.results import Part
 from regrun.seeding import derive
 
 
@@ -35,6 +36,8 @@ class Parts:
     test: Tensor
     description: str = ""
     """One sentence: how the examples were divided."""
+    drawn: tuple[Part, ...] = ()
+    """Those that another seed would make anew."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Splitter:
             size = len(pool)
             pool, validation = self._hold_out(pool, targets, self.validation, "validation")
             described.append(self._described("validation", validation, size))
+        left = len(pool)
         if self.num_train is not None and self.order.times is not None:
             pool = self._latest_of(pool, self.num_train)
         else:
@@ -94,7 +98,15 @@ class Splitter:
             tested = self._subset(tested, test_targets, self.num_test, "num_test")
         elif self.num_test is not None:
             raise ConfigError.at("dataset.num_test", f"{self.num_test}: there is no test set")
-        return Parts(pool, validation, tested, "; ".join(described))
+        holds_out = not isinstance(test, Tensor) and bool(test)
+        redrawn: dict[Part, bool] = {
+            "train": holds_out or validation is not None or len(pool) < left,
+            "validation": validation is not None,
+            "test": holds_out or 0 < len(tested) < len(test_targets),
+        }
+        by_seed = self.order.times is None
+        drawn = tuple(part for part, is_drawn in redrawn.items() if is_drawn and by_seed)
+        return Parts(pool, validation, tested, "; ".join(described), drawn)
 
     def _described(self, part: str, held: Tensor, size: int) -> str:
         """``test: 20 of 100 examples, stratified``."""

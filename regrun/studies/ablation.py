@@ -1,16 +1,17 @@
 """What each ingredient of a config does: all of them, each left out, each alone, none.
 
 An ingredient is anything that regularizes and that a config has switched on. Its effect is the
-metric with it minus the metric without it, paired on shared seeds.
+metric with it minus the metric without it, of losses the ratio, paired on shared replicates. All
+effects and interactions of a study are tested together by `analysis.rotation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from regrun.analysis.cells import Cell
-from regrun.analysis.statistics import paired_difference
+from regrun.analysis.cells import Cell, Replicate
+from regrun.analysis.effects import Contrast, estimate_contrasts
 from regrun.analysis.sweeps import sweep_cells
 from regrun.config.load import Loaded
 from regrun.errors import UsageError
@@ -77,24 +78,28 @@ def effects_of(
     metric: str,
 ) -> list[Effect]:
     """The effect of every ingredient, from the cells in the order of the subsets."""
-    values = {removed: cell.values(metric) for removed, cell in zip(subsets, cells, strict=True)}
+    by_removal = dict(zip(subsets, cells, strict=True))
     everything = frozenset(found)
-    effects = []
+    contrasts: list[Contrast[Replicate]] = []
     for one in found:
-        whole, without = values[frozenset()], values[frozenset({one})]
-        alone, none = values[everything - {one}], values[everything]
-        interaction = paired_difference(_minus(whole, without), _minus(alone, none))
-        effects.append(
-            Effect(
-                ingredient=one.name,
-                left_out=paired_difference(whole, without),
-                alone=paired_difference(alone, none),
-                interaction=interaction,
-                interacts=interaction.excludes_zero,
-            )
+        whole, without, alone, none = (
+            by_removal[removed].values(metric)
+            for removed in (frozenset(), frozenset({one}), everything - {one}, everything)
         )
-    return effects
-
-
-def _minus(a: Mapping[int, float], b: Mapping[int, float]) -> dict[int, float]:
-    return {seed: a[seed] - b[seed] for seed in a if seed in b}
+        contrasts += [
+            Contrast([whole], [without]),
+            Contrast([alone], [none]),
+            Contrast([whole, none], [without, alone]),
+        ]
+    first = cells[0]
+    estimates = estimate_contrasts(contrasts, first.scale(metric), first.overlap(metric))
+    return [
+        Effect(
+            ingredient=one.name,
+            left_out=estimates[3 * index],
+            alone=estimates[3 * index + 1],
+            interaction=estimates[3 * index + 2],
+            interacts=estimates[3 * index + 2].is_certain,
+        )
+        for index, one in enumerate(found)
+    ]

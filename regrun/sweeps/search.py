@@ -336,7 +336,6 @@ def _result(cell: Cell, metric: str) -> Result:
     """A cell as its search sees it: the mean over its seeds, and the worst of their statuses."""
     ranks: tuple[Status, ...] = ("completed", "pruned", "diverged", "failed")
     worst = max((each for each in ranks if cell.count(each)), key=ranks.index, default=ranks[0])
-    values = cell.values(metric)
-    mean = sum(values.values()) / len(values) if values else None
+    mean = cell.interval(metric)
     epochs = [run.summary.epochs if run.summary else 0 for run in cell.runs]
-    return Result(cell.params, mean, worst, max(epochs, default=0))
+    return Result(cell.params, None if mean is None else mean.mean, worst, max(epochs, default=0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_runs_that_differ_only_in_the_seed_are_one_cell() -> None:
     runs = [a_run(1, 0.0, 4.0), a_run(0, 0.0, 2.0), a_run(0, 3.0, 1.0)]
     first, second = group_by_setting(runs)
     assert (first.seeds, second.seeds) == (2, 1)
-    assert first.values("test/loss") == {0: 2.0, 1: 4.0}
+    assert first.values("test/loss") == {(0, 0): 2.0, (1, 0): 4.0}
     assert [run.config["seed"] for run in first.runs] == [0, 1]
 
 
@@ -47,7 +48,7 @@ def test_params_are_the_keys_that_differ_and_no_others() -> None:
 def test_the_same_run_twice_counts_once() -> None:
     (cell,) = group_by_setting([a_run(0, 0.0, 4.0), a_run(0, 0.0, 5.0)])
     assert cell.seeds == 1
-    assert cell.values("test/loss") == {0: 5.0}
+    assert cell.values("test/loss") == {(0, 0): 5.0}
 
 
 def test_a_cell_as_json_has_mean_interval_and_values() -> None:
@@ -56,10 +57,13 @@ def test_a_cell_as_json_has_mean_interval_and_values() -> None:
     assert document["params"] == {"optimizer.weight_decay": 0.0}
     assert document["seeds"] == 2
     loss = document["metrics"]["test/loss"]
-    assert loss["mean"] == 2.0
+    assert loss["scale"] == "log"
+    assert loss["mean"] == pytest.approx(math.sqrt(3))
+    assert loss["arithmetic_mean"] == 2.0
     assert loss["values"] == [1.0, 3.0]
-    # s = sqrt(2), n = 2, t(1, 0.975) = 12.7062
-    assert loss["high"] == pytest.approx(2 + 12.7062, rel=1e-5)
+    # Of the logarithms: s = ln 3 / sqrt(2), n = 2, t(1, 0.975) = 12.7062
+    assert loss["high"] == pytest.approx(math.sqrt(3) * 3 ** (12.7062 / 2), rel=1e-4)
+    assert document["metrics"]["gap/loss"]["scale"] == "linear"
     assert document["metrics"]["gap/loss"]["values"] == [0.5, 2.5]
 
 
@@ -69,6 +73,8 @@ def test_one_seed_has_null_bounds_in_json() -> None:
         "mean": 1.0,
         "low": None,
         "high": None,
+        "scale": "log",
+        "arithmetic_mean": 1.0,
         "values": [1.0],
     }
 
@@ -77,7 +83,7 @@ def test_one_seed_has_null_bounds_in_json() -> None:
 def test_a_diverged_run_counts_as_a_run_but_gives_no_value(lost: float | None) -> None:
     (cell,) = group_by_setting([a_run(0, 0.0, 1.0), a_run(1, 0.0, lost, status="diverged")])
     assert cell.seeds == 2
-    assert cell.values("test/loss") == {0: 1.0}
+    assert cell.values("test/loss") == {(0, 0): 1.0}
     assert cell.count("diverged") == 1
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrun.analysis.statistics import (
-    holm,
-    indistinguishable_from_best,
-    mean_interval,
-    paired_difference,
-)
+from regrun.analysis.statistics import agree, holm, mean_interval, paired_difference
+from regrun.results import Scale
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -127,38 +124,86 @@ def test_holm_keeps_the_order_and_lies_between_the_raw_value_and_bonferroni(
         assert min(adjusted) == pytest.approx(min(1.0, min(p_values) * len(p_values)))
 
 
-def test_a_clear_winner_stands_alone() -> None:
-    noise = [0.01, -0.02, 0.015, 0.0, -0.005]
-    good = {seed: 1.0 + value for seed, value in enumerate(noise)}
-    bad = {seed: 5.0 - value for seed, value in enumerate(noise)}
-    assert indistinguishable_from_best([bad, good]) == [1]
-    assert indistinguishable_from_best([bad, good], "maximize") == [0]
+positive = st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=12)
 
 
-def test_no_winner_when_the_interval_of_the_difference_holds_0() -> None:
-    a = {0: 1.0, 1: 2.0, 2: 3.0}
-    b = {0: 1.1, 1: 1.8, 2: 3.3}
-    difference = paired_difference(a, b)
-    assert difference.low is not None
-    assert difference.high is not None
-    assert difference.low < 0 < difference.high
-    assert indistinguishable_from_best([b, a]) == [1, 0]
+@settings(deadline=None)
+@given(positive)
+def test_on_a_log_scale_it_is_scipys_interval_of_the_logarithms(values: list[float]) -> None:
+    logs = np.log(values)
+    interval = mean_interval(values, "log")
+    assert interval.mean == pytest.approx(stats.gmean(values), rel=1e-9)
+    if logs.max() - logs.min() > 1e-3:
+        low, high = stats.t.interval(0.95, len(values) - 1, loc=logs.mean(), scale=stats.sem(logs))
+        assert interval.scale == "log"
+        assert math.log(interval.low or 0) == pytest.approx(low, rel=1e-6, abs=1e-6)
+        assert interval.high == pytest.approx(math.exp(min(high, 709.0)), rel=1e-6) or high > 709
+        assert (interval.low or 0) > 0
 
 
-def test_a_cell_with_one_seed_is_not_distinguishable_from_the_best() -> None:
-    assert indistinguishable_from_best([{0: 1.0, 1: 1.1}, {0: 50.0}]) == [0, 1]
+def test_a_loss_of_exactly_0_has_no_logarithm_and_no_negative_bound() -> None:
+    interval = mean_interval([0.0, 0.0, 3.0], "log")
+    assert (interval.mean, interval.scale, interval.low) == (1.0, "linear", 0.0)
+    assert interval.high == pytest.approx(1 + 4.302653, rel=1e-6)
 
 
-def test_empty_cells_are_left_out() -> None:
-    assert indistinguishable_from_best([{}, {0: 1.0}]) == [1]
-    assert indistinguishable_from_best([{}, {}]) == []
+def test_the_interval_of_a_share_is_that_of_its_log_odds_by_hand() -> None:
+    values = [0.90, 0.94, 0.98]
+    # Mean .94, s = .04, t(2, .975) = 4.302653; d logit(p) / dp = 1 / (p (1 − p)).
+    half = 4.302653 * 0.04 / math.sqrt(3) / (0.94 * 0.06)
+    odds = math.log(0.94 / 0.06)
+    interval = mean_interval(values, "fraction")
+    assert interval.mean == pytest.approx(0.94)
+    assert interval.low == pytest.approx(1 / (1 + math.exp(-(odds - half))), rel=1e-6)
+    assert interval.high == pytest.approx(1 / (1 + math.exp(-(odds + half))), rel=1e-6)
 
 
-def test_holm_is_applied_a_difference_that_passes_alone_fails_among_many() -> None:
-    best = dict.fromkeys(range(6), 0.0)
-    bumps = [0.2, 0.9, 0.1, 0.8, 0.0, 1.0]
-    near = dict(enumerate(bumps))
-    p = stats.ttest_1samp(bumps, 0).pvalue
-    assert 0.05 / 4 < p < 0.05
-    assert indistinguishable_from_best([best, near]) == [0]
-    assert indistinguishable_from_best([best, near, near, near, near]) == [0, 1, 2, 3, 4]
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
+def test_the_interval_of_shares_stays_between_0_and_1_and_holds_their_mean(
+    values: list[float],
+) -> None:
+    interval = mean_interval(values, "fraction")
+    if interval.low is not None and interval.high is not None:
+        assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+    else:
+        assert agree(values)
+
+
+@pytest.mark.parametrize("scale", ["linear", "log", "fraction"])
+def test_values_that_agree_to_rounding_have_no_interval(scale: Scale) -> None:
+    interval = mean_interval([0.3, 0.3 + 1e-12, 0.3 - 1e-12], scale)
+    assert (interval.low, interval.high) == (None, None)
+    assert interval.mean == pytest.approx(0.3)
+
+
+def test_overlapping_draws_widen_the_interval_as_nadeau_and_bengio_do() -> None:
+    values = [1.0, 2.0, 3.0]
+    plain, wide = mean_interval(values), mean_interval(values, overlap=0.25)
+    assert plain.high is not None
+    assert wide.high is not None
+    # s² (1/3 + 1/4) instead of s² / 3.
+    assert (wide.high - 2) / (plain.high - 2) == pytest.approx(math.sqrt((1 / 3 + 1 / 4) * 3))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0.01, 100), st.floats(0.01, 100)), min_size=3, max_size=9))
+def test_a_ratio_is_the_paired_t_test_of_the_logarithms(pairs: list[tuple[float, float]]) -> None:
+    a = {seed: pair[0] for seed, pair in enumerate(pairs)}
+    b = {seed: pair[1] for seed, pair in enumerate(pairs)}
+    logs = np.log([x / y for x, y in pairs])
+    if logs.max() - logs.min() < 1e-2:
+        return
+    ours = paired_difference(a, b, "log")
+    theirs = stats.ttest_1samp(logs, 0.0)
+    bounds = theirs.confidence_interval()
+    assert (ours.scale, ours.none) == ("log", 1.0)
+    assert ours.mean == pytest.approx(math.exp(logs.mean()), rel=1e-6)
+    assert ours.p == pytest.approx(theirs.pvalue, rel=1e-4, abs=1e-12)
+    assert math.log(ours.low or 0) == pytest.approx(bounds.low, rel=1e-4, abs=1e-4)
+
+
+def test_nothing_is_said_of_a_difference_between_values_that_never_vary() -> None:
+    difference = paired_difference({0: 1.0, 1: 1.0, 2: 1.0}, {0: 2.0, 1: 2.0, 2: 2.0 + 1e-13})
+    assert difference.mean == pytest.approx(-1.0)
+    assert (difference.low, difference.high, difference.p) == (None, None, None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrun.cli.format import number, plus_minus
+from regrun.cli.format import interval, number
 from regrun.results import Estimate
 from regrun.settings import format_value
 
@@ -38,11 +38,11 @@ def test_the_mean_has_as_many_places_as_its_uncertainty(
     mean: float, half: float | None, text: str
 ) -> None:
     low, high = (None, None) if half is None else (mean - half, mean + half)
-    assert plus_minus(Estimate(mean=mean, low=low, high=high, n=3)) == text
+    assert interval(Estimate(mean=mean, low=low, high=high, n=3)) == text
 
 
 def test_no_value_is_a_dash() -> None:
-    assert plus_minus(None) == "–"
+    assert interval(None) == "–"
 
 
 @settings(deadline=None)
@@ -50,7 +50,7 @@ def test_no_value_is_a_dash() -> None:
 def test_what_is_printed_is_right_to_its_last_digit(mean: float, ratio: float) -> None:
     half = ratio * (abs(mean) + 1e-9)
     high = mean + half
-    text = plus_minus(Estimate(mean=mean, low=mean - half, high=high, n=5))
+    text = interval(Estimate(mean=mean, low=mean - half, high=high, n=5))
     printed_mean, printed_half = (float(part) for part in re.split(" ± ", text))
     assert printed_half == pytest.approx(high - mean, rel=0.06, abs=1e-12)
     assert abs(printed_mean - mean) <= 0.06 * (high - mean)

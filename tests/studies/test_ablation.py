@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regrun.analysis.cells import Cell
+from regrun.analysis.cells import Cell, ScaleChoice
 from regrun.analysis.statistics import mean_interval
 from regrun.analysis.sweeps import SweptRun
 from regrun.config.load import config_from_mapping
@@ -171,7 +172,9 @@ def ended(seed: int, value: float | None) -> SweptRun:
 
 
 def cells_of(
-    found: Sequence[Ingredient], losses: Mapping[frozenset[str], Sequence[float | None]]
+    found: Sequence[Ingredient],
+    losses: Mapping[frozenset[str], Sequence[float | None]],
+    scale: ScaleChoice = "linear",
 ) -> list[Cell]:
     """A cell per subset of `removals`; losses: names kept → a value per seed."""
     everything = frozenset(found)
@@ -182,6 +185,7 @@ def cells_of(
                 ended(seed, value)
                 for seed, value in enumerate(losses[frozenset(names(list(everything - removed)))])
             ],
+            scale,
         )
         for removed in removals(found)
     ]
@@ -210,6 +214,18 @@ def test_effects_are_the_paired_differences_by_hand() -> None:
     assert second.left_out.mean == pytest.approx((-1.0 - 1.2 - 1.2) / 3)
     # Of two ingredients the interaction is one and the same number.
     assert second.interaction.mean == pytest.approx(first.interaction.mean)
+
+
+def test_of_losses_they_are_ratios_by_hand() -> None:
+    found = made(2)
+    first, _ = effects_of(found, removals(found), cells_of(found, TWO, "auto"), "test/loss")
+    assert first.left_out.scale == "log"
+    assert first.left_out.mean == pytest.approx((1.0 / 1.5 * 1.2 / 1.8 * 0.9 / 1.3) ** (1 / 3))
+    interactions = [1.0 * 3.0 / 1.5 / 2.0, 1.2 * 3.1 / 1.8 / 2.4, 0.9 * 3.3 / 1.3 / 2.1]
+    expected = mean_interval(interactions, "log")
+    assert first.interaction.mean == pytest.approx(expected.mean)
+    assert first.interaction.low == pytest.approx(expected.low)
+    assert first.interaction.high == pytest.approx(expected.high)
 
 
 def additive(noise: Sequence[float], joint: float = 0.0) -> dict[frozenset[str], list[float]]:
@@ -314,11 +330,10 @@ def test_a_small_ablation_has_the_effects_that_its_runs_have(tmp_path: Path) -> 
     assert len(loss) == 16
     for effect in result.effects:
         one = effect.ingredient
-        company = [loss[everything, s] - loss[everything - {one}, s] for s in (0, 1)]
-        alone = [loss[frozenset({one}), s] - loss[frozenset(), s] for s in (0, 1)]
-        assert effect.left_out.mean == pytest.approx(sum(company) / 2)
-        assert effect.alone.mean == pytest.approx(sum(alone) / 2)
-        low, high = effect.interaction.low, effect.interaction.high
-        assert low is not None
-        assert high is not None
-        assert effect.interacts == (low > 0 or high < 0)
+        company = [loss[everything, s] / loss[everything - {one}, s] for s in (0, 1)]
+        alone = [loss[frozenset({one}), s] / loss[frozenset(), s] for s in (0, 1)]
+        assert effect.left_out.mean == pytest.approx(math.sqrt(math.prod(company)))
+        assert effect.alone.mean == pytest.approx(math.sqrt(math.prod(alone)))
+        p = effect.interaction.adjusted_p
+        assert p is not None
+        assert effect.interacts == (p <= 0.05)

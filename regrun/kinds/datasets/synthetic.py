@@ -13,6 +13,7 @@ from regrun.kinds.datasets.base import DatasetSection, Progress, Task
 if TYPE_CHECKING:
     from regrun.data.assemble import Scaling
     from regrun.data.dataset import Dataset, Split
+    from regrun.results import Part
 
 
 class SyntheticLinear(DatasetSection):
@@ -41,7 +42,9 @@ class SyntheticLinear(DatasetSection):
 
         train, test = self._draw("train", self.num_train), self._draw("test", self.num_test)
         names = [f"x{i}" for i in range(self.num_features)]
-        return self._split(Examples("regression", train, test, feature_names=names))
+        dataset = self._split(Examples("regression", train, test, feature_names=names))
+        held_out: tuple[Part, ...] = () if dataset.validation is None else ("validation",)
+        return replace(dataset, drawn=("train", *held_out, "test"), generated=True)
 
     def estimate_bytes(self) -> int:
         return (self.num_train + self.num_test) * (self.num_features + 1) * 8

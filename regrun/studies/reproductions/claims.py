@@ -84,18 +84,13 @@ class Ratio:
 
     def judge(self, measured: Measured) -> Judgement:
         """Seeds on which a value is not above 0 do not count."""
-        a, b = self.a.values(measured), self.b.values(measured)
-        logs = {
-            seed: math.log(a[seed]) - math.log(b[seed])
-            for seed in sorted(a.keys() & b.keys())
-            if a[seed] > 0 and b[seed] > 0
-        }
-        ours = _interval(logs)
-        if ours is not None:
-            low = None if ours.low is None else _exp(ours.low)
-            high = None if ours.high is None else _exp(ours.high)
-            ours = Estimate(mean=_exp(ours.mean), low=low, high=high, n=ours.n)
-        return _judge_range(self.text, self.above, self.below, ours)
+        a, b = (
+            {seed: value for seed, value in side.values(measured).items() if value > 0}
+            for side in (self.a, self.b)
+        )
+        ratio = paired_difference(a, b, "log")
+        ours = Estimate(mean=ratio.mean, low=ratio.low, high=ratio.high, n=ratio.n)
+        return _judge_range(self.text, self.above, self.below, ours if ratio.n else None)
 
 
 @dataclass(frozen=True)
@@ -221,13 +216,15 @@ def _judge_range(text: str, above: float, below: float, ours: Estimate | None) -
     return Judgement(claim=text, published=" and ".join(parts), ours=ours, verdict=verdict)
 
 
-def _exp(x: float) -> float:
-    """The largest power of e below infinity stands for all above it."""
-    return math.exp(min(x, 709.0))
-
-
 def _interval(values: Mapping[int, float]) -> Estimate | None:
-    return mean_interval([values[seed] for seed in sorted(values)]) if values else None
+    """The mean over seeds. Where no seed changes anything the number itself is known."""
+    if not values:
+        return None
+    found = mean_interval([values[seed] for seed in sorted(values)])
+    if found.n > 1 and found.low is None:
+        exact = {"low": min(values.values()), "high": max(values.values())}
+        return found.model_copy(update=exact)
+    return found
 
 
 def _named(

@@ -144,9 +144,9 @@ class _Work:
     def _add(self, method: Method, cell: Cell) -> None:
         """File the metrics of the cell that stands for a method, and its error rates in %."""
         metrics = self.measured[method.name]
-        metrics |= {name: cell.values(name) for name in cell.metrics}
+        metrics |= {name: by_seed(cell, name) for name in cell.metrics}
         for split in SPLITS:
-            accuracy = cell.values(f"{split}/accuracy")
+            accuracy = by_seed(cell, f"{split}/accuracy")
             metrics[f"{split}/error"] = {seed: 100 * (1 - a) for seed, a in accuracy.items()}
         tuned = {key: cell.params[key] for key in method.tune}
         summary = cell.summarize().model_dump(exclude_unset=True)
@@ -166,6 +166,11 @@ def shipped_config(name: str) -> Path:
     raise StorageError(f"{name}: this installation of regrun lacks its configs")
 
 
+def by_seed(cell: Cell, metric: str) -> dict[int, float]:
+    """Seed → value. The replicates of a reproduction differ in their seeds."""
+    return {replicate.seed: value for replicate, value in cell.values(metric).items()}
+
+
 def optimum_slopes(cells: Sequence[Cell], slope: OptimumSlope) -> dict[int, float]:
     """Seed → |slope| of log(best response) over log(against), by least squares.
 
@@ -173,7 +178,7 @@ def optimum_slopes(cells: Sequence[Cell], slope: OptimumSlope) -> dict[int, floa
     what matters. A seed counts when every cell has its value.
     """
     sign = Metric.from_name(slope.metric).sign
-    per_cell = [cell.values(slope.metric) for cell in cells]
+    per_cell = [by_seed(cell, slope.metric) for cell in cells]
     seeds = set.intersection(*(set(values) for values in per_cell)) if per_cell else set()
     found = {}
     for seed in sorted(seeds):

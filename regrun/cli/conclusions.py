@@ -1,0 +1,153 @@
+"""Sentences under a table of cells: what its intervals cover, and which cell is best."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from regrun.analysis.cells import Cell
+from regrun.analysis.sweeps import comparable, contenders, settling
+from regrun.metrics import Metric, scale_of
+from regrun.settings import format_value
+
+_LOSSES_APART = ("loss", "dataset.name", "dataset.seed")
+"""Where cells differ in these, their losses are of different things."""
+
+_MOST_NAMED = 5
+
+
+def caption(cells: Sequence[Cell], shown: Sequence[str]) -> list[str]:
+    """What is averaged over what, and what the intervals do not cover.
+
+    shown: the metrics of the table. Empty where every cell has one run.
+    """
+    card = next((cell.card for cell in cells if cell.card is not None), None)
+    fullest = max(cells, key=lambda cell: cell.seeds, default=None)
+    if fullest is None or fullest.seeds < 2:
+        return []
+    logarithmic = any(scale_of(name) == "log" for name in shown)
+    averages = "means"
+    if logarithmic and all(cell.scale_choice == "auto" for cell in cells):
+        averages = "geometric means of losses and norms, means of the rest"
+    lines = [f"{averages}, with 95% intervals over {repeats(cells)}"]
+    if any(cell.overlap(name) for cell in cells for name in shown):
+        lines.append(
+            "the intervals are wider because the splits share examples (Nadeau & Bengio 2003)"
+        )
+    if card is None or not card.drawn:
+        return lines
+    if not _varies(fullest)[1] and not card.generated:
+        lines.append("all on one split of the data: another split may give another order")
+    elif not _varies(fullest)[1]:
+        lines.append("all on one draw of the data: another draw may give another order")
+    return lines
+
+
+def repeats(cells: Sequence[Cell]) -> str:
+    """What the values of a cell repeat: ``5 seeds, each with a split of its own``."""
+    fullest = max(cells, key=lambda cell: cell.seeds)
+    seeds, data = _varies(fullest)
+    generated = fullest.card is not None and fullest.card.generated
+    thing = "draw of the data" if generated else "split"
+    if not data:
+        return f"{fullest.seeds} seeds"
+    if not seeds:
+        return f"{fullest.seeds} {'draws of the data' if generated else 'splits'}"
+    return f"{fullest.seeds} seeds, each with its own {thing}"
+
+
+def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
+    """What may be said about which cell is best, and no more."""
+    name = metric.name
+    compared = comparable(cells, metric)
+    left_out = _left_out([cell for cell in cells if cell.lost and cell not in compared])
+    if len(compared) < 2:
+        return left_out
+    word = "lowest" if metric.direction == "minimize" else "highest"
+    apart = [key for key in _LOSSES_APART if len({cell.params.get(key) for cell in compared}) > 1]
+    if apart and metric.quantity == "loss":
+        return [f"{name} means something else for each {' and '.join(apart)}: none is the {word}"]
+    found = contenders(compared, metric)
+    alike = [compared[index] for index in found.alike]
+    best, others = alike[0], alike[1:]
+    flatters = " (chosen by the test set, which flatters it)" if metric.split == "test" else ""
+    sentences = [f"{word} {name}: {name_of(best)}{flatters}"]
+    if len(best.values(name)) < 2:
+        sentences.append("one seed cannot distinguish a difference from chance")
+    elif all(p is None for p in found.p):
+        sentences.append(
+            f"nothing varies between the {len(best.values(name))} seeds, so they cannot say "
+            "whether the difference is chance"
+        )
+    elif others:
+        sentences.append(f"not distinguishable from it with {repeats(cells)}: {_listed(others)}")
+        sentences += _what_would_settle(best, others, metric)
+    else:
+        among = "" if len(compared) == len(cells) else f" with a {name}"
+        sentences.append(
+            f"better than every other row{among} (rotation test over {repeats(cells)}, with the "
+            "best chosen from the same runs; 5% for all statements together)"
+        )
+    if len(compared) > 2 and len(best.values(name)) > 1:
+        sentences.append(
+            f"the best of {len(compared):,} flatters itself: --confirm 5 measures it on fresh seeds"
+        )
+    sentences += left_out
+    lost = best.seeds - len(best.values(name))
+    if lost:
+        sentences.append(f"{lost} of its {best.seeds} runs ended without a {name}")
+    return sentences
+
+
+def stopped_by_test(cells: Sequence[Cell]) -> list[str]:
+    """That early stopping chose epochs by the test set, where it did."""
+    summaries = [run.summary for cell in cells for run in cell.runs if run.summary is not None]
+    metrics = Counter(each.early_stopping for each in summaries if each.early_stopping is not None)
+    return [
+        f"early stopping chose the epochs of {count:,} of {len(summaries):,} runs by {name}, which "
+        "flatters the test set; dataset.validation holds out examples to choose by"
+        for name, count in metrics.items()
+        if Metric.from_name(name).split == "test"
+    ]
+
+
+def name_of(cell: Cell) -> str:
+    """A cell by its settings; the only one by its directory."""
+    settings = [f"{key}={format_value(setting)}" for key, setting in cell.params.items()]
+    return " ".join(settings) or cell.runs[0].path.name
+
+
+def _varies(cell: Cell) -> tuple[bool, bool]:
+    """Whether the seed varies between the runs, and whether the data do."""
+    seeds, data = zip(*cell.replicates, strict=True)
+    return len(set(seeds)) > 1, len(set(data)) > 1
+
+
+def _what_would_settle(best: Cell, others: Sequence[Cell], metric: Metric) -> list[str]:
+    """With how many seeds the open comparisons would probably be settled."""
+    needed = sorted(n for n in settling(best, others, metric) if n is not None)
+    if not needed:
+        return []
+    several = len(others) > 1
+    steps = [needed[0], needed[len(needed) // 2], needed[-1]]
+    counts = [(n, sum(each <= n for each in needed)) for n in dict.fromkeys(steps)]
+    said = ", ".join(
+        f"{n} would settle {f'{count:,} of these {len(others):,}' if several else 'it'}"
+        for n, count in counts
+    )
+    return [
+        f"at the differences seen, {said} (80% power): regrun resume DIR --seeds {counts[0][0]}"
+    ]
+
+
+def _left_out(cells: Sequence[Cell]) -> list[str]:
+    """That these cells are not compared, and why."""
+    if not cells:
+        return []
+    runs = sum(cell.lost for cell in cells)
+    return [f"not compared, since {runs:,} of their runs diverged or failed: {_listed(cells)}"]
+
+
+def _listed(cells: Sequence[Cell]) -> str:
+    more = f" and {len(cells) - _MOST_NAMED:,} more" if len(cells) > _MOST_NAMED else ""
+    return ", ".join(name_of(cell) for cell in cells[:_MOST_NAMED]) + more
