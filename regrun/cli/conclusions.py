@@ -88,9 +88,10 @@ def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
             f"better than every other row{among} (rotation test over {repeats(cells)}, with the "
             "best chosen from the same runs; 5% for all statements together)"
         )
-    if len(compared) > 2 and len(best.values(name)) > 1:
+    if len(compared) > 2 and any(p is not None for p in found.p):
         sentences.append(
-            f"the best of {len(compared):,} flatters itself: --confirm 5 measures it on fresh seeds"
+            f"its value is flattered by the choice among {len(compared):,}: --confirm 5 trains it "
+            "again with fresh seeds"
         )
     sentences += left_out
     lost = best.seeds - len(best.values(name))
