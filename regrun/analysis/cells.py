@@ -29,7 +29,7 @@ LOST = ("diverged", "failed")
 
 
 class Replicate(NamedTuple):
-    """What tells the runs of a cell apart; equal ones are paired between cells."""
+    """The seeds of a run, in which the runs of a cell differ; equal ones are paired between cells."""
 
     seed: int
     """Draws initial weights, the order of batches, and noise."""
@@ -181,7 +181,10 @@ def group_by_setting(runs: Iterable[Run]) -> list[Cell]:
 
 
 def replicate_of(config: Mapping[str, Any]) -> Replicate:
-    """The seeds of a run. config: nested, or with dotted keys."""
+    """The seeds of a run.
+
+    config: nested, or with dotted keys.
+    """
     dataset = config.get("dataset")
     nested = dataset.get("seed", 0) if isinstance(dataset, Mapping) else 0
     return Replicate(int(config.get("seed", 0)), int(config.get("dataset.seed", nested)))

@@ -127,7 +127,7 @@ def agree(values: Sequence[float]) -> bool:
 
 
 def standard_error(values: Sequence[float], mean: float, overlap: float = 0.0) -> float:
-    """Of the mean of n ≥ 2 values: s √(1/n + overlap); see `mean_interval`."""
+    """The standard error of the mean of n ≥ 2 values, s √(1/n + overlap); see `mean_interval`."""
     # Scaled, because the square of a diverging loss can exceed the largest float.
     largest = max(abs(value - mean) for value in values)
     if largest == 0:

@@ -42,6 +42,7 @@ DOCUMENTS: dict[str, str] = {
     "regrun.store.checkpoint.CheckpointStore.save": "anything that JSON can hold",
     "regrun.store.curves.Curves.rows": "rows of metrics.jsonl",
     "regrun.store.curves.curves_of": "rows of metrics.jsonl",
+    "regrun.analysis.cells.replicate_of": "a config as YAML gives it",
     "regrun.store.reading.StoredRun.config": "a config as YAML gives it",
     "regrun.store.reading.read_config": "a config as YAML gives it",
     "regrun.store.tensorboard.flat_hparams": "a config as JSON",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import gmean
 
 import regrun
 from regrun.analysis.sweeps import best_cells, sweep_cells
@@ -134,7 +135,7 @@ def test_a_member_that_diverges_is_counted_and_the_others_are_bit_equal(sweep: A
     ]
     ((_, ended), (_, before)) = changed[0]
     assert len(changed) == 1
-    assert (ended[2], before[2]) == ("diverged", "completed")
+    assert (ended[3], before[3]) == ("diverged", "completed")
     assert ended[1] is None  # no weights
 
 
@@ -171,7 +172,7 @@ def test_python_gives_cells_and_runs_as_tables(sweep: Any) -> None:
     assert len(runs) == 4
     assert list(runs["seed"]) == [0, 1, 0, 1]
     assert set(runs["status"]) == {"completed"}
-    means = runs.groupby("optimizer.weight_decay")["test/loss"].mean()
+    means = runs.groupby("optimizer.weight_decay")["test/loss"].agg(gmean)
     assert list(cells["test/loss"]) == pytest.approx(list(means))
     assert (cells["test/loss/low"] < cells["test/loss"]).all()
     assert (cells["test/loss"] < cells["test/loss/high"]).all()
