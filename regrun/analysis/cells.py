@@ -70,7 +70,7 @@ class Cell:
 
     @cached_property
     def replicates(self) -> list[Replicate]:
-        """Of `runs`."""
+        """The replicate of each of `runs`."""
         return [replicate_of(run.config) for run in self.runs]
 
     @cached_property

@@ -186,6 +186,8 @@ def _choices(node: Node) -> Iterator[str]:
             yield from ("true", "false")
         elif isinstance(each, Choice):
             yield from each.words
+        elif isinstance(each, ListNode) and each.before:
+            yield from _choices(each.item)
 
 
 def _in_words(node: Node) -> str:
