@@ -75,7 +75,7 @@ class Cell:
 
     @cached_property
     def card(self) -> DataCard | None:
-        """Of the data of the first run that ended; those of other replicates are like it."""
+        """The data of the first run that ended; those of other replicates are like them."""
         cards = (run.summary.data for run in self.runs if run.summary is not None)
         return next((card for card in cards if card is not None), None)
 

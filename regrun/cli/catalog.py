@@ -186,7 +186,7 @@ def _choices(node: Node) -> Iterator[str]:
             yield from ("true", "false")
         elif isinstance(each, Choice):
             yield from each.words
-        elif isinstance(each, ListNode) and each.before:
+        elif isinstance(each, ListNode):
             yield from _choices(each.item)
 
 

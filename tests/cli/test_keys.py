@@ -40,6 +40,8 @@ def leaves(node: Schema, root: Schema, prefix: str = "") -> dict[str, list[Schem
 def choices(schema: Schema) -> list[str]:
     if schema.get("type") == "boolean":
         return ["true", "false"]
+    if schema.get("type") == "array":
+        return choices(schema.get("items", {}))
     words = schema.get("enum", [schema["const"]] if "const" in schema else [])
     return [*map(str, words), *(word for each in schema.get("anyOf", ()) for word in choices(each))]
 
