@@ -29,7 +29,7 @@ LOST = ("diverged", "failed")
 
 
 class Replicate(NamedTuple):
-    """The seeds of a run. The runs of a cell differ in them; equal ones are paired between cells."""
+    """The seeds of a run, in which the runs of a cell differ. Equal ones pair runs of two cells."""
 
     seed: int
     """Draws initial weights, the order of batches, and noise."""
