@@ -461,6 +461,8 @@ class PathResult(Result):
     metrics: dict[str, list[float]]
     """Metric → its value at each strength."""
     best: BestStrength
+    notes: list[str] = Field(default_factory=list)
+    """What a user should know about the choice."""
     converged: bool
     data: DataCard | None = None
 

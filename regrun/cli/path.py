@@ -61,6 +61,8 @@ def _report(path: PathResult) -> list[RenderableType]:
     columns = [tag for tag in metrics if tag.endswith("/loss")]
     step = max(1, -(-len(strengths) // SHOWN))
     named = {best.strength: "lowest cv loss", best.one_standard_error: "one standard error"}
+    if len(named) == 1:
+        named = {best.strength: "lowest cv loss, one standard error"}
     rows = []
     for index, strength in enumerate(strengths):
         if index % step and strength not in named and index != len(strengths) - 1:
@@ -76,6 +78,7 @@ def _report(path: PathResult) -> list[RenderableType]:
     curves = {name: (rising, metrics[name][::-1]) for name in names}
     return [
         strengths_table,
+        *(f"note: {note}" for note in path.notes),
         *plotted(axis_plot, curves, "strength"),
         *([f"data       {data_line(path.data)}"] if path.data else []),
         f"path       {path.path_dir}",

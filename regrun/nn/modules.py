@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,34 @@ class DropConnectLinear(nn.Linear):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, level={self.level}"
+
+
+class StandardizedLinear(nn.Linear):
+    """A linear layer that standardizes its inputs: W (x − mean) / std + b.
+
+    linear: gives W and b. mean, std: (in_features,).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, linear: nn.Linear, mean: Tensor, std: Tensor) -> None:
+        super().__init__(linear.in_features, linear.out_features, device="meta")
+        self.weight, self.bias = linear.weight, linear.bias
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(((x - self.mean) / self.std).to(x.dtype))
+
+
+def standardizing(network: nn.Module, mean: Tensor, std: Tensor) -> nn.Module:
+    """A linear network, a chain of layers, with its linear layer standardizing its inputs."""
+    layers = [
+        (name, StandardizedLinear(layer, mean, std) if isinstance(layer, nn.Linear) else layer)
+        for name, layer in network.named_children()
+    ]
+    return nn.Sequential(OrderedDict(layers))
 
 
 class Residual(nn.Sequential):

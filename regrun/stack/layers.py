@@ -17,7 +17,14 @@ from torch import Tensor, nn
 
 from regrun.kinds.base import expand_members
 from regrun.kinds.noise import ON_ACTIVATIONS, DropConnect, NoiseKind, StochasticDepth
-from regrun.nn.modules import ACTIVATIONS, DropConnectLinear, NoiseLayer, noise_block, noise_level
+from regrun.nn.modules import (
+    ACTIVATIONS,
+    DropConnectLinear,
+    NoiseLayer,
+    StandardizedLinear,
+    noise_block,
+    noise_level,
+)
 from regrun.stack.noise import Noise
 
 
@@ -92,6 +99,15 @@ def _drop_connect(
         draws = context.noise.draw(DropConnect, name, weight.shape[1:])
         weight = DropConnect.apply(weight, draws, expand_members(context.levels[name], weight))
     return linear_map(x, weight, context.parameters.get(f"{name}.bias"))
+
+
+def _standardized_linear(
+    name: str, layer: StandardizedLinear, x: Tensor, context: ForwardContext
+) -> Tensor:
+    """W (x − m) / s + b as (W/s) x + (b − (W/s) m), so that members can share their inputs."""
+    weight = context.parameters[f"{name}.weight"] / context.buffers[f"{name}.std"].unsqueeze(1)
+    offset = (weight @ context.buffers[f"{name}.mean"].unsqueeze(2)).squeeze(2)
+    return linear_map(x, weight, context.parameters[f"{name}.bias"] - offset)
 
 
 def _conv2d(name: str, layer: nn.Conv2d, x: Tensor, context: ForwardContext) -> Tensor:
@@ -183,6 +199,7 @@ LAYER_HANDLERS: Mapping[type[nn.Module], Callable[..., Tensor]] = {
     nn.AvgPool2d: _pool,
     nn.Flatten: _flatten,
     DropConnectLinear: _drop_connect,
+    StandardizedLinear: _standardized_linear,
     **dict.fromkeys(ACTIVATIONS.values(), _activation),
 }
 """Type of layer → function of (name, a member's layer, batch, context)."""

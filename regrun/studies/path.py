@@ -3,11 +3,14 @@
 The strengths fall from the smallest at which all penalised weights are zero, which follows from the
 data (Friedman, Hastie & Tibshirani 2010, §2.5), by equal ratios. The strength is then chosen by
 k-fold cross-validation: the one of lowest mean loss, and the largest within one standard error of
-it (Hastie, Tibshirani & Friedman 2009, §7.10).
+it (Hastie, Tibshirani & Friedman 2009, §7.10), both as glmnet computes them. The inputs are
+standardized within each fold, by the examples that are trained on, so that those held out have no
+part in it.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -17,11 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.functional import hessian
 
 from regrun.analysis.path import path_csv, path_pictures
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
+from regrun.data.assemble import moments
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import available_bytes
@@ -36,9 +41,10 @@ from regrun.results import BestStrength, DataCard, PathResult, json_document
 from regrun.seeding import derive
 from regrun.store.atomic import write_atomic
 from regrun.store.run_dir import claim_run_dir, experiment_dir
+from regrun.training.batches import InputScales
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
-from regrun.training.losses import training_loss
+from regrun.training.losses import PerExampleLoss, training_loss
 
 MOST_EPOCHS = 20_000
 """Full-batch steps after which the solver gives up waiting for convergence."""
@@ -51,6 +57,8 @@ TOLERANCE = 1e-11
 
 WATCHED = ("objective", "weights/l1", "weights/l2")
 """What has to stand still. The norms move with the weights, the objective with their square."""
+
+TOO_LARGE = "a loss overflows: the numbers are too large; scale them"
 
 LEAVING = 8
 """Settled members leave when they are one in so many: shrinking the stack costs a few steps."""
@@ -110,20 +118,24 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
 
     The largest entry of the data loss's gradient at zero weights, with the parameters that are not
     penalised at their optimum, divided by the L1 part of the penalty. Raises ConfigError when it
-    is 0.
+    is 0, and for weights that are not penalised.
     """
     penalty = config.penalty[0]
     assert isinstance(penalty, EntrywisePenalty)  # see `path_config`
-    module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0).double()
-    chosen = select(penalty.apply_to, roles_of(module), "penalty.apply_to")
-    targets = dataset.train.targets.cpu()
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            parameter.zero_()
-            if name not in chosen:
-                parameter.copy_(_best_constant(targets, dataset))
-    inputs = dataset.features(dataset.train.inputs, torch.float64).cpu()
-    losses = training_loss(config, dataset)(module(inputs).unsqueeze(0), targets.unsqueeze(0))
+    data = dataset.to("cpu", torch.float64)
+    module = build_model(config.model, data.input_shape, data.num_outputs, seed=0).double()
+    roles = roles_of(module)
+    chosen = select(penalty.apply_to, roles, "penalty.apply_to")
+    if any(role == "weight" and name not in chosen for name, role in roles.items()):
+        raise ConfigError.at("penalty.apply_to", "a path needs the penalty on all weights")
+    per_example = training_loss(config, data)
+    for name, parameter in module.named_parameters():
+        parameter.data.zero_()
+        if name not in chosen:  # with zero weights, the bias is the outputs
+            best = best_constant(per_example, data.train.targets, data.num_outputs)
+            parameter.data.copy_(best)
+    outputs = module(data.features(data.train.inputs, torch.float64))
+    losses = per_example(outputs.unsqueeze(0), data.train.targets.unsqueeze(0))
     penalised = [p for name, p in module.named_parameters() if name in chosen]
     gradients = torch.autograd.grad(losses.mean(), penalised)
     steepest = max(float(gradient.abs().max()) for gradient in gradients)
@@ -145,14 +157,44 @@ def _l1_share(config: Config) -> float:
     return penalty.coefficients().absolute
 
 
-def _best_constant(targets: Tensor, dataset: Dataset) -> Tensor:
-    """The best outputs that do not look at the inputs: means, or log (weighted) frequencies."""
+def best_constant(per_example: PerExampleLoss, targets: Tensor, outputs: int) -> Tensor:
+    """The outputs of lowest mean loss that do not look at the inputs, (outputs,) float64.
+
+    By Newton's method in a trust region, as some losses are flat in places, or in a direction.
+    Raises ConfigError when they are too large to be squared.
+    """
+    from scipy.optimize import minimize
+
+    def mean_loss(constant: Tensor) -> Tensor:
+        return per_example(constant.expand(1, len(targets), -1), targets.unsqueeze(0)).mean()
+
+    def gradient(at: np.ndarray) -> np.ndarray:
+        constant = torch.from_numpy(at).requires_grad_()
+        found: np.ndarray = torch.autograd.grad(mean_loss(constant), constant)[0].numpy()
+        return found
+
+    def curvature(at: np.ndarray) -> np.ndarray:
+        second = hessian(mean_loss, torch.from_numpy(at))  # type: ignore[no-untyped-call]
+        found: np.ndarray = second.numpy()
+        return found
+
+    start = torch.zeros(outputs, dtype=torch.float64)
     if targets.is_floating_point():
-        return targets.double().mean(0)
-    weights = None if dataset.class_weights is None else dataset.class_weights.cpu()[targets]
-    counts = torch.bincount(targets, weights, minlength=dataset.num_outputs).double()
-    frequency = counts / counts.sum()
-    return frequency.clamp(min=1e-12).log()
+        start = targets.double().mean(0)
+    if not mean_loss(start).isfinite():
+        raise ConfigError.at("dataset", TOO_LARGE)
+    found = minimize(
+        lambda at: float(mean_loss(torch.from_numpy(at))),
+        start.numpy(),
+        jac=gradient,
+        hess=curvature,
+        method="trust-exact",
+        options={"gtol": 1e-6 * np.abs(gradient(start.numpy() + 1)).max()},
+    ).x
+    # Losses are compared up to their rounding, gradients are not.
+    for _ in range(4):
+        found = found - np.linalg.pinv(curvature(found), hermitian=True) @ gradient(found)
+    return torch.from_numpy(found)
 
 
 def solve(
@@ -160,8 +202,9 @@ def solve(
 ) -> list[RegularizationPath]:
     """A path for each part of the training examples, all strengths of all parts in one stack.
 
-    parts: (P, N) bool, the examples to fit; on the others the rows have `held_out/loss`. There are
-    more stacks only where one would not fit the device's memory.
+    parts: (P, N) bool, the examples to fit; on the others the rows have `held_out/loss`. Where the
+    dataset standardizes its inputs, the examples of each part do. There are more stacks only where
+    one would not fit the device's memory.
     """
     penalty = config.penalty[0]
     each = [
@@ -171,17 +214,32 @@ def solve(
         for strength in strengths
     ]
     configs = each * len(parts)
-    kept = parts.repeat_interleave(len(each), dim=0)
-    output_bytes = 8 * NUMBERS_PER_OUTPUT * len(dataset.train) * dataset.num_outputs
+    which = torch.arange(len(parts)).repeat_interleave(len(each))
+    scales = None if dataset.input_scale is None else input_scales(dataset, parts)
+    features = prod(dataset.input_shape)
+    output_bytes = 8 * NUMBERS_PER_OUTPUT * (len(dataset.train) + features) * dataset.num_outputs
     most = max(1, available_bytes(device) // 2 // output_bytes)
     solved: list[tuple[MemberEnd, Row]] = []
     for start in range(0, len(configs), most):
         chunk = slice(start, start + most)
-        solved += _solve_stack(Engine(configs[chunk], dataset, device, kept[chunk]))
+        own = None if scales is None else InputScales(*(each[which[chunk]] for each in scales))
+        engine = Engine(configs[chunk], dataset, device, parts[which[chunk]], own)
+        solved += _solve_stack(engine)
     return [
         _path(strengths, solved[start : start + len(each)])
         for start in range(0, len(solved), len(each))
     ]
+
+
+def input_scales(dataset: Dataset, parts: Tensor) -> InputScales:
+    """What standardizes the inputs by the examples of each part, as loading does by all of them."""
+    means, stds = [], []
+    for part in parts:
+        inputs = dataset.train.take(part.nonzero().flatten()).inputs
+        mean, std = moments(dataset.features(inputs, torch.float64).double().cpu())
+        means.append(mean.expand(dataset.input_shape).flatten())
+        stds.append(std.expand(dataset.input_shape).flatten())
+    return InputScales(torch.stack(means), torch.stack(stds))
 
 
 def _solve_stack(engine: Engine) -> list[tuple[MemberEnd, Row]]:
@@ -197,7 +255,7 @@ def _solve_stack(engine: Engine) -> list[tuple[MemberEnd, Row]]:
             if len(still) * LEAVING >= len(engine.live):
                 ends |= {end.member: end for end in engine.prune(still)}
     if any(end.status == "diverged" for end in ends.values()):
-        raise ConfigError.at("dataset", "a loss overflows: the numbers are too large; scale them")
+        raise ConfigError.at("dataset", TOO_LARGE)
     return [(ends[member], rows[member]) for member in sorted(ends)]
 
 
@@ -216,18 +274,72 @@ def _path(strengths: np.ndarray, solved: Sequence[tuple[MemberEnd, Row]]) -> Reg
     )
 
 
-def fold_parts(config: Config, count: int, folds: int) -> Tensor:
-    """All training examples, then those outside of each fold: (1 + folds, count), bool.
+def fold_parts(config: Config, dataset: Dataset, folds: int) -> Tensor:
+    """All N training examples, then those outside of each fold: (1 + folds, N), bool.
 
-    Raises ConfigError when there are fewer examples than folds.
+    Each class is spread over the folds evenly. Raises ConfigError when there are fewer examples
+    than folds, or fewer of every class, and for a class with a single example.
     """
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    targets = dataset.train.targets.cpu()
+    count = len(targets)
     if folds > count:
         raise ConfigError.at("dataset", f"{folds} folds of {count} training examples; use fewer")
-    order = np.random.default_rng(derive(config.dataset.seed, "folds")).permutation(count)
+    by_class = dataset.task == "classification"
+    if by_class:
+        _check_classes(targets, dataset.class_names, folds)
+    draw = StratifiedKFold if by_class else KFold
+    splitter = draw(folds, shuffle=True, random_state=derive(config.dataset.seed, "folds") % 2**32)
     parts = torch.ones(1 + folds, count, dtype=torch.bool)
-    for part, held in zip(parts[1:], np.array_split(order, folds), strict=True):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of rare classes, see `fold_notes`
+        held_out = [held for _, held in splitter.split(targets, targets if by_class else None)]
+    for part, held in zip(parts[1:], held_out, strict=True):
         part[torch.from_numpy(held)] = False
     return parts
+
+
+def _check_classes(targets: Tensor, names: Sequence[str], folds: int) -> None:
+    counts = torch.bincount(targets)
+    most = int(counts.max())
+    if most < folds:
+        raise ConfigError.at(
+            "dataset", f"{folds} folds, but no class has more than {most} examples; use fewer"
+        )
+    if (counts == 1).any():
+        name = names[int((counts == 1).nonzero()[0])]
+        raise ConfigError.at(
+            "dataset", f"class {name!r} has 1 training example; cross-validation needs 2 of each"
+        )
+
+
+def fold_notes(config: Config, dataset: Dataset, folds: int) -> list[str]:
+    """What a user should know about how the folds are drawn."""
+    notes = [
+        f"the folds of the cross-validation are drawn without regard to dataset.{key}"
+        for key in ("group", "time")
+        if getattr(config.dataset, key, None) is not None
+    ]
+    if dataset.task == "classification":
+        counts = torch.bincount(dataset.train.targets.cpu()).tolist()
+        notes += [
+            f"class {name!r} has {count} training examples, fewer than the {folds} folds: some "
+            "folds hold out none of it"
+            for name, count in zip(dataset.class_names, counts, strict=False)
+            if 0 < count < folds
+        ]
+    return notes
+
+
+def cross_validated(losses: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean loss at each strength and its standard error, as glmnet's `cvm` and `cvsd`.
+
+    Folds weigh by their sizes, so that the mean is that over all examples.
+    """
+    mean = np.average(losses, axis=0, weights=sizes)
+    variance = np.average((losses - mean) ** 2, axis=0, weights=sizes)
+    return mean, np.sqrt(variance / (len(losses) - 1))
 
 
 def choose(strengths: np.ndarray, mean: np.ndarray, error: np.ndarray) -> BestStrength:
@@ -239,16 +351,33 @@ def choose(strengths: np.ndarray, mean: np.ndarray, error: np.ndarray) -> BestSt
     )
 
 
+def end_notes(strengths: np.ndarray, mean: np.ndarray) -> list[str]:
+    """A note where the lowest mean loss is at an end of the strengths."""
+    best = int(mean.argmin())
+    if best == len(strengths) - 1:
+        ratio = float(strengths[-1] / strengths[0])
+        return [
+            f"the cv loss is lowest at the smallest strength, {strengths[-1]:.4g}: it may be lower "
+            f"still below; go further down with --ratio {ratio / 100:.3g}"
+        ]
+    if best == 0:
+        return ["the cv loss is lowest at the largest strength, where all weights are zero"]
+    return []
+
+
 def summarize_path(
     directory: Path,
     path: RegularizationPath,
     losses: np.ndarray,
+    sizes: np.ndarray,
     feature_names: Sequence[str],
     card: DataCard,
 ) -> PathResult:
-    """The result of a path and its cross-validation. losses: (folds, strengths), held out."""
-    mean = losses.mean(0)
-    error = losses.std(0, ddof=1) / np.sqrt(len(losses))
+    """The result of a path and its cross-validation.
+
+    losses: (folds, strengths), mean loss of the examples held out. sizes: (folds,), how many.
+    """
+    mean, error = cross_validated(losses, sizes)
     tags = [tag for tag in path.rows[0] if tag.partition("/")[2] in ("loss", "accuracy")]
     return PathResult(
         path_dir=str(directory),
@@ -263,6 +392,7 @@ def summarize_path(
             "cv/standard_error": error.tolist(),
         },
         best=choose(path.strengths, mean, error),
+        notes=end_notes(path.strengths, mean),
         converged=path.converged,
         data=card,
     )
@@ -292,19 +422,21 @@ def run_path(
     with loaded.source.locating():
         config = path_config(loaded)
         dataset = load_data(config, chosen, progress=watcher.on_message)
-        notes = notes_on(config, dataset)
+        notes = [*notes_on(config, dataset), *fold_notes(config, dataset, folds)]
         for note in notes:
             watcher.on_message(f"note: {note}")
         largest = largest_strength(config, dataset)
         strengths = np.geomspace(largest, largest * ratio, number)
-        parts = fold_parts(config, len(dataset.train), folds)
+        parts = fold_parts(config, dataset, folds)
         path, *on_folds = solve(config, dataset, strengths, parts, chosen)
     losses = np.asarray([[row["held_out/loss"] for row in fold.rows] for fold in on_folds])
     if not all(each.converged for each in (path, *on_folds)):
         watcher.on_message(f"not every strength converged within {MOST_EPOCHS:,} steps")
     directory = claim_run_dir(experiment_dir(runs_dir, config.name), "path")
     names = dataset.feature_names or [f"x{index}" for index in range(prod(dataset.input_shape))]
-    result = summarize_path(directory, path, losses, names, with_notes(dataset.card, notes))
+    sizes = (~parts[1:]).sum(1).numpy()
+    card = with_notes(dataset.card, notes)
+    result = summarize_path(directory, path, losses, sizes, names, card)
     write_atomic(directory / "path.yaml", dump_config(config, directory, loaded.source.projects))
     write_atomic(directory / "path.csv", path_csv(result))
     for kind, picture in path_pictures(result).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -126,6 +126,17 @@ class TrainMask:
         if self.mask is not None:
             self.mask = self.mask[rows]
             self._set_weights()
+
+
+class InputScales(NamedTuple):
+    """What standardizes the inputs of each of K members; on the CPU."""
+
+    mean: Float[Tensor, "K features"]
+    std: Float[Tensor, "K features"]
+
+    def of(self, member: int) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of one member's inputs, (features,) each."""
+        return self.mean[member], self.std[member]
 
 
 def check_train_mask(

@@ -21,11 +21,12 @@ from regrun.data.dataset import Dataset
 from regrun.kinds.models import build_model
 from regrun.metrics import SCORES
 from regrun.nn.layer_table import layer_table, widest
+from regrun.nn.modules import standardizing
 from regrun.nn.roles import Role
 from regrun.seeding import derive
 from regrun.stack import Stack
 from regrun.training.averaging import EMA, SWA
-from regrun.training.batches import TrainMask, check_train_mask
+from regrun.training.batches import InputScales, TrainMask, check_train_mask
 from regrun.training.early_stopping import EarlyStopper
 from regrun.training.evaluation import Evaluator
 from regrun.training.events import Evaluation, Event, MemberEnd, MemberStatus, MetricTable, Tick
@@ -66,6 +67,8 @@ class Engine:
         train_mask: (K, N) bool, the training examples that each member trains on, the others being
             measured as `held_out`; None: all. Needs full batches and no interaction between
             examples.
+        input_scales: What standardizes the inputs of each member; None: they are as they should be.
+            Needs the linear model.
 
     Raises:
         ConfigError: Model, loss or selectors do not fit the dataset.
@@ -77,8 +80,9 @@ class Engine:
         dataset: Dataset,
         device: torch.device,
         train_mask: Tensor | None = None,
+        input_scales: InputScales | None = None,
     ) -> None:
-        configs = with_learning_rates(configs, dataset, train_mask)
+        configs = with_learning_rates(configs, dataset, train_mask, input_scales)
         self._configs, self._device = tuple(configs), device
         first = configs[0]
         self._evaluate_every = first.training.evaluate_every
@@ -88,6 +92,11 @@ class Engine:
         self._members = sorted(range(len(configs)), key=lambda member: configs[member].seed)
         sorted_configs = [configs[member] for member in self._members]
         modules = _initial_modules(sorted_configs, dataset)
+        if input_scales is not None:
+            modules = [
+                standardizing(module, *input_scales.of(member))
+                for module, member in zip(modules, self._members, strict=True)
+            ]
         self._stack = Stack(modules, device, DTYPES[first.training.precision])
         if train_mask is not None:
             batch_norm = bool(self._stack.momenta)

@@ -10,6 +10,7 @@ from torch import Tensor
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
+from regrun.training.batches import InputScales
 from regrun.training.losses import resolve_loss
 
 CHUNK = 2**24
@@ -17,14 +18,17 @@ CHUNK = 2**24
 
 
 def with_learning_rates(
-    configs: Sequence[Config], dataset: Dataset, kept: Tensor | None = None
+    configs: Sequence[Config],
+    dataset: Dataset,
+    kept: Tensor | None = None,
+    scales: InputScales | None = None,
 ) -> list[Config]:
     """Return the configs with the learning rate 1/L where `optimizer.lr` is None.
 
-    configs: valid, of one stack. kept: see `Engine`. L is the loss's curvature times the largest
-    eigenvalue of X̃ᵀX̃/n, X̃ the member's inputs with a column of ones for the intercept, plus the
-    curvature of smooth penalties and weight decay; the largest class weight multiplies it. Raises
-    ConfigError when the loss does not say its curvature.
+    configs: valid, of one stack. kept, scales: as `train_mask` and `input_scales` of `Engine`. L is
+    the loss's curvature times the largest eigenvalue of X̃ᵀX̃/n, X̃ the member's inputs with a column
+    of ones for the intercept, plus the curvature of smooth penalties and weight decay; the largest
+    class weight multiplies it. Raises ConfigError when the loss does not say its curvature.
     """
     needing = [member for member, config in enumerate(configs) if config.optimizer.lr is None]
     resolved = list(configs)
@@ -38,7 +42,9 @@ def with_learning_rates(
         )
     if dataset.class_weights is not None:
         per_output *= float(dataset.class_weights.max())
-    for member, eigenvalue in zip(needing, _eigenvalues(dataset, needing, kept), strict=True):
+    for member, eigenvalue in zip(
+        needing, _eigenvalues(dataset, needing, kept, scales), strict=True
+    ):
         config = configs[member]
         added = sum(penalty.curvature() or 0.0 for penalty in config.penalty)
         rate = 1 / (per_output * eigenvalue + added + config.optimizer.weight_decay)
@@ -47,34 +53,49 @@ def with_learning_rates(
     return resolved
 
 
-def _eigenvalues(dataset: Dataset, members: Sequence[int], kept: Tensor | None) -> list[float]:
-    """`largest_eigenvalue` of each member's own examples, once for members that share them."""
-    if kept is None:
+def _eigenvalues(
+    dataset: Dataset, members: Sequence[int], kept: Tensor | None, scales: InputScales | None
+) -> list[float]:
+    """`largest_eigenvalue` of each member's own inputs, once for members that share them."""
+    given = [each for each in (kept, *(scales or ())) if each is not None]
+    if not given:
         return [largest_eigenvalue(dataset)] * len(members)
-    parts, which = torch.unique(kept[list(members)], dim=0, return_inverse=True)
-    found = [largest_eigenvalue(dataset, part.nonzero().flatten()) for part in parts]
-    return [found[index] for index in which.tolist()]
+    own = torch.cat([each[list(members)].double() for each in given], dim=1)
+    which = torch.unique(own, dim=0, return_inverse=True)[1].tolist()
+    found: dict[int, float] = {}
+    for member, index in zip(members, which, strict=True):
+        if index not in found:
+            chosen = None if kept is None else kept[member].nonzero().flatten()
+            scale = None if scales is None else scales.of(member)
+            found[index] = largest_eigenvalue(dataset, chosen, scale)
+    return [found[index] for index in which]
 
 
-def largest_eigenvalue(dataset: Dataset, chosen: Tensor | None = None) -> float:
+def largest_eigenvalue(
+    dataset: Dataset, chosen: Tensor | None = None, scale: tuple[Tensor, Tensor] | None = None
+) -> float:
     """Return λ_max(X̃ᵀX̃/n) in float64, X̃ the n training inputs, flat, with a column of ones.
 
-    chosen: indices of the inputs, ascending; None: all.
+    chosen: indices of the inputs, ascending; None: all. scale: mean and standard deviation that
+    standardize them, (features,) each; None: they are as they should be.
     """
     train = dataset.train if chosen is None else dataset.train.take(chosen)
     inputs = train.inputs
     count, width = len(inputs), inputs[0].numel() + 1
     if count < width:
-        rows = _with_ones(dataset, inputs)
+        rows = _with_ones(dataset, inputs, scale)
         gram = rows @ rows.mT
     else:
         gram = inputs.new_zeros((width, width), dtype=torch.float64)
         for chunk in torch.split(inputs, max(1, CHUNK // width)):
-            rows = _with_ones(dataset, chunk)
+            rows = _with_ones(dataset, chunk, scale)
             gram.addmm_(rows.mT, rows)
     return float(torch.linalg.eigvalsh(gram)[-1]) / count
 
 
-def _with_ones(dataset: Dataset, inputs: Tensor) -> Tensor:
+def _with_ones(dataset: Dataset, inputs: Tensor, scale: tuple[Tensor, Tensor] | None) -> Tensor:
     rows = dataset.features(inputs, torch.float64).double().flatten(1)
+    if scale is not None:
+        mean, std = (each.to(rows.device) for each in scale)
+        rows = (rows - mean) / std
     return torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1)

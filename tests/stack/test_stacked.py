@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regrun.kinds.models import CNN, MLP, Linear, ModelSection, Torchvision, build_model
+from regrun.nn.modules import StandardizedLinear, standardizing
 from regrun.stack import Noise, Stack
 
 CPU = torch.device("cpu")
@@ -174,3 +176,32 @@ def test_keeping_members_keeps_their_numbers() -> None:
     stack.shrink_to([3, 1])
     noise.shrink_to([3, 1])
     torch.testing.assert_close(stack(x, noise), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [VECTOR, IMAGE])
+def test_members_with_scales_of_their_own_share_their_inputs(shape: tuple[int, ...]) -> None:
+    width = prod(shape)
+    draw = torch.Generator().manual_seed(0)
+    modules = [
+        standardizing(
+            module,
+            torch.randn(width, generator=draw, dtype=torch.float64),
+            torch.rand(width, generator=draw, dtype=torch.float64) + 0.1,
+        )
+        for module in members(section(Linear, name="linear"), shape)
+    ]
+    stack = Stack(modules, CPU, torch.float64)
+    x = batch(shape, 1)
+    outputs = stack(x, Noise([0, 1, 2], CPU))
+    gradients = torch.autograd.grad(outputs.square().sum(), list(stack.parameters.values()))
+    assert list(stack.roles.values()) == ["weight", "bias"]
+    for row, module in enumerate(modules):
+        layer = module.get_submodule("output")
+        assert isinstance(layer, StandardizedLinear)
+        scaled = (x[0].flatten(1) - layer.mean) / layer.std
+        expected = scaled @ layer.weight.T + layer.bias
+        torch.testing.assert_close(outputs[row], expected, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(module(x[0]), expected, rtol=1e-10, atol=1e-12)
+        alone = torch.autograd.grad(expected.square().sum(), list(module.parameters()))
+        for stacked, single in zip(gradients, alone, strict=True):
+            torch.testing.assert_close(stacked[row], single, rtol=1e-9, atol=1e-9)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
-from math import inf
+import re
+from collections.abc import Callable
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression, enet_path
-from sklearn.model_selection import KFold
+import torch.nn.functional as F
+from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, enet_path
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from regrun.config.load import Loaded, config_from_mapping
 from regrun.config.schema import Config
@@ -23,6 +28,9 @@ from regrun.execution.prepare import load_data
 from regrun.studies import path as study
 from regrun.studies.path import (
     choose,
+    cross_validated,
+    end_notes,
+    fold_notes,
     fold_parts,
     largest_strength,
     path_config,
@@ -93,12 +101,13 @@ def test_every_fold_has_scikit_learns_path(
     config, dataset = prepared(loaded(penalty, **changes))
     largest = largest_strength(config, dataset)
     strengths = np.geomspace(largest, largest * 0.02, 12)
-    parts = fold_parts(config, len(dataset.train), 3)
+    parts = fold_parts(config, dataset, 3)
     paths = solve(config, dataset, strengths, parts, CPU)
     assert len(paths) == 4
-    inputs, targets = dataset.train.inputs.numpy(), dataset.train.targets.numpy()[:, 0]
+    unscaled, targets = dataset.train.inputs.numpy(), dataset.train.targets.numpy()[:, 0]
     for found, kept in zip(paths, parts.numpy(), strict=True):
         assert found.converged
+        inputs = StandardScaler().fit(unscaled[kept]).transform(unscaled)
         expected = scikit_learns(inputs[kept], targets[kept], strengths, ratio)
         mine = np.asarray([weight[0].numpy() for weight in found.weights])
         np.testing.assert_array_equal(mine == 0, expected == 0)
@@ -120,7 +129,7 @@ def test_all_folds_in_one_stack_are_the_folds_one_after_another(
     config, dataset = prepared(loaded())
     largest = largest_strength(config, dataset)
     strengths = np.geomspace(largest, largest * 0.05, 4)
-    parts = fold_parts(config, len(dataset.train), 2)
+    parts = fold_parts(config, dataset, 2)
     together = solve(config, dataset, strengths, parts, CPU)
     # Converged paths differ by what convergence leaves; the same number of steps must not.
     monkeypatch.setattr(study, "TOLERANCE", -inf)
@@ -163,6 +172,193 @@ def test_an_l1_logistic_path_is_scikit_learns() -> None:
         np.testing.assert_allclose(difference, model.coef_[0], rtol=1e-4, atol=1e-5)
 
 
+def heavy_tailed(kind: str, count: int = 75) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of Student's t with 1.5 degrees of freedom: a few examples decide their scale."""
+    draw = np.random.default_rng(4)
+    inputs = draw.standard_t(1.5, size=(count, 6)) * np.geomspace(0.1, 10, 6) + 3
+    scores = StandardScaler().fit_transform(inputs) @ [1.0, -1, 0.5, 0, 0, 0]
+    if kind == "numbers":
+        return inputs, scores + 0.3 * draw.normal(size=count)
+    noisy = scores + draw.logistic(scale=0.3, size=count)
+    return inputs, np.digitize(noisy, [0.2] if kind == "two classes" else [-0.2, 0.3])
+
+
+def chosen_by_glmnet(
+    strengths: np.ndarray, folds: list[list[float]], sizes: list[int]
+) -> tuple[list[float], list[float], float, float]:
+    """`cvm`, `cvsd`, `lambda.min` and `lambda.1se` of cv.glmnet 4.1, loop by loop.
+
+    folds: a list of losses over the strengths for each fold.
+    """
+    cvm, cvsd = [], []
+    for at in range(len(strengths)):
+        losses = [fold[at] for fold in folds]
+        mean = sum(w * x for w, x in zip(sizes, losses, strict=True)) / sum(sizes)
+        squares = [w * (x - mean) ** 2 for w, x in zip(sizes, losses, strict=True)]
+        cvm.append(mean)
+        cvsd.append(sqrt(sum(squares) / sum(sizes) / (len(folds) - 1)))
+    lowest = max(s for s, loss in zip(strengths, cvm, strict=True) if loss == min(cvm))
+    limit = cvm[list(strengths).index(lowest)] + cvsd[list(strengths).index(lowest)]
+    largest = max(s for s, loss in zip(strengths, cvm, strict=True) if loss <= limit)
+    return cvm, cvsd, float(lowest), float(largest)
+
+
+def scikit_learns_model(kind: str, strength: float, trained_on: int, ratio: float) -> Any:
+    """The model that a fold is fitted with."""
+    if kind == "numbers":
+        return ElasticNet(strength, l1_ratio=ratio, tol=1e-13, max_iter=10**6)
+    return LogisticRegression(
+        C=1 / (strength * trained_on), l1_ratio=1, solver="saga", tol=1e-10, max_iter=10**6
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "penalty"),
+    [
+        ("numbers", LASSO),
+        ("numbers", NET),
+        ("two classes", LASSO),
+        ("three classes", LASSO),
+    ],
+)
+def test_the_cross_validation_is_scikit_learns_with_scaling_in_each_fold(
+    tmp_path: Path, kind: str, penalty: dict[str, Any]
+) -> None:
+    inputs, targets = heavy_tailed(kind)
+    task = "regression" if kind == "numbers" else "classification"
+    data = {**table(tmp_path, inputs, targets), "task": task}
+    one = loaded(penalty, dataset=data, loss="half_mse" if kind == "numbers" else "auto")
+    number, ratio = (8, 0.01) if kind == "numbers" else (5, 0.05)
+    result = run_path(one, runs_dir=tmp_path, number=number, ratio=ratio, folds=5, device="cpu")
+    parts = fold_parts(*prepared(one), 5).numpy()
+    splits = [(kept.nonzero()[0], (~kept).nonzero()[0]) for kept in parts[1:]]
+    curves: list[list[float]] = [[] for _ in splits]
+    for strength in result.strengths:
+        model = scikit_learns_model(kind, strength, 60, penalty.get("l1_ratio", 1))
+        pipeline = make_pipeline(StandardScaler(), model)
+        method = "predict" if kind == "numbers" else "predict_proba"
+        found = cross_val_predict(pipeline, inputs, targets, cv=splits, method=method)
+        if kind == "numbers":
+            losses = (found - targets) ** 2 / 2
+        else:
+            losses = -np.log(found[np.arange(len(targets)), targets])
+        for curve, (_, held) in zip(curves, splits, strict=True):
+            curve.append(float(losses[held].mean()))
+    sizes = [len(held) for _, held in splits]
+    strengths = np.asarray(result.strengths)
+    mean, error, lowest, largest = chosen_by_glmnet(strengths, curves, sizes)
+    # saga stops at once, before the intercepts have settled, where all weights stay zero.
+    within = slice(0 if kind == "numbers" else 1, None)
+    np.testing.assert_allclose(result.metrics["cv/loss"][within], mean[within], rtol=1e-6)
+    found_errors = result.metrics["cv/standard_error"]
+    np.testing.assert_allclose(found_errors[within], error[within], rtol=1e-5)
+    assert (result.best.strength, result.best.one_standard_error) == (lowest, largest)
+
+
+def test_scaling_by_all_examples_would_give_another_curve(tmp_path: Path) -> None:
+    inputs, targets = heavy_tailed("numbers")
+    scaled = StandardScaler().fit_transform(inputs)
+    raw, already = (
+        run_path(
+            loaded(dataset=table(tmp_path, each, targets) | {"standardize": standardize}),
+            runs_dir=tmp_path,
+            number=8,
+            ratio=0.01,
+            device="cpu",
+        )
+        for each, standardize in ((inputs, True), (scaled, False))
+    )
+    np.testing.assert_allclose(raw.coefficients, already.coefficients, atol=1e-9)
+    assert min(np.divide(raw.metrics["cv/loss"], already.metrics["cv/loss"])) < 0.5
+
+
+def test_inputs_that_are_not_standardized_stay_as_they_are(tmp_path: Path) -> None:
+    inputs, targets = heavy_tailed("numbers")
+    one = loaded(dataset=table(tmp_path, inputs, targets) | {"standardize": False})
+    config, dataset = prepared(one)
+    strengths = np.asarray([0.3 * largest_strength(config, dataset)])
+    parts = fold_parts(config, dataset, 3)
+    for found, kept in zip(
+        solve(config, dataset, strengths, parts, CPU), parts.numpy(), strict=True
+    ):
+        model = Lasso(strengths[0], tol=1e-13, max_iter=10**6).fit(inputs[kept], targets[kept])
+        np.testing.assert_allclose(found.weights[0][0].numpy(), model.coef_, rtol=1e-6, atol=1e-9)
+
+
+LOSSES: dict[str, tuple[str, Any]] = {
+    "mse": ("numbers", "mse"),
+    "half_mse": ("numbers", "half_mse"),
+    "huber": ("numbers", {"type": "huber", "delta": 0.4}),
+    "two classes": ("two classes", "auto"),
+    "three classes": ("three classes", "cross_entropy"),
+}
+
+
+def all_zero(
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    outputs: int,
+    l1: float,
+    l2: float,
+) -> bool:
+    """Whether l1 Σ|w| + l2/2 Σw² leaves no weight: proximal gradient steps, with momentum."""
+    weight = torch.zeros(outputs, inputs.shape[1], dtype=torch.float64)
+    bias = torch.zeros(outputs, dtype=torch.float64)
+    rate = 1 / (2 * torch.linalg.matrix_norm(inputs, 2) ** 2 / len(inputs) + 2 + l2)
+    here = [weight, bias]
+    ahead = list(here)
+    for step in range(500):
+        w, b = (each.clone().requires_grad_() for each in ahead)
+        objective = loss(inputs @ w.T + b, targets) + l2 / 2 * w.square().sum()
+        slopes = torch.autograd.grad(objective, [w, b])
+        moved = [at.detach() - rate * slope for at, slope in zip((w, b), slopes, strict=True)]
+        moved[0] = moved[0].sign() * (moved[0].abs() - rate * l1).clamp(min=0)
+        pace = step / (step + 3)
+        ahead = [new + pace * (new - old) for new, old in zip(moved, here, strict=True)]
+        here = moved
+    return not here[0].any()
+
+
+@pytest.mark.parametrize("penalty", [LASSO, NET])
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_largest_strength_is_where_a_solver_finds_the_first_weight(
+    tmp_path: Path, name: str, penalty: dict[str, Any]
+) -> None:
+    kind, setting = LOSSES[name]
+    inputs, targets = heavy_tailed(kind, 60)
+    task = "regression" if kind == "numbers" else "classification"
+    data = {**table(tmp_path, inputs, targets), "task": task}
+    config, dataset = prepared(loaded(penalty, dataset=data, loss=setting))
+    x = torch.from_numpy(StandardScaler().fit_transform(inputs))
+    y = (
+        torch.from_numpy(targets)
+        if task == "classification"
+        else torch.from_numpy(targets)[:, None]
+    )
+    losses: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+        "mse": F.mse_loss,
+        "half_mse": lambda outputs, y: F.mse_loss(outputs, y) / 2,
+        "huber": lambda outputs, y: F.huber_loss(outputs, y, delta=0.4),
+    }
+    share = penalty.get("l1_ratio", 1.0)
+    low, high = 0.0, 10.0
+    while high - low > 1e-3 * high:
+        middle = (low + high) / 2
+        if all_zero(
+            losses.get(name, F.cross_entropy),
+            x,
+            y,
+            dataset.num_outputs,
+            share * middle,
+            (1 - share) * middle,
+        ):
+            high = middle
+        else:
+            low = middle
+    assert largest_strength(config, dataset) == pytest.approx(high, rel=2e-3)
+
+
 @pytest.mark.parametrize("penalty", [LASSO, NET])
 def test_at_the_largest_strength_all_weights_are_zero_and_just_below_it_one_is_not(
     penalty: dict[str, Any],
@@ -187,14 +383,62 @@ def test_the_largest_strength_of_classes_starts_from_their_frequencies() -> None
 
 
 def test_every_example_is_held_out_by_one_fold() -> None:
-    config = path_config(loaded())
-    parts = fold_parts(config, 11, 4)
+    config, dataset = prepared(loaded(dataset={"name": "diabetes", "num_train": 11}))
+    parts = fold_parts(config, dataset, 4)
     assert parts.shape == (5, 11)
     assert parts[0].all()
     assert (~parts[1:]).sum(0).tolist() == [1] * 11
     sizes = [len(held) for _, held in KFold(4).split(np.zeros(11))]
     assert (~parts[1:]).sum(1).tolist() == sizes
-    assert torch.equal(fold_parts(config, 11, 4), parts)
+    assert torch.equal(fold_parts(config, dataset, 4), parts)
+    other = config.model_copy(update={"dataset": config.dataset.model_copy(update={"seed": 1})})
+    assert not torch.equal(fold_parts(other, dataset, 4), parts)
+
+
+def labelled(tmp_path: Path, *counts: int) -> Loaded:
+    """So many examples of each class, with noise for inputs."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    inputs = np.random.default_rng(0).normal(size=(len(labels), 2))
+    data = {**table(tmp_path, inputs, labels), "task": "classification"}
+    return loaded(dataset=data, loss="auto")
+
+
+def test_every_fold_has_its_share_of_each_class(tmp_path: Path) -> None:
+    one = labelled(tmp_path, 86, 10, 23)
+    config, dataset = prepared(one)
+    parts = fold_parts(config, dataset, 5)
+    assert (~parts[1:]).sum(0).tolist() == [1] * 119
+    labels = dataset.train.targets
+    held = torch.stack([torch.bincount(labels[~part], minlength=3) for part in parts[1:]])
+    assert held.sum(0).tolist() == [86, 10, 23]
+    assert set(held[:, 1].tolist()) == {2}
+    assert all(int(count.max() - count.min()) <= 1 for count in held.T)
+
+
+def test_classes_that_are_rarer_than_folds_are_noted_or_refused(tmp_path: Path) -> None:
+    result = run_path(
+        labelled(tmp_path, 20, 3), runs_dir=tmp_path, number=3, ratio=0.5, device="cpu"
+    )
+    assert result.data is not None
+    assert "class '1' has 3 training examples, fewer than the 5 folds" in result.data.notes[-1]
+    config, dataset = prepared(labelled(tmp_path, 20, 1, 9))
+    with pytest.raises(ConfigError, match="class '1' has 1 training example"):
+        fold_parts(config, dataset, 5)
+    config, dataset = prepared(labelled(tmp_path, 4, 4))
+    with pytest.raises(ConfigError, match="no class has more than 4 examples"):
+        fold_parts(config, dataset, 5)
+
+
+def test_the_mean_and_its_error_are_glmnets_for_folds_of_unequal_size() -> None:
+    draw = np.random.default_rng(1)
+    losses, sizes = draw.random((4, 6)), [7, 7, 6, 3]
+    mean, error = cross_validated(losses, np.asarray(sizes))
+    strengths = np.geomspace(1, 0.1, 6)
+    expected = chosen_by_glmnet(strengths, losses.tolist(), sizes)
+    np.testing.assert_allclose(mean, expected[0], rtol=1e-14)
+    np.testing.assert_allclose(error, expected[1], rtol=1e-14)
+    best = choose(strengths, mean, error)
+    assert (best.strength, best.one_standard_error) == expected[2:]
 
 
 def test_the_choice_is_the_lowest_mean_and_the_largest_within_its_standard_error() -> None:
@@ -337,3 +581,41 @@ def test_the_verb_shows_the_chosen_strengths_and_where_the_files_are(tmp_path: P
     assert "path.png, path.svg" in ended.stdout
     table = [line for line in ended.stdout.splitlines() if line.strip()[:1].isdigit()]
     assert len(table) < 20
+
+
+@pytest.mark.parametrize(
+    ("mean", "words"),
+    [
+        ([3.0, 2.0, 1.0], "lowest at the smallest strength, 0.01: .* with --ratio 0.0001"),
+        ([1.0, 2.0, 3.0], "lowest at the largest strength, where all weights are zero"),
+        ([2.0, 1.0, 2.0], None),
+    ],
+)
+def test_a_lowest_loss_at_an_end_of_the_strengths_is_noted(
+    mean: list[float], words: str | None
+) -> None:
+    found = end_notes(np.asarray([1.0, 0.1, 0.01]), np.asarray(mean))
+    assert len(found) == (words is not None)
+    assert words is None or re.search(words, found[0])
+
+
+def test_the_verb_says_that_the_best_strength_lies_at_the_end(tmp_path: Path) -> None:
+    config = Path(__file__).parents[2] / "configs" / "diabetes.yaml"
+    few = ["path", config, "--number", 4, "--ratio", 0.5, "--folds", 2, "--runs-dir", tmp_path]
+    shown = invoke(*few, "--quiet")
+    assert "note: the cv loss is lowest at the smallest strength" in shown.stdout
+    assert "--ratio 0.005" in " ".join(shown.stdout.split())
+    document = json.loads(invoke(*few, "--json").stdout)
+    assert len(document["notes"]) == 1
+
+
+def test_folds_that_tear_groups_apart_are_noted(tmp_path: Path) -> None:
+    inputs, targets = heavy_tailed("numbers", 40)
+    rows = np.c_[inputs, targets, np.arange(40) // 4]
+    names = ",".join([*(f"x{index}" for index in range(6)), "y", "g"])
+    np.savetxt(tmp_path / "rows.csv", rows, delimiter=",", header=names, comments="")
+    data = {"name": "csv", "path": str(tmp_path / "rows.csv"), "target": "y", "group": "g"}
+    one = loaded(dataset=data)
+    config, dataset = prepared(one)
+    (note,) = fold_notes(config, dataset, 5)
+    assert "without regard to dataset.group" in note

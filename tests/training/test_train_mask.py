@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.linear_model import ElasticNet, Lasso
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
-from regrun.training.batches import check_train_mask
+from regrun.training.batches import InputScales, check_train_mask
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Row
 from regrun.training.lipschitz import largest_eigenvalue, with_learning_rates
@@ -131,6 +132,31 @@ def test_a_member_trains_as_if_what_it_holds_out_were_not_there(name: str) -> No
                 if not member and last != tag:
                     assert held not in mine  # the first holds nothing out
                 assert mine[tag_here] == pytest.approx(value, rel=1e-9, abs=1e-12), tag_here
+        for key, tensor in alone[0].items():
+            torch.testing.assert_close(weights[member][key], tensor, rtol=1e-9, atol=1e-12)
+
+
+def test_a_member_standardizes_by_its_own_examples_as_if_it_were_alone() -> None:
+    dataset, kept = drawn(), parts()
+    fista = {"optimizer": {"name": "fista"}, "model": {"name": "linear", "init": "normal"}}
+    configs = [config(seed=seed, **fista) for seed in (0, 2, 1, 0)]
+    inputs = [dataset.train.inputs[each] for each in kept]
+    means = torch.stack([each.mean(0) for each in inputs])
+    stds = torch.stack([each.std(0, correction=0) for each in inputs])
+    scales = InputScales(means, stds)
+    rows, weights = collect(Engine(configs, dataset, CPU, kept, scales))
+    for member in range(4):
+        own = cut(dataset, kept[member])
+        train, test = (
+            Split((each.inputs - means[member]) / stds[member], each.targets)
+            for each in (own.train, own.test)
+        )
+        scaled = replace(own, train=train, test=test)
+        alone_rows, alone = collect(Engine([configs[member]], scaled, CPU))
+        name = "held_out/loss" if member else "test/loss"
+        for mine, other in zip(rows[member], alone_rows[0], strict=True):
+            assert mine["train/loss"] == pytest.approx(other["train/loss"], rel=1e-9)
+            assert mine[name] == pytest.approx(other["test/loss"], rel=1e-9)
         for key, tensor in alone[0].items():
             torch.testing.assert_close(weights[member][key], tensor, rtol=1e-9, atol=1e-12)
 
