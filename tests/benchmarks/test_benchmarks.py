@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import claims
 from tests.benchmarks.figures import FIGURES
 
 DATA = Path(os.environ.get("REGRUN_DATA", "data"))
@@ -42,3 +43,10 @@ def test_a_figure_can_be_measured(name: str) -> None:
     assert measured[name]["rows"]
     for row in measured[name]["rows"]:
         assert all(value > 0 for value in [*row["values"], *row["ratios"]]), row
+
+
+@pytest.mark.benchmark
+def test_every_claim_can_be_simulated() -> None:
+    found = list(claims.rows(draws=2))
+    assert len({what for what, *_ in found}) >= 7
+    assert all(0 <= share <= 1 for *_, share, _ in found)
