@@ -143,6 +143,8 @@ class DataCard(Result):
     """Equal for the same test examples, however their numbers are scaled; empty without any."""
     drawn: list[Part] = Field(default_factory=list)
     """The parts that another `dataset.seed` makes anew."""
+    pool: int = 0
+    """The examples that these parts are drawn from."""
     generated: bool = False
     """Whether the parts are drawn from a distribution, so that two draws share no example."""
     input: InputCard

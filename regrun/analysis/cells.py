@@ -110,8 +110,10 @@ class Cell:
         return "linear" if self.scale_choice == "linear" else scale_of(metric)
 
     def overlap(self, metric: str) -> float:
-        """Examples that it is measured on over those trained on, where the data vary and both are
-        drawn from the same examples; else 0. See `analysis.statistics.mean_interval`.
+        """How much splits of one dataset have in common; see `analysis.statistics.mean_interval`.
+
+        0 unless the data vary and what the metric is measured on is cut from the same examples as
+        what is trained on.
         """
         split = METRICS[metric].split if metric in METRICS else metric.partition("/")[0]
         part = _PARTS.get(split)
@@ -120,7 +122,7 @@ class Cell:
             return 0.0
         if len({replicate.data_seed for replicate in self.replicates}) < 2:
             return 0.0
-        return card.sizes[part] / card.sizes["train"]
+        return card.sizes[part] / (card.pool - card.sizes[part])
 
     @property
     def metrics(self) -> list[str]:

@@ -34,9 +34,9 @@ def mean_interval(
     """The mean of n ≥ 1 finite values and its t interval, without one where they do not vary.
 
     scale: see the module; where values are not positive, `log` is treated as `linear` with bounds
-    of at least 0. overlap: examples that each value was measured on over those that it was trained
-    on, where all of them were drawn from one dataset: the variance of the mean is then
-    s² (1/n + overlap) (Nadeau & Bengio 2003, §3). Raises ValueError on no values.
+    of at least 0. overlap: m / (N − m) where every value was measured on m examples drawn from N,
+    and trained on others of them. The variance of the mean is then s² (1/n + overlap) (Nadeau &
+    Bengio 2003, §3, where all others are trained on). Raises ValueError on no values.
     """
     if not values:
         raise ValueError("no values to average")

@@ -28,8 +28,8 @@ def caption(cells: Sequence[Cell], shown: Sequence[str]) -> list[str]:
     logarithmic = any(scale_of(name) == "log" for name in shown)
     averages = "means"
     if logarithmic and all(cell.scale_choice == "auto" for cell in cells):
-        averages = "geometric means of losses and norms, means of the rest"
-    lines = [f"{averages}, with 95% intervals over {repeats(cells)}"]
+        averages = "geometric means of losses and norms, else means"
+    lines = [f"{averages}; 95% intervals over {repeats(cells)}"]
     if any(cell.overlap(name) for cell in cells for name in shown):
         lines.append(
             "the intervals are wider because the splits share examples (Nadeau & Bengio 2003)"
@@ -46,14 +46,12 @@ def caption(cells: Sequence[Cell], shown: Sequence[str]) -> list[str]:
 def repeats(cells: Sequence[Cell]) -> str:
     """What the values of a cell repeat: ``5 seeds, each with a split of its own``."""
     fullest = max(cells, key=lambda cell: cell.seeds)
-    seeds, data = _varies(fullest)
-    generated = fullest.card is not None and fullest.card.generated
-    thing = "draw of the data" if generated else "split"
-    if not data:
-        return f"{fullest.seeds} seeds"
-    if not seeds:
-        return f"{fullest.seeds} {'draws of the data' if generated else 'splits'}"
-    return f"{fullest.seeds} seeds, each with its own {thing}"
+    if all(_varies(fullest)):
+        generated = fullest.card is not None and fullest.card.generated
+        return (
+            f"{_count(fullest)}, each with its own {'draw of the data' if generated else 'split'}"
+        )
+    return _count(fullest)
 
 
 def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
@@ -76,17 +74,16 @@ def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
         sentences.append("one seed cannot distinguish a difference from chance")
     elif all(p is None for p in found.p):
         sentences.append(
-            f"nothing varies between the {len(best.values(name))} seeds, so they cannot say "
-            "whether the difference is chance"
+            f"nothing varies between the {_count(best)}, so they cannot say whether the "
+            "difference is chance"
         )
     elif others:
-        sentences.append(f"not distinguishable from it with {repeats(cells)}: {_listed(others)}")
+        sentences.append(f"not distinguishable from it with {_count(best)}: {_listed(others)}")
         sentences += _what_would_settle(best, others, metric)
     else:
         among = "" if len(compared) == len(cells) else f" with a {name}"
         sentences.append(
-            f"better than every other row{among} (rotation test over {repeats(cells)}, with the "
-            "best chosen from the same runs; 5% for all statements together)"
+            f"better than every other row{among} (rotation test, 5% for all statements together)"
         )
     if len(compared) > 2 and any(p is not None for p in found.p):
         sentences.append(
@@ -116,6 +113,15 @@ def name_of(cell: Cell) -> str:
     """A cell by its settings; the only one by its directory."""
     settings = [f"{key}={format_value(setting)}" for key, setting in cell.params.items()]
     return " ".join(settings) or cell.runs[0].path.name
+
+
+def _count(cell: Cell) -> str:
+    """``5 seeds``, or what else its runs differ in."""
+    seeds, data = _varies(cell)
+    if seeds or not data:
+        return f"{cell.seeds} seeds"
+    generated = cell.card is not None and cell.card.generated
+    return f"{cell.seeds} {'draws of the data' if generated else 'splits'}"
 
 
 def _varies(cell: Cell) -> tuple[bool, bool]:

@@ -32,7 +32,7 @@ def interval(estimate: MeanInterval | None) -> str:
     if estimate.scale == "linear" and math.isclose(mean - low, high - mean, rel_tol=1e-3):
         return _symmetric(mean, high - mean)
     if low > 0 and high > 2 * low:  # a factor apart: two digits each say as much as there is to say
-        return f"{mean:.2g} [{low:.2g}, {high:.2g}]"
+        return f"{_significant(mean)} [{_significant(low)}, {_significant(high)}]"
     return _bracketed(low, mean, high)
 
 
@@ -43,6 +43,14 @@ def ratio(estimate: MeanInterval) -> str:
         return text
     factor, bracket, bounds = text.partition(" [")
     return f"{factor} ×{bracket}{bounds}"
+
+
+def _significant(value: float) -> str:
+    """Two significant digits, with an exponent only where they would be far from the point."""
+    rounded = float(f"{value:.2g}")
+    if not 1e-4 <= rounded < 1e6:
+        return f"{value:.2g}"
+    return f"{rounded:.{max(1 - math.floor(math.log10(rounded)), 0)}f}"
 
 
 def _symmetric(mean: float, half: float) -> str:
@@ -65,8 +73,10 @@ def _bracketed(low: float, mean: float, high: float) -> str:
     narrow = min(mean - low, high - mean)
     place = 1 - math.floor(math.log10(narrow if narrow > 0 else high - low))
     size = max(abs(low), abs(high))
-    if 0 <= place <= 5 and size < 1e6:
-        return f"{mean:.{place}f} [{low:.{place}f}, {high:.{place}f}]"
+    if place <= 5 and size < 1e6:
+        low, mean, high = (round(each, place) for each in (low, mean, high))
+        decimals = max(place, 0)
+        return f"{mean:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
     digits = max(place + math.floor(math.log10(size)) + 1, 2)
     return f"{mean:.{digits}g} [{low:.{digits}g}, {high:.{digits}g}]"
 

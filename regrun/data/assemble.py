@@ -86,6 +86,7 @@ def assemble(name: str, examples: Examples, parts: Parts, scaling: Scaling) -> D
         split=parts.description,
         test_set=test_set,
         drawn=parts.drawn,
+        pool=parts.pool,
         provenance=examples.provenance,
     )
 

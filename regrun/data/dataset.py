@@ -135,6 +135,8 @@ class Dataset:
     without any."""
     drawn: tuple[Part, ...] = ()
     """The parts that another `dataset.seed` makes anew."""
+    pool: int = 0
+    """The examples that these parts are drawn from."""
     generated: bool = False
     """Whether the examples are drawn from a distribution by `dataset.seed`."""
     provenance: Provenance = field(default=Provenance(), repr=False)
@@ -219,6 +221,7 @@ class Dataset:
             split=self.split,
             test_set=self.test_set,
             drawn=[*self.drawn],
+            pool=self.pool,
             generated=self.generated,
             input=self._input(there.values()),
             columns=[*came.columns],

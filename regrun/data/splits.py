@@ -38,6 +38,8 @@ class Parts:
     """One sentence: how the examples were divided."""
     drawn: tuple[Part, ...] = ()
     """Those that another seed would make anew."""
+    pool: int = 0
+    """The examples that they are drawn from."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Splitter:
         }
         by_seed = self.order.times is None
         drawn = tuple(part for part, is_drawn in redrawn.items() if is_drawn and by_seed)
-        return Parts(pool, validation, tested, "; ".join(described), drawn)
+        return Parts(pool, validation, tested, "; ".join(described), drawn, len(targets))
 
     def _described(self, part: str, held: Tensor, size: int) -> str:
         """``test: 20 of 100 examples, stratified``."""

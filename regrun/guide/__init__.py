@@ -12,6 +12,7 @@ TOPICS = (
     "first-experiment",
     "words",
     "sweeps",
+    "statistics",
     "studies",
     "data",
     "predict",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrun.analysis.cells import differing_keys, group_by_setting, metric_values
+from regrun.analysis.cells import Cell, differing_keys, group_by_setting, metric_values
+from regrun.analysis.statistics import mean_interval
 from regrun.analysis.sweeps import SweptRun, best_cells
 from regrun.metrics import Metric
-from regrun.results import Norms, RunSummary, Status, WeightNorms
+from regrun.results import DataCard, InputCard, Norms, RunSummary, Status, WeightNorms
 from regrun.settings import flatten
 
 
@@ -152,3 +154,75 @@ def test_no_winner_is_named_between_cells_that_overlap() -> None:
     ]
     best = best_cells(group_by_setting(runs), Metric("test", "loss"))
     assert [cell.params["optimizer.weight_decay"] for cell in best] == [1.0, 3.0]
+
+
+def a_card(**changes: Any) -> DataCard:
+    return DataCard(
+        dataset="toy",
+        task="regression",
+        sizes={"train": 60, "validation": 20, "test": 20},
+        drawn=["train", "validation", "test"],
+        pool=100,
+        input=InputCard(shape=[3], dtype="float64"),
+    ).model_copy(update=changes)
+
+
+def over_splits(card: DataCard, seeds: list[int], data_seeds: list[int]) -> Cell:
+    runs = []
+    for seed, data_seed in zip(seeds, data_seeds, strict=True):
+        summary = RunSummary(
+            run_dir="toy",
+            status="completed",
+            metrics={"train/loss": 0.5, "test/loss": 1.0 + seed + 0.1 * data_seed},
+            data=card,
+        )
+        runs.append(SweptRun(Path("toy"), {"seed": seed, "dataset.seed": data_seed}, summary))
+    return Cell({}, runs)
+
+
+@pytest.mark.parametrize(
+    ("metric", "changes", "overlap"),
+    [
+        ("test/loss", {}, 0.25),
+        ("gap/loss", {}, 0.25),
+        ("ema/test/loss", {}, 0.25),
+        ("val/accuracy", {"sizes": {"train": 60, "validation": 40, "test": 20}}, 40 / 60),
+        ("train/loss", {}, 0.0),
+        ("weights/l2", {}, 0.0),
+        ("test/loss", {"generated": True}, 0.0),
+        ("test/loss", {"drawn": ["train", "validation"]}, 0.0),
+    ],
+)
+def test_splits_of_one_dataset_overlap_where_the_part_is_cut_from_it(
+    metric: str, changes: dict[str, Any], overlap: float
+) -> None:
+    cell = over_splits(a_card(**changes), [0, 1], [0, 1])
+    assert cell.overlap(metric) == pytest.approx(overlap)
+
+
+def test_on_one_split_nothing_overlaps() -> None:
+    assert over_splits(a_card(), [0, 1], [0, 0]).overlap("test/loss") == 0
+
+
+def test_the_interval_over_splits_allows_for_what_they_share() -> None:
+    cell = over_splits(a_card(), [0, 1, 2], [0, 1, 2])
+    values = [1.0, 2.1, 3.2]
+    found = cell.interval("test/loss")
+    assert found == mean_interval(values, "log", overlap=0.25)
+    assert list(cell.values("test/loss")) == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_runs_on_several_splits_are_one_cell() -> None:
+    runs = [
+        replace(run, config={**run.config, "dataset": {"name": "toy", "seed": seed}})
+        for seed in (0, 1)
+        for run in (a_run(seed, 0.0, 1.0 + seed), a_run(seed, 1.0, 2.0 + seed))
+    ]
+    first, second = group_by_setting(runs)
+    assert first.replicates == second.replicates == [(0, 0), (1, 1)]
+
+
+def test_a_linear_scale_can_be_chosen() -> None:
+    runs = [a_run(0, 0.0, 1.0), a_run(1, 0.0, 3.0)]
+    found = Cell({}, runs, "linear").interval("test/loss")
+    assert found == mean_interval([1.0, 3.0])

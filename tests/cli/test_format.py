@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrun.cli.format import interval, number
-from regrun.results import Estimate
+from regrun.cli.format import interval, number, ratio
+from regrun.results import Difference, Estimate
 from regrun.settings import format_value
 
 
@@ -39,6 +39,39 @@ def test_the_mean_has_as_many_places_as_its_uncertainty(
 ) -> None:
     low, high = (None, None) if half is None else (mean - half, mean + half)
     assert interval(Estimate(mean=mean, low=low, high=high, n=3)) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "high", "text"),
+    [
+        (0.4812, 0.5234, 0.5711, "0.523 [0.481, 0.571]"),
+        (2.1e-7, 1.42e-6, 9.3e-6, "1.4e-06 [2.1e-07, 9.3e-06]"),
+        (0.134, 0.18, 0.261, "0.180 [0.134, 0.261]"),
+        (0.0117, 0.0284, 0.061, "0.028 [0.012, 0.061]"),
+        (1093.0, 1519.0, 2119.0, "1520 [1090, 2120]"),
+        (330.0, 700.0, 900.0, "700 [330, 900]"),
+        (0.9634, 0.9712, 0.9775, "0.9712 [0.9634, 0.9775]"),
+    ],
+)
+def test_an_interval_that_is_not_symmetric_has_both_its_bounds(
+    low: float, mean: float, high: float, text: str
+) -> None:
+    assert interval(Estimate(mean=mean, low=low, high=high, n=3, scale="log")) == text
+
+
+def test_a_ratio_is_a_factor() -> None:
+    factor = Difference(mean=0.62, low=0.55, high=0.7, p=0.01, n=5, scale="log")
+    assert ratio(factor) == "0.620 × [0.550, 0.700]"
+    assert ratio(Difference(mean=-0.5, low=-0.6, high=-0.4, p=0.01, n=5)) == "-0.50 ± 0.10"
+
+
+@settings(deadline=None)
+@given(st.floats(1e-9, 1e9), st.floats(1.001, 1e3))
+def test_no_bound_of_a_positive_number_is_printed_as_negative(mean: float, factor: float) -> None:
+    found = Estimate(mean=mean, low=mean / factor, high=mean * factor, n=3, scale="log")
+    printed = [float(each) for each in re.findall(r"[-+.e\d]+", interval(found))]
+    assert len(printed) == 3
+    assert 0 <= printed[1] <= printed[0] <= printed[2]
 
 
 def test_no_value_is_a_dash() -> None:
