@@ -491,6 +491,8 @@ class MethodSummary(CellSummary):
 
     name: str
     tuned: dict[str, Any]
+    at_edge: list[str] = Field(default_factory=list)
+    """Keys of chosen numbers that are the smallest or largest of those tried."""
 
 
 class ReproductionResult(Result):

@@ -98,13 +98,15 @@ def _verdict(verdict: str | None) -> Text:
 
 
 def _chosen(result: ReproductionResult) -> list[str]:
-    """What validation chose for the methods that were tuned."""
-    return [
-        f"{method.name}: "
-        + ", ".join(f"{key}={format_value(setting)}" for key, setting in method.tuned.items())
-        for method in result.methods
-        if method.tuned
-    ]
+    """What validation chose for the methods that were tuned, and what of it is at an edge."""
+    lines = []
+    for method in result.methods:
+        if method.tuned:
+            chosen = (f"{key}={format_value(setting)}" for key, setting in method.tuned.items())
+            edge = ", ".join(method.at_edge)
+            noted = f"; at the edge of what was tried: {edge}" if edge else ""
+            lines.append(f"{method.name}: {', '.join(chosen)}{noted}")
+    return lines
 
 
 def _entry(name: str, reproduction: Reproduction) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,9 @@ from regrun.sweeps.run import Options
 from tests.support.program import Program, invoke
 
 A, B = Of("a", "x"), Of("b", "x")
+MSE_IS_FASTER = (
+    "λ = 0: train loss with half_mse over that with mse, whose gradient is twice as large"
+)
 NEAR = [0.99, 1.0, 1.01]
 """Mean 1; the interval is 1 ± 0.0248."""
 
@@ -148,12 +153,16 @@ class TestOrder:
         assert alone[0].verdict == AGREES
         assert both[0].verdict == UNDECIDED
 
+    def test_what_makes_no_difference_on_any_seed_differs_from_an_order(self) -> None:
+        assert verdict(Order("", A, B), a=NEAR, b=NEAR) == DIFFERS
+        assert verdict(Order("", A, B), a=[1.0, 1.0], b=[1.0, 1.0]) == UNDECIDED
+
     @given(st.lists(st.floats(-10, 10), min_size=2, max_size=8), st.data())
     def test_the_reverse_order_has_the_reverse_verdict(self, a: list[float], data: Any) -> None:
         b = data.draw(st.lists(st.floats(-10, 10), min_size=len(a), max_size=len(a)))
         reverse: dict[str | None, str] = {AGREES: DIFFERS, DIFFERS: AGREES, UNDECIDED: UNDECIDED}
         there, back = verdict(Order("", A, B), a=a, b=b), verdict(Order("", B, A), a=a, b=b)
-        assert back == reverse[there]
+        assert back == (there if a == b else reverse[there])
 
 
 @given(st.floats(-100, 100), st.floats(-100, 100), st.floats(0.01, 50))
@@ -315,14 +324,20 @@ def test_every_config_of_the_table_loads_with_every_setting(name: str) -> None:
                     loaded.member(settings)
 
 
-def methods_in(claim: Claim) -> list[str]:
+def metrics_in(claim: Claim) -> list[Of]:
     match claim:
         case Order(lower=a, higher=b) | Ratio(a=a, b=b):
-            return [a.method, b.method]
+            return [a, b]
         case Value() | Bound() | Reported():
-            return [claim.of.method]
+            return [claim.of]
         case _:
-            return [claim.method]
+            return []
+
+
+def methods_in(claim: Claim) -> list[str]:
+    if isinstance(claim, Ranking | Numbers):
+        return [claim.method]
+    return [of.method for of in metrics_in(claim)]
 
 
 @pytest.mark.parametrize("name", REPRODUCTIONS)
@@ -366,9 +381,158 @@ def test_weight_decay_is_reproduced(tmp_path: Path) -> None:
         options=Options(device="cpu", workers=0),
     )
     assert result.verdict == AGREES
-    assert [claim.verdict for claim in result.claims] == [AGREES] * 5
-    assert (result.runs, result.completed) == (40, 40)
+    assert [claim.verdict for claim in result.claims] == [AGREES] * 6
+    assert (result.runs, result.completed) == (60, 60)
     assert Path(result.runs_in[0]).is_dir()
+
+
+SABOTAGED: dict[str, tuple[str, dict[str, Any], dict[str, Any], set[str]]] = {
+    "no decay": (
+        "weight_decay",
+        {"λ = 3": {"optimizer.weight_decay": 0}},
+        {},
+        {"λ = 3: ‖w‖₂", "test loss, λ = 0 over λ = 3"},
+    ),
+    "another strength": (
+        "weight_decay",
+        {"λ = 3": {"optimizer.weight_decay": 1.5}},
+        {},
+        {"λ = 3: ‖w‖₂", "test loss, λ = 0 over λ = 3"},
+    ),
+    "the other loss": ("weight_decay", {}, {"loss": "half_mse"}, {MSE_IS_FASTER}),
+    "no penalty": (
+        "weight_decay_from_scratch",
+        {"λ = 3": {"penalty.strength": 0}},
+        {},
+        {
+            "λ = 3: ‖w‖₂",
+            "test loss, λ = 0 over λ = 3",
+            "‖w‖₂, penalty over weight_decay: the same under SGD",
+        },
+    ),
+    "the other loss, from scratch": (
+        "weight_decay_from_scratch",
+        {},
+        {"loss": "mse"},
+        {MSE_IS_FASTER},
+    ),
+}
+"""Reproduction, overrides of its methods, overrides of its config, claims that then differ."""
+
+
+@pytest.mark.parametrize("case", SABOTAGED)
+def test_without_its_ingredient_weight_decay_is_not_reproduced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    name, overrides, keys, expected = SABOTAGED[case]
+    (part,) = REPRODUCTIONS[name].parts
+    assert isinstance(part, Trained)
+    methods = tuple(
+        replace(method, overrides={**method.overrides, **overrides.get(method.name, {})})
+        for method in part.methods
+    )
+    sabotaged = replace(REPRODUCTIONS[name], parts=(replace(part, methods=methods),))
+    config = config_from_mapping(shipped_config(part.config), keys)
+    monkeypatch.setattr(
+        "regrun.studies.reproductions.run.config_from_mapping",
+        lambda given, *rest: config if isinstance(given, Path) else config_from_mapping(given),
+    )
+    options = Options(device="cpu", workers=0)
+    result = reproduce(name, sabotaged, runs_dir=tmp_path, options=options, seeds=5)
+    assert {claim.claim for claim in result.claims if claim.verdict == DIFFERS} == expected
+    assert result.verdict == DIFFERS
+
+
+TRAINED = [
+    name
+    for name, each in REPRODUCTIONS.items()
+    if not any(isinstance(part, LassoPath) for part in each.parts)
+]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_reproduction_differs_when_the_ingredient_that_it_is_about_does_nothing(
+    name: str,
+) -> None:
+    """Every method measures what the others do, such as dropout of 0 and no dropout."""
+    reproduction = REPRODUCTIONS[name]
+    alike: dict[str, dict[str, dict[int, float]]] = defaultdict(dict)
+    for claim in reproduction.claims:
+        for of in metrics_in(claim):
+            alike[of.method][of.metric] = {0: 1.0, 1: 1.1, 2: 1.3}
+    judged = judge(reproduction.claims, alike)
+    compared = [
+        each.verdict
+        for claim, each in zip(reproduction.claims, judged, strict=True)
+        if isinstance(claim, Order) or (isinstance(claim, Ratio) and claim.above > 1)
+    ]
+    assert compared
+    assert set(compared) == {DIFFERS}
+    assert overall(judged) == DIFFERS
+
+
+def test_another_path_is_not_the_reproduced_one() -> None:
+    claims = REPRODUCTIONS["lasso_path_diabetes"].claims
+    ranking, *numbers = claims
+    assert isinstance(ranking, Ranking)
+    measured: dict[str, dict[int, float]] = {
+        f"place/{name}": {0: place} for place, name in enumerate(ranking.published)
+    }
+    for claim in numbers:
+        assert isinstance(claim, Numbers)
+        for name, value in claim.published.items():
+            measured[f"{claim.prefix}/{name}"] = {0: value}
+    assert overall(judge(claims, {ranking.method: measured})) == AGREES
+    first, second = ranking.published[:2]
+    swapped = measured | {
+        f"place/{first}": measured[f"place/{second}"],
+        f"place/{second}": measured[f"place/{first}"],
+    }
+    assert overall(judge(claims, {ranking.method: swapped})) == DIFFERS
+    shrunk = measured | {"0.01/bmi": {0: measured["0.01/bmi"][0] * 0.999}}
+    assert overall(judge(claims, {ranking.method: shrunk})) == DIFFERS
+
+
+def test_the_strengths_in_the_names_of_methods_are_those_that_are_trained() -> None:
+    for name in ("l1_mnist", "l2_mnist", "elastic_net_mnist"):
+        for part in REPRODUCTIONS[name].parts:
+            assert isinstance(part, Trained)
+            for method in part.methods:
+                *_, last = method.name.split()
+                strength = 0.0 if last == "penalty" else float(last)
+                assert method.overrides["penalty.strength"] == strength
+
+
+def test_a_chosen_number_at_the_edge_of_what_was_tried_is_named() -> None:
+    pairs = [
+        [{"type": "l1", "strength": l1}, {"type": "l2", "strength": l2}]
+        for l1 in (1, 2, 3)
+        for l2 in (4, 5, 6)
+    ]
+    method = Method("m", {"seed": 7}, {"penalty": pairs})
+    inside = [{"type": "l1", "strength": 2}, {"type": "l2", "strength": 5}]
+    outside = [{"type": "l1", "strength": 2}, {"type": "l2", "strength": 6}]
+    assert method.at_edge({"penalty": inside}) == []
+    assert method.at_edge({"penalty": outside}) == ["penalty.1.strength"]
+    two = Method("m", {}, {"optimizer.lr": (0.1, 0.2, 0.3), "model.dropout": (0, 0.5)})
+    assert two.at_edge({"optimizer.lr": 0.1, "model.dropout": 0.5}) == [
+        "optimizer.lr",
+        "model.dropout",
+    ]
+    assert Method("m").at_edge({}) == []
+
+
+def test_the_grids_of_table_9_reach_beyond_the_published_settings() -> None:
+    (part,) = REPRODUCTIONS["srivastava_2014_table_9"].parts
+    assert isinstance(part, Trained)
+    limits = [
+        {setting["constraints"][0]["limit"] for setting in method.candidates()}
+        for method in part.methods
+        if "max-norm" in method.name
+    ]
+    assert len(limits) == 2
+    # The paper recommends limits between 3 and 4 (appendix A.3).
+    assert all(min(each) < 3 and max(each) > 4 for each in limits)
 
 
 TINY = Reproduction(
@@ -424,7 +588,7 @@ def test_the_verb_prints_the_document_and_ends_with_0_whatever_the_verdict(
     assert document["verdict"] == UNDECIDED
     assert document["name"] == "weight_decay"
     assert "--seeds 1" in document["budget"]
-    assert document["completed"] == 2
+    assert document["completed"] == 3
 
 
 def ended_with(**changes: Any) -> ReproductionResult:
@@ -432,7 +596,14 @@ def ended_with(**changes: Any) -> ReproductionResult:
         [Value("a value", A, 1.0, 0.1), Order("an order", A, B), Reported("a number", A, 7.0)],
         measured(a=NEAR, b=[1.5, 1.5, 1.6]),
     )
-    method = MethodSummary(name="a", tuned={"optimizer.lr": 0.1}, params={}, seeds=3, metrics={})
+    method = MethodSummary(
+        name="a",
+        tuned={"optimizer.lr": 0.1},
+        at_edge=["optimizer.lr"],
+        params={},
+        seeds=3,
+        metrics={},
+    )
     return ReproductionResult(
         name="weight_decay",
         title="A title",
@@ -468,7 +639,8 @@ def test_the_verb_shows_every_claim_with_both_numbers_and_the_verdict(
     assert lines["a value"].rstrip().endswith("agrees")
     assert "-0.53 ± 0.12 (3 seeds)" in lines["an order"]
     assert lines["a number"].rstrip().endswith("not judged")
-    for text in ("A source, §1", "little", "much", "optimizer.lr=0.1", "runs/somewhere"):
+    chosen = "a: optimizer.lr=0.1; at the edge of what was tried: optimizer.lr"
+    for text in ("A source, §1", "little", "much", chosen, "runs/somewhere"):
         assert text in result.stdout
 
 

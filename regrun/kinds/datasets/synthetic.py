@@ -36,7 +36,7 @@ class SyntheticLinear(DatasetSection):
         """Draw the training and test sets, each from its own random stream, in float64.
 
         So the size of one does not change the other. The defaults are the experiment of many
-        inputs and few examples in "Dive into Deep Learning", §3.7.
+        inputs and few examples in "Dive into Deep Learning" (version 0, §4.5; version 1.0, §3.7).
         """
         from regrun.data.dataset import Examples
 

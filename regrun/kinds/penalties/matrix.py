@@ -110,7 +110,7 @@ class Orthogonal(WeightPenalty):
 
     formula: ClassVar[str] = "λ Σ_{i≠j} (ŵ_i · ŵ_j)² = λ ‖Ŵ Ŵᵀ − I‖²_F,  ŵ_i = w_i / ‖w_i‖₂"
     reference: ClassVar[str] = (
-        "Brock et al. 2017; rows normalised as in Keras, which takes mean |cos|"
+        "Brock et al. 2019, §3.1; rows normalised as in Keras, which takes mean |cos|"
     )
     needs: ClassVar[str] = "weights of dense layers and convolutions"
     min_axes: ClassVar[int] = 2

@@ -14,6 +14,7 @@ from typing import Any
 
 from regrun.analysis.statistics import holm, mean_interval, paired_difference
 from regrun.results import Estimate, Judgement, Verdict
+from regrun.settings import flatten
 
 AGREES: Verdict = "agrees"
 DIFFERS: Verdict = "differs"
@@ -97,8 +98,9 @@ class Ratio:
 class Order:
     """One method's metric is lower than another's: a paired t-test over seeds, two-sided.
 
-    Of all orders of a reproduction the p-values are corrected together (Holm 1979). ours: the mean
-    of lower minus higher, so negative where it agrees.
+    Of all orders of a reproduction the p-values are corrected together (Holm 1979). Methods that
+    give equal values on every seed differ from the claim: what sets them apart has no effect. ours:
+    the mean of lower minus higher, so negative where it agrees.
     """
 
     text: str
@@ -194,6 +196,8 @@ def _judge_orders(orders: Sequence[Order], measured: Measured) -> list[Judgement
         verdict = UNDECIDED
         if p is not None and p <= ALPHA:
             verdict = AGREES if each.mean < 0 else DIFFERS
+        elif each.low == each.high == 0:
+            verdict = DIFFERS
         ours = None
         if each.n:
             ours = Estimate(mean=each.mean, low=each.low, high=each.high, n=each.n)
@@ -250,6 +254,22 @@ class Method:
         """All settings, the first axis slowest; one without axes."""
         for values in itertools.product(*self.tune.values()):
             yield {**self.overrides, **dict(zip(self.tune, values, strict=True))}
+
+    def at_edge(self, chosen: Mapping[str, object]) -> list[str]:
+        """The numbers of a candidate that are the smallest or largest tried, as dotted keys.
+
+        A better one may lie beyond.
+        """
+        tried: dict[str, set[float]] = {}
+        for candidate in self.candidates():
+            for key, value in flatten(candidate).items():
+                if isinstance(value, int | float):
+                    tried.setdefault(key, set()).add(value)
+        return [
+            key
+            for key, value in flatten(chosen).items()
+            if len(tried.get(key, ())) > 1 and value in (min(tried[key]), max(tried[key]))
+        ]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ Imports no torch: `regrun list reproductions` reads them too.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,7 @@ LN10 = 2.302585
 """The cross-entropy of ten classes that are all equally likely."""
 
 _NONE, _THREE, _OPTIMIZER = "λ = 0", "λ = 3", "λ = 3 as weight_decay"
+_OTHER_LOSS = "λ = 0 with the other loss"
 _NO_TRAIN_LOSS = Bound("λ = 0: the train loss vanishes", Of(_NONE, "train/loss"), below=1e-3)
 _LARGE_NORM = Value("λ = 0: ‖w‖₂", Of(_NONE, "weights/l2"), 13, tolerance=1.5)
 _TEST_RATIO = Ratio(
@@ -43,18 +45,26 @@ _TEST_RATIO = Ratio(
 )
 
 
+def _faster_under_mse(mse: str, half_mse: str) -> Ratio:
+    """What the norms do not show: which of the two losses was trained."""
+    text = "λ = 0: train loss with half_mse over that with mse, whose gradient is twice as large"
+    return Ratio(text, Of(half_mse, "train/loss"), Of(mse, "train/loss"), above=100)
+
+
 def _weight_decay(
     title: str, section: str, config: str, methods: tuple[Method, ...], claims: tuple[Claim, ...]
 ) -> Reproduction:
     return Reproduction(
         title=title,
-        reference=f"Zhang, Lipton, Li & Smola, Dive into Deep Learning, §3.7, {section}",
+        reference=f"Zhang, Lipton, Li & Smola, Dive into Deep Learning, version 0, §4.5, {section}",
         parts=(Trained(config, methods, seeds=20),),
         claims=claims,
         budget="20 initial weights on one draw of the data, full length",
         published_budget="one run on one draw of the data",
         takes="2 s",
-        remark="Tolerance of 13: two standard deviations of single runs, as the published one is.",
+        remark="Tolerance of 13: two standard deviations of single runs, as the published one is. "
+        "The comparison of the two losses is ours. Version 1.0 of the book (§3.7) starts from "
+        "N(0, 0.01²), trains for 10 epochs and prints ½ Σw², so its numbers are others.",
     )
 
 
@@ -65,6 +75,7 @@ WEIGHT_DECAY = _weight_decay(
     (
         Method(_NONE, {"optimizer.weight_decay": 0}),
         Method(_THREE, {"optimizer.weight_decay": 3}),
+        Method(_OTHER_LOSS, {"optimizer.weight_decay": 0, "loss": "half_mse"}),
     ),
     (
         _NO_TRAIN_LOSS,
@@ -72,6 +83,7 @@ WEIGHT_DECAY = _weight_decay(
         _LARGE_NORM,
         Value("λ = 3: ‖w‖₂", Of(_THREE, "weights/l2"), 0.36, tolerance=0.05),
         _TEST_RATIO,
+        _faster_under_mse(mse=_NONE, half_mse=_OTHER_LOSS),
     ),
 )
 
@@ -83,12 +95,14 @@ WEIGHT_DECAY_FROM_SCRATCH = _weight_decay(
         Method(_NONE, {"penalty.strength": 0}),
         Method(_THREE, {"penalty.strength": 3}),
         Method(_OPTIMIZER, {"penalty.strength": 0, "optimizer.weight_decay": 3}),
+        Method(_OTHER_LOSS, {"penalty.strength": 0, "loss": "mse"}),
     ),
     (
         _NO_TRAIN_LOSS,
         _LARGE_NORM,
         Value("λ = 3: ‖w‖₂", Of(_THREE, "weights/l2"), 0.34, tolerance=0.05),
         _TEST_RATIO,
+        _faster_under_mse(mse=_OTHER_LOSS, half_mse=_NONE),
         Ratio(
             "‖w‖₂, penalty over weight_decay: the same under SGD",
             Of(_THREE, "weights/l2"),
@@ -99,35 +113,50 @@ WEIGHT_DECAY_FROM_SCRATCH = _weight_decay(
     ),
 )
 
-_DROPOUT = "dropout 0.2 and 0.5"
+_DROPOUT, _NO_DROPOUT = "dropout 0.2 and 0.5", "no dropout"
 
 DROPOUT_FASHION_MNIST = Reproduction(
     title="Dropout in an MLP on Fashion-MNIST",
-    reference="Zhang, Lipton, Li & Smola, Dive into Deep Learning, §5.6",
-    parts=(Trained("dropout_fashion_mnist.yaml", (Method(_DROPOUT),), seeds=10),),
+    reference="Zhang, Lipton, Li & Smola, Dive into Deep Learning, version 0, §4.6",
+    parts=(
+        Trained(
+            "dropout_fashion_mnist.yaml",
+            (Method(_DROPOUT), Method(_NO_DROPOUT, {"model.dropout": 0})),
+            seeds=10,
+        ),
+    ),
     claims=(
         Bound("train loss", Of(_DROPOUT, "train/loss"), below=0.5),
         Bound("train accuracy", Of(_DROPOUT, "train/accuracy"), above=0.8),
         Bound("test accuracy", Of(_DROPOUT, "test/accuracy"), above=0.8),
+        Order(
+            "test loss minus train loss: smaller with dropout than without",
+            Of(_DROPOUT, "gap/loss"),
+            Of(_NO_DROPOUT, "gap/loss"),
+            published="below 0",
+        ),
     ),
     budget="10 seeds, full length",
-    published_budget="one run",
-    takes="2 minutes",
+    published_budget="one run; the comparison with no dropout is ours, after exercise 2",
+    takes="4 minutes",
     remark="Here the train loss and accuracy are measured with dropout off, there with it on. The "
     "learning rate falls by a cosine here; held constant, accuracy is far lower at some epochs.",
 )
 
 
-def _penalised(kind: str, what: str, strength: str, config: str, takes: str) -> Reproduction:
+def _penalised(kind: str, what: str, strength: float, config: str, takes: str) -> Reproduction:
     """A tutorial's penalty of strength 1, and a sensible strength compared with none."""
-    collapsed, sane, plain = f"{what} 1", f"{what} {strength}", "no penalty"
-    compared = Method(sane), Method(plain, {"penalty.strength": 0})
+    collapsed, sane, plain = f"{what} 1", f"{what} {strength:g}", "no penalty"
+    compared = (
+        Method(sane, {"penalty.strength": strength}),
+        Method(plain, {"penalty.strength": 0}),
+    )
     return Reproduction(
         title=f"{kind} on weights and biases of an MLP on MNIST: too much of it, and enough",
         reference="a regularization tutorial's network (784-64-32-10, Adam 1e-4, batch 10, "
         "5 epochs)",
         parts=(
-            Trained(f"{config}.yaml", (Method(collapsed),), seeds=3),
+            Trained(f"{config}.yaml", (Method(collapsed, {"penalty.strength": 1}),), seeds=3),
             Trained(f"{config}_sane.yaml", compared, seeds=5),
         ),
         claims=(
@@ -145,13 +174,13 @@ def _penalised(kind: str, what: str, strength: str, config: str, takes: str) -> 
     )
 
 
-L1_MNIST = _penalised("L1", "λ Σ|w|, λ =", "1e-5", "l1_mnist", "3 minutes")
-L2_MNIST = _penalised("L2", "λ Σw², λ =", "1e-4", "l2_mnist", "3 minutes")
+L1_MNIST = _penalised("L1", "λ Σ|w|, λ =", 1e-4, "l1_mnist", "3 minutes")
+L2_MNIST = _penalised("L2", "λ Σw², λ =", 1e-3, "l2_mnist", "3 minutes")
 ELASTIC_NET_MNIST = _penalised(
-    "Elastic net", "λ (0.3 Σ|w| + 0.7 Σw²), λ =", "5e-5", "elastic_net_mnist", "3 minutes"
+    "Elastic net", "λ (0.3 Σ|w| + 0.7 Σw²), λ =", 1e-4, "elastic_net_mnist", "3 minutes"
 )
 
-_NO_DROPOUT = {"model.dropout": 0.0, "model.input_dropout": 0.0}
+_WITHOUT_DROPOUT = {"model.dropout": 0.0, "model.input_dropout": 0.0}
 
 
 def _l2(*strengths: float) -> dict[str, Any]:
@@ -172,16 +201,16 @@ def _max_norm(*limits: float) -> dict[str, Any]:
 
 _UNCONSTRAINED: dict[str, Any] = {"constraints": []}
 
+_LIMITS = _max_norm(0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.7, 8.0)
+_STRENGTHS = _l2(1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+_PAIRS = _l1_and_l2(*itertools.product((1e-5, 3e-5, 1e-4), (1e-3, 3e-3, 1e-2)))
+
 _METHODS = (
-    Method("L2", _NO_DROPOUT | _UNCONSTRAINED, _l2(3e-4, 1e-3, 3e-3)),
-    Method(
-        "L2 + L1",
-        _NO_DROPOUT | _UNCONSTRAINED,
-        _l1_and_l2((3e-5, 1e-3), (1e-4, 1e-3), (3e-5, 3e-3)),
-    ),
-    Method("max-norm", _NO_DROPOUT, _max_norm(0.7, 1.0, 1.5)),
-    Method("dropout + L2", _UNCONSTRAINED, _l2(1e-4, 3e-4, 1e-3)),
-    Method("dropout + max-norm", {}, _max_norm(0.7, 1.0, 1.5)),
+    Method("L2", _WITHOUT_DROPOUT | _UNCONSTRAINED, _STRENGTHS),
+    Method("L2 + L1", _WITHOUT_DROPOUT | _UNCONSTRAINED, _PAIRS),
+    Method("max-norm", _WITHOUT_DROPOUT, _LIMITS),
+    Method("dropout + L2", _UNCONSTRAINED, _STRENGTHS),
+    Method("dropout + max-norm", {}, _LIMITS),
 )
 _PUBLISHED = {
     "L2": 1.62,
@@ -219,7 +248,7 @@ SRIVASTAVA_2014_TABLE_9 = Reproduction(
             "reproduce/srivastava_2014_table_9.yaml",
             _METHODS,
             seeds=6,
-            tuning_seeds=2,
+            tuning_seeds=3,
             tuned_by="val/accuracy",
         ),
     ),
@@ -230,10 +259,10 @@ SRIVASTAVA_2014_TABLE_9 = Reproduction(
             for name, published in _PUBLISHED.items()
         ),
     ),
-    budget="3,000 digits, 784-256-256-512-10, SGD with momentum, 60 epochs; 3 strengths of each "
-    "method × 2 seeds, the best on 5,000 validation digits again with 6 fresh seeds",
+    budget="3,000 digits, 784-256-256-512-10, SGD with momentum, 60 epochs; 9 strengths of each "
+    "method × 3 seeds, the best on 5,000 validation digits again with 6 fresh seeds",
     published_budget="60,000 digits, 784-1024-1024-2048-10, to convergence, one figure each",
-    takes="8 minutes",
+    takes="25 minutes",
     remark="Judged by the order of the errors, not by their size. L2 + KL-sparsity (1.55) is not "
     "offered here; L1 acts from the start, there towards the end of training.",
 )

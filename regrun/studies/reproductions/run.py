@@ -150,7 +150,8 @@ class _Work:
             metrics[f"{split}/error"] = {seed: 100 * (1 - a) for seed, a in accuracy.items()}
         tuned = {key: cell.params[key] for key in method.tune}
         summary = cell.summarize().model_dump(exclude_unset=True)
-        self.methods.append(MethodSummary(name=method.name, tuned=tuned, **summary))
+        edge = method.at_edge(tuned)
+        self.methods.append(MethodSummary(name=method.name, tuned=tuned, at_edge=edge, **summary))
 
 
 def shipped_config(name: str) -> Path:

@@ -1,6 +1,7 @@
 """The dropout_fashion_mnist experiment as tutorials write it: DataLoader, torchvision transforms.
 
-After Zhang et al., Dive into Deep Learning, §5.6 (concise form). Losses go to TensorBoard.
+After Zhang et al., Dive into Deep Learning, version 0, §4.6 (concise form). Losses go to
+TensorBoard.
 
 Usage: python tutorial_fashion_mnist.py [EPOCHS] [--examples N]
 """

@@ -1,6 +1,6 @@
 """The weight_decay experiment as tutorials write it: DataLoader, curves in TensorBoard.
 
-After Zhang et al., Dive into Deep Learning, §3.7 (concise form).
+After Zhang et al., Dive into Deep Learning, version 0, §4.5 (concise form).
 
 Usage: python tutorial_weight_decay.py RUNS
 """
