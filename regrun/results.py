@@ -319,6 +319,8 @@ class SweepSummary(Result):
     """None when no cell has the metric."""
     vary: list[Varied] = ["seed"]
     """What differs between the replicates of a cell: `seed`, `data`, or both."""
+    confirmation: list[CellSummary] | None = None
+    """The finalists, best first, on the fresh replicates of `sweep.confirm` alone; None without."""
     data: DataCard | None = None
     """None when the runs do not share their data; each run's summary has its own. Where `vary` has
     `data`, that of the first draw."""
@@ -346,6 +348,8 @@ class SweepPlan(Result):
 
     runs: int
     cells: int
+    confirmation: int = 0
+    """Runs that `sweep.confirm` adds, at most."""
     stacks: list[StackPlan]
     """The stacks; of a search, those of its first round."""
     seconds: float

@@ -15,7 +15,7 @@ from regrun.errors import CorruptInputError
 from regrun.metrics import METRICS, Metric, default_metric
 from regrun.results import BestCell, DataCard, RunSummary, Seconds, SweepSummary, Varied
 from regrun.store.reading import load_result, read_config
-from regrun.store.sweep_dir import PlannedRun, SweepDir
+from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -37,13 +37,34 @@ class SweptRun:
 
 
 def sweep_cells(files: SweepDir, *, layers: bool = False) -> list[Cell]:
-    """The cells of a sweep in the order of the plan, each with its runs by seed.
+    """The cells of a sweep in the order of the plan, each with its runs by replicate.
 
-    Reads the plan and each run's summary, nothing else. layers: keep the norms of single layers,
-    which are most of a summary. Raises CorruptInputError, StorageError.
+    Reads the plan and each run's summary, nothing else. Runs of a confirmation are left out.
+    layers: keep the norms of single layers, which are most of a summary. Raises CorruptInputError,
+    StorageError.
     """
+    rounds = [each for each in files.read_rounds() if each.purpose != "confirmation"]
+    return _cells(files, rounds, layers)
+
+
+def confirmed_cells(files: SweepDir) -> list[Cell]:
+    """The finalists with the runs of their confirmation alone, best first; empty without one.
+
+    Raises CorruptInputError, StorageError.
+    """
+    return _cells(files, confirmation_of(files.read_rounds()), layers=False)
+
+
+def confirmation_of(rounds: Sequence[Round]) -> list[Round]:
+    """The rounds that confirm the sweep as it is: one that it outgrew counts no more."""
+    confirms = [each.purpose == "confirmation" for each in rounds]
+    last = max((at for at, each in enumerate(confirms) if not each), default=-1)
+    return [*rounds[last + 1 :]]
+
+
+def _cells(files: SweepDir, rounds: Sequence[Round], layers: bool) -> list[Cell]:
     groups: dict[int, list[PlannedRun]] = {}
-    for each in files.read_rounds():
+    for each in rounds:
         for run in each.runs:
             groups.setdefault(run.cell, []).append(run)
     scale = _scale_choice(files)
@@ -87,7 +108,8 @@ def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSum
     metric: what the best cell is chosen by. Cells that were pruned cannot be the best.
     """
     cells = sweep_cells(files)
-    counts = Counter(run.status for cell in cells for run in cell.runs)
+    confirmed = confirmed_cells(files)
+    counts = Counter(run.status for cell in [*cells, *confirmed] for run in cell.runs)
     alike = best_cells(cells, metric)
     best = None
     if alike:
@@ -109,6 +131,7 @@ def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSum
         cells=[cell.summarize() for cell in cells],
         best=best,
         vary=varied_in(files, cells),
+        confirmation=[cell.summarize() for cell in confirmed] or None,
         data=_shared_card(cells),
         seconds=Seconds(total=seconds),
     )

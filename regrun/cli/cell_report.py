@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.sweeps import metric_of_cells, sweep_cells
+from regrun.analysis.sweeps import confirmed_cells, metric_of_cells, sweep_cells
 from regrun.cli.conclusions import caption, conclusions, stopped_by_test
 from regrun.cli.console import plotted
 from regrun.cli.data_report import data_line
@@ -52,12 +52,26 @@ def sweep_report(sweep: SweepSummary) -> list[RenderableType]:
     ended = ", ".join(f"{count:,} {name}" for count, name in counts if count)
     quoted = shlex.quote(str(directory))
     return [
-        *answers(cells, metric, MOST_SWEEP_ROWS),
+        *answers(cells, metric, MOST_SWEEP_ROWS, confirmed=confirmed_cells(SweepDir(directory))),
         *([f"data       {data_line(sweep.data)}"] if sweep.data else []),
         f"runs       {ended} in {sweep.seconds.total:.1f} s",
         f"sweep      {directory}",
         f"next       regrun {'resume' if sweep.unfinished else 'compare'} {quoted}",
         f"           regrun view {quoted}",
+    ]
+
+
+def _confirmation(confirmed: Sequence[Cell], metric: Metric) -> list[RenderableType]:
+    """The finalists on their fresh replicates; nothing without any."""
+    if not confirmed:
+        return []
+    replicates = max(cell.seeds for cell in confirmed)
+    finalists = "the best cell" if len(confirmed) == 1 else f"{len(confirmed)} finalists"
+    again = "once" if replicates == 1 else f"with {replicates:,} fresh replicates each"
+    return [
+        f"\nconfirmed: {finalists} trained again {again}, which had no part in the choice",
+        comparison_table(confirmed, metric.name),
+        *caption(confirmed, table_metrics(confirmed, metric.name)),
     ]
 
 
@@ -67,8 +81,12 @@ def answers(
     most_rows: int | None = None,
     *,
     plots: bool = True,
+    confirmed: Sequence[Cell] = (),
 ) -> list[RenderableType]:
-    """Table, plot over the axis and conclusions; of more than most_rows cells, the best so many."""
+    """Table, plot over the axis and conclusions; of more than most_rows cells, the best so many.
+
+    confirmed: the finalists on fresh replicates.
+    """
     shown = cells
     if most_rows is not None and len(cells) > most_rows:
         shown = _best(cells, metric)[:most_rows]
@@ -77,7 +95,13 @@ def answers(
         parts.append(f"the best {len(shown)} of {len(cells):,} cells by {metric.name}")
     parts += caption(cells, table_metrics(cells, metric.name))
     drawn = _plot(cells, metric) if plots else []
-    return [*parts, *drawn, *conclusions(cells, metric), *stopped_by_test(cells)]
+    return [
+        *parts,
+        *drawn,
+        *conclusions(cells, metric, confirmed=bool(confirmed)),
+        *stopped_by_test(cells),
+        *_confirmation(confirmed, metric),
+    ]
 
 
 def _best(cells: Sequence[Cell], metric: Metric) -> list[Cell]:

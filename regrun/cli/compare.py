@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from regrun.analysis.cells import group_by_setting
-from regrun.analysis.sweeps import chosen_metric, metric_of_cells, sweep_cells
+from regrun.analysis.sweeps import chosen_metric, confirmed_cells, metric_of_cells, sweep_cells
 from regrun.cli.cell_report import answers, csv_rows
 from regrun.cli.completion import complete_run_directory
 from regrun.cli.console import notify, print_csv, print_json, say
@@ -43,14 +43,25 @@ def compare(directories: Directories, as_json: Json = False, as_csv: Csv = False
     elif as_csv:
         print_csv(csv_rows(cells))
     elif is_sweep:
-        say(*answers(cells, chosen_metric(sweep, cells)))
+        say(*answers(cells, chosen_metric(sweep, cells), confirmed=confirmed_cells(sweep)))
     else:
         say(*answers(cells, metric_of_cells(cells), plots=False))
 
 
 def _finished(directories: Sequence[Path]) -> list[StoredRun]:
-    """The finished runs in the directories and below; the others are named on stderr."""
-    runs = [load_stored_run(path) for path in find_runs(directories)]
+    """The finished runs in the directories and below; the others are named on stderr.
+
+    The runs of confirmations are left out: they are no more of their cells' replicates.
+    """
+    found = find_runs(directories)
+    confirming = {
+        (sweep / run.directory).resolve()
+        for sweep in {path.parent for path in found}
+        for each in SweepDir(sweep).read_rounds()
+        if each.purpose == "confirmation"
+        for run in each.runs
+    }
+    runs = [load_stored_run(path) for path in found if path.resolve() not in confirming]
     unfinished = [run for run in runs if run.summary is None]
     for run in unfinished[:5]:
         notify(f"{run.path}: {run.status}, left out; to finish it: regrun resume {run.path}")

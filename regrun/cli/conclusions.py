@@ -54,8 +54,8 @@ def repeats(cells: Sequence[Cell]) -> str:
     return _count(fullest)
 
 
-def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
-    """What may be said about which cell is best, and no more."""
+def conclusions(cells: Sequence[Cell], metric: Metric, *, confirmed: bool = False) -> list[str]:
+    """What may be said about which cell is best, and no more. confirmed: on fresh replicates."""
     name = metric.name
     compared = comparable(cells, metric)
     left_out = _left_out([cell for cell in cells if cell.lost and cell not in compared])
@@ -85,7 +85,7 @@ def conclusions(cells: Sequence[Cell], metric: Metric) -> list[str]:
         sentences.append(
             f"better than every other row{among} (rotation test, 5% for all statements together)"
         )
-    if len(compared) > 2 and any(p is not None for p in found.p):
+    if len(compared) > 2 and not confirmed and any(p is not None for p in found.p):
         sentences.append(
             f"its value is flattered by the choice among {len(compared):,}: --confirm 5 trains it "
             "again with fresh seeds"

@@ -43,6 +43,15 @@ def resume(
             show_default=False,
         ),
     ] = None,
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            "--confirm",
+            min=1,
+            help="Train the finalists of a sweep again with this many fresh replicates.",
+            show_default=False,
+        ),
+    ] = None,
     device: ResumeDevice = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -50,6 +59,8 @@ def resume(
     """Carry on an interrupted run or sweep, or give a finished one more of what it has."""
     if seeds is not None:
         overrides = [*(overrides or []), f"sweep.seeds={seeds}"]
+    if confirm is not None:
+        overrides = [*(overrides or []), f"sweep.confirm={confirm}"]
     if SweepDir(directory).config.is_file():
         with documenting(as_json=as_json), watching(quiet=quiet) as observer:
             from regrun.sweeps.run import Options, resume_sweep
@@ -62,6 +73,8 @@ def resume(
         return
     if seeds is not None:
         raise UsageError(f"--seeds: {directory} is no sweep; only sweeps have seeds")
+    if confirm is not None:
+        raise UsageError(f"--confirm: {directory} is no sweep; only sweeps have finalists")
     runs_dir = Path(os.path.relpath(directory.resolve().parent.parent))
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.execution.train import resume_run

@@ -29,6 +29,15 @@ def sweep(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Train every cell with this many seeds.")
     ] = None,
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            "--confirm",
+            min=1,
+            help="Train the finalists again with this many fresh replicates.",
+            show_default=False,
+        ),
+    ] = None,
     runs_dir: opt.RunsDir = opt.RUNS,
     device: opt.Device = "auto",
     workers: Annotated[
@@ -54,6 +63,8 @@ def sweep(
     """Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own."""
     if as_json and as_csv:
         raise UsageError("--json and --csv: give one of them")
+    if confirm is not None:
+        overrides = [*(overrides or []), f"sweep.confirm={confirm}"]
     loaded = load_sweep(config, overrides or [], seeds)
     if not dry_run:
         probe_writable(runs_dir)
@@ -103,6 +114,7 @@ def _plan_report(plan: SweepPlan) -> list[str]:
     stored = plan.test_examples_bytes
     return [
         f"runs       {plan.runs:,} ({plan.cells:,} cells)",
+        *([f"confirm    up to {plan.confirmation:,} runs more"] if plan.confirmation else []),
         f"stacks      {len(plan.stacks):,}, of up to {members:,} members",
         f"memory     about {decimal(memory)} for the largest stack",
         f"time       about {plan.seconds:.0f} s on one core, at a rough guess",

@@ -116,6 +116,10 @@ class Sweep(Section):
     weights, batch order, noise), `data` (`dataset.seed`, `dataset.seed` + 1, …: the splits, and
     synthetic data), or both. Default: both where regrun draws the data or a part of them, else
     `seed`; with a pruner `seed`."""
+    confirm: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Train the finalists again, with so many fresh replicates each, and report these alone: the
+    best cell of many is too good on the replicates that chose it. Finalists are the best cell and
+    those not distinguishable from it, at most 10. 0: no confirmation."""
     metric: str | None = None
     """The metric that a search optimises and that selects the best cell: losses are minimised,
     accuracies maximised. Default: `val/loss` if there is a validation split; without one, a grid is

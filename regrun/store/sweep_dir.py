@@ -15,13 +15,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from regrun.config.paths import portable
 from regrun.errors import CorruptInputError
 from regrun.store.atomic import read_bytes, storage_errors, write_atomic
 
 SWEEP = "sweep.yaml"
+
+Purpose = Literal["cells", "confirmation"]
+"""What a round is for."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Round:
 
     stacks: indices into runs, one list per stack. data: for each stack, the fingerprint of
     its examples. device: what they were planned for. begun_in: the folders that the files of axes
-    were looked for in, as `portable` stores them.
+    were looked for in, as `portable` stores them. purpose: a confirmation trains the finalists
+    again, and its runs are no replicates of the cells.
     """
 
     runs: Sequence[PlannedRun]
@@ -53,6 +57,7 @@ class Round:
     data: Sequence[str]
     device: str = "auto"
     begun_in: Sequence[str] = ()
+    purpose: Purpose = "cells"
 
 
 class SweepDir:
@@ -105,7 +110,8 @@ class SweepDir:
                 runs = [PlannedRun(**run) for run in data["runs"]]
                 stacks = data["stacks"] if "stacks" in data else data["packs"]  # until 0.1
                 begun_in = data.get("begun_in", ())
-                rounds.append(Round(runs, stacks, data["data"], data["device"], begun_in))
+                purpose = data.get("purpose", "cells")
+                rounds.append(Round(runs, stacks, data["data"], data["device"], begun_in, purpose))
             except (ValueError, KeyError, TypeError) as error:
                 raise CorruptInputError(f"{self.plan}:{number}: not a round: {error}") from error
         return rounds

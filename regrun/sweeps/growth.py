@@ -75,6 +75,8 @@ def _problems(before: Config, now: Config, changed: Sequence[str], file: str) ->
             yield from _seed_problems(old, new)
         elif key == "sweep.trials":
             yield from _trial_problems(old, new)
+        elif key == "sweep.confirm":
+            yield from _confirm_problems(old, new)
         elif key in old.grid:
             given = ",".join(format_value(value, None) for value in old.grid[key])
             message = f"is an axis; give its values and the new ones: {key}={given},…"
@@ -134,6 +136,12 @@ def _trial_problems(old: Sweep, new: Sweep) -> Iterator[Problem]:
         yield Problem(path, f"{new.trials} would remove some of the {old.trials} trials")
 
 
+def _confirm_problems(old: Sweep, new: Sweep) -> Iterator[Problem]:
+    if new.confirm < old.confirm:
+        message = f"{new.confirm} would remove some of the {old.confirm} replicates"
+        yield Problem(("sweep", "confirm"), message)
+
+
 def lacking(
     rounds: Sequence[Round], fixed: Sequence[PlannedCell], config: Config
 ) -> dict[tuple[int, ...], list[PlannedCell]]:
@@ -141,7 +149,7 @@ def lacking(
 
     fixed: the cells of a grid; those of a search are proposed when their time comes.
     """
-    runs = [run for each in rounds for run in each.runs]
+    runs = [run for each in rounds if each.purpose == "cells" for run in each.runs]
     planned: dict[Any, PlannedCell] = {}
     known: dict[int, list[PlannedRun]] = {}
     for run in runs:

@@ -40,7 +40,8 @@ MOST_MESSAGES = 10
 class PlannedStack:
     """A stack of a sweep. Small and picklable: the rest is read from the sweep directory.
 
-    data: the fingerprint of the examples that it was planned for. begun_in: see `Source`.
+    data: the fingerprint of the examples that it was planned for. begun_in: see `Source`. prunes:
+    whether the sweep's pruner, if there is one, stops runs of it.
     """
 
     sweep: Path
@@ -48,6 +49,7 @@ class PlannedStack:
     runs: tuple[PlannedRun, ...]
     data: str
     begun_in: tuple[Path, ...] = ()
+    prunes: bool = True
 
     def load(self) -> Loaded:
         """The sweep's config."""
@@ -108,7 +110,8 @@ def train_stack(
         watcher = _Steps(on_steps)
         run = StackRun(members, prepared, store, checkpoint, watcher)
         epochs = members[0].config.training.epochs
-        done = run.run(should_stop, _stack_pruner(loaded.config, stack, epochs, done_steps))
+        pruner = _stack_pruner(loaded.config, stack, epochs, done_steps) if stack.prunes else None
+        done = run.run(should_stop, pruner)
     return Outcome(done, tuple(watcher.messages()))
 
 

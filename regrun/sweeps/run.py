@@ -18,6 +18,7 @@ from regrun.config.changes import PLACES, Reload, asking_for_data
 from regrun.config.dump import dump_config, dump_tree
 from regrun.config.load import Loaded, load_config
 from regrun.config.paths import with_portable_paths
+from regrun.config.sweeps import Sweep
 from regrun.config.yaml_nodes import parse_config
 from regrun.errors import Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
@@ -29,6 +30,7 @@ from regrun.store.lock import exclusive
 from regrun.store.reading import load_result
 from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
 from regrun.store.sweep_dir import Round, SweepDir
+from regrun.sweeps.confirmation import MOST_FINALISTS, to_confirm
 from regrun.sweeps.growth import check_growth, check_more, lacking, said_of
 from regrun.sweeps.planned_stack import PlannedStack, configs_of
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
@@ -206,9 +208,12 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
         )
     runs = sweep.proposer.total_cells * len(first.runs) // len({run.cell for run in first.runs})
     seconds = sum(stack.seconds for stack in stacks) * runs / len(first.runs)
+    cells = sweep.proposer.total_cells
+    confirm = loaded.config.sweep.confirm if loaded.config.sweep else 0
     return SweepPlan(
         runs=runs,
-        cells=sweep.proposer.total_cells,
+        cells=cells,
+        confirmation=min(cells, MOST_FINALISTS) * confirm,
         stacks=stacks,
         seconds=seconds,
         test_examples_bytes=stored * runs // len(first.runs),
@@ -272,12 +277,11 @@ class _Sweep:
         carry_on = f"regrun resume {shlex.quote(str(files.path))}"
         while going:
             if position == len(rounds):
-                self.proposer.take(_as_proposed(files, rounds))
-                cells = self.proposer.propose()
-                if not cells:
+                following = self._next_round(files, rounds)
+                if following is None:
                     break
                 begun_in = rounds[0].begun_in if rounds else ()
-                rounds.append(replace(self._planned(cells), begun_in=begun_in))
+                rounds.append(replace(following, begun_in=begun_in))
                 files.write_rounds(rounds)
             going = self._run_round(files, rounds, position, interrupt)
             position += 1
@@ -292,6 +296,18 @@ class _Sweep:
         else:
             self._observer.on_message(f"stopped; carry on with the rest: {carry_on}")
         return summary
+
+    def _next_round(self, files: SweepDir, rounds: Sequence[Round]) -> Round | None:
+        """What comes after these rounds, which have ended; None when nothing does."""
+        self.proposer.take(_as_proposed(files, rounds))
+        cells = self.proposer.propose()
+        if cells:
+            return self._planned(cells)
+        wanted = (self._loaded.config.sweep or Sweep()).confirm
+        finalists, numbers = to_confirm(rounds, sweep_cells(files), self._metric, wanted)
+        if not finalists:
+            return None
+        return replace(self._planned(finalists, numbers), purpose="confirmation")
 
     def _summary(self, files: SweepDir, started: float) -> SweepSummary:
         return summarize_sweep(files, self._metric, time.monotonic() - started)
@@ -309,6 +325,7 @@ class _Sweep:
                 tuple(this.runs[i] for i in members),
                 data,
                 self._loaded.source.projects,
+                prunes=this.purpose == "cells",
             )
             for number, (members, data) in enumerate(
                 zip(this.stacks, this.data, strict=True), start=before
