@@ -64,7 +64,7 @@ LEAVING = 8
 """Settled members leave when they are one in so many: shrinking the stack costs a few steps."""
 
 NUMBERS_PER_OUTPUT = 8
-"""What a step holds at once for each output of each example and member."""
+"""What a step holds at once for each output of a member, of each example and of each feature."""
 
 
 @dataclass(frozen=True)
