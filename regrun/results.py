@@ -214,7 +214,14 @@ class RunSummary(Result):
     device: str = "cpu"
     seed: int = 0
     metrics: dict[str, float | None] = Field(default_factory=dict)
-    """Losses, accuracies and the objective of the weights that were kept."""
+    """Losses, accuracies and the objective of the weights that were kept.
+
+    `objective` is what training minimizes: the data loss with class weights, label smoothing and
+    standardized targets, plus penalties, plus ½ λ Σw² of coupled weight decay. Where the weights
+    alone decide the loss of an example, it is measured at these weights on the examples of
+    `train/loss`; with noise, augmented inputs or batch norm its data loss is the mean over the
+    training batches since the evaluation before.
+    """
     best: Best | None = None
     weights: WeightNorms = Field(default_factory=WeightNorms)
     penalty: dict[str, float | None] = Field(default_factory=dict)

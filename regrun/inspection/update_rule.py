@@ -10,8 +10,11 @@ from regrun.kinds.base import listed
 from regrun.kinds.optimizers.base import Optimizer
 
 
-def update_rule(config: Config) -> list[str]:
-    """Return a line per assignment, with the config's numbers; `optimizer.lr` is not None."""
+def update_rule(config: Config, *, drawn: bool = False) -> list[str]:
+    """Return a line per assignment, with the config's numbers; `optimizer.lr` is not None.
+
+    drawn: whether a training loss depends on more than the weights; see `follows_from_weights`.
+    """
     optimizer = config.optimizer
     names = [f"P{i}" if len(config.penalty) > 1 else "P" for i in range(1, len(config.penalty) + 1)]
     penalties = dict(zip(names, config.penalty, strict=True))
@@ -26,6 +29,7 @@ def update_rule(config: Config) -> list[str]:
         *([] if config.training.r_drop is None else [config.training.r_drop.symbols()]),
         " + ".join(["J = L", *names]),
         *(penalty.symbols(name) for name, penalty in penalties.items()),
+        *_objective(optimizer, drawn),
         f"g = ∂({' − '.join(['J', *proximal])})/∂w" if proximal else "g = ∂J/∂w",
         *_gradient(config),
         *_decay(optimizer, coupled=True),
@@ -49,6 +53,21 @@ def _target(config: Config) -> list[str]:
     if config.dataset.standardize_target is not True:
         return []
     return ["y ← (y − mean) / std of the training targets   (losses are reported without it)"]
+
+
+def _objective(optimizer: Optimizer, drawn: bool) -> list[str]:
+    """The metric `objective`, where it is not simply J at the weights of the evaluation."""
+    decay, coupled = optimizer.weight_decay, optimizer.resolved_decay == "coupled"
+    if not (decay or drawn):
+        return []
+    remarks = ["logged"]
+    if decay:
+        on = listed(optimizer.decay_on)
+        remarks.append(f"Σ over {on}" if coupled else "weight decay is no term of it")
+    if drawn:
+        remarks.append("L: mean over the batches since the last evaluation")
+    term = f" + {decay / 2:g} Σw²" if decay and coupled else ""
+    return [f"objective = J{term}   ({'; '.join(remarks)})"]
 
 
 def _gradient(config: Config) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from regrun.errors import CorruptInputError
@@ -98,6 +99,20 @@ class StackedOptimizer:
         """Return η = lr · multiplier, (K,), float64."""
         return self._lr * multiplier
 
+    def decay_term(self) -> Float64[Tensor, " K"] | None:
+        """Return ½ λ Σw² over the decayed parameters, the gradient of which is coupled decay.
+
+        None without coupled decay; decoupled decay is the gradient of nothing.
+        """
+        if not self._couples:
+            return None
+        squares = torch.zeros_like(self._decay)
+        for name, weight in self._weights.items():
+            if name in self._decayed:
+                flat = weight.reshape(len(squares), -1)
+                squares += torch.linalg.vector_norm(flat, dim=1).double().square()
+        return 0.5 * self._decay * squares
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return `<slot>/<parameter>` → (K, ...) and `step` → (K,): the live tensors."""
         return {"step": self._step, **self._state}
@@ -145,7 +160,8 @@ class StackedOptimizer:
         self._decay = self._rule.column("weight_decay")
         self._decay_kind = first.resolved_decay
         self._multiplier: float | None = None
-        shrinks = self._decay_kind != "coupled" and bool(self._decay.any())
+        decays, coupled = bool(self._decay.any()), self._decay_kind == "coupled"
+        self._couples, shrinks = decays and coupled, decays and not coupled
         # The numbers that the arithmetic reads, in the parameters' dtype; tiles hold views of them.
         self._shrink = torch.ones_like(self._lr, dtype=like.dtype) if shrinks else None
         # Copies, as every step overwrites them: a rule may well return the tensors that it got.

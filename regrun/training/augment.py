@@ -81,6 +81,11 @@ class Augmenter:
             targets, second, share, None if smoothing is None else smoothing.unsqueeze(1)
         )
 
+    def smoothed(self, targets: Tensor) -> Targets:
+        """Targets with the members' label smoothing alone, (S, B, …)."""
+        levels = self._levels.get(LabelSmoothing.key)
+        return Targets(targets, smoothing=None if levels is None else levels.unsqueeze(1))
+
     def _representatives(self, groups: int) -> Tensor:
         """The rows to draw for: the first of each group whose members are alike, else all."""
         if groups not in self._rows:

@@ -83,6 +83,10 @@ class BatchSampler:
             targets.index_select(0, flat).view(*chosen.shape, *targets.shape[1:]),
         )
 
+    def examples(self, step: int) -> int:
+        """The number of examples in the batch of a step."""
+        return min(self._size, self._count - step % self.steps_per_epoch * self._size)
+
     def _features(self, inputs: Tensor) -> Tensor:
         return self._dataset.features(inputs, self._dtype)
 

@@ -32,6 +32,7 @@ from regrun.training.evaluation import Evaluator
 from regrun.training.events import Evaluation, Event, MemberEnd, MemberStatus, MetricTable, Tick
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import reported_loss
+from regrun.training.objective import follows_from_weights
 from regrun.training.state import strip_prefix, with_prefix
 from regrun.training.step import DTYPES, Step
 
@@ -103,13 +104,17 @@ class Engine:
             check_train_mask(train_mask, configs, len(dataset.train), batch_norm=batch_norm)
             train_mask = train_mask[self._members].to(device)
         self._train_mask = TrainMask(train_mask)
-        self._step = Step(sorted_configs, self._stack, dataset, self._train_mask, device)
+        drawn = [
+            not follows_from_weights(config, module)
+            for config, module in zip(sorted_configs, modules, strict=True)
+        ]
+        self._step = Step(sorted_configs, self._stack, dataset, self._train_mask, drawn, device)
         self._evaluator = Evaluator(
             dataset,
             first.training,
             first.dataset.seed,
             reported_loss(first, dataset),
-            self._step.per_example,
+            self._step.minimized,
             widest(layer_table(modules[0], dataset.input_shape), dataset.input_shape),
             self._train_mask,
             [SCORES[name] for name in first.metrics if name in SCORES and SCORES[name].function],
@@ -230,7 +235,7 @@ class Engine:
     def _measure(self, epoch: int) -> dict[str, Tensor]:
         """Tag → (K,): everything that any member is measured by, the averages' metrics included."""
         with self._step.precision():
-            measured = self._evaluator(self._stack, self._step.penalties)
+            measured = self._evaluator(self._stack, self._step.penalties, self._step.objective)
             averages, rows = self._step.averages, range(len(self._members))
             for label in sorted({label for row in rows for label in averages.labels(row, epoch)}):
                 with averages.standing_in(label, self._stack):

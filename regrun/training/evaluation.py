@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -25,6 +25,10 @@ TRAIN_SUBSET = 10_000
 
 EVALUATION_ELEMENTS = 4_000_000
 """Activations of one layer held at once while evaluating, over all members."""
+
+ObjectiveFunction = Callable[[Tensor, Sequence[Tensor]], Tensor]
+"""Data losses as training minimizes them, measured in evaluation mode, and penalties, (K,) each →
+what training minimizes, (K,)."""
 
 
 def train_subset_size(setting: int | Literal["auto", "all"], count: int) -> int:
@@ -51,7 +55,7 @@ class Evaluator:
         training: The members' common settings.
         seed: Draws the fixed training subset when the set is large (see `train_subset_size`).
         per_example: The data loss on the original scale, without class weights.
-        minimized: The same as training minimizes it.
+        minimized: The same as training minimizes it; None where it is the same.
         widest: The most numbers that any layer gives for one example. With the stack's size it
             decides how many examples are evaluated at once.
         scores: What is measured besides loss and accuracy, on the original scale of the targets.
@@ -65,16 +69,13 @@ class Evaluator:
         training: Training,
         seed: int,
         per_example: PerExampleLoss,
-        minimized: PerExampleLoss,
+        minimized: PerExampleLoss | None,
         widest: int,
         train_mask: TrainMask,
         scores: Sequence[Score] = (),
     ) -> None:
         self._dataset, self._per_example, self._widest = dataset, per_example, widest
-        differs = dataset.target_std is not None or dataset.class_weights is not None
-        self._minimized = minimized if differs else None
-        """None where it is the reported loss."""
-        self._train_mask, self._scores = train_mask, scores
+        self._minimized, self._train_mask, self._scores = minimized, train_mask, scores
         self._dtype = torch.float64 if training.precision == "float64" else torch.float32
         size = train_subset_size(training.evaluate_train, len(dataset.train))
         if train_mask.mask is None:
@@ -87,14 +88,16 @@ class Evaluator:
             self._splits["test"] = dataset.test
 
     @torch.no_grad()
-    def __call__(self, stack: Stack, penalties: StackedPenalties) -> dict[str, Float[Tensor, " K"]]:
-        """Everything; `objective` is the train loss plus all penalties."""
+    def __call__(
+        self, stack: Stack, penalties: StackedPenalties, objective: ObjectiveFunction
+    ) -> dict[str, Float[Tensor, " K"]]:
+        """Everything that is measured of the weights themselves."""
         measured = self.losses(stack, penalties.activity)
         data_loss = measured.pop("train/minimized", measured["train/loss"])
         activity = {kind: measured.pop(f"train/{kind}") for kind in penalties.activity}
         values = penalties.values(stack.parameters, activity)
-        total = sum(value for label, value in values.items() if "/" not in label)
-        measured["objective"] = data_loss + total
+        added = [value for label, value in values.items() if "/" not in label]
+        measured["objective"] = objective(data_loss, added)
         measured |= {f"penalty/{label}": value for label, value in values.items()}
         measured |= weight_norms(
             {name: p for name, p in stack.parameters.items() if stack.roles[name] == "weight"}

@@ -27,6 +27,7 @@ from regrun.training.batches import BatchSampler, TrainMask
 from regrun.training.gradients import SAM, Clipping
 from regrun.training.lookahead import SlowWeights
 from regrun.training.losses import Targets, training_loss
+from regrun.training.objective import BatchLosses
 from regrun.training.state import strip_prefix, with_prefix
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
@@ -37,7 +38,8 @@ class Step:
     """Draws a batch, computes losses and gradients, updates the stack's parameters.
 
     configs: one per row of the stack; see `Engine` for what they share. train_mask: what each row
-    trains on; the engine shrinks it. Raises ConfigError when loss or selectors do not fit.
+    trains on; the engine shrinks it. drawn: see `BatchLosses`. Raises ConfigError when loss or
+    selectors do not fit.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Step:
         stack: Stack,
         dataset: Dataset,
         train_mask: TrainMask,
+        drawn: Sequence[bool],
         device: torch.device,
     ) -> None:
         self._stack, self._train_mask, self._device = stack, train_mask, device
@@ -53,11 +56,16 @@ class Step:
         self._epochs = first.training.epochs
         self._dtype = DTYPES[first.training.precision]
         self._autocast = first.training.precision == "bfloat16"
-        self.per_example = training_loss(first, dataset)
+        self._per_example = training_loss(first, dataset)
         for config in configs:
             config.augment.check(dataset)
             if config.training.r_drop is not None:
                 config.training.r_drop.check(dataset)
+        scaled = dataset.target_std is not None or dataset.class_weights is not None
+        differs = scaled or any(config.augment.label_smoothing for config in configs)
+        self.minimized = self._minimized if differs else None
+        """The data loss that training minimizes, of each example; None where it is the reported."""
+        self._batch_losses = BatchLosses(drawn, device)
         self._noise = Noise([config.seed for config in configs], device)
         self._batches = BatchSampler(dataset, first.training.batch_size, self._dtype)
         self.per_epoch = self._batches.steps_per_epoch
@@ -114,7 +122,24 @@ class Step:
         if self._constraints:
             self._constraints.project_(self._stack.parameters)
         self.averages.update(step + 1, self._stack)
+        self._batch_losses.add(losses, self._batches.examples(step))
         return losses
+
+    def _minimized(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, "K B"]:
+        return self._augmenter.smoothed(targets).losses(self._per_example, outputs)
+
+    def objective(
+        self, measured: Float[Tensor, " K"], penalties: Sequence[Float[Tensor, " K"]]
+    ) -> Float[Tensor, " K"]:
+        """What training minimizes: data loss, penalties, and the term behind coupled weight decay.
+
+        measured: the data loss at these weights. Where they alone do not decide it, the mean of the
+        batches since the last call stands in.
+        """
+        decay = self._optimizer.decay_term()
+        terms = [*penalties, *([] if decay is None else [decay])]
+        data_loss = self._batch_losses.instead_of(measured)
+        return data_loss + sum(terms, torch.zeros_like(data_loss))
 
     def _gradients(self, inputs: Tensor, targets: Targets) -> tuple[Tensor, Sequence[Tensor]]:
         """Data losses, (K,), and the objective's gradients without what the optimizer adds."""
@@ -122,7 +147,7 @@ class Step:
         with self.precision():
             outputs = self._agreement.outputs(self._stack, inputs, self._noise, hidden)
         losses = self._train_mask.mean(
-            self._agreement.losses(targets, self.per_example, outputs.to(self._dtype))
+            self._agreement.losses(targets, self._per_example, outputs.to(self._dtype))
         )
         objective = losses.sum()
         extra = self.penalties.differentiable(self._stack.parameters, hidden or ())
@@ -162,6 +187,7 @@ class Step:
         self.schedule.shrink_to(rows, configs)
         self._build_terms(configs)
         self.averages.shrink_to(index, configs)
+        self._batch_losses.shrink_to(index)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of all parts; the stack has its own."""
@@ -171,6 +197,7 @@ class Step:
             **with_prefix("schedule", self.schedule.state_dict()),
             **with_prefix("noise", self._noise.state_dict()),
             **with_prefix("averages", self.averages.state_dict()),
+            **with_prefix("batch_losses", self._batch_losses.state_dict()),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -182,3 +209,4 @@ class Step:
         self.schedule.load_state_dict(strip_prefix("schedule", state))
         self._noise.load_state_dict(strip_prefix("noise", state))
         self.averages.load_state_dict(strip_prefix("averages", state))
+        self._batch_losses.load_state_dict(strip_prefix("batch_losses", state))

@@ -99,7 +99,14 @@ def step_of(configs: list[Config], dataset: Any) -> Step:
         build_model(config.model, dataset.input_shape, dataset.num_outputs, config.seed)
         for config in configs
     ]
-    return Step(configs, Stack(modules, CPU, torch.float32), dataset, TrainMask(None), CPU)
+    return Step(
+        configs,
+        Stack(modules, CPU, torch.float32),
+        dataset,
+        TrainMask(None),
+        [False] * len(configs),
+        CPU,
+    )
 
 
 AUGMENTED: dict[str, dict[str, Any]] = {

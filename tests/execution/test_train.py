@@ -40,8 +40,9 @@ def dataset_of(run: Run, dtype: torch.dtype = torch.float32) -> Dataset:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A classifier with a validation split and two penalties."""
-    config = {**DIGITS, "penalty": [{"type": "l2", "strength": 0.01}, ELASTIC]}
+    """A classifier with a validation split and two penalties, without noise."""
+    model = {"name": "mlp", "hidden": [8, 6]}
+    config = {**DIGITS, "model": model, "penalty": [{"type": "l2", "strength": 0.01}, ELASTIC]}
     return regrun.train(config, runs_dir=tmp_path_factory.mktemp("runs"), device="cpu")
 
 

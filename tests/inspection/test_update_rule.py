@@ -70,6 +70,29 @@ def test_the_update_rule_says_which_weight_decay(kind: str, line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("decay", "drawn", "line"),
+    [
+        ("coupled", False, "objective = J + 0.1 Σw²   (logged; Σ over [weight])"),
+        ("decoupled", False, "objective = J   (logged; weight decay is no term of it)"),
+        (
+            "coupled",
+            True,
+            "objective = J + 0.1 Σw²   "
+            "(logged; Σ over [weight]; L: mean over the batches since the last evaluation)",
+        ),
+    ],
+)
+def test_the_update_rule_says_what_is_logged_as_objective(
+    decay: str, drawn: bool, line: str
+) -> None:
+    optimizer = {"name": "adam", "lr": 0.1, "weight_decay": 0.2, "decay": decay}
+    lines = update_rule(config(optimizer=optimizer), drawn=drawn)
+    assert lines[lines.index(line) + 1] == "g = ∂J/∂w"
+    plain = update_rule(config(optimizer={"name": "adam", "lr": 0.1}))
+    assert not any("objective" in each for each in plain)
+
+
+@pytest.mark.parametrize(
     ("optimizer", "lines"),
     [
         (

@@ -281,7 +281,10 @@ def test_proximal_steps_make_exact_zeros_and_whole_neurons_vanish() -> None:
         {"type": "l1", "strength": 0.02, "method": "proximal"},
         {"type": "group_lasso", "strength": 0.02, "method": "proximal"},
     ]
-    rows, ends = train([config(penalty=each, training={"epochs": 20}) for each in lists])
+    model = {"name": "mlp", "hidden": [8, 6]}
+    rows, ends = train(
+        [config(penalty=each, model=model, training={"epochs": 20}) for each in lists]
+    )
     assert rows[0][-1]["weights/sparsity"] == 0
     assert rows[1][-1]["weights/sparsity"] > 0.3
     dead = (weights_of(ends[2])["hidden.1.linear.weight"] == 0).all(1)
