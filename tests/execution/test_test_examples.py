@@ -122,10 +122,14 @@ def test_nothing_is_stored_by_default_and_storing_changes_nothing_else(train: Tr
         assert one[name] == other[name]
 
 
-def test_runs_of_a_sweep_have_those_of_the_run_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("vary", "test_sets"), [(["seed"], 1), (["seed", "data"], 2)])
+def test_runs_of_a_sweep_have_those_of_the_run_alone(
+    vary: list[str], test_sets: int, tmp_path: Path
+) -> None:
     config = with_keys(
         CASES["dropout"],
         training={"precision": "float64", "test_examples": True, "early_stopping": STOPPING},
+        sweep={"vary": vary},
     )
     sweep = regrun.sweep(
         config, {"optimizer.lr": [0.01, 0.3]}, seeds=2, runs_dir=tmp_path, device="cpu"
@@ -138,7 +142,7 @@ def test_runs_of_a_sweep_have_those_of_the_run_alone(tmp_path: Path) -> None:
         np.testing.assert_allclose(alone.test_examples["loss"], together.loss, rtol=1e-9)
         np.testing.assert_array_equal(alone.test_examples["correct"], together.correct)
         sets.add(together.test_set)
-    assert len(sweep.runs) == 4 and len(sets) == 1
+    assert (len(sweep.runs), len(sets)) == (4, test_sets)
 
 
 def test_a_pruned_run_has_them_and_a_diverged_one_has_none(tmp_path: Path) -> None:
