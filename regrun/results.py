@@ -326,6 +326,8 @@ class SweepSummary(Result):
     """None when no cell has the metric."""
     vary: list[Varied] = ["seed"]
     """What differs between the replicates of a cell: `seed`, `data`, or both."""
+    saved: int | None = None
+    """Runs that a race did not have to train; None without a race."""
     confirmation: list[CellSummary] | None = None
     """The finalists, best first, on the fresh replicates of `sweep.confirm` alone; None without."""
     data: DataCard | None = None

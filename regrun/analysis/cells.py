@@ -63,6 +63,8 @@ class Cell:
     runs: Sequence[Run] = field(repr=False)
     scale_choice: ScaleChoice = "auto"
     """`linear`: arithmetic means and differences, whatever the metric."""
+    is_out: bool = False
+    """Whether a race gave it no more replicates, since it was worse than the best."""
 
     @property
     def seeds(self) -> int:

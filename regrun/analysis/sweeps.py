@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -44,7 +44,11 @@ def sweep_cells(files: SweepDir, *, layers: bool = False) -> list[Cell]:
     StorageError.
     """
     rounds = [each for each in files.read_rounds() if each.purpose != "confirmation"]
-    return _cells(files, rounds, layers)
+    cells = _cells(files, rounds, layers)
+    if _section(files).get("search") != "race":
+        return cells
+    most = max((cell.seeds for cell in cells), default=0)
+    return [replace(cell, is_out=cell.seeds < most) for cell in cells]
 
 
 def confirmed_cells(files: SweepDir) -> list[Cell]:
@@ -131,15 +135,29 @@ def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSum
         cells=[cell.summarize() for cell in cells],
         best=best,
         vary=varied_in(files, cells),
+        saved=_saved(files, cells),
         confirmation=[cell.summarize() for cell in confirmed] or None,
         data=_shared_card(cells),
         seconds=Seconds(total=seconds),
     )
 
 
+def _saved(files: SweepDir, cells: Sequence[Cell]) -> int | None:
+    """The runs that a race did not train; None without a race."""
+    section = _section(files)
+    if section.get("search") != "race":
+        return None
+    return len(cells) * int(section.get("seeds", 1)) - sum(cell.seeds for cell in cells)
+
+
+def _section(files: SweepDir) -> Mapping[str, Any]:
+    """The stored `sweep` section. Raises CorruptInputError, StorageError."""
+    return read_config(files.config).get("sweep") or {}
+
+
 def varied_in(files: SweepDir, cells: Sequence[Cell]) -> list[Varied]:
     """What differs between the replicates of the cells: `sweep.vary`, or what the plan shows."""
-    given = (read_config(files.config).get("sweep") or {}).get("vary") or ()
+    given = _section(files).get("vary") or ()
     shown: list[Varied] = ["seed", "data"] if _data_vary(cells) else ["seed"]
     return [each for each in shown if each in given] or shown
 
@@ -186,7 +204,7 @@ def metric_of_cells(cells: Sequence[Cell]) -> Metric:
 
 def chosen_metric(files: SweepDir, cells: Sequence[Cell]) -> Metric:
     """What a stored sweep's best cell is chosen by. Raises CorruptInputError, StorageError."""
-    section = read_config(files.config).get("sweep") or {}
+    section = _section(files)
     name = section.get("metric")
     if name is None:
         return metric_of_cells(cells)
@@ -196,8 +214,14 @@ def chosen_metric(files: SweepDir, cells: Sequence[Cell]) -> Metric:
 
 
 def comparable(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
-    """The cells among which the best is chosen: not pruned, and with the fewest runs lost."""
-    whole = [cell for cell in cells if not cell.count("pruned") and cell.values(metric.name)]
+    """The cells among which the best is chosen: neither pruned nor out of a race, and with the
+    fewest runs lost.
+    """
+    whole = [
+        cell
+        for cell in cells
+        if not cell.is_out and not cell.count("pruned") and cell.values(metric.name)
+    ]
     fewest = min((cell.lost for cell in whole), default=0)
     return [cell for cell in whole if cell.lost == fewest]
 
@@ -239,7 +263,7 @@ def settling(best: Cell, others: Sequence[Cell], metric: Metric) -> list[int | N
 
 def _scale_choice(files: SweepDir) -> ScaleChoice:
     """`sweep.scale`. Raises CorruptInputError, StorageError."""
-    section = read_config(files.config).get("sweep") or {}
+    section = _section(files)
     chosen: ScaleChoice = section.get("scale", "auto")
     if chosen not in get_args(ScaleChoice):
         raise CorruptInputError(f"{files.config}: sweep.scale: {chosen!r} is not a scale")

@@ -55,6 +55,7 @@ def sweep_report(sweep: SweepSummary) -> list[RenderableType]:
         *answers(cells, metric, MOST_SWEEP_ROWS, confirmed=confirmed_cells(SweepDir(directory))),
         *([f"data       {data_line(sweep.data)}"] if sweep.data else []),
         f"runs       {ended} in {sweep.seconds.total:.1f} s",
+        *([] if sweep.saved is None else [f"saved      {sweep.saved:,} runs, by the race"]),
         f"sweep      {directory}",
         f"next       regrun {'resume' if sweep.unfinished else 'compare'} {quoted}",
         f"           regrun view {quoted}",

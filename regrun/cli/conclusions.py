@@ -82,14 +82,19 @@ def conclusions(cells: Sequence[Cell], metric: Metric, *, confirmed: bool = Fals
         sentences += _what_would_settle(best, others, metric)
     else:
         among = "" if len(compared) == len(cells) else f" with a {name}"
+        if any(cell.is_out for cell in cells):
+            among = " that was left"
         sentences.append(
             f"better than every other row{among} (rotation test, 5% for all statements together)"
         )
-    if len(compared) > 2 and not confirmed and any(p is not None for p in found.p):
+    out = sum(cell.is_out for cell in cells)
+    if len(compared) + out > 2 and not confirmed and any(p is not None for p in found.p):
         sentences.append(
-            f"its value is flattered by the choice among {len(compared):,}: --confirm 5 trains it "
-            "again with fresh seeds"
+            f"its value is flattered by the choice among {len(compared) + out:,}: --confirm 5 "
+            "trains it again with fresh seeds"
         )
+    if out:
+        sentences.append(f"the race gave {out:,} of {len(cells):,} cells no more seeds: worse (5%)")
     sentences += left_out
     lost = best.seeds - len(best.values(name))
     if lost:

@@ -95,6 +95,10 @@ class Distribution(Section):
         return self
 
 
+LEAST_OF_RACE = 4
+"""Fewest replicates with which a race can save any."""
+
+
 class Sweep(Section):
     """A grid, cells or a search; read by `regrun sweep` only."""
 
@@ -103,7 +107,9 @@ class Sweep(Section):
     combination of values is trained."""
     cells: Annotated[tuple[dict[str, Any], ...], Strict(False)] = ()
     """The cells to train, each a mapping of dotted keys to values, instead of a grid."""
-    search: Literal["random", "tpe", "qmc", "cmaes"] | None = None
+    search: Literal["random", "tpe", "qmc", "cmaes", "race"] | None = None
+    """What proposes cells of the space. race: those of the grid, the cells or a random search of
+    the space, whose replicates are trained in rounds; cells that are out get no more of them."""
     trials: Count = 50
     """Number of cells that a search proposes; each is trained with every seed."""
     space: dict[str, Distribution] = Field(default_factory=dict)
@@ -137,12 +143,14 @@ class Sweep(Section):
     @property
     def runs(self) -> int:
         """Runs in all; of a search, at most."""
-        if self.search is not None:
+        if self.space:
             return self.trials * self.seeds
         return (len(self.cells) or prod(map(len, self.grid.values()))) * self.seeds
 
     @model_validator(mode="after")
     def _search_has_space(self) -> Sweep:
+        if self.search == "race":
+            return self._raced()
         if self.search is not None and not self.space:
             raise ValueError(f"search: {self.search} needs a space")
         if self.space and self.search is None:
@@ -150,4 +158,19 @@ class Sweep(Section):
         given = [self.search is not None, bool(self.grid), bool(self.cells)]
         if sum(given) > 1:
             raise ValueError("give one of a grid, cells or a search, not several")
+        return self
+
+    def _raced(self) -> Sweep:
+        if sum(map(bool, (self.space, self.grid, self.cells))) != 1:
+            raise ValueError("search: race needs a grid, cells or a space; give one of them")
+        if self.seeds < LEAST_OF_RACE:
+            raise ValueError(
+                f"seeds: {self.seeds}: a race looks at its cells after 3 replicates first; give "
+                f"{LEAST_OF_RACE} or more"
+            )
+        if self.pruner is not None:
+            raise ValueError(
+                f"pruner: {self.pruner} stops runs, a race stops cells between runs; give one of "
+                "them"
+            )
         return self

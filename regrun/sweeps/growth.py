@@ -18,6 +18,8 @@ from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.space import PlannedCell, identity
 
 _GRID, _CELLS = "sweep.grid.", "sweep.cells"
+_STARTERS = (_GRID, _CELLS, "sweep.trials")
+"""Keys that decide which cells a race begins with."""
 
 
 def check_growth(before: Config, now: Loaded, file: Path) -> list[str]:
@@ -64,7 +66,10 @@ def _problems(before: Config, now: Config, changed: Sequence[str], file: str) ->
         yield Problem(("sweep",), "cannot be removed")
         return
     old, new = before.sweep or Sweep(), now.sweep or Sweep()
-    for axis in dict.fromkeys([*old.grid, *new.grid]):
+    if old.search == "race":
+        yield from _race_problems(changed)
+        changed = [key for key in changed if not key.startswith(_STARTERS)]
+    for axis in dict.fromkeys([*old.grid, *new.grid]) if old.search != "race" else ():
         yield from _axis_problems(axis, old, new, file)
     if any(key.startswith(_CELLS) for key in changed):
         yield from _cell_problems(old, new)
@@ -134,6 +139,13 @@ def _trial_problems(old: Sweep, new: Sweep) -> Iterator[Problem]:
         yield Problem(path, "this sweep has no search; give more values to its axes")
     elif new.trials < old.trials:
         yield Problem(path, f"{new.trials} would remove some of the {old.trials} trials")
+
+
+def _race_problems(changed: Sequence[str]) -> Iterator[Problem]:
+    for key in changed:
+        if key.startswith(_STARTERS):
+            message = "the cells of a race start together; start a new sweep for other cells"
+            yield Problem(tuple(key.split(".", 2)), message)
 
 
 def _confirm_problems(old: Sweep, new: Sweep) -> Iterator[Problem]:

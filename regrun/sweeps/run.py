@@ -137,7 +137,7 @@ def resume_sweep(
 
 def _finished(done: SweepSummary, directory: Path, observer: Observer) -> SweepSummary:
     observer.on_message(f"{directory} had finished before; nothing to do")
-    if not done.pruned:
+    if not done.pruned and done.saved is None:
         seeds = 2 * max((cell.seeds for cell in done.cells), default=1)
         command = f"regrun resume {shlex.quote(str(directory))} --seeds {seeds}"
         observer.on_message(f"for more seeds: {command}")
@@ -206,7 +206,7 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
                 seconds=budget.seconds(len(members)),
             )
         )
-    runs = sweep.proposer.total_cells * len(first.runs) // len({run.cell for run in first.runs})
+    runs = sweep.proposer.total_cells * (loaded.config.sweep or Sweep()).seeds
     seconds = sum(stack.seconds for stack in stacks) * runs / len(first.runs)
     cells = sweep.proposer.total_cells
     confirm = loaded.config.sweep.confirm if loaded.config.sweep else 0
@@ -233,13 +233,17 @@ class _Sweep:
             loaded, self._device, metric=self._metric, allow_large=options.allow_large
         )
 
+    @property
+    def _races(self) -> bool:
+        return self._loaded.config.sweep is not None and self._loaded.config.sweep.search == "race"
+
     def first_round(self) -> Round:
         """The first cells, planned. Raises ConfigError for all that is wrong with any cell."""
         with self._loaded.source.locating():
-            cells = self.proposer.propose()
+            proposal = self.proposer.propose()
         if self._loaded.config.sweep is not None and self._loaded.config.sweep.space:
             validate_cells(self._loaded, corner_cells(self._loaded.config.sweep.space))
-        return self._planned(cells)
+        return self._planned(proposal.cells, proposal.replicates)
 
     def lacking(self, rounds: Sequence[Round], *, check_all: bool) -> list[Round]:
         """What the config has and its plan lacks: cells, and seeds of cells.
@@ -252,8 +256,8 @@ class _Sweep:
             self.planner.expect(each)
             for members in each.stacks if check_all else ():
                 self.planner.check_data(each.runs[members[0]])
-        if not rounds:
-            return []  # the first round is planned as ever
+        if not rounds or self._races:
+            return []  # what comes next is planned as ever
         found = lacking(rounds, self.proposer.fixed_cells(), self._loaded.config)
         return [self._planned(cells, seeds) for seeds, cells in found.items()]
 
@@ -299,10 +303,12 @@ class _Sweep:
 
     def _next_round(self, files: SweepDir, rounds: Sequence[Round]) -> Round | None:
         """What comes after these rounds, which have ended; None when nothing does."""
-        self.proposer.take(_as_proposed(files, rounds))
-        cells = self.proposer.propose()
-        if cells:
-            return self._planned(cells)
+        ended = sum(each.purpose == "cells" for each in rounds)
+        cells = sweep_cells(files) if self._races else _as_proposed(files, rounds)
+        self.proposer.take(cells, ended)
+        proposal = self.proposer.propose()
+        if proposal.cells:
+            return self._planned(proposal.cells, proposal.replicates)
         wanted = (self._loaded.config.sweep or Sweep()).confirm
         finalists, numbers = to_confirm(rounds, sweep_cells(files), self._metric, wanted)
         if not finalists:

@@ -20,7 +20,8 @@ from regrun.config.sweeps import Distribution, Sweep
 from regrun.errors import ConfigError, Problem, UsageError
 from regrun.metrics import Direction, Metric
 from regrun.results import Status
-from regrun.sweeps.space import PlannedCell, grid_cells, identity
+from regrun.sweeps.racing import Race
+from regrun.sweeps.space import PlannedCell, Proposal, grid_cells, identity
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -293,43 +294,55 @@ class Proposer:
     def __init__(self, config: Config, metric: Metric) -> None:
         self._section = config.sweep or Sweep()
         self._seed, self._metric = config.seed, metric
-        self._search = None
-        if self._section.search:
+        self._search = self._race = None
+        if self._section.search == "race":
+            self._race = Race(self._racing_cells, metric, self._section.seeds)
+        elif self._section.search:
             self._search = Search(self._section, self._seed, metric.direction)
-        self._taken = 0
+        self._taken: Sequence[Cell] = ()
+        self._rounds = 0
 
     @property
     def total_cells(self) -> int:
         """How many there will be in all (of a search, at most)."""
-        return self._section.trials if self._search else len(self.fixed_cells())
+        return self._section.trials if self._section.space else len(self.fixed_cells())
 
-    def take(self, cells: Sequence[Cell]) -> None:
-        """Learn from every cell trained so far."""
+    def take(self, cells: Sequence[Cell], rounds: int) -> None:
+        """Learn from every cell trained so far. rounds: in which they were."""
         if self._search is not None:
             results = [_result(cell, self._metric.name) for cell in cells]
-            if results and self._taken == 0:
+            if results and not self._taken:
                 self._search = Search.replay(
                     self._section, self._seed, results, self._metric.direction
                 )
             else:
-                for index in range(self._taken, len(results)):
+                for index in range(len(self._taken), len(results)):
                     result = results[index]
                     self._search.tell(index, result.value, result.status, result.epoch)
-        self._taken = len(cells)
+        self._taken, self._rounds = cells, rounds
 
-    def propose(self) -> list[PlannedCell]:
-        """The next cells; empty when there are none."""
+    def propose(self) -> Proposal:
+        """The next cells; none when there are no more."""
+        if self._race is not None:
+            return self._race.propose(self._taken, self._rounds)
         if self._search is not None:
-            return self._search.ask()
-        return self.fixed_cells() if self._taken == 0 else []
+            return Proposal(self._search.ask())
+        return Proposal([] if self._taken else self.fixed_cells())
 
     def fixed_cells(self) -> list[PlannedCell]:
-        """Those of a grid, or the cells given one by one; a search has none."""
-        if self._search is not None:
+        """Those of a grid, or the cells given one by one; of a space there are none."""
+        if self._section.space:
             return []
         if self._section.cells:
             return [PlannedCell(index, params) for index, params in enumerate(self._section.cells)]
         return grid_cells(self._section.grid)
+
+    def _racing_cells(self) -> list[PlannedCell]:
+        """The cells that a race begins with; those of a space are drawn at random."""
+        if not self._section.space:
+            return self.fixed_cells()
+        section = self._section.model_copy(update={"search": "random"})
+        return Search(section, self._seed, self._metric.direction).ask()
 
 
 def _result(cell: Cell, metric: str) -> Result:

@@ -33,6 +33,17 @@ class PlannedCell:
     params: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """What a sweep trains next; nothing without cells.
+
+    replicates: which of each cell; None: all.
+    """
+
+    cells: list[PlannedCell]
+    replicates: Sequence[int] | None = None
+
+
 def grid_cells(grid: Mapping[str, Sequence[Any]]) -> list[PlannedCell]:
     """The product of all axes, the first one slowest; an empty grid is one cell.
 
