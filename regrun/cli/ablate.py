@@ -11,7 +11,7 @@ from rich.text import Text
 
 from regrun.analysis.sweeps import sweep_cells
 from regrun.cli.cell_report import comparison_table, table_metrics
-from regrun.cli.conclusions import caption
+from regrun.cli.conclusions import caption, stopped_by_test
 from regrun.cli.console import check, show
 from regrun.cli.format import ratio, table
 from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
@@ -69,6 +69,7 @@ def _report(result: AblationResult) -> list[RenderableType]:
         Text(f"\neffect on {result.metric}: {how}, with 95% intervals of each", "bold"),
         table(("ingredient", *numbers, ""), effects, right=numbers),
         "* a difference: rotation test, 5% for all stars and statements of the table together",
+        *stopped_by_test(cells),
         f"sweep      {directory}",
         f"next       regrun compare {directory}",
     ]

@@ -228,6 +228,15 @@ def test_comparing_reads_no_curves(
     assert opened == []
 
 
+def test_an_ablation_of_runs_that_the_test_set_stopped_says_so(
+    invoke: Any, program_config: Path, tmp_path: Path
+) -> None:
+    words = ("optimizer.weight_decay=0.1", "--seeds", 2, "--runs-dir", tmp_path / "runs")
+    stopped = invoke("ablate", program_config, "training.early_stopping.metric=test/loss", *words)
+    assert "early stopping chose the epochs of 4 of 8 runs by test/loss" in stopped.stdout
+    assert "early stopping chose" not in invoke("ablate", program_config, *words).stdout
+
+
 def test_a_sweep_over_runs_that_the_test_set_stopped_says_so(
     invoke: Any, program_config: Path, tmp_path: Path
 ) -> None:
