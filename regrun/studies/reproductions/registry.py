@@ -122,7 +122,7 @@ DROPOUT_FASHION_MNIST = Reproduction(
         Trained(
             "dropout_fashion_mnist.yaml",
             (Method(_DROPOUT), Method(_NO_DROPOUT, {"model.dropout": 0})),
-            seeds=10,
+            seeds=20,
         ),
     ),
     claims=(
@@ -130,17 +130,27 @@ DROPOUT_FASHION_MNIST = Reproduction(
         Bound("train accuracy", Of(_DROPOUT, "train/accuracy"), above=0.8),
         Bound("test accuracy", Of(_DROPOUT, "test/accuracy"), above=0.8),
         Order(
-            "test loss minus train loss: smaller with dropout than without",
+            "test loss minus train loss, with dropout minus without",
             Of(_DROPOUT, "gap/loss"),
             Of(_NO_DROPOUT, "gap/loss"),
             published="below 0",
         ),
+        Order(
+            "train loss without dropout minus that with it",
+            Of(_NO_DROPOUT, "train/loss"),
+            Of(_DROPOUT, "train/loss"),
+            published="below 0",
+        ),
+        Reported("test loss with dropout", Of(_DROPOUT, "test/loss")),
+        Reported("test loss without dropout", Of(_NO_DROPOUT, "test/loss")),
     ),
-    budget="10 seeds, full length",
+    budget="20 seeds of each, full length",
     published_budget="one run; the comparison with no dropout is ours, after exercise 2",
-    takes="4 minutes",
+    takes="8 minutes",
     remark="Here the train loss and accuracy are measured with dropout off, there with it on. The "
-    "learning rate falls by a cosine here; held constant, accuracy is far lower at some epochs.",
+    "learning rate falls by a cosine here; held constant, accuracy is far lower at some epochs. "
+    "In ten epochs the network overfits little: dropout narrows the gap between test and train "
+    "loss, and need not lower the test loss.",
 )
 
 
