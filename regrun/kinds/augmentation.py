@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from regrun.errors import ConfigError
+from regrun.errors import ConfigError, Problem
 from regrun.kinds.base import PER_MEMBER, Described, NonNegative, Rate, Section
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from regrun.config.schema import Config
     from regrun.data.dataset import Dataset
 
 Draws = Callable[[str, Sequence[int]], "Tensor"]
@@ -194,6 +195,33 @@ class CutMix(Mixing):
         return rectangle(u[:, None, 2:], height, width, size)
 
 
+class ManifoldMixup(Mixing):
+    """Weighted means of two examples, or of what a hidden layer makes of them."""
+
+    key = "manifold_mixup"
+    formula = (
+        "h_l ← λ h_l + (1−λ) h_l′,  L ← λ L(y) + (1−λ) L(y′),  λ ~ Beta(α, α),  h_0 = x,  "
+        "l one of all layers but the last"
+    )
+    reference = "Verma et al. 2019, §2"
+    symbols = (
+        "h_l ← λ h_l + (1−λ) h_l′,  λ ~ Beta({level:g}, {level:g}),  l uniform on the input, 0, "
+        "and the hidden layers   (manifold mixup)"
+    )
+
+    @classmethod
+    def share(cls, draws: Draws, alpha: Tensor) -> Tensor:
+        """λ of each row, (R,) in float64. alpha: (R,)."""
+        return cls.beta(draws(cls.key, (2,)), alpha)
+
+    @classmethod
+    def layer(cls, draws: Draws, hidden: int) -> Tensor:
+        """The layer that each row mixes, (R,) int64: 0 for the input, 1 … hidden."""
+        from regrun.nn.image_ops import random_integers
+
+        return random_integers(draws(f"{cls.key}/layer", (1,))[:, 0], hidden + 1)
+
+
 class LabelSmoothing(Augmentation):
     """A share of the loss for all classes alike."""
 
@@ -211,7 +239,7 @@ class LabelSmoothing(Augmentation):
 
 
 AUGMENTATIONS: Mapping[str, type[Augmentation]] = {
-    kind.key: kind for kind in (Crop, Flip, Cutout, Mixup, CutMix, LabelSmoothing)
+    kind.key: kind for kind in (Crop, Flip, Cutout, Mixup, CutMix, ManifoldMixup, LabelSmoothing)
 }
 """Key → its augmentation, in the order in which they are applied."""
 
@@ -239,8 +267,25 @@ class Augment(Section):
     """Images only. α: replaces a box of each image by that of x′, the batch in random order, and
     mixes the losses by area. With mixup too, each batch gets one of the two with equal
     probability; 0 is off."""
+    manifold_mixup: Annotated[NonNegative, ManifoldMixup.described()] = 0.0
+    """α: as mixup, but at a layer drawn for each batch, which is the input or a hidden layer with
+    its dropout; not with mixup or cutmix; 0 is off."""
     label_smoothing: Annotated[Rate, LabelSmoothing.described()] = 0.0
     """Classification only. ε: weight of the uniform distribution over classes in the targets."""
+
+    def conflicts(self, config: Config) -> Iterator[Problem]:
+        """Yield that there is no hidden layer to mix, or that batches are mixed twice."""
+        if not self.manifold_mixup:
+            return
+        if why := config.model.no_hidden_activations:
+            message = f"{self.manifold_mixup:g} needs hidden layers; {config.model.kind} {why}"
+            yield Problem((ManifoldMixup.key,), message)
+        if self.mixup or self.cutmix:
+            message = (
+                f"{self.manifold_mixup:g} mixes each batch at one layer, which may be the input; "
+                "set mixup and cutmix to 0"
+            )
+            yield Problem((ManifoldMixup.key,), message)
 
     def active(self) -> Iterator[tuple[type[Augmentation], float]]:
         """Each augmentation that is on, with its level."""
@@ -276,7 +321,7 @@ class Augment(Section):
     def symbols_before_loss(self) -> list[str]:
         """Lines of `inspect` on the inputs."""
         on = [(kind, level) for kind, level in self.active() if not kind.in_loss]
-        both = sum(issubclass(kind, Mixing) for kind, _ in on) == 2
+        both = self.mixup and self.cutmix
         either = ", one of the two per batch" if both else ""
         return [kind.symbols.format(level=level, either=either) for kind, level in on]
 

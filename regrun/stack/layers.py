@@ -25,6 +25,7 @@ from regrun.nn.modules import (
     noise_block,
     noise_level,
 )
+from regrun.stack.mixing import HiddenMixing
 from regrun.stack.noise import Noise
 
 
@@ -42,6 +43,8 @@ class ForwardContext:
     """The members' random streams; None in evaluation."""
     hidden: list[Tensor] | None = None
     """Collects the outputs of the activation functions, (K, B, …)."""
+    mixing: HiddenMixing | None = None
+    """What mixes the outputs of hidden layers."""
 
 
 Handler = Callable[[Tensor, ForwardContext], Tensor]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from regrun.nn.modules import Residual, noise_level
 from regrun.nn.roles import Role, roles_of
 from regrun.stack.layers import ForwardContext, Handler, expand_groups, handler_of
+from regrun.stack.mixing import HiddenMixing
 from regrun.stack.noise import Noise
 from regrun.stack.vmapped import make_vmapped
 
@@ -52,14 +53,19 @@ class Stack:
         self._network = _layer_by_layer("", modules) or make_vmapped(first)
 
     def __call__(
-        self, x: Tensor, noise: Noise | None = None, hidden: list[Tensor] | None = None
+        self,
+        x: Tensor,
+        noise: Noise | None = None,
+        hidden: list[Tensor] | None = None,
+        mixing: HiddenMixing | None = None,
     ) -> Tensor:
         """Outputs (K, B, C) for x (S, B, *input_shape), S dividing K; noise: training mode.
 
-        hidden: gets the activations of the hidden layers, (K, B, …) each; not through vmap.
+        hidden: gets the activations of the hidden layers, (K, B, …) each. Neither it nor mixing
+        goes through vmap.
         """
         context = ForwardContext(
-            self.size, self.parameters, self.buffers, self.levels, noise, hidden
+            self.size, self.parameters, self.buffers, self.levels, noise, hidden, mixing
         )
         return self._network(x, context)
 
@@ -99,17 +105,19 @@ def _layer_by_layer(name: str, modules: Sequence[nn.Module]) -> Handler | None:
     first = modules[0]
     if type(first) not in (nn.Sequential, Residual):
         return handler_of(name, modules)
-    links: list[Handler] = []
+    links: list[tuple[str, Handler]] = []
     for child, _ in first.named_children():
         path = f"{name}.{child}" if name else child
         link = _layer_by_layer(path, [module.get_submodule(child) for module in modules])
         if link is None:
             return None
-        links.append(link)
+        links.append((path, link))
 
     def chain(x: Tensor, context: ForwardContext) -> Tensor:
-        for link in links:
+        for path, link in links:
             x = link(x, context)
+            if context.mixing is not None:
+                x = context.mixing(path, x)
         return x
 
     def residual(x: Tensor, context: ForwardContext) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regrun.kinds.r_drop import RDrop
 from regrun.stack import Noise, Stack
+from regrun.stack.mixing import HiddenMixing
 from regrun.training.losses import PerExampleLoss, Targets
 
 
@@ -29,13 +30,14 @@ class Agreement:
         inputs: Float[Tensor, "S B ..."],
         noise: Noise,
         hidden: list[Tensor] | None,
+        mixing: HiddenMixing | None,
     ) -> Float[Tensor, "K batch C"]:
         """The outputs of one pass, or of two one after the other, (K, 2B, C); hidden likewise."""
-        first = stack(inputs, noise, hidden)
+        first = stack(inputs, noise, hidden, mixing)
         if not len(self._weight):
             return first
         again: list[Tensor] | None = None if hidden is None else []
-        second = stack(inputs, noise, again)
+        second = stack(inputs, noise, again, mixing)
         if hidden is not None and again is not None:
             hidden[:] = [torch.cat(pair, 1) for pair in zip(hidden, again, strict=True)]
         return torch.cat([first, second], 1)

@@ -16,12 +16,15 @@ from regrun.kinds.augmentation import (
     Draws,
     Flip,
     LabelSmoothing,
+    ManifoldMixup,
+    Mixing,
     Mixup,
 )
 from regrun.kinds.base import expand_members
 from regrun.nn.image_ops import moved
 from regrun.stack import Noise
 from regrun.stack.layers import expand_groups
+from regrun.stack.mixing import HiddenMixing
 from regrun.training.losses import Targets
 
 
@@ -29,6 +32,8 @@ class Augmenter:
     """Augments batches and targets by the members' `augment` sections.
 
     A batch that several members share stays shared if they have the same seed and section.
+
+    hidden_layers: names of those that manifold mixup may mix.
     """
 
     def __init__(
@@ -37,7 +42,9 @@ class Augmenter:
         seeds: Sequence[int],
         dtype: torch.dtype,
         device: torch.device,
+        hidden_layers: Sequence[str] = (),
     ) -> None:
+        self._hidden_layers = {name: number for number, name in enumerate(hidden_layers, 1)}
         self._members = list(zip(seeds, sections, strict=True))
         self._device = device
         self._rows: dict[int, Tensor] = {}
@@ -53,10 +60,12 @@ class Augmenter:
         self._change_inputs = any(section.changes_inputs for section in sections)
         self._either = any(section.mixup and section.cutmix for section in sections)
 
-    def __call__(self, inputs: Tensor, targets: Tensor, noise: Noise) -> tuple[Tensor, Targets]:
+    def __call__(
+        self, inputs: Tensor, targets: Tensor, noise: Noise
+    ) -> tuple[Tensor, Targets, HiddenMixing | None]:
         """Inputs (S, B, …) → (R, B, …), S ≤ R ≤ K; targets: (S, B, …)."""
         if not self._levels:
-            return inputs, Targets(targets)
+            return inputs, Targets(targets), None
         rows = self._representatives(inputs.shape[0])
 
         def draws(purpose: str, shape: Sequence[int]) -> Tensor:
@@ -69,16 +78,29 @@ class Augmenter:
             inputs = _cropped_and_flipped(inputs, levels, draws)
         if Cutout.key in levels:
             inputs = Cutout.apply(inputs, draws, levels[Cutout.key])
-        second = share = None
-        if Mixup.key in levels or CutMix.key in levels:
+        second = share = hidden = None
+        if any(issubclass(AUGMENTATIONS[key], Mixing) for key in levels):
             order = torch.argsort(draws("order", inputs.shape[1:2]), stable=True)
             share, share_of_pixel = self._shares(inputs, levels, draws)
+            if ManifoldMixup.key in levels:
+                chosen = ManifoldMixup.layer(draws, len(self._hidden_layers))
+                own = levels[ManifoldMixup.key] > 0
+                hidden = self._hidden_mixing(chosen.where(own, 0), order, share)
+                unmixed = expand_members(own & (chosen > 0), share_of_pixel)
+                share_of_pixel = torch.where(unmixed, 1.0, share_of_pixel)
             inputs = torch.lerp(_reordered(inputs, order), inputs, share_of_pixel)
             second = _reordered(expand_groups(targets, len(rows)), order)
             share = share.unsqueeze(1)
         smoothing = levels.get(LabelSmoothing.key)
-        return inputs, Targets(
-            targets, second, share, None if smoothing is None else smoothing.unsqueeze(1)
+        smoothing = None if smoothing is None else smoothing.unsqueeze(1)
+        return inputs, Targets(targets, second, share, smoothing), hidden
+
+    def _hidden_mixing(self, chosen: Tensor, order: Tensor, share: Tensor) -> HiddenMixing:
+        """The mixing of all members' hidden layers, from (R,), (R, B) and (R,)."""
+        members = len(self._members)
+        return HiddenMixing(
+            self._hidden_layers,
+            *(expand_groups(each, members) for each in (chosen, order, share)),
         )
 
     def smoothed(self, targets: Tensor) -> Targets:
@@ -101,8 +123,9 @@ class Augmenter:
     ) -> tuple[Tensor, Tensor]:
         """λ in the loss, (R,), and in each pixel, to broadcast against the inputs."""
         share = inputs.new_ones(inputs.shape[0])
-        if Mixup.key in levels:
-            share = Mixup.share(draws, levels[Mixup.key]).to(inputs.dtype)
+        for kind in (Mixup, ManifoldMixup):  # λ = 1 for those without
+            if kind.key in levels:
+                share = share * kind.share(draws, levels[kind.key]).to(inputs.dtype)
         share_of_pixel = expand_members(share, inputs)
         if CutMix.key not in levels:
             return share, share_of_pixel

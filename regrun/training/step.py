@@ -16,6 +16,7 @@ from regrun.nn.roles import select
 from regrun.seeding import derive
 from regrun.stack import Noise, Stack
 from regrun.stack.constraints import StackedConstraints
+from regrun.stack.mixing import HiddenMixing
 from regrun.stack.optimizer import StackedOptimizer
 from regrun.stack.penalties import StackedPenalties
 from regrun.stack.penalty_terms import add_penalty_gradient
@@ -91,7 +92,11 @@ class Step:
         self._seeds = [config.seed for config in configs]
         self._batches.set_members(self._seeds)
         self._augmenter = Augmenter(
-            [config.augment for config in configs], self._seeds, self._dtype, self._device
+            [config.augment for config in configs],
+            self._seeds,
+            self._dtype,
+            self._device,
+            configs[0].model.hidden_layers,
         )
         self._agreement = Agreement([config.training.r_drop for config in configs], self._device)
         roles = self._stack.roles
@@ -112,9 +117,9 @@ class Step:
     def __call__(self, step: int) -> Float[Tensor, " K"]:
         """Take step number `step`, counted from 0; returns the data losses, (K,)."""
         self._optimizer.look_ahead()
-        inputs, targets = self._augmenter(*self._batches(step), self._noise)
+        inputs, targets, mixing = self._augmenter(*self._batches(step), self._noise)
         losses, gradients = self._sam(
-            self._stack, self._noise, lambda: self._gradients(inputs, targets)
+            self._stack, self._noise, lambda: self._gradients(inputs, targets, mixing)
         )
         gradients = self._clipping(gradients)
         self._optimizer.step(gradients, self.schedule(step))
@@ -141,11 +146,13 @@ class Step:
         data_loss = self._batch_losses.instead_of(measured)
         return data_loss + sum(terms, torch.zeros_like(data_loss))
 
-    def _gradients(self, inputs: Tensor, targets: Targets) -> tuple[Tensor, Sequence[Tensor]]:
+    def _gradients(
+        self, inputs: Tensor, targets: Targets, mixing: HiddenMixing | None
+    ) -> tuple[Tensor, Sequence[Tensor]]:
         """Data losses, (K,), and the objective's gradients without what the optimizer adds."""
         hidden: list[Tensor] | None = [] if self.penalties.activity else None
         with self.precision():
-            outputs = self._agreement.outputs(self._stack, inputs, self._noise, hidden)
+            outputs = self._agreement.outputs(self._stack, inputs, self._noise, hidden, mixing)
         losses = self._train_mask.mean(
             self._agreement.losses(targets, self._per_example, outputs.to(self._dtype))
         )

@@ -117,3 +117,11 @@ def test_what_is_done_to_batches_is_said_in_the_order_it_is_done() -> None:
         "L ← λ L(y) + (1−λ) L(y′)   (targets mixed as the inputs)",
         "L ← 0.9 L + 0.1 mean over classes of −log p   (label smoothing)",
     ]
+
+
+def test_manifold_mixup_is_said_with_the_loss_that_it_mixes() -> None:
+    assert lines({"name": "mlp"}, manifold_mixup=0.5) == [
+        "h_l ← λ h_l + (1−λ) h_l′,  λ ~ Beta(0.5, 0.5),  l uniform on the input, 0, and the hidden "
+        "layers   (manifold mixup)",
+        "L ← λ L(y) + (1−λ) L(y′)   (targets mixed as the inputs)",
+    ]

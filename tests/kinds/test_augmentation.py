@@ -141,7 +141,7 @@ def test_the_off_value_of_a_key_is_its_default_and_does_nothing(key: str) -> Non
     assert quiet == Augment() and not quiet.changes_inputs and not quiet.mixes_examples
     assert quiet.symbols_before_loss() == quiet.symbols_in_loss() == []
     assert loud.changes_inputs == (key != "label_smoothing")
-    assert loud.mixes_examples == (key in ("mixup", "cutmix"))
+    assert loud.mixes_examples == (key in ("mixup", "cutmix", "manifold_mixup"))
 
 
 def test_memory_grows_with_what_an_augmentation_holds_at_once() -> None:
@@ -151,6 +151,7 @@ def test_memory_grows_with_what_an_augmentation_holds_at_once() -> None:
         for key in AUGMENTATIONS
     } == {
         "crop": example + 12 * pixels, "flip": example + 12 * pixels, "cutout": example + pixels,
-        "mixup": 2 * example, "cutmix": 2 * example, "label_smoothing": 0,
+        "mixup": 2 * example, "cutmix": 2 * example, "manifold_mixup": 2 * example,
+        "label_smoothing": 0,
     }  # fmt: skip
     assert Augment(flip=0.5, mixup=1.0).working_bytes(shape, 8) == 3 * example

@@ -199,3 +199,14 @@ def test_r_drop_needs_classes() -> None:
     assert problems(dataset={"name": "diabetes"}, training={"r_drop": {"alpha": 2.0}}) == [
         "training.r_drop: needs classes; diabetes is regression"
     ]
+
+
+def test_manifold_mixup_needs_hidden_layers_and_mixes_alone() -> None:
+    on = {"manifold_mixup": 0.5}
+    assert problems(augment=on) == []
+    (problem,) = problems(augment=on, model=LINEAR)
+    assert problem == "augment.manifold_mixup: 0.5 needs hidden layers; linear has no hidden layer"
+    (problem,) = problems(augment=on, model={"name": "resnet18"})
+    assert problem.endswith("resnet18 comes from torchvision and hands over its outputs only")
+    (problem,) = problems(augment={**on, "mixup": 0.1})
+    assert problem.endswith("which may be the input; set mixup and cutmix to 0")

@@ -47,6 +47,7 @@ ALL_ON: dict[str, Any] = {
     "augment.label_smoothing": 0.1,
     "augment.mixup": 0.2,
     "augment.cutmix": 0.2,
+    "augment.manifold_mixup": 0.2,
     "augment.cutout": 2,
     "augment.flip": 0.5,
     "augment.crop": 1,

@@ -42,7 +42,7 @@ ALL = {
 
 def test_without_any_augmentation_the_batch_passes_untouched() -> None:
     x, y, noise = images(1), labels(1), Noise([0, 1], CPU)
-    inputs, targets = augmenter([0, 1], {})(x, y, noise)
+    inputs, targets, _ = augmenter([0, 1], {})(x, y, noise)
     assert inputs is x and targets.first is y
     assert targets.second is None and targets.smoothing is None and noise.state_dict() == {}
 
@@ -50,7 +50,7 @@ def test_without_any_augmentation_the_batch_passes_untouched() -> None:
 def test_label_smoothing_leaves_the_inputs_shared() -> None:
     x = images(1)
     sections = ({"label_smoothing": 0.1}, {"label_smoothing": 0.0})
-    inputs, targets = augmenter([0, 1], *sections)(x, labels(1), Noise([0, 1], CPU))
+    inputs, targets, _ = augmenter([0, 1], *sections)(x, labels(1), Noise([0, 1], CPU))
     assert inputs is x
     assert targets.smoothing is not None
     assert targets.smoothing.tolist() == [[0.1], [0.0]]
@@ -59,7 +59,9 @@ def test_label_smoothing_leaves_the_inputs_shared() -> None:
 def test_mixup_is_the_papers_formula_on_the_same_draws() -> None:
     x, y = images(2), labels(2)
     alphas = (0.2, 0.0)
-    inputs, targets = augmenter([3, 4], *({"mixup": a} for a in alphas))(x, y, Noise([3, 4], CPU))
+    inputs, targets, _ = augmenter([3, 4], *({"mixup": a} for a in alphas))(
+        x, y, Noise([3, 4], CPU)
+    )
     for row, alpha in enumerate(alphas):
         noise = Noise([3 + row], CPU)
         order = noise.uniform("augment/order", (B,))[0].numpy().argsort()
@@ -77,7 +79,7 @@ def test_mixup_is_the_papers_formula_on_the_same_draws() -> None:
 
 def test_mixup_works_on_tables_and_numbers() -> None:
     x, y = torch.randn(1, B, 3, dtype=torch.float64), torch.randn(1, B, 2, dtype=torch.float64)
-    inputs, targets = augmenter([0], {"mixup": 1.0})(x, y, Noise([0], CPU))
+    inputs, targets, _ = augmenter([0], {"mixup": 1.0})(x, y, Noise([0], CPU))
     assert targets.second is not None and targets.share is not None
     w = targets.share[0].item()
     torch.testing.assert_close(
@@ -89,7 +91,7 @@ def test_mixup_works_on_tables_and_numbers() -> None:
 
 def test_cutmix_is_the_papers_algorithm_on_the_same_draws() -> None:
     x, y = images(2), labels(2)
-    inputs, targets = augmenter([3, 4], {"cutmix": 1.0})(x, y, Noise([3, 4], CPU))
+    inputs, targets, _ = augmenter([3, 4], {"cutmix": 1.0})(x, y, Noise([3, 4], CPU))
     for row in range(2):
         noise = Noise([3 + row], CPU)
         order = noise.uniform("augment/order", (B,))[0].numpy().argsort()
@@ -126,7 +128,7 @@ def test_with_both_mixings_each_batch_gets_one_of_them_equally_often() -> None:
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 def test_images_are_mirrored_at_their_members_rate(p: float) -> None:
     x = images(2, 4000)
-    inputs, _ = augmenter([0, 1], {"flip": p}, {"flip": 0.5})(
+    inputs, *_ = augmenter([0, 1], {"flip": p}, {"flip": 0.5})(
         x, labels(2, 4000), Noise([0, 1], CPU)
     )
     for row, rate in enumerate((p, 0.5)):
@@ -140,7 +142,9 @@ def test_images_are_mirrored_at_their_members_rate(p: float) -> None:
 def test_crops_take_every_offset_of_their_members_padding_equally_often() -> None:
     count, x = 9000, torch.zeros(1, 9000, 1, HEIGHT, WIDTH, dtype=torch.float64)
     x[..., 4, 3] = 1
-    inputs, _ = augmenter([0, 1], {"crop": 1}, {"crop": 0})(x, labels(1, count), Noise([0, 1], CPU))
+    inputs, *_ = augmenter([0, 1], {"crop": 1}, {"crop": 0})(
+        x, labels(1, count), Noise([0, 1], CPU)
+    )
     assert torch.equal(inputs[1], x[0])
     places = inputs[0].flatten(1).argmax(1)
     expected = {row * WIDTH + column for row in (3, 4, 5) for column in (2, 3, 4)}
@@ -153,14 +157,14 @@ def test_crops_take_every_offset_of_their_members_padding_equally_often() -> Non
 def test_cutout_centres_are_uniform_over_the_pixels() -> None:
     count = 9 * 7 * 300
     x = torch.ones(1, count, 1, HEIGHT, WIDTH, dtype=torch.float64)
-    inputs, _ = augmenter([0], {"cutout": 1})(x, labels(1, count), Noise([0], CPU))
+    inputs, *_ = augmenter([0], {"cutout": 1})(x, labels(1, count), Noise([0], CPU))
     assert torch.equal((inputs[0] == 0).sum((1, 2, 3)), torch.ones(count, dtype=torch.int64))
     dropped = (inputs[0] == 0).sum(0).flatten()
     assert (dropped - 300).abs().max().item() <= 6 * 300**0.5
 
 
 def assert_row_equal(mine: Any, other: Any, row: int) -> None:
-    (x, t), (alone_x, alone_t) = mine, other
+    (x, t, *_), (alone_x, alone_t, *_) = mine, other
     assert torch.equal(x[row], alone_x[0])
     for part in ("second", "share", "smoothing"):
         assert torch.equal(getattr(t, part)[row], getattr(alone_t, part)[0]), part
@@ -185,7 +189,7 @@ def test_a_member_gets_the_same_batches_in_any_company() -> None:
 
 def test_members_that_would_make_the_same_of_a_shared_batch_share_it() -> None:
     x, y = images(2), labels(2)
-    inputs, targets = augmenter([1, 1, 2, 2], ALL)(x, y, Noise([1, 1, 2, 2], CPU))
+    inputs, targets, _ = augmenter([1, 1, 2, 2], ALL)(x, y, Noise([1, 1, 2, 2], CPU))
     assert inputs.shape[0] == 2 and targets.share is not None and targets.share.shape == (2, 1)
     for row, seed in enumerate((1, 2)):
         alone = augmenter([seed], ALL)(x[row : row + 1], y[row : row + 1], Noise([seed], CPU))

@@ -58,6 +58,11 @@ class ModelSection(Section):
         return "is a plug-in and hands over its outputs only"
 
     @property
+    def hidden_layers(self) -> tuple[str, ...]:
+        """The modules whose outputs manifold mixup may mix, in the order in which they run."""
+        return ()
+
+    @property
     def mixes_examples(self) -> bool:
         """Whether noise lets an example's outputs depend on the others of its batch."""
         return False

@@ -115,6 +115,10 @@ class HiddenLayers(BuiltinModel):
         return _each(self.dropout, len(self.hidden))
 
     @property
+    def hidden_layers(self) -> tuple[str, ...]:
+        return tuple(f"hidden.{index}" for index in range(len(self.hidden)))
+
+    @property
     def _dropout_kind(self) -> type[Dropout]:
         return DROPOUTS[self.dropout_type]
 
@@ -266,6 +270,11 @@ class CNN(HiddenLayers):
     def conv_dropout_rates(self) -> tuple[float, ...]:
         """One rate per convolution block."""
         return _each(self.conv_dropout, len(self.channels))
+
+    @property
+    def hidden_layers(self) -> tuple[str, ...]:
+        blocks = tuple(f"blocks.{index}" for index in range(len(self.channels)))
+        return blocks + super().hidden_layers
 
     @property
     def mixes_examples(self) -> bool:
