@@ -14,6 +14,7 @@ from regrun.nn.roles import roles_of
 from regrun.results import Inspection, LayerSummary, ModelTable
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import resolve_loss
+from regrun.training.network_inputs import with_input_positions
 from regrun.training.objective import follows_from_weights
 
 
@@ -27,7 +28,7 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
         module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
         shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
         explicit = config.model_copy(update={"loss": resolve_loss(config, dataset)})
-        (explicit,) = with_learning_rates([explicit], dataset)
+        (explicit,) = with_learning_rates(with_input_positions([explicit], dataset), dataset)
         drawn = not follows_from_weights(config, module)
         layers = layer_table(module, dataset.input_shape, idle=False)
         return Inspection(
@@ -37,7 +38,7 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
                 layers=[LayerSummary(**asdict(layer)) for layer in layers],
                 parameters=prepared.budget.parameters,
             ),
-            parameters=plan_parameters(config, roles_of(module), shapes),
+            parameters=plan_parameters(explicit, roles_of(module), shapes),
             update_rule="\n".join(update_rule(explicit, drawn=drawn)),
             memory_bytes=prepared.budget.total_bytes(config.runs),
             data=prepared.card(config),

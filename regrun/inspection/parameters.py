@@ -35,7 +35,7 @@ def plan_parameters(
         on_it = [penalty for penalty, chosen in penalties if name in chosen]
         bounds = [constraint for constraint, chosen in constraints if name in chosen]
         reasons = [_decay_reason(config, name, role, name in decayed)]
-        reasons += [f"{p.kind}: {_because(p.apply_to, name, role)}" for p in on_it]
+        reasons += [f"{p.kind}: {_penalised(p, name, role, shapes[name])}" for p in on_it]
         reasons += [f"{c.kind}: {_because(c.apply_to, name, role)}" for c in bounds]
         if penalties and not on_it:
             reasons.append(f"no penalty: no apply_to chooses role {role} or its name")
@@ -62,6 +62,12 @@ def _decay_reason(config: Config, name: str, role: Role, chosen: bool) -> str:
     if optimizer.weight_decay == 0:
         return f"no weight decay: weight_decay is 0 ({because})"
     return f"weight decay {optimizer.weight_decay:g}, {optimizer.resolved_decay}: {because}"
+
+
+def _penalised(penalty: WeightPenalty, name: str, role: Role, shape: Sequence[int]) -> str:
+    if penalty.input_key:
+        return f"{penalty.input_key} names inputs, which it multiplies{penalty.remark(shape)}"
+    return _because(penalty.apply_to, name, role)
 
 
 def _because(selector: Sequence[str], name: str, role: Role, key: str = "apply_to") -> str:

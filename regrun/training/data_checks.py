@@ -16,6 +16,7 @@ from regrun.results import Task
 from regrun.stack.constraints import StackedConstraints
 from regrun.stack.penalties import StackedPenalties
 from regrun.training.losses import resolve_loss
+from regrun.training.network_inputs import with_input_positions
 
 _NEEDS: Mapping[Task | None, str] = {"classification": "classes", "regression": "numbers"}
 
@@ -43,7 +44,8 @@ def check_config_against_data(
     if config.training.r_drop is not None:
         config.training.r_drop.check(dataset)
     select(config.optimizer.decay_on, roles, "optimizer.decay_on")
-    StackedPenalties([config.penalty], roles, shapes)
+    (resolved,) = with_input_positions([config], dataset)
+    StackedPenalties([resolved.penalty], roles, shapes)
     StackedConstraints([config.constraints], roles)
     if config.training.early_stopping is not None:
         metric = config.training.early_stopping.metric

@@ -32,6 +32,7 @@ from regrun.training.evaluation import Evaluator
 from regrun.training.events import Evaluation, Event, MemberEnd, MemberStatus, MetricTable, Tick
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import reported_loss
+from regrun.training.network_inputs import with_input_positions
 from regrun.training.objective import follows_from_weights
 from regrun.training.state import strip_prefix, with_prefix
 from regrun.training.step import DTYPES, Step
@@ -83,6 +84,7 @@ class Engine:
         train_mask: Tensor | None = None,
         input_scales: InputScales | None = None,
     ) -> None:
+        configs = with_input_positions(configs, dataset)
         configs = with_learning_rates(configs, dataset, train_mask, input_scales)
         self._configs, self._device = tuple(configs), device
         first = configs[0]

@@ -67,6 +67,19 @@ SEVEN: dict[str, list[dict[str, Any]]] = {
         }
         for k in range(7)
     ],
+    "groups of inputs and of neurons": [
+        {
+            "dataset": {"name": "breast_cancer"},
+            "model": {"name": "mlp", "hidden": [6]},
+            "penalty": [
+                penalty("group_lasso", 3 * k, method=["proximal", "gradient"][k // 4],
+                        groups=[[[0, 1, 2], [3, 4], [29]], "columns", "out"][k % 3]),
+                penalty("l1", 1, method="proximal"),
+            ][: 1 + k % 2],
+            "seed": k,
+        }
+        for k in range(7)
+    ],
     "every penalty by gradient, each member its own": [
         {
             "penalty": [

@@ -53,6 +53,11 @@ class ModelSection(Section):
         """
 
     @property
+    def input_weight(self) -> str:
+        """The parameter that has a column for each input; empty where there is none."""
+        return ""
+
+    @property
     def no_hidden_activations(self) -> str:
         """Why penalties on hidden activations cannot see them; empty where they can."""
         return "is a plug-in and hands over its outputs only"

@@ -86,6 +86,7 @@ class Linear(BuiltinModel):
 
     is_linear: ClassVar[bool] = True
     no_hidden_activations: ClassVar[str] = "has no hidden layer"
+    input_weight: ClassVar[str] = "output.weight"
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         from torch import nn
@@ -205,6 +206,10 @@ class MLP(HiddenLayers):
     @property
     def no_hidden_activations(self) -> str:
         return "" if self.hidden else Linear.no_hidden_activations
+
+    @property
+    def input_weight(self) -> str:
+        return "hidden.0.linear.weight" if self.hidden else Linear.input_weight
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         from torch import nn

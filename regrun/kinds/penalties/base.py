@@ -15,9 +15,12 @@ from regrun.errors import Problem
 from regrun.kinds.base import WEIGHT_ONLY, NonNegative, Section, Selector, listed, names_of
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from torch import Tensor
 
     from regrun.config.schema import Config
+    from regrun.kinds.penalties.inputs import NetworkInputs
 
 Method = Literal["gradient", "proximal"]
 """gradient: added to the loss's gradient. proximal: exactly, by a step of its own after the
@@ -42,6 +45,23 @@ class Penalty(Section):
     def proximal(self) -> bool:
         """Whether `method` is proximal."""
         return self.method == "proximal"
+
+    @property
+    def input_key(self) -> str:
+        """The key that names single inputs of the network; empty: none does."""
+        return ""
+
+    def on_inputs(self, inputs: NetworkInputs, path: str) -> Self:
+        """Return the penalty with positions for names; called where there is an `input_key`.
+
+        Args:
+            inputs: Those of the network.
+            path: Dotted path of the penalty in the config.
+
+        Raises:
+            ConfigError: There is no such input.
+        """
+        return self
 
     def function_key(self) -> str:
         """Return a string that is equal for penalties that are one function at strength 1."""
@@ -187,6 +207,30 @@ class WeightPenalty(Penalty):
 
     def place(self) -> str:
         return listed(self.apply_to)
+
+    def remark(self, shape: Sequence[int]) -> str:
+        """Return what it spares of a parameter that it acts on, for `regrun inspect`.
+
+        Args:
+            shape: Shape of one member's parameter.
+        """
+        return ""
+
+    def conflicts(self, config: Config) -> Iterator[Problem]:
+        yield from super().conflicts(config)
+        key, weight = self.input_key, config.model.input_weight
+        if key and not weight:
+            yield Problem(
+                (key,),
+                f"{config.model.kind} has no weights for single inputs; use a model whose first "
+                "layer is dense",
+            )
+        elif key and self.apply_to not in (WEIGHT_ONLY, (weight,)):
+            yield Problem(
+                ("apply_to",),
+                f"{listed(self.apply_to)}: {key} names inputs, whose weights are {weight}; "
+                "leave apply_to out",
+            )
 
     def shape_conflicts(self, name: str, shape: Sequence[int]) -> Iterator[Problem]:
         """Yield why the penalty has no meaning for a parameter of this name and shape.
