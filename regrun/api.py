@@ -213,7 +213,8 @@ def load_model(directory: str | Path, average: Literal["ema", "swa"] | None = No
     """The trained network of a run as an ordinary module, in evaluation mode, on the CPU.
 
     Inputs are as the network saw them in training: standardised, images as floats. The attribute
-    `preprocessing` of the module says how raw ones become such; `load_predictor` applies it.
+    `preprocessing` of the module says how raw ones become such; `load_predictor` applies it. For
+    two classes the one output is the logit of the second class, unless the loss needs two.
     average: with these averages of the weights instead. Raises UsageError when the run stored no
     such weights.
     """

@@ -62,7 +62,8 @@ class Config(Section):
     dataset: AnyDataset
     model: AnyModel
     loss: LossOrName = DEFAULT_LOSS
-    """A name, or a section with its settings. auto: cross_entropy for classes, mse for numbers."""
+    """A name, or a section with its settings. auto: mse for numbers, binary_cross_entropy for two
+    classes, cross_entropy for more."""
     penalty: Annotated[Penalties, PER_MEMBER] = ()
     """Added to the objective: none, one, or a list."""
     constraints: Annotated[Constraints, PER_MEMBER] = ()

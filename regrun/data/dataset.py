@@ -107,7 +107,7 @@ class Dataset:
     input_shape: tuple[int, ...]
     """Shape of one example: (features,) or (channels, height, width)."""
     num_outputs: int
-    """The number of classes, or of target columns."""
+    """The number of classes, or of target columns. A network for two classes may have one."""
     pixel_mean: Tensor | None = None
     """(C,), of pixels in [0, 1]; `features` standardizes uint8 images by it. None: it does not."""
     pixel_std: Tensor | None = None

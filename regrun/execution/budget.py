@@ -14,12 +14,12 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.kinds.datasets import DatasetSection
-from regrun.kinds.models import build_model
 from regrun.nn.layer_table import activations, layer_table, widest
 from regrun.nn.roles import roles_of
 from regrun.training.batches import steps_per_epoch
 from regrun.training.data_checks import check_config_against_data
 from regrun.training.evaluation import EVALUATION_ELEMENTS
+from regrun.training.network import build_network
 
 STEP_SECONDS, BYTE_SECONDS = 4e-4, 2.5e-10
 """What one step costs however small, and per byte of the members' tensors; measured, and rough."""
@@ -71,7 +71,7 @@ def estimate(
     cannot hold, or nobody could wait for, unless allow_large; and for what does not go together.
     """
     config = configs[0]
-    template = build_model(config.model, dataset.input_shape, dataset.num_outputs)
+    template = build_network(config, dataset)
     count = sum(p.numel() for p in template.parameters())
     training = config.training
     size = 8 if training.precision == "float64" else 4
@@ -82,13 +82,15 @@ def estimate(
     least = Budget(count, steps, evaluations, size * copies * count, 0, passes)
     if not allow_large:
         check(least, device)
-    module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
+    module = build_network(config, dataset, seed=0)
     rows = layer_table(module, dataset.input_shape)
     shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
     check_config_against_data(config, dataset, roles_of(module), shapes, rows)
     batch = len(dataset.train) if training.batch_size == "full" else training.batch_size
     batch = min(batch, len(dataset.train))
-    numbers = prod(dataset.input_shape) + 2 * activations(rows)  # values, and their gradients
+    scores = dataset.num_outputs if dataset.task == "classification" else 0
+    # values, and their gradients
+    numbers = prod(dataset.input_shape) + 2 * (activations(rows) + scores)
     shape = dataset.input_shape
     augmented = max(each.augment.working_bytes(shape, size) for each in configs)
     if training.r_drop is not None:  # the batch goes through the network twice

@@ -10,6 +10,7 @@ from torch import Tensor
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.execution.restore import network_with
+from regrun.nn.class_scores import class_scores
 from regrun.results import ModelShape
 from regrun.training.evaluation import EVALUATION_ELEMENTS
 
@@ -34,7 +35,7 @@ def confusion_matrices(
     for name, part in (held_out or {"train": dataset.train}).items():
         chunk = max(1, EVALUATION_ELEMENTS // max(1, dataset.train.inputs[0].numel()) // 16)
         predicted = [
-            network(dataset.features(inputs, dtype)).argmax(-1)
+            class_scores(network(dataset.features(inputs, dtype))).argmax(-1)
             for inputs in torch.split(part.inputs, chunk)
         ]
         counts = confusion_matrix(

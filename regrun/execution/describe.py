@@ -7,13 +7,14 @@ from dataclasses import asdict, replace
 from regrun.config.load import Loaded
 from regrun.execution.prepare import prepare, resolve_device
 from regrun.inspection.parameters import plan_parameters
+from regrun.inspection.two_outputs import on_one_logit
 from regrun.inspection.update_rule import update_rule
-from regrun.kinds.models import build_model
 from regrun.nn.layer_table import layer_table
 from regrun.nn.roles import roles_of
 from regrun.results import Inspection, LayerSummary, ModelTable
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import resolve_loss
+from regrun.training.network import build_network
 from regrun.training.network_inputs import with_input_positions
 from regrun.training.objective import follows_from_weights
 
@@ -25,7 +26,8 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
         prepared = prepare(config, resolve_device(device), allow_large=allow_large)
         prepared = replace(prepared, config_notes=loaded.notes)
         dataset = prepared.dataset
-        module = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed=0)
+        module = build_network(config, dataset, seed=0)
+        roles = roles_of(module)
         shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
         explicit = config.model_copy(update={"loss": resolve_loss(config, dataset)})
         (explicit,) = with_learning_rates(with_input_positions([explicit], dataset), dataset)
@@ -38,9 +40,9 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
                 layers=[LayerSummary(**asdict(layer)) for layer in layers],
                 parameters=prepared.budget.parameters,
             ),
-            parameters=plan_parameters(explicit, roles_of(module), shapes),
+            parameters=plan_parameters(explicit, roles, shapes),
             update_rule="\n".join(update_rule(explicit, drawn=drawn)),
             memory_bytes=prepared.budget.total_bytes(config.runs),
             data=prepared.card(config),
-            notes=prepared.notes(config),
+            notes=[*prepared.notes(config), *on_one_logit(config, dataset, roles)],
         )

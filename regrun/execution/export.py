@@ -17,6 +17,7 @@ from regrun.data.preprocessing import ArrayInputs, Preprocessing
 from regrun.errors import UsageError
 from regrun.execution.predict import load_preprocessing, network_inputs
 from regrun.execution.restore import restore_model
+from regrun.nn.class_scores import class_scores
 from regrun.results import json_line
 
 EXAMPLES = 2
@@ -50,7 +51,8 @@ class ExportedNetwork(nn.Module):
                 raw = (raw - black) / (white - black)
         outputs = self.network(network_inputs(raw, self.preprocessing, self.dtype))
         if self.preprocessing.classes:
-            return outputs, outputs.softmax(-1)
+            scores = class_scores(outputs)
+            return scores, scores.softmax(-1)
         scale = self.preprocessing.target_scale
         return outputs if scale is None else scale.invert(outputs.double()).to(outputs.dtype)
 

@@ -18,6 +18,7 @@ from regrun.errors import CorruptInputError, UsageError
 from regrun.execution.prepare import resolve_device
 from regrun.execution.raw_examples import RawExamples, read_examples
 from regrun.execution.restore import restore_model
+from regrun.nn.class_scores import class_scores
 from regrun.results import Scores
 from regrun.store.atomic import read_bytes
 from regrun.store.run_dir import RunDir
@@ -123,7 +124,8 @@ class Predictor:
             data: As `predict` takes it.
 
         Returns:
-            Class scores before the softmax, or numbers on the original scale.
+            Class scores before the softmax (of a single logit z for two classes: 0 and z), or
+            numbers on the original scale.
         """
         return torch.from_numpy(self.run(data).outputs.mean(0))
 
@@ -148,6 +150,8 @@ class Predictor:
             inputs = network_inputs(raw[start : start + BATCH], preprocessing, dtype)
             found.append(network(inputs.to(self._device)).double().cpu())
         outputs = torch.cat(found)
+        if preprocessing.classes:
+            return class_scores(outputs).numpy()
         scale = preprocessing.target_scale
         return (outputs if scale is None else scale.invert(outputs)).numpy()
 

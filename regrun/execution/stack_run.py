@@ -27,6 +27,7 @@ from regrun.store.tensorboard import flat_hparams
 from regrun.store.writer import RunWriter, add_evaluations
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd
+from regrun.training.network import network_outputs
 
 FLUSH_SECONDS = 2.0
 """Curves reach the disk about this often; a costly flush waits for longer."""
@@ -72,7 +73,7 @@ class StackRun:
         self._engine = Engine(self._configs, prepared.dataset, prepared.device)
         self._shape = ModelShape(
             input_shape=list(prepared.dataset.input_shape),
-            num_outputs=prepared.dataset.num_outputs,
+            num_outputs=network_outputs(members[0].config, prepared.dataset),
         )
         has_validation = prepared.dataset.validation is not None
         has_test = len(prepared.dataset.test) > 0

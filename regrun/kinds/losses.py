@@ -70,7 +70,7 @@ class Loss(LossSetting):
         """Measure single examples of some members.
 
         Args:
-            outputs: (K, B, C): a score for each class, or C numbers.
+            outputs: (K, B, C): a score for each class (of a single logit z: [0, z]), or C numbers.
             targets: (K, B) int64 class indices, or (K, B, C) numbers.
             unit: (C,), the standard deviations that outputs and targets were multiplied by, where
                 the network is trained on standardized targets; None: it is trained on these.
@@ -88,6 +88,14 @@ class Loss(LossSetting):
             outputs: How many outputs the network has.
         """
         return None
+
+    def network_outputs(self, targets: int) -> int:
+        """Return how many outputs the network has.
+
+        Args:
+            targets: The number of classes, or of numbers to predict.
+        """
+        return targets
 
     @classmethod
     def fits(cls, task: Task, targets: int) -> bool:
@@ -187,14 +195,49 @@ class CrossEntropy(Loss):
         return expected_log_probability(weighted=weighted)
 
 
+class BinaryCrossEntropy(Loss):
+    """Cross-entropy of two classes with one output, the logit of the second class.
+
+    A penalty on its weights is that of scikit-learn's `LogisticRegression`. With two outputs, of
+    which only the difference counts, an L2 strength acts half as much.
+    """
+
+    formula: ClassVar[str] = "mean(−log p(y)),  p(1) = 1 − p(0) = σ(ŷ)"
+    reference: ClassVar[str] = "Bishop 2006, §4.3.2; torch, BCEWithLogitsLoss"
+    needs: ClassVar[str] = "two classes"
+    task: ClassVar[Task] = "classification"
+    type: Literal["binary_cross_entropy"]
+
+    def per_example(self, outputs: Tensor, targets: Tensor, unit: Tensor | None = None) -> Tensor:
+        return negative_log_probability(outputs, targets)
+
+    def curvature(self, outputs: int) -> float:
+        """Return ¼, the largest of σ(z) (1 − σ(z))."""
+        return 0.25
+
+    def network_outputs(self, targets: int) -> int:
+        return 1
+
+    @classmethod
+    def fits(cls, task: Task, targets: int) -> bool:
+        return task == cls.task and targets == 2
+
+    def symbols(self, *, weighted: bool = False) -> str:
+        expected, _, weight = expected_log_probability(weighted=weighted).partition(",")
+        probabilities = self.formula.partition(",")[2]
+        return f"{expected},{probabilities}" + (f",{weight}" if weight else "")
+
+
 class Auto(LossSetting):
-    """`cross_entropy` for classes, `mse` for numbers."""
+    """`binary_cross_entropy` for two classes, `cross_entropy` for more, `mse` for numbers."""
 
     type: Literal["auto"]
 
     def chosen_for(self, task: Task, targets: int) -> Loss:
         if task == "regression":
             return MSE(type="mse")
+        if targets == 2:
+            return BinaryCrossEntropy(type="binary_cross_entropy")
         return CrossEntropy(type="cross_entropy")
 
     def symbols(self, *, weighted: bool = False) -> str:

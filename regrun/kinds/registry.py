@@ -57,6 +57,7 @@ REGISTERED: Mapping[str, tuple[str, ...]] = {
         "regrun.kinds.losses:HalfMSE",
         "regrun.kinds.losses:Huber",
         "regrun.kinds.losses:CrossEntropy",
+        "regrun.kinds.losses:BinaryCrossEntropy",
     ),
     "penalties": (
         "regrun.kinds.penalties.l1_l2:L1",

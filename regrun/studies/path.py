@@ -33,9 +33,9 @@ from regrun.execution.budget import available_bytes
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import load_data, notes_on, resolve_device, with_notes
 from regrun.kinds.base import Section, names_of
-from regrun.kinds.models import build_model
 from regrun.kinds.penalties import EntrywisePenalty
 from regrun.kinds.registry import KINDS
+from regrun.nn.class_scores import class_scores
 from regrun.nn.roles import roles_of, select
 from regrun.results import BestStrength, DataCard, PathResult, json_document
 from regrun.seeding import derive
@@ -45,6 +45,7 @@ from regrun.training.batches import InputScales
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
 from regrun.training.losses import PerExampleLoss, training_loss
+from regrun.training.network import build_network
 
 MOST_EPOCHS = 20_000
 """Full-batch steps after which the solver gives up waiting for convergence."""
@@ -123,16 +124,21 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     penalty = config.penalty[0]
     assert isinstance(penalty, EntrywisePenalty)  # see `path_config`
     data = dataset.to("cpu", torch.float64)
-    module = build_model(config.model, data.input_shape, data.num_outputs, seed=0).double()
+    module = build_network(config, data, seed=0).double()
     roles = roles_of(module)
     chosen = select(penalty.apply_to, roles, "penalty.apply_to")
     if any(role == "weight" and name not in chosen for name, role in roles.items()):
         raise ConfigError.at("penalty.apply_to", "a path needs the penalty on all weights")
-    per_example = training_loss(config, data)
+    minimized = training_loss(config, data)
+
+    def per_example(outputs: Tensor, targets: Tensor) -> Tensor:
+        classes = data.task == "classification"
+        return minimized(class_scores(outputs) if classes else outputs, targets)
+
     for name, parameter in module.named_parameters():
         parameter.data.zero_()
         if name not in chosen:  # with zero weights, the bias is the outputs
-            best = best_constant(per_example, data.train.targets, data.num_outputs)
+            best = best_constant(per_example, data.train.targets, len(parameter))
             parameter.data.copy_(best)
     outputs = module(data.features(data.train.inputs, torch.float64))
     losses = per_example(outputs.unsqueeze(0), data.train.targets.unsqueeze(0))

@@ -19,7 +19,6 @@ from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import Budget, available_bytes, estimate
 from regrun.execution.prepare import check_unchanged, load_data
-from regrun.kinds.models import build_model
 from regrun.metrics import Metric
 from regrun.nn.roles import roles_of
 from regrun.results import DataCard
@@ -29,6 +28,7 @@ from regrun.sweeps.replicates import Replication, replicates, with_seeds
 from regrun.sweeps.space import PlannedCell, cell_label, validate_cells
 from regrun.sweeps.worker_process import cores
 from regrun.training.data_checks import check_config_against_data, check_metric
+from regrun.training.network import build_network
 
 WORTH_WORKERS = 8.0
 """Estimated seconds below which worker processes cost more than they bring."""
@@ -152,7 +152,7 @@ class Planner:
                 check_metric(self._metric.name, "sweep.metric", first.config.dataset, dataset)
                 for index in indices:
                     self._check_average(cells[index], configs[index])
-            model = build_model(first.config.model, dataset.input_shape, dataset.num_outputs)
+            model = build_network(first.config, dataset)
             roles = roles_of(model)
             shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
             for index in indices[1:]:

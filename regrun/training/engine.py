@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.kinds.models import build_model
 from regrun.metrics import SCORES
 from regrun.nn.layer_table import layer_table, widest
 from regrun.nn.modules import standardizing
@@ -32,6 +31,7 @@ from regrun.training.evaluation import Evaluator
 from regrun.training.events import Evaluation, Event, MemberEnd, MemberStatus, MetricTable, Tick
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import reported_loss
+from regrun.training.network import build_network
 from regrun.training.network_inputs import with_input_positions
 from regrun.training.objective import follows_from_weights
 from regrun.training.state import strip_prefix, with_prefix
@@ -369,7 +369,7 @@ def _initial_modules(configs: Sequence[Config], dataset: Dataset) -> list[nn.Mod
         key = (config.model.model_dump_json(), config.seed)
         if key not in built:
             seed = derive(config.seed, "init")
-            built[key] = build_model(config.model, dataset.input_shape, dataset.num_outputs, seed)
+            built[key] = build_network(config, dataset, seed)
         return built[key]
 
     return [module_of(config) for config in configs]

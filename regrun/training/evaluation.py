@@ -14,6 +14,7 @@ from regrun.config.training import Training
 from regrun.data.dataset import Dataset, Split
 from regrun.kinds.penalties import ActivityPenalty
 from regrun.metrics import Score
+from regrun.nn.class_scores import class_scores
 from regrun.seeding import derive
 from regrun.stack import Stack
 from regrun.stack.penalties import StackedPenalties, activity_sum
@@ -138,6 +139,8 @@ class Evaluator:
             activations: list[Tensor] | None = [] if hidden else None
             features = self._dataset.features(split.inputs[rows].unsqueeze(0), self._dtype)
             outputs = stack(features, hidden=activations).to(self._dtype)
+            if self._dataset.task == "classification":
+                outputs = class_scores(outputs)
             yield _Chunk(rows, split.targets[rows].unsqueeze(0), outputs, activations or ())
 
     def _example_scores(

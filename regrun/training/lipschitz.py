@@ -35,7 +35,7 @@ def with_learning_rates(
     if not needing:
         return resolved
     loss = resolve_loss(configs[0], dataset)
-    per_output = loss.curvature(dataset.num_outputs)
+    per_output = loss.curvature(loss.network_outputs(dataset.num_outputs))
     if per_output is None:
         raise ConfigError.at(
             "optimizer.lr", f"the curvature of {loss.kind} is unknown; give a rate"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
+from regrun.nn.class_scores import class_scores
 from regrun.nn.roles import select
 from regrun.seeding import derive
 from regrun.stack import Noise, Stack
@@ -58,6 +59,7 @@ class Step:
         self._dtype = DTYPES[first.training.precision]
         self._autocast = first.training.precision == "bfloat16"
         self._per_example = training_loss(first, dataset)
+        self._classifies = dataset.task == "classification"
         for config in configs:
             config.augment.check(dataset)
             if config.training.r_drop is not None:
@@ -153,9 +155,10 @@ class Step:
         hidden: list[Tensor] | None = [] if self.penalties.activity else None
         with self.precision():
             outputs = self._agreement.outputs(self._stack, inputs, self._noise, hidden, mixing)
-        losses = self._train_mask.mean(
-            self._agreement.losses(targets, self._per_example, outputs.to(self._dtype))
-        )
+        outputs = outputs.to(self._dtype)
+        if self._classifies:
+            outputs = class_scores(outputs)
+        losses = self._train_mask.mean(self._agreement.losses(targets, self._per_example, outputs))
         objective = losses.sum()
         extra = self.penalties.differentiable(self._stack.parameters, hidden or ())
         if extra is not None:

@@ -93,12 +93,9 @@ def peak_and_budget(*overrides: dict[str, Any], **sections: Any) -> tuple[int, B
 
 
 def step_of(configs: list[Config], dataset: Any) -> Step:
-    from regrun.kinds.models import build_model
+    from regrun.training.network import build_network
 
-    modules = [
-        build_model(config.model, dataset.input_shape, dataset.num_outputs, config.seed)
-        for config in configs
-    ]
+    modules = [build_network(config, dataset, config.seed) for config in configs]
     return Step(
         configs,
         Stack(modules, CPU, torch.float32),

@@ -15,9 +15,10 @@ from scipy.special import huber
 from regrun.config.dump import dump_config
 from regrun.config.load import config_from_mapping
 from regrun.errors import ConfigError
-from regrun.kinds.losses import MSE, CrossEntropy, HalfMSE, Huber, Loss
+from regrun.kinds.losses import MSE, BinaryCrossEntropy, CrossEntropy, HalfMSE, Huber, Loss
 from regrun.kinds.registry import KINDS
 from regrun.training.losses import resolve_loss
+from regrun.training.network import build_network, network_outputs
 from tests.support.datasets import load
 from tests.support.engines import config_of, dataset_of, train
 
@@ -184,9 +185,33 @@ def test_the_settings_of_a_loss_are_overridden_like_those_of_a_section() -> None
         config_from_mapping(base, {"loss.delta": 0.0})
 
 
-def test_auto_is_the_mean_squared_error_for_numbers() -> None:
-    data = load(name="diabetes")
-    assert resolve_loss(config_of(BASE, {}), data) == MSE(type="mse")
+@pytest.mark.parametrize(
+    ("dataset", "kind", "outputs"),
+    [
+        ("diabetes", "mse", 1),
+        ("breast_cancer", "binary_cross_entropy", 1),
+        ("wine", "cross_entropy", 3),
+    ],
+)
+def test_auto_is_chosen_by_the_data(dataset: str, kind: str, outputs: int) -> None:
+    config, data = config_of(BASE, {"dataset": {"name": dataset}}), load(name=dataset)
+    assert resolve_loss(config, data).kind == kind
+    network = build_network(config, data, seed=0)
+    assert network(data.train.inputs[:5].float()).shape == (5, outputs)
+
+
+def test_two_outputs_for_two_classes_are_asked_for() -> None:
+    changes = {"dataset": {"name": "breast_cancer"}, "loss": "cross_entropy"}
+    assert network_outputs(config_of(BASE, changes), load(name="breast_cancer")) == 2
+
+
+def test_the_curvature_of_one_logit_is_reached_at_zero() -> None:
+    loss = BinaryCrossEntropy(type="binary_cross_entropy")
+    z = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    value = F.binary_cross_entropy_with_logits(z, torch.ones_like(z))
+    (slope,) = torch.autograd.grad(value, z, create_graph=True)
+    (second,) = torch.autograd.grad(slope, z)
+    assert loss.curvature(1) == second.item()
 
 
 def test_a_loss_for_another_task_is_refused_with_those_that_fit() -> None:
@@ -196,6 +221,11 @@ def test_a_loss_for_another_task_is_refused_with_those_that_fit() -> None:
     with pytest.raises(ConfigError, match=r"huber needs numbers to predict; digits has 10 classes; "
                        r"use cross_entropy$"):  # fmt: skip
         resolve_loss(config, load(name="digits"))
+
+    config = config_of(BASE, {"dataset": {"name": "wine"}, "loss": "binary_cross_entropy"})
+    with pytest.raises(ConfigError, match=r"binary_cross_entropy needs two classes; wine has 3 "
+                       r"classes; use cross_entropy$"):  # fmt: skip
+        resolve_loss(config, load(name="wine"))
 
 
 def test_every_kind_fits_one_task_and_says_so() -> None:

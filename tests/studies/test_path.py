@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.optimize import brentq
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, enet_path
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -149,9 +150,11 @@ def test_all_folds_in_one_stack_are_the_folds_one_after_another(
             assert one.rows[index] == pytest.approx(other.rows[index], rel=1e-9)
 
 
-def test_an_l1_logistic_path_is_scikit_learns() -> None:
+@pytest.mark.parametrize("loss", ["auto", "cross_entropy"])
+def test_an_l1_logistic_path_is_scikit_learns(loss: str) -> None:
+    """With one output for two classes the weights are scikit-learn's, with two their difference."""
     config, dataset = prepared(
-        loaded(dataset={"name": "breast_cancer", "num_train": 150}, loss="auto")
+        loaded(dataset={"name": "breast_cancer", "num_train": 150}, loss=loss)
     )
     largest = largest_strength(config, dataset)
     strengths = np.geomspace(largest, largest * 0.1, 4)
@@ -159,7 +162,8 @@ def test_an_l1_logistic_path_is_scikit_learns() -> None:
     (found,) = solve(config, dataset, strengths, everything, CPU)
     inputs, labels = dataset.train.inputs.numpy(), dataset.train.targets.numpy()
     assert not found.weights[0].any()
-    for strength, weight in list(zip(strengths, found.weights, strict=True))[1:]:
+    for at in range(1, len(strengths)):
+        strength, weight, bias = strengths[at], found.weights[at], found.intercepts[at]
         # Two outputs with opposite weights w, −w cost λ (2 Σ|w|) and score 2w: Σ|2w| λ n in all.
         model = LogisticRegression(
             C=1 / (strength * len(inputs)),
@@ -168,8 +172,25 @@ def test_an_l1_logistic_path_is_scikit_learns() -> None:
             tol=1e-9,
             max_iter=10**5,
         ).fit(inputs, labels)
-        difference = (weight[1] - weight[0]).numpy()
-        np.testing.assert_allclose(difference, model.coef_[0], rtol=1e-4, atol=1e-5)
+        one_logit = weight if loss == "auto" else weight.diff(dim=0)
+        np.testing.assert_allclose(one_logit, model.coef_, rtol=1e-4, atol=1e-5)
+        assert weight.count_nonzero() == np.count_nonzero(model.coef_) * len(weight)
+        if loss == "auto":
+            np.testing.assert_allclose(bias, model.intercept_, rtol=1e-4)
+
+
+def test_the_path_of_two_classes_begins_at_the_log_odds_with_one_vector(tmp_path: Path) -> None:
+    config = loaded(dataset={"name": "breast_cancer", "num_train": 150}, loss="auto")
+    result = run_path(config, runs_dir=tmp_path, number=3, ratio=0.3, folds=2, device="cpu")
+    dataset = prepared(config)[1]
+    inputs, labels = dataset.train.inputs, dataset.train.targets.double()
+    steepest = (inputs.T @ (labels.mean() - labels)).abs().max() / len(labels)
+    assert result.strengths[0] == pytest.approx(float(steepest), rel=1e-8)
+    share = labels.mean()
+    assert result.intercepts[0] == pytest.approx(float((share / (1 - share)).log()), rel=1e-9)
+    assert np.shape(result.coefficients) == (3, dataset.input_shape[0])
+    assert result.nonzeros == [np.count_nonzero(each) for each in result.coefficients]
+    assert result.nonzeros[0] == 0 < result.nonzeros[-1]
 
 
 def heavy_tailed(kind: str, count: int = 75) -> tuple[np.ndarray, np.ndarray]:
@@ -373,6 +394,19 @@ def test_at_the_largest_strength_all_weights_are_zero_and_just_below_it_one_is_n
     steepest = (dataset.train.inputs.T @ centred).abs().max() / len(centred)
     ratio = penalty.get("l1_ratio", 1)
     assert largest == pytest.approx(float(steepest) / ratio, rel=1e-8)
+
+
+def test_the_largest_strength_for_huber_loss_starts_from_its_own_best_constant() -> None:
+    config, dataset = prepared(loaded(loss={"type": "huber", "delta": 30.0}))
+    largest = largest_strength(config, dataset)
+    everything = torch.ones(1, len(dataset.train), dtype=torch.bool)
+    strengths = np.asarray([largest, largest * (1 - 1e-4)])
+    (found,) = solve(config, dataset, strengths, everything, CPU)
+    assert [int(weight.count_nonzero()) for weight in found.weights] == [0, 1]
+    targets = dataset.train.targets.numpy()[:, 0]
+    constant = brentq(lambda b: np.clip(b - targets, -30, 30).sum(), 0, 400, xtol=1e-12)
+    assert found.intercepts[0].item() == pytest.approx(constant, rel=1e-9)
+    assert abs(constant - targets.mean()) > 1
 
 
 def test_the_largest_strength_of_classes_starts_from_their_frequencies() -> None:

@@ -12,20 +12,22 @@ from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge, l
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
+from regrun.kinds.penalties import L1, L2
+from regrun.kinds.penalties import ElasticNet as ElasticNetPenalty
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd
 
 CPU = torch.device("cpu")
-LOSSES = {"regression": "half_mse", "classification": "cross_entropy"}
+LOSSES = {"regression": "half_mse", "classification": "auto"}
 Solution = tuple[np.ndarray, np.ndarray]
 
 
-def config(penalty: Any, task: str, dataset: dict[str, Any], **training: Any) -> Config:
+def config(penalty: Any, loss: str, dataset: dict[str, Any], **training: Any) -> Config:
     return Config.model_validate(
         {
             "dataset": dataset,
             "model": {"name": "linear", "init": "zeros"},
-            "loss": LOSSES[task],
+            "loss": loss,
             "penalty": penalty,
             "optimizer": {"name": "fista"},
             "training": {
@@ -39,10 +41,10 @@ def config(penalty: Any, task: str, dataset: dict[str, Any], **training: Any) ->
     )
 
 
-def solve(data: Dataset, penalties: Sequence[Any]) -> list[Solution]:
+def solve(data: Dataset, penalties: Sequence[Any], loss: str | None = None) -> list[Solution]:
     """Coefficients and intercepts, all penalties in one stack, trained until nothing moves."""
     name = {"name": "diabetes" if data.task == "regression" else "breast_cancer"}
-    configs = [config(penalty, data.task, name) for penalty in penalties]
+    configs = [config(penalty, loss or LOSSES[data.task], name) for penalty in penalties]
     engine = Engine(configs, data, CPU)
     before: dict[int, float] = {}
     ends: list[MemberEnd] = []
@@ -73,7 +75,7 @@ def arrays(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bundled(**keys: Any) -> Dataset:
-    section = config([], "regression", keys).dataset
+    section = config([], "auto", keys).dataset
     return section.load().to(CPU, torch.float64)
 
 
@@ -167,34 +169,61 @@ def test_a_whole_lasso_path_in_one_stack() -> None:
         assert_same(weight[0], theirs)
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_logistic_regression_with_l1_and_l2() -> None:
-    """For two classes scikit-learn has one weight vector w, here there are two: w = w₁ − w₀.
+def logistic(data: Dataset, strength: float, ratio: float) -> LogisticRegression:
+    """scikit-learn's at strength λ and l1_ratio ρ: its C is 1 / (n λ)."""
+    x, y = arrays(data)
+    exact = (
+        {"solver": "newton-cholesky", "max_iter": 1000, "tol": 1e-14}
+        if ratio == 0
+        else {"l1_ratio": ratio, "solver": "saga", "max_iter": 10**5, "tol": 1e-12}
+    )
+    return LogisticRegression(C=1 / (len(x) * strength), **exact).fit(x, y)
+
+
+def net(strength: float, ratio: float) -> dict[str, Any]:
+    proximal = {"method": "proximal", "l1_ratio": ratio}
+    return {"type": "elastic_net", "strength": strength, **proximal}
+
+
+STRENGTHS = (0.02, 0.1)
+
+
+def test_one_logit_with_l1_l2_and_elastic_net_is_logistic_regression() -> None:
+    """By default two classes have one output, and λ and ρ mean what they mean in scikit-learn."""
+    data = bundled(name="breast_cancer")
+    kinds = {
+        1.0: [{"type": "l1", "strength": s, "method": "proximal"} for s in STRENGTHS],
+        0.0: [{"type": "l2", "strength": s} for s in STRENGTHS],
+        0.5: [net(s, 0.5) for s in STRENGTHS],
+        0.2: [net(s, 0.2) for s in STRENGTHS],
+    }
+    found = iter(solve(data, [penalty for penalties in kinds.values() for penalty in penalties]))
+    for ratio in kinds:
+        for strength in STRENGTHS:
+            weight, bias = next(found)
+            reference = logistic(data, strength, ratio)
+            assert_same(weight, reference.coef_)
+            np.testing.assert_allclose(bias, reference.intercept_, rtol=1e-6)
+
+
+def test_two_outputs_are_logistic_regression_with_other_strengths() -> None:
+    """With two outputs the weights of the one logit are w = w₁ − w₀.
 
     At the minimum w₁ = −w₀, so Σ|w₀| + Σ|w₁| = Σ|w| and ½(‖w₀‖² + ‖w₁‖²) = ¼‖w‖².
     """
     data = bundled(name="breast_cancer")
-    x, y = arrays(data)
-    strengths = (0.02, 0.1)
-    found = solve(
-        data,
-        [{"type": "l1", "strength": s, "method": "proximal"} for s in strengths]
-        + [{"type": "l2", "strength": s} for s in strengths],
-    )
-    for (weight, bias), strength in zip(found[:2], strengths, strict=True):
-        lasso = LogisticRegression(
-            penalty="elasticnet",
-            l1_ratio=1.0,
-            C=1 / (len(x) * strength),
-            solver="saga",
-            tol=1e-12,
-            max_iter=10**5,
-        ).fit(x, y)
-        assert_same(weight[1] - weight[0], lasso.coef_[0])
-        assert bias[1] - bias[0] == pytest.approx(lasso.intercept_[0], rel=1e-6)
-    for (weight, bias), strength in zip(found[2:], strengths, strict=True):
-        ridge = LogisticRegression(
-            C=2 / (len(x) * strength), solver="newton-cholesky", tol=1e-14, max_iter=1000
-        ).fit(x, y)
-        assert_same(weight[1] - weight[0], ridge.coef_[0])
-        assert bias[1] - bias[0] == pytest.approx(ridge.intercept_[0], rel=1e-6)
+    penalties = [
+        L1(type="l1", strength=0.02, method="proximal"),
+        L2(type="l2", strength=0.1),
+        ElasticNetPenalty(type="elastic_net", strength=0.1, l1_ratio=0.5, method="proximal"),
+    ]
+    found = solve(data, [each.model_dump(mode="json") for each in penalties], "cross_entropy")
+    references = [logistic(data, 0.02, 1), logistic(data, 0.05, 0), logistic(data, 0.075, 2 / 3)]
+    for (weight, bias), reference, penalty in zip(found, references, penalties, strict=True):
+        assert weight.shape == (2, data.input_shape[0])
+        assert_same(np.diff(weight, axis=0), reference.coef_)
+        np.testing.assert_allclose(np.diff(bias), reference.intercept_, rtol=1e-6)
+        alike = penalty.on_one_logit()
+        assert alike is not None
+        ((one, _),) = solve(data, [alike.model_dump(mode="json")])
+        np.testing.assert_allclose(one, reference.coef_, rtol=1e-6, atol=1e-9)

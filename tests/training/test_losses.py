@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from regrun.kinds.losses import MSE, CrossEntropy
+from regrun.kinds.losses import MSE, BinaryCrossEntropy, CrossEntropy
+from regrun.nn.class_scores import class_scores
 from regrun.training.losses import Targets, losses_of
 
 K, B, CLASSES = 4, 6, 5
@@ -83,3 +84,55 @@ def test_a_share_of_one_and_no_smoothing_change_no_bit_of_loss_or_gradient() -> 
     (expected,) = torch.autograd.grad(plain.sum(), o)
     (gradient,) = torch.autograd.grad(mixed.sum(), o)
     assert torch.equal(gradient, expected)
+
+
+BINARY = partial(losses_of, BinaryCrossEntropy(type="binary_cross_entropy"))
+
+
+def logits(members: int = K) -> Tensor:
+    source = torch.Generator().manual_seed(0)
+    z = 8 * torch.randn((members, B, 1), dtype=torch.float64, generator=source)
+    return z.requires_grad_()
+
+
+def binary_labels(groups: int, seed: int) -> Tensor:
+    return labels(groups, seed) % 2
+
+
+def with_logits(z: Tensor, targets: Tensor) -> Tensor:
+    """torch's loss of logits (K, B, 1) and targets (K, B) in [0, 1]."""
+    return F.binary_cross_entropy_with_logits(z[..., 0], targets.double(), reduction="none")
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_the_loss_of_one_logit_is_torchs_and_so_is_its_gradient(groups: int) -> None:
+    z, y = logits(), binary_labels(groups, 1)
+    found = BINARY(class_scores(z), y)
+    expected = with_logits(z, y.repeat_interleave(K // groups, 0))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+    (mine,), (theirs,) = (torch.autograd.grad(each.sum(), z) for each in (found, expected))
+    torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("size", [40.0, 800.0])
+def test_a_large_logit_overflows_nowhere(size: float) -> None:
+    z = torch.tensor([[[size], [-size]]], dtype=torch.float64, requires_grad=True)
+    losses = BINARY(class_scores(z), torch.tensor([[0, 0]]))
+    assert losses[0].tolist() == [size, pytest.approx(0.0, abs=1e-15)]
+    (gradient,) = torch.autograd.grad(losses.sum(), z)
+    assert gradient[0, :, 0].tolist() == [1.0, pytest.approx(0.0, abs=1e-15)]
+
+
+def test_smoothed_and_mixed_classes_of_one_logit_are_torchs_with_soft_targets() -> None:
+    z, y, other = logits(), binary_labels(4, 1), binary_labels(4, 2)
+    share = torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=torch.float64).unsqueeze(1)
+    smoothing = torch.tensor([0.3, 0.0, 0.1, 1.0], dtype=torch.float64).unsqueeze(1)
+    found = Targets(y, other, share, smoothing).losses(BINARY, class_scores(z))
+    mixed = share * y + (1 - share) * other
+    expected = with_logits(z, (1 - smoothing) * mixed + smoothing / 2)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_scores_of_several_classes_stay_as_they_are() -> None:
+    o = outputs()
+    assert class_scores(o) is o

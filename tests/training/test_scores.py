@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics
 
 import regrun
@@ -37,7 +38,11 @@ def predicted(run: regrun.Run) -> tuple[Any, Any, Any]:
         return data.target_scale.invert(targets), data.target_scale.invert(outputs), None
     if data.task == "regression":
         return targets, outputs, None
-    return targets, outputs.argmax(1), outputs.softmax(1)
+    probabilities = outputs.softmax(1)
+    if len(data.class_names) == 2:  # the network has one output, the logit of the second class
+        second = outputs.sigmoid()
+        probabilities = torch.cat([1 - second, second], 1)
+    return targets, probabilities.argmax(1), probabilities
 
 
 @pytest.mark.parametrize("dataset", ["wine", "breast_cancer"])

@@ -137,16 +137,19 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(data.class_weights, expected)
 
 
-def test_a_weighted_fit_is_scikit_learns() -> None:
-    config = config_of(IMBALANCED, {})
+@pytest.mark.parametrize("loss", ["auto", "cross_entropy"])
+def test_a_weighted_fit_is_scikit_learns(loss: str) -> None:
+    """Each of two outputs with the same penalty holds half of the difference."""
+    config = config_of(IMBALANCED, {"loss": loss})
     data = dataset_of(config)
     _, ends = train([config])
+    strength = 0.05 if loss == "auto" else 0.05 / 2
     reference = LogisticRegression(
-        C=1 / (len(data.train) * 0.05 / 2), class_weight="balanced", tol=1e-10, max_iter=10_000
+        C=1 / (len(data.train) * strength), class_weight="balanced", tol=1e-10, max_iter=10_000
     ).fit(data.train.inputs.numpy(), data.train.targets.numpy())
     weights = (ends[MEMBER].weights or {})["output.weight"]
-    # Two outputs with the same penalty: each holds half of the difference.
-    np.testing.assert_allclose((weights[1] - weights[0]), reference.coef_[0], rtol=1e-3, atol=1e-4)
+    one_logit = weights if loss == "auto" else weights.diff(dim=0)
+    np.testing.assert_allclose(one_logit, reference.coef_, rtol=1e-3, atol=1e-4)
 
 
 def test_reported_losses_are_without_weights_and_the_objective_is_with_them() -> None:
@@ -154,11 +157,12 @@ def test_reported_losses_are_without_weights_and_the_objective_is_with_them() ->
     data = dataset_of(config)
     rows, ends = train([config])
     weights = ends[MEMBER].weights or {}
-    scores = data.train.inputs @ weights["output.weight"].T + weights["output.bias"]
-    plain = torch.nn.functional.cross_entropy(scores, data.train.targets)
-    each = torch.nn.functional.cross_entropy(
-        scores, data.train.targets, weight=data.class_weights, reduction="none"
+    assert data.class_weights is not None
+    logits = data.train.inputs @ weights["output.weight"][0] + weights["output.bias"]
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, data.train.targets.double(), reduction="none"
     )
+    plain, each = losses.mean(), losses * data.class_weights[data.train.targets]
     row = rows[MEMBER][-1]
     assert row["train/loss"] == pytest.approx(float(plain))
     assert row["objective"] == pytest.approx(float(each.mean()) + row["penalty/l2"])

@@ -43,7 +43,8 @@ class ModelSection(Section):
         Args:
             input_shape: Shape of one example, without the batch axis: ``(features,)``, or
                 ``(channels, height, width)`` for images.
-            num_outputs: Number of classes, or of values to predict.
+            num_outputs: Number of classes, or of values to predict; 1 for two classes, unless the
+                loss needs an output for each.
 
         Returns:
             A module that maps (B, *input_shape) to (B, num_outputs).

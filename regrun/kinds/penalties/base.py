@@ -75,6 +75,17 @@ class Penalty(Section):
         """
         return 0.0 if "proximal" in self.methods else None
 
+    def on_one_logit(self) -> Penalty | None:
+        """Return the penalty on one logit's weights w that this one on two outputs amounts to.
+
+        Of two scores for two classes only the difference counts, with w = w₁ − w₀. A convex and
+        symmetric penalty is smallest at w₁ = −w₀ = w/2, where it costs twice that of w/2.
+
+        Returns:
+            A penalty of the same kind; None where there is none, or it is unknown.
+        """
+        return None
+
     def symbols(self, name: str) -> str:
         """Return its line of `regrun inspect`: ``P = value   (kind on place, gradient …)``.
 

@@ -24,6 +24,9 @@ class L1(EntrywisePenalty):
     def coefficients(self) -> Coefficients:
         return Coefficients(1.0, 0.0)
 
+    def on_one_logit(self) -> L1:
+        return self
+
 
 class L2(EntrywisePenalty):
     """Sum of squares (ridge, Tikhonov)."""
@@ -37,6 +40,9 @@ class L2(EntrywisePenalty):
 
     def coefficients(self) -> Coefficients:
         return Coefficients(0.0, 0.5 if self.half else 1.0)
+
+    def on_one_logit(self) -> L2:
+        return self.model_copy(update={"strength": self.strength / 2})
 
 
 class ElasticNet(EntrywisePenalty):
@@ -56,3 +62,8 @@ class ElasticNet(EntrywisePenalty):
 
     def coefficients(self) -> Coefficients:
         return Coefficients(self.l1_ratio, (1 - self.l1_ratio) * (0.5 if self.half else 1.0))
+
+    def on_one_logit(self) -> ElasticNet:
+        ratio = self.l1_ratio
+        alike = {"strength": self.strength * (1 + ratio) / 2, "l1_ratio": 2 * ratio / (1 + ratio)}
+        return self.model_copy(update=alike)
