@@ -86,7 +86,7 @@ class Schedule(Section):
         """The metric that a key `metric` names; None if the measurements do not matter."""
         return None
 
-    def after(self, memory: Memory, measured: Mapping[str, float]) -> Memory:
+    def after(self, memory: Memory, measured: Mapping[str, float | int]) -> Memory:
         """Return what is remembered after an evaluation; `factor` holds from the next step on.
 
         Args:
@@ -351,7 +351,7 @@ class Plateau(Schedule):
 
         return np.ones(len(steps))
 
-    def after(self, memory: Memory, measured: Mapping[str, float]) -> Memory:
+    def after(self, memory: Memory, measured: Mapping[str, float | int]) -> Memory:
         name = self.watched or ("val/loss" if "val/loss" in measured else "train/loss")
         if name not in measured:  # the metric of an average that has not started
             return memory

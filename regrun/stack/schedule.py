@@ -79,7 +79,7 @@ class StackedSchedule:
             for memory, held in zip(self._memories, holds, strict=True)
         ]
 
-    def respond(self, measured: Sequence[Mapping[str, float] | None]) -> None:
+    def respond(self, measured: Sequence[Mapping[str, float | int] | None]) -> None:
         """Let schedules that follow a metric see an evaluation, at the end of an epoch.
 
         measured: one per member; None for those that were not measured.

@@ -61,6 +61,19 @@ STACKS = [
     ],
     [
         {
+            "dataset": DIGITS,
+            "seed": seed,
+            "model": {"name": "cnn", "channels": [3, 4], "hidden": [5], "conv_dropout": 0.2,
+                      "dropout_type": "drop_block", "block_size": 2},
+            "optimizer": {"name": "sgd", "lr": 0.1, "lookahead": {"k": 2}},
+            "schedule": {"type": "plateau", "patience": 0},
+            "augment": {"manifold_mixup": 0.5},
+            "training": {"epochs": 2, "r_drop": {"alpha": 0.5 * seed}},
+        }
+        for seed in (0, 1, 1)
+    ],
+    [
+        {
             "dataset": {"name": "diabetes"},
             "model": {"name": "linear"},
             "penalty": {"type": "l1", "strength": 1.0, "method": "proximal"},
@@ -95,4 +108,4 @@ print("checked", len(STACKS))
 
 def test_shapes_of_training_stacks_are_those_of_the_annotations() -> None:
     ended = run_python(PROGRAM)
-    assert ended.stdout == "checked 3\n", ended.stderr[-3000:]
+    assert ended.stdout == "checked 4\n", ended.stderr[-3000:]
