@@ -8,18 +8,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from regrun.analysis.statistics import mean_interval
+from regrun.analysis.statistics import AddErrors, mean_interval
 from regrun.metrics import METRICS, scale_of
 from regrun.results import CellSummary, DataCard, Estimate, MetricInterval, Part, RunSummary, Scale
 from regrun.settings import flatten
+from regrun.store.reading import TestExamples, load_test_examples
+
+if TYPE_CHECKING:
+    from regrun.analysis.test_sets import Losses
 
 _NOT_SETTINGS = ("seed", "sweep", "dataset.seed")
 """Keys that say which run this is, not what was tried."""
 
 _PARTS: dict[str, Part] = {"train": "train", "val": "validation", "test": "test", "gap": "test"}
 """Split of a metric → part of the data."""
+
+ON_TEST_EXAMPLES: dict[str, Literal["loss", "accuracy"]] = {
+    "test/loss": "loss",
+    "test/accuracy": "accuracy",
+}
+"""Metrics that runs can store for each test example."""
 
 ScaleChoice = Literal["auto", "linear"]
 
@@ -95,9 +105,45 @@ class Cell:
     @cached_property
     def _intervals(self) -> dict[str, Estimate]:
         return {
-            name: mean_interval([*each.values()], self.scale(name), self.overlap(name))
+            name: mean_interval(
+                [*each.values()], self.scale(name), self.overlap(name), self._test_set_error(name)
+            )
             for name, each in self._table.items()
         }
+
+    def _test_set_error(self, metric: str) -> AddErrors | None:
+        """What adds the error of sampling the test examples, where the runs stored them."""
+        losses = self.test_examples(metric)
+        if losses is None:
+            return None
+        from regrun.analysis.test_sets import sampling_error, with_sampling_error
+
+        relative = self.scale(metric) == "log"
+        return with_sampling_error(sampling_error(losses, relative=relative), losses.shape[1])
+
+    def test_examples(self, metric: str) -> Losses | None:
+        """The metric on each test example, (replicates, examples), in the order of `values`.
+
+        None unless all runs stored it, on the same test examples. Raises CorruptInputError.
+        """
+        if metric not in ON_TEST_EXAMPLES or not self._stored_examples:
+            return None
+        from regrun.analysis.test_sets import on_one_test_set
+
+        return on_one_test_set(self._stored_examples, ON_TEST_EXAMPLES[metric])
+
+    @cached_property
+    def _stored_examples(self) -> list[TestExamples]:
+        """Of each run with a result what it stored of the test examples; empty unless all did."""
+        found = []
+        for run in self.runs:
+            if run.status in LOST or run.summary is None:
+                continue
+            stored = load_test_examples(run.path)
+            if stored is None:
+                return []
+            found.append(stored)
+        return found
 
     def values(self, metric: str) -> dict[Replicate, float]:
         """Replicate → value, of the runs that have a finite one."""

@@ -12,7 +12,7 @@ for the log odds of the mean by the delta method (Agresti 2013, §3.1.6) and so 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from typing import TypeVar
 
@@ -20,6 +20,10 @@ from regrun.results import Difference, Estimate, Scale
 
 Key = TypeVar("Key", bound=Hashable)
 """What says which replicate a value belongs to; sortable."""
+
+AddErrors = Callable[[float, float], tuple[float, float]]
+"""(standard error, degrees of freedom) of a mean over replicates → those with other sources of
+error, such as the sampling of the test examples."""
 
 CONFIDENCE = 0.95
 """Of every interval, as two-sided."""
@@ -29,36 +33,39 @@ ROUNDING = 1e-6
 
 
 def mean_interval(
-    values: Sequence[float], scale: Scale = "linear", overlap: float = 0.0
+    values: Sequence[float],
+    scale: Scale = "linear",
+    overlap: float = 0.0,
+    add_errors: AddErrors | None = None,
 ) -> Estimate:
     """The mean of n ≥ 1 finite values and its t interval, without one where they do not vary.
 
     scale: see the module; where values are not positive, `log` is treated as `linear` with bounds
     of at least 0. overlap: m / (N − m) where every value was measured on m examples drawn from N,
     and trained on others of them. The variance of the mean is then s² (1/n + overlap) (Nadeau &
-    Bengio 2003, §3, where all others are trained on). Raises ValueError on no values.
+    Bengio 2003, §3, where all others are trained on). add_errors: on the scale `log` it is given,
+    and gives, the error of the logarithm. Raises ValueError on no values.
     """
     if not values:
         raise ValueError("no values to average")
-    mean = _mean(values)
-    if scale == "log" and min(values) > 0:
-        logs = mean_interval([math.log(value) for value in values], "linear", overlap)
-        bounds = [None if each is None else _exp(each) for each in (logs.low, logs.high)]
-        if len(values) > 1 and agree(values):
-            bounds = [None, None]
-        geometric = _exp(logs.mean) if len(values) > 1 else mean
-        return Estimate(mean=geometric, low=bounds[0], high=bounds[1], n=logs.n, scale="log")
-    half = _half_width(values, mean, overlap)
+    if scale == "log" and min(values) > 0 and len(values) > 1:
+        logs = mean_interval([math.log(each) for each in values], "linear", overlap, add_errors)
+        low, high = (None if bound is None else _exp(bound) for bound in (logs.low, logs.high))
+        if agree(values) and add_errors is None:
+            low = high = None
+        return Estimate(mean=_exp(logs.mean), low=low, high=high, n=logs.n, scale="log")
+    mean, n = _mean(values), len(values)
+    half = _half_width(values, mean, overlap, add_errors)
     if half is None:
-        return Estimate(mean=mean, low=None, high=None, n=len(values))
+        return Estimate(mean=mean, low=None, high=None, n=n, scale=scale)
     low, high = mean - half, mean + half
     if scale == "fraction" and 0 < mean < 1:
         odds, ratio = math.log(mean / (1 - mean)), half / (mean * (1 - mean))
         low, high = _share(odds - ratio), _share(odds + ratio)
-        return Estimate(mean=mean, low=low, high=high, n=len(values), scale="fraction")
+        return Estimate(mean=mean, low=low, high=high, n=n, scale="fraction")
     if scale != "linear" and min(values) >= 0:
         low = max(low, 0.0)
-    return Estimate(mean=mean, low=low, high=high, n=len(values))
+    return Estimate(mean=mean, low=low, high=high, n=n)
 
 
 def paired_difference(
@@ -66,6 +73,7 @@ def paired_difference(
     b: Mapping[Key, float],
     scale: Scale = "linear",
     overlap: float = 0.0,
+    add_errors: AddErrors | None = None,
 ) -> Difference:
     """The paired t-test of a − b, on the scale `log` of a / b.
 
@@ -73,7 +81,7 @@ def paired_difference(
     Pairing takes out what the replicates have in common (the initial weights, the order of batches,
     the split), so it sees differences that two separate intervals hide. With fewer than two shared
     replicates, or where neither side varies, nothing can be said: ``low``, ``high`` and ``p`` are
-    None; without any, ``mean`` is nan.
+    None; without any, ``mean`` is nan. overlap, add_errors: see `mean_interval`.
     """
     differences, used = paired_differences(a, b, scale)
     if not differences:
@@ -83,8 +91,10 @@ def paired_difference(
     shown = _exp(mean) if ratio else mean
     if n < 2 or all(agree([side[each] for each in a.keys() & b.keys()]) for side in (a, b)):
         return Difference(mean=shown, low=None, high=None, p=None, n=n, scale=used)
-    error = standard_error(differences, mean, overlap)
-    half = _t_quantile(n - 1, 0.5 + CONFIDENCE / 2) * error
+    error, df = standard_error(differences, mean, overlap), float(n - 1)
+    if add_errors is not None:
+        error, df = add_errors(error, df)
+    half = _t_quantile(df, 0.5 + CONFIDENCE / 2) * error
     p = 2 * _t_tail(n - 1, abs(mean) / error) if error else float(mean == 0)
     low, high = mean - half, mean + half
     if ratio:
@@ -137,11 +147,15 @@ def standard_error(values: Sequence[float], mean: float, overlap: float = 0.0) -
     return largest * math.sqrt(squares / (n - 1) * (1 / n + overlap))
 
 
-def _half_width(values: Sequence[float], mean: float, overlap: float) -> float | None:
-    if len(values) < 2 or agree(values):
+def _half_width(
+    values: Sequence[float], mean: float, overlap: float, add_errors: AddErrors | None
+) -> float | None:
+    if len(values) < 2 or (agree(values) and add_errors is None):
         return None
-    error = standard_error(values, mean, overlap)
-    return _t_quantile(len(values) - 1, 0.5 + CONFIDENCE / 2) * error
+    error, df = standard_error(values, mean, overlap), float(len(values) - 1)
+    if add_errors is not None:
+        error, df = add_errors(error, df)
+    return _t_quantile(df, 0.5 + CONFIDENCE / 2) * error
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -161,7 +175,7 @@ def _share(odds: float) -> float:
 
 
 @cache
-def _t_quantile(degrees: int, probability: float) -> float:
+def _t_quantile(degrees: float, probability: float) -> float:
     # scipy.special loads in a tenth of the time of scipy.stats, and has the same functions.
     from scipy.special import stdtrit
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from regrun.analysis.best import Contenders, compare_with_best
 from regrun.analysis.cells import Cell, ScaleChoice, metric_values
 from regrun.analysis.power import replicates_to_settle
+from regrun.analysis.statistics import paired_difference
 from regrun.errors import CorruptInputError
 from regrun.metrics import METRICS, Metric, default_metric
 from regrun.results import BestCell, DataCard, RunSummary, Seconds, SweepSummary, Varied
@@ -236,14 +237,47 @@ def best_cells(cells: Sequence[Cell], metric: Metric) -> list[Cell]:
 
 
 def contenders(cells: Sequence[Cell], metric: Metric) -> Contenders:
-    """The comparison of `comparable` cells with the best of them."""
+    """The comparison of `comparable` cells with the best of them.
+
+    Where the runs stored their results on each test example, a difference must hold for another
+    test set too: by paired t-tests over replicates and examples, with Bonferroni's correction.
+    """
     name = metric.name
-    return compare_with_best(
+    found = compare_with_best(
         [cell.values(name) for cell in cells],
         metric.direction,
         cells[0].scale(name) if cells else "linear",
         max((cell.overlap(name) for cell in cells), default=0.0),
     )
+    if not found.ranking or cells[found.ranking[0]].test_examples(name) is None:
+        return found
+    best = cells[found.ranking[0]]
+    tests = len(found.ranking) - 1
+    p = [
+        p if p is None or index == found.ranking[0] else max(p, min(1.0, tests * on_new_examples))
+        for index, p in zip(found.ranking, found.p, strict=True)
+        for on_new_examples in [_p_on_new_examples(cells[index], best, name)]
+    ]
+    return replace(found, p=p)
+
+
+def _p_on_new_examples(cell: Cell, best: Cell, metric: str) -> float:
+    """The p-value of a difference over replicates and test examples; 0 where they are unknown."""
+    from regrun.analysis.test_sets import paired_sampling_error, with_sampling_error
+
+    ours, theirs = cell.test_examples(metric), best.test_examples(metric)
+    if ours is None or theirs is None or ours.shape[1] != theirs.shape[1]:
+        return 0.0
+    scale = cell.scale(metric)
+    error = paired_sampling_error(ours, theirs, relative=scale == "log")
+    difference = paired_difference(
+        cell.values(metric),
+        best.values(metric),
+        scale,
+        max(cell.overlap(metric), best.overlap(metric)),
+        with_sampling_error(error, ours.shape[1]),
+    )
+    return difference.p or 0.0
 
 
 def settling(best: Cell, others: Sequence[Cell], metric: Metric) -> list[int | None]:

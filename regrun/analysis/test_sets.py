@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regrun.analysis.statistics import CONFIDENCE
+from regrun.analysis.statistics import CONFIDENCE, AddErrors
 from regrun.store.reading import TestExamples
 
 Losses = NDArray[Any]
@@ -111,6 +111,15 @@ def combine(
     share, level = (seed_error / error) ** 2, 0.5 + CONFIDENCE / 2
     quantile = share * stdtrit(seed_df, level) + (1 - share) * stdtrit(example_df, level)
     return CombinedError(error, float(stdtridf(level, quantile)))
+
+
+def with_sampling_error(error: float, examples: int) -> AddErrors:
+    """What adds the sampling error of so many test examples to the error over replicates."""
+
+    def add(seed_error: float, seed_df: float) -> tuple[float, float]:
+        return combine(seed_error, seed_df, error, examples - 1)
+
+    return add
 
 
 def binomial_error(accuracy: float, examples: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from regrun.analysis.cells import Cell
+from regrun.analysis.cells import ON_TEST_EXAMPLES, Cell
 from regrun.analysis.sweeps import comparable, contenders, settling
 from regrun.metrics import Metric, scale_of
 from regrun.settings import format_value
@@ -34,6 +34,7 @@ def caption(cells: Sequence[Cell], shown: Sequence[str]) -> list[str]:
         lines.append(
             "the intervals are wider because the splits share examples (Nadeau & Bengio 2003)"
         )
+    lines += _about_test_examples(cells, shown)
     if card is None or not card.drawn:
         return lines
     if not _varies(fullest)[1] and not card.generated:
@@ -41,6 +42,29 @@ def caption(cells: Sequence[Cell], shown: Sequence[str]) -> list[str]:
     elif not _varies(fullest)[1]:
         lines.append("all on one draw of the data: another draw may give another order")
     return lines
+
+
+def _about_test_examples(cells: Sequence[Cell], shown: Sequence[str]) -> list[str]:
+    """Whether the intervals of results on the test set cover another test set."""
+    on_test = [name for name in ON_TEST_EXAMPLES if name in shown]
+    cell = next((cell for cell in cells if cell.card is not None), None)
+    if not on_test or cell is None or cell.card is None or "test" not in cell.card.sizes:
+        return []
+    examples = cell.card.sizes["test"]
+    if all(each.test_examples(on_test[0]) is not None for each in cells):
+        return [f"intervals on the test set cover another one of {examples:,} examples, too"]
+    if "test" in cell.card.drawn:
+        return []
+    accuracy = cell.interval("test/accuracy")
+    change = "losses"
+    if accuracy is not None:
+        from regrun.analysis.test_sets import binomial_error
+
+        change = f"accuracies by about ±{2 * binomial_error(accuracy.mean, examples):.1g}"
+    return [
+        f"all runs share the {examples:,} test examples; others would change {change} "
+        "(training.test_examples: true lets the intervals cover that)"
+    ]
 
 
 def repeats(cells: Sequence[Cell]) -> str:
@@ -90,8 +114,8 @@ def conclusions(cells: Sequence[Cell], metric: Metric, *, confirmed: bool = Fals
     out = sum(cell.is_out for cell in cells)
     if len(compared) + out > 2 and not confirmed and any(p is not None for p in found.p):
         sentences.append(
-            f"its value is flattered by the choice among {len(compared) + out:,}: --confirm 5 "
-            "trains it again with fresh seeds"
+            f"its value is flattered by the choice among {len(compared) + out:,}: regrun resume DIR "
+            "--confirm 5 trains it again with fresh seeds"
         )
     if out:
         sentences.append(f"the race gave {out:,} of {len(cells):,} cells no more seeds: worse (5%)")

@@ -170,11 +170,39 @@ def test_the_interval_of_shares_stays_between_0_and_1_and_holds_their_mean(
         assert agree(values)
 
 
+@pytest.mark.parametrize("value", [0.3, 1.0])
 @pytest.mark.parametrize("scale", ["linear", "log", "fraction"])
-def test_values_that_agree_to_rounding_have_no_interval(scale: Scale) -> None:
-    interval = mean_interval([0.3, 0.3 + 1e-12, 0.3 - 1e-12], scale)
+def test_values_that_agree_to_rounding_have_no_interval(scale: Scale, value: float) -> None:
+    interval = mean_interval([value, value - 1e-12, value - 2e-12], scale)
     assert (interval.low, interval.high) == (None, None)
-    assert interval.mean == pytest.approx(0.3)
+    assert interval.mean == pytest.approx(value)
+
+
+@pytest.mark.parametrize("scale", ["linear", "log", "fraction"])
+def test_another_source_of_error_widens_an_interval_as_variances_add(scale: Scale) -> None:
+    values = [0.5, 0.6, 0.55]
+    plain = mean_interval(values, scale)
+
+    def double(error: float, df: float) -> tuple[float, float]:
+        return error * math.sqrt(2), df
+
+    def place(bound: float | None) -> float:
+        assert bound is not None
+        return {"linear": bound, "log": math.log(bound)}.get(scale, math.log(bound / (1 - bound)))
+
+    wide = mean_interval(values, scale, add_errors=double)
+    assert wide.mean == plain.mean
+    half, wider = place(plain.high) - place(plain.mean), place(wide.high) - place(wide.mean)
+    assert wider / half == pytest.approx(math.sqrt(2))
+
+
+def test_a_difference_with_another_source_of_error_is_less_certain() -> None:
+    a, b = {0: 1.0, 1: 2.0, 2: 3.5}, {0: 2.0, 1: 3.5, 2: 4.0}
+    plain = paired_difference(a, b)
+    wide = paired_difference(a, b, add_errors=lambda error, df: (error + 1.0, df))
+    assert wide.mean == plain.mean
+    assert plain.p is not None and wide.p is not None
+    assert wide.p > plain.p
 
 
 def test_overlapping_draws_widen_the_interval_as_nadeau_and_bengio_do() -> None:
