@@ -134,7 +134,7 @@ class Cell:
 
     @cached_property
     def _stored_examples(self) -> list[TestExamples]:
-        """Of each run with a result what it stored of the test examples; empty unless all did."""
+        """What each run with a result stored of the test examples; empty unless all did."""
         found = []
         for run in self.runs:
             if run.status in LOST or run.summary is None:
