@@ -87,7 +87,7 @@ def p_values(values: Floats, constant: Bools, overlap: float = 0.0, alpha: float
     """
     import numpy as np
 
-    from regrun.analysis.rotation import spread, step_down, with_overlap
+    from regrun.analysis.rotation import spread, step_down, trust, with_overlap
 
     def distances(left: Indices, directions: Floats) -> Floats:
         """How far each cell is above the lowest, the replicates being turned."""
@@ -97,7 +97,8 @@ def p_values(values: Floats, constant: Bools, overlap: float = 0.0, alpha: float
         lowest, which = np.unique(best, return_inverse=True)
         squares = (contrasts**2).sum(1)
         pairs = squares[lowest, None] + squares - 2 * contrasts[lowest] @ contrasts.T
-        scales = spread(pairs, 2 * float(np.median(squares)))
+        own = trust(squares, values.shape[1])
+        scales = spread(pairs, own, 2 * float(np.median(squares)))
         scales[(scales == 0) | (constant[left][lowest, None] & constant[left])] = np.inf
         above = projected - projected[np.arange(len(best)), best, None]
         return np.asarray(above / scales[which], np.float64)

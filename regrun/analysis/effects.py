@@ -63,7 +63,7 @@ def _adjusted(
 ) -> list[float]:
     import numpy as np
 
-    from regrun.analysis.rotation import spread, step_down, with_overlap
+    from regrun.analysis.rotation import spread, step_down, trust, with_overlap
 
     def values(cell: Mapping[Key, float]) -> Floats:
         numbers = np.array([cell[each] for each in replicates])
@@ -74,7 +74,7 @@ def _adjusted(
     )
     differences = with_overlap(np.asarray(rows, np.float64), overlap)
     squares = (differences**2).sum(1)
-    scales = spread(squares, float(np.median(squares)))
+    scales = spread(squares, trust(squares, len(replicates)), float(np.median(squares)))
     scales[scales == 0] = np.inf
 
     def sizes(left: Indices, directions: Floats) -> Floats:

@@ -57,13 +57,33 @@ def step_down(statistics: Statistics, count: int, n: int, alpha: float = ALPHA) 
     return p
 
 
-def spread(squares: Floats, typical: float) -> Floats:
+def spread(squares: Floats, own: float, typical: float) -> Floats:
     """What a difference is divided by, from its sum of squares and from that of a typical one.
 
-    Half of each: its own alone is poorly known from few replicates, and the typical one alone is
-    wrong where variances are unequal. Turning changes neither.
+    own: how far its own is to be trusted; see `trust`. Turning changes none of the three.
     """
-    return np.asarray(np.sqrt(np.maximum(squares, 0) / 2 + typical / 2), np.float64)
+    return np.asarray(np.sqrt(own * np.maximum(squares, 0) + (1 - own) * typical), np.float64)
+
+
+def trust(squares: Floats, n: int) -> float:
+    """How far sums of n squares should be taken for themselves, and not for the typical one.
+
+    A sum of few squares is poorly known, but the typical one is wrong where variances are unequal.
+    The empirical Bayes weight of the two (Smyth 2004, §6.2): 0 where the sums vary no more than
+    those of equal variances would, towards 1 where they vary more.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import polygamma
+
+    logs = np.log(squares[squares > 0])
+    if len(logs) < 3:
+        return 0.0
+    excess = logs.var(ddof=1) - float(polygamma(1, n / 2))
+    if excess <= 0:
+        return 0.0
+    # The degrees of freedom of the prior: the root of a function that falls from ∞ to 0.
+    half = brentq(lambda x: float(polygamma(1, x)) - excess, 1e-6, 1e9)
+    return float(n / (n + 2 * half))
 
 
 def with_overlap(differences: Floats, overlap: float) -> Floats:

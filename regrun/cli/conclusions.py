@@ -114,8 +114,8 @@ def conclusions(cells: Sequence[Cell], metric: Metric, *, confirmed: bool = Fals
     out = sum(cell.is_out for cell in cells)
     if len(compared) + out > 2 and not confirmed and any(p is not None for p in found.p):
         sentences.append(
-            f"its value is flattered by the choice among {len(compared) + out:,}: regrun resume DIR "
-            "--confirm 5 trains it again with fresh seeds"
+            f"its value is flattered by the choice among {len(compared) + out:,}: "
+            "regrun resume DIR --confirm 5 trains it again with fresh seeds"
         )
     if out:
         sentences.append(f"the race gave {out:,} of {len(cells):,} cells no more seeds: worse (5%)")
