@@ -229,7 +229,7 @@ def scikit_learns_model(kind: str, strength: float, trained_on: int, ratio: floa
     if kind == "numbers":
         return ElasticNet(strength, l1_ratio=ratio, tol=1e-13, max_iter=10**6)
     return LogisticRegression(
-        C=1 / (strength * trained_on), l1_ratio=1, solver="saga", tol=1e-10, max_iter=10**6
+        C=1 / (strength * trained_on), l1_ratio=ratio, solver="saga", tol=1e-10, max_iter=10**6
     )
 
 
@@ -239,6 +239,7 @@ def scikit_learns_model(kind: str, strength: float, trained_on: int, ratio: floa
         ("numbers", LASSO),
         ("numbers", NET),
         ("two classes", LASSO),
+        ("two classes", NET),
         ("three classes", LASSO),
     ],
 )
@@ -310,7 +311,8 @@ LOSSES: dict[str, tuple[str, Any]] = {
     "mse": ("numbers", "mse"),
     "half_mse": ("numbers", "half_mse"),
     "huber": ("numbers", {"type": "huber", "delta": 0.4}),
-    "two classes": ("two classes", "auto"),
+    "one logit": ("two classes", "binary_cross_entropy"),
+    "two outputs": ("two classes", "cross_entropy"),
     "three classes": ("three classes", "cross_entropy"),
 }
 
@@ -361,7 +363,11 @@ def test_the_largest_strength_is_where_a_solver_finds_the_first_weight(
         "mse": F.mse_loss,
         "half_mse": lambda outputs, y: F.mse_loss(outputs, y) / 2,
         "huber": lambda outputs, y: F.huber_loss(outputs, y, delta=0.4),
+        "one logit": lambda outputs, y: F.binary_cross_entropy_with_logits(
+            outputs[:, 0], y.double()
+        ),
     }
+    outputs = 1 if name == "one logit" else dataset.num_outputs
     share = penalty.get("l1_ratio", 1.0)
     low, high = 0.0, 10.0
     while high - low > 1e-3 * high:
@@ -370,7 +376,7 @@ def test_the_largest_strength_is_where_a_solver_finds_the_first_weight(
             losses.get(name, F.cross_entropy),
             x,
             y,
-            dataset.num_outputs,
+            outputs,
             share * middle,
             (1 - share) * middle,
         ):
