@@ -66,7 +66,7 @@ def _decay_reason(config: Config, name: str, role: Role, chosen: bool) -> str:
 
 def _penalised(penalty: WeightPenalty, name: str, role: Role, shape: Sequence[int]) -> str:
     if penalty.input_key:
-        return f"{penalty.input_key} names inputs, which it multiplies{penalty.remark(shape)}"
+        return f"its columns are the inputs, for {penalty.input_key}{penalty.remark(shape)}"
     return _because(penalty.apply_to, name, role)
 
 

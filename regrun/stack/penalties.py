@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -61,7 +62,7 @@ class StackedPenalties:
                 kind = penalty.kind
                 counts[kind] += 1
                 label = kind if counts[kind] == 1 else f"{kind}_{counts[kind]}"
-                alike = "" if isinstance(penalty, EntrywisePenalty) else penalty.function_key()
+                alike = "" if _is_uniform(penalty) else penalty.function_key()
                 rows.setdefault((label, alike, names), [None] * len(lists))[member] = penalty
                 paths.setdefault(label, path)
                 own += [label, *(f"{label}/{part}" for part in _parts(penalty))]
@@ -81,11 +82,9 @@ class StackedPenalties:
                     m.strength * m.scale if isinstance(m, ActivityPenalty) else 0.0 for m in row
                 ]
                 self._activity.append(_ActivityTerm(label, first, MemberMask(factors, device)))
-            elif names and isinstance(first, EntrywisePenalty):
+            elif names and _is_uniform(first):
                 none = Coefficients(0.0, 0.0)
-                pairs = [
-                    m.scaled_coefficients if isinstance(m, EntrywisePenalty) else none for m in row
-                ]
+                pairs = [m.scaled_coefficients if _is_uniform(m) else none for m in row]
                 parts = [f"{label}/{part}" for part in _parts(first)]
                 self._entrywise.append(_EntrywiseValue(label, names, pairs, parts))
             elif names and isinstance(first, WeightPenalty):
@@ -143,8 +142,13 @@ def activity_sum(
     return torch.stack([penalty.entries(h).flatten(1).sum(1) for h in wide]).sum(0)
 
 
+def _is_uniform(penalty: Penalty | None) -> TypeGuard[EntrywisePenalty]:
+    """Whether a penalty is two numbers for each member, so that the optimizer can add it."""
+    return isinstance(penalty, EntrywisePenalty) and penalty.uniform
+
+
 def _parts(penalty: Penalty) -> tuple[str, ...]:
-    return (isinstance(penalty, EntrywisePenalty) and penalty.parts) or ()
+    return (_is_uniform(penalty) and penalty.parts) or ()
 
 
 def _choose(
@@ -186,7 +190,7 @@ def _columns(
         [
             penalty.scaled_coefficients
             for _, penalty in own
-            if isinstance(penalty, EntrywisePenalty) and penalty.proximal == proximal
+            if _is_uniform(penalty) and penalty.proximal == proximal
         ]
         for own in members
     ]
@@ -211,7 +215,7 @@ def _proximal(on_each: _OnEach, device: torch.device | str) -> Iterator[Proximal
         others: dict[str, tuple[str, WeightPenalty, list[float]]] = {}
         for member, own in enumerate(members):
             for path, penalty in own:
-                fused = isinstance(penalty, EntrywisePenalty) or not penalty.proximal
+                fused = _is_uniform(penalty) or not penalty.proximal
                 if penalty.strength and not fused:
                     new = (path, penalty, [0.0] * len(members))
                     _, _, strengths = others.setdefault(penalty.function_key(), new)

@@ -94,6 +94,11 @@ def path_config(loaded: Loaded) -> Config:
     if len(config.penalty) != 1 or not _has_path(type(config.penalty[0])):
         able = [name for kind in KINDS["penalties"] if _has_path(kind) for name in names_of(kind)]
         raise ConfigError.at("penalty", f"a path needs one penalty, {' or '.join(able)}")
+    if config.penalty[0].input_key:
+        key = config.penalty[0].input_key
+        raise ConfigError.at(
+            f"penalty.{key}", "a path has one strength for all inputs; leave it out"
+        )
     if _l1_share(config) == 0:
         raise ConfigError.at("penalty.l1_ratio", "0: without an L1 part no weight is ever zero")
     return loaded.member(

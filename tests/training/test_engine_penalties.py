@@ -80,6 +80,18 @@ SEVEN: dict[str, list[dict[str, Any]]] = {
         }
         for k in range(7)
     ],
+    "a factor for each input": [
+        {
+            "dataset": {"name": "diabetes", "num_train": 60, "num_test": 40},
+            "penalty": penalty(["l1", "elastic_net", "l2"][k % 3], 5 * k, factors=factors,
+                               **({"method": "proximal"} if k < 2 else {})),
+            "seed": k // 2,
+        }
+        for k, factors in enumerate(
+            [{"bmi": 0.0, "s5": 3.0}, [0.5 * i for i in range(10)], {"age": 2.0}, None, {"s1": 0.0},
+             [1.0] * 10, None]
+        )
+    ],
     "every penalty by gradient, each member its own": [
         {
             "penalty": [

@@ -167,7 +167,7 @@ def test_inspect_says_which_parameter_is_penalised_and_how_many_inputs_are_not(
     first = by_name["hidden.0.linear.weight"]
     assert [each["groups"] for each in first.penalties] == ["2 groups"]
     assert (
-        "group_lasso: groups names inputs, which it multiplies, in 2 groups; 3 of its 8 inputs are "
+        "group_lasso: its columns are the inputs, for groups, in 2 groups; 3 of its 8 inputs are "
         "in none" in first.reason
     )
     assert (

@@ -167,6 +167,11 @@ class WeightPenalty(Penalty):
     apply_to: Selector = WEIGHT_ONLY
     """Roles (`weight`, `bias`, `norm`), name patterns, or `all`."""
 
+    @property
+    def composable(self) -> bool:
+        """`composes`, of this very section."""
+        return self.composes
+
     @abstractmethod
     def value(self, weight: Tensor) -> Tensor:
         """Measure one parameter of some members at strength 1.
@@ -265,7 +270,7 @@ class WeightPenalty(Penalty):
             name: Name of the parameter.
         """
         alike = self.function_key() == earlier.function_key()
-        if not alike and not (self.composes and earlier.composes):
+        if not alike and not (self.composable and earlier.composable):
             yield Problem(
                 ("method",),
                 f"proximal: {self.kind} and {earlier.kind}, both on {name}, have no known joint "
@@ -300,6 +305,11 @@ class EntrywisePenalty(WeightPenalty):
     composes: ClassVar[bool] = True
     parts: ClassVar[tuple[str, str] | None] = None
     """Labels under which the log has a Σ|w| and q Σw² apart; None: it has their sum only."""
+
+    @property
+    def uniform(self) -> bool:
+        """Whether `coefficients` are those of every entry."""
+        return True
 
     @abstractmethod
     def coefficients(self) -> Coefficients:
@@ -339,11 +349,13 @@ class EntrywisePenalty(WeightPenalty):
         ]
 
 
-def sum_expressions(absolute: float, square: float, w: str) -> tuple[str, str]:
-    """Value and gradient of a Σ|w| + q Σw² in symbols, without the parts whose factor is 0."""
-    value = [f"{absolute:g} Σ|{w}|"] * (absolute > 0) + [f"{square:g} Σ{w}²"] * (square > 0)
-    gradient = [f"{absolute:g} sign({w})"] * (absolute > 0)
-    gradient += [f"{2 * square:g} {w}"] * (square > 0)
+def sum_expressions(absolute: float, square: float, w: str, f: str = "") -> tuple[str, str]:
+    """Value and gradient of a Σ f|w| + q Σ f w² in symbols, without the parts that are 0."""
+    each, every = (f"{f} ", f" {f} ") if f else ("", "")
+    value = [f"{absolute:g} Σ{every}|{w}|"] * (absolute > 0)
+    value += [f"{square:g} Σ{every}{w}²"] * (square > 0)
+    gradient = [f"{absolute:g} {each}sign({w})"] * (absolute > 0)
+    gradient += [f"{2 * square:g} {each}{w}"] * (square > 0)
     return " + ".join(value), " + ".join(gradient)
 
 
