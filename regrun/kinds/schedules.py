@@ -379,7 +379,8 @@ class Plateau(Schedule):
         metric = self.watched or "val/loss (or train/loss)"
         unit = " of it" if self.threshold_mode == "rel" else ""
         rest = f", not counting {self.cooldown} after each" if self.cooldown else ""
+        row = f"{self.patience + 1} evaluations in a row" if self.patience else "an evaluation"
         return (
-            f"s,  s ← {low or f'{self.factor:g} s'} after {self.patience + 1} evaluations in which "
-            f"{metric} is not better than its best by {self.threshold:g}{unit}{rest}"
+            f"s,  s ← {low or f'{self.factor:g} s'} after {row} in which {metric} is "
+            f"not better than its best by {self.threshold:g}{unit}{rest}"
         )

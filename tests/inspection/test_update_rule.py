@@ -164,12 +164,12 @@ def test_the_update_rule_ends_with_schedule_and_constraints() -> None:
         ),
         (
             {"type": "plateau", "patience": 4, "min_factor": 0.01, "cooldown": 2},
-            "s,  s ← max(0.1 s, 0.01) after 5 evaluations in which val/loss (or train/loss) is "
-            "not better than its best by 0.0001 of it, not counting 2 after each",
+            "s,  s ← max(0.1 s, 0.01) after 5 evaluations in a row in which val/loss (or "
+            "train/loss) is not better than its best by 0.0001 of it, not counting 2 after each",
         ),
         (
-            {"type": "plateau", "metric": "train/loss", "threshold_mode": "abs"},
-            "s,  s ← 0.1 s after 11 evaluations in which train/loss is not better than its best "
+            {"type": "plateau", "metric": "train/loss", "threshold_mode": "abs", "patience": 0},
+            "s,  s ← 0.1 s after an evaluation in which train/loss is not better than its best "
             "by 0.0001",
         ),
     ],

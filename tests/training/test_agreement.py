@@ -8,11 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributions import Bernoulli, kl_divergence
 
 from regrun.config.schema import Config
 from regrun.errors import ConfigError
 from regrun.kinds.models import build_model
 from regrun.kinds.r_drop import RDrop
+from regrun.nn.class_scores import class_scores
 from regrun.seeding import derive
 from regrun.stack import Noise
 from regrun.sweeps.planning import structure
@@ -49,6 +51,14 @@ def test_the_divergence_is_that_of_the_published_code() -> None:
     assert torch.equal(RDrop.divergence(p, p), torch.zeros(2, 5, dtype=torch.float64))
     certain = torch.tensor([[0.0, -2000.0]], dtype=torch.float64)
     assert RDrop.divergence(certain, certain.flip(-1)).isfinite().all()
+
+
+def test_the_divergence_of_single_logits_is_that_of_bernoulli_variables() -> None:
+    source = torch.Generator().manual_seed(0)
+    a, b = (3 * torch.randn(9, 1, dtype=torch.float64, generator=source) for _ in range(2))
+    p, q = Bernoulli(logits=a), Bernoulli(logits=b)
+    expected = 0.5 * (kl_divergence(p, q) + kl_divergence(q, p)).squeeze(-1)
+    torch.testing.assert_close(RDrop.divergence(class_scores(a), class_scores(b)), expected)
 
 
 class PlainLoop:
@@ -134,6 +144,15 @@ SEVEN: dict[str, list[dict[str, Any]]] = {
             "penalty": {"type": "activity_l1", "strength": 1e-3 * k},
             "training": {"r_drop": {"alpha": 0.5 * k}},
             "seed": k // 2,
+        }
+        for k in range(7)
+    ],
+    "two classes, one logit, input noise": [
+        {
+            "dataset": {"name": "breast_cancer", "num_train": 60, "num_test": 40},
+            "model": {"name": "mlp", "hidden": [6], "input_noise": 0.1 * k},
+            "training": {"r_drop": {"alpha": 1.0 * k}},
+            "seed": k,
         }
         for k in range(7)
     ],
