@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -115,6 +115,13 @@ def load_data(
         check_data(config.dataset, device)
     dataset = config.dataset.with_targets_for(config.optimizer).load(progress)
     return dataset.to(device, DTYPES[config.training.precision])
+
+
+def load_draws(config: Config, seeds: Sequence[int], device: torch.device) -> Iterator[Dataset]:
+    """The same with each of these in place of `dataset.seed`, one after the other."""
+    section = config.dataset.with_targets_for(config.optimizer)
+    for dataset in section.load_draws(seeds):
+        yield dataset.to(device, DTYPES[config.training.precision])
 
 
 def prepare(

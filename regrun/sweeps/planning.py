@@ -18,7 +18,7 @@ from regrun.config.sweeps import Sweep
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.budget import Budget, available_bytes, estimate
-from regrun.execution.prepare import check_unchanged, load_data
+from regrun.execution.prepare import check_unchanged, load_data, load_draws
 from regrun.metrics import Metric
 from regrun.nn.roles import roles_of
 from regrun.results import DataCard
@@ -97,10 +97,9 @@ class Planner:
             self._least_stacks(bases, len(seeds)),
         )
         self._leading |= {cells[first].index: loaded[first] for (first, _), *_ in stacks}
-        data = [
-            self._fingerprint(loaded[cell], configs[cell][replicate])
-            for (cell, replicate), *_ in stacks
-        ]
+        leading = [(loaded[cell], configs[cell][replicate]) for (cell, replicate), *_ in stacks]
+        self._load_draws(leading)
+        data = [self._fingerprints[_data_key(replicate)] for _, replicate in leading]
         count = len(seeds)
         return Round(runs, [[cell * count + n for cell, n in members] for members in stacks], data)
 
@@ -131,12 +130,20 @@ class Planner:
         cell = self._cell(run)
         return cell, with_seeds(cell.config, run.seed, run.data_seed)
 
-    def _fingerprint(self, cell: Loaded, replicate: Config) -> str:
-        """The hash of the examples of a replicate, which are loaded if they have not been."""
-        key = _data_key(replicate)
-        if key not in self._fingerprints:
-            self._dataset(cell, replicate)
-        return self._fingerprints[key]
+    def _load_draws(self, leading: Sequence[tuple[Loaded, Config]]) -> None:
+        """Load the data of these replicates of cells, as far as they have not been."""
+        missing: dict[str, tuple[Loaded, dict[int, str]]] = {}
+        for cell, replicate in leading:
+            key = _data_key(replicate)
+            if key not in self._fingerprints:
+                _, draws = missing.setdefault(_data_key(cell.config), (cell, {}))
+                draws[replicate.dataset.seed] = key
+        for cell, draws in missing.values():
+            self._last = None
+            with cell.source.locating():
+                loads = load_draws(cell.config, [*draws], self._device)
+                for key, data in zip(draws.values(), loads, strict=True):
+                    self._fingerprints[key] = data.fingerprint()
 
     def _check(self, cells: Sequence[PlannedCell], loaded: Sequence[Loaded]) -> None:
         """Budgets of all kinds of runs, and whether each cell goes with its data and network."""

@@ -12,6 +12,7 @@ import torch
 from regrun.config import load
 from regrun.config import validate as validation
 from regrun.config.load import Loaded, config_from_mapping
+from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.prepare import load_data
 from regrun.metrics import Metric
@@ -121,16 +122,17 @@ def test_a_sweep_over_data_loads_each_draw_once_and_does_not_hold_them_all(
 
     alive: list[Any] = []
     most = 0
+    real = Dataset.to
 
-    def load(*arguments: Any, **options: Any) -> Any:
+    def to(*arguments: Any) -> Dataset:
         nonlocal most
         gc.collect()
         most = max(most, sum(each() is not None for each in alive))
-        data = load_data(*arguments, **options)
+        data = real(*arguments)
         alive.append(weakref.ref(data))
         return data
 
-    monkeypatch.setattr(planning, "load_data", load)
+    monkeypatch.setattr(Dataset, "to", to)
     planned(with_keys(LINEAR, sweep=sweep))
     assert len(alive) == 6
     assert most <= 1

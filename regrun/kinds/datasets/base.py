@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -126,6 +126,23 @@ class DatasetSection(Section):
             StorageError: A download cannot be written.
         """
         return self._from_arrays(self._checked_arrays(), f"dataset {self.name}", "name")
+
+    def load_draws(self, seeds: Sequence[int]) -> Iterator[Dataset]:
+        """Load one dataset after the other, as `load` does with these seeds in turn.
+
+        Override it where files can be read once for all of them.
+
+        Args:
+            seeds: What `seed` is instead of its own value.
+
+        Yields:
+            A dataset for each seed.
+
+        Raises:
+            RegrunError: What `load` raises.
+        """
+        for seed in seeds:
+            yield self.model_copy(update={"seed": seed}).load()
 
     def estimate_bytes(self) -> int | None:
         """Estimate the memory of the examples as loaded.

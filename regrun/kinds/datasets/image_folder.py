@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -11,7 +12,7 @@ from regrun.kinds.base import Count
 from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task, ValueRange
 
 if TYPE_CHECKING:
-    from regrun.data.dataset import Dataset
+    from regrun.data.dataset import Dataset, Examples
     from regrun.data.picture_files import Found
 
 
@@ -60,6 +61,15 @@ class ImageFolder(Subset, DatasetSection):
 
         The parts that are there are used as they are; a test set that is not is split off.
         """
+        return self._split(self._examples(progress))
+
+    def load_draws(self, seeds: Sequence[int]) -> Iterator[Dataset]:
+        """Decode the pictures once."""
+        examples = self._examples(None)
+        for seed in seeds:
+            yield self.model_copy(update={"seed": seed})._split(examples)
+
+    def _examples(self, progress: Progress | None) -> Examples:
         from regrun.data.dataset import Examples, Provenance
         from regrun.data.pictures import read_dataset
 
@@ -78,7 +88,7 @@ class ImageFolder(Subset, DatasetSection):
         notes = [*found.notes, *(f"skipped {line}" for line in reading.skipped), *reading.notes]
         if "validation" in parts and self.validation:
             notes.append("the validation folder is not used: dataset.validation holds out another")
-        examples = Examples(
+        return Examples(
             "classification",
             parts["train"],
             parts.get("test", self.test),
@@ -93,7 +103,6 @@ class ImageFolder(Subset, DatasetSection):
                 skipped=(*found.skipped, *reading.skipped),
             ),
         )
-        return self._split(examples)
 
     def estimate_bytes(self) -> int:
         height, width = self._shape

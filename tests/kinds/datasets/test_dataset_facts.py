@@ -182,6 +182,45 @@ def test_data_are_drawn_where_another_seed_gives_other_examples(
     assert dataset_section(**keys).draws_data() == expected == (first != second)
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"name": "synthetic_linear"},
+        {"name": "wine", "validation": 0.2},
+        {"name": "csv", "path": "table.csv", "target": "y"},
+        {"name": "npz", "path": "whole.npz"},
+        {"name": "image_folder", "path": "cut", "size": 4},
+    ],
+    ids=str,
+)
+def test_draws_that_are_loaded_together_are_those_loaded_one_by_one(
+    keys: dict[str, Any], tmp_path: Path
+) -> None:
+    found = files(tmp_path)
+    keys = {key: found.get(str(value), value) for key, value in keys.items()}
+    together = [data.fingerprint() for data in dataset_section(**keys).load_draws([3, 0, 8])]
+    assert together == [load(**keys, seed=seed).fingerprint() for seed in (3, 0, 8)]
+    assert len(set(together)) == 3
+
+
+def test_pictures_are_decoded_once_for_all_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regrun.data import pictures
+
+    reads: list[int] = []
+    real = pictures.read_dataset
+
+    def read(paths: Any, *arguments: Any, **options: Any) -> Any:
+        reads.append(len(paths))
+        return real(paths, *arguments, **options)
+
+    section = dataset_section(name="image_folder", path=files(tmp_path)["cut"], size=4)
+    monkeypatch.setattr(pictures, "read_dataset", read)
+    assert len(list(section.load_draws(range(5)))) == 5
+    assert reads == [20]
+
+
 def test_arrays_of_a_plug_in_are_drawn_where_they_are_split_or_say_so() -> None:
     class Whole(DatasetSection):
         """All in one."""
