@@ -126,6 +126,8 @@ def tensor_copies(configs: Sequence[Config]) -> int:
         # the weights to return to, and the way uphill
         + 2 * any(optimizer.sam for optimizer in optimizers)
         + any(optimizer.lookahead for optimizer in optimizers)
+        # the initial weights
+        + any(penalty.from_start for config in configs for penalty in config.penalty)
         + any(each.r_drop for each in sections)  # the gradients of the second pass
         + any(each.clip_norm or each.clip_value for each in sections)  # the clipped gradients
     )

@@ -63,6 +63,7 @@ REGISTERED: Mapping[str, tuple[str, ...]] = {
         "regrun.kinds.penalties.l1_l2:L1",
         "regrun.kinds.penalties.l1_l2:L2",
         "regrun.kinds.penalties.l1_l2:ElasticNet",
+        "regrun.kinds.penalties.start:L2SP",
         "regrun.kinds.penalties.concave:MCP",
         "regrun.kinds.penalties.concave:SCAD",
         "regrun.kinds.penalties.matrix:GroupLasso",

@@ -44,9 +44,11 @@ class StackedPenalties:
         roles: Mapping[str, Role],
         shapes: Mapping[str, Sequence[int]] | None = None,
         device: torch.device | str = "cpu",
+        initial: Mapping[str, Float[Tensor, "K ..."]] | None = None,
     ) -> None:
         """lists: each member's penalties. roles: parameter name → role, in the model's order.
-        shapes: of one member's parameters. device: the weights'.
+        shapes: of one member's parameters. device: the weights'. initial: the initial weights, for
+        penalties `from_start`.
 
         Raises ConfigError when an `apply_to` chooses nothing, or (with shapes) what a penalty has
         no meaning for; and when two proximal penalties have no joint step.
@@ -91,7 +93,9 @@ class StackedPenalties:
                 strengths = [m.strength if m else 0.0 for m in row]
                 by_gradient = [m.strength if m and not m.proximal else 0.0 for m in row]
                 masks = MemberMask(strengths, device), MemberMask(by_gradient, device)
-                self._by_autograd.append(_ValueTerm(label, paths[label], names, first, *masks))
+                start = (initial or {}) if first.from_start else {}
+                term = _ValueTerm(label, paths[label], names, first, *masks, start)
+                self._by_autograd.append(term)
         self.entrywise: list[EntrywiseTerm] = list(_entrywise(on_each))
         """Per parameter with such a penalty, what the optimizer adds to its gradient."""
         self.proximal: list[ProximalTerm] = list(_proximal(on_each, device))
@@ -272,6 +276,8 @@ class _ValueTerm:
     penalty: WeightPenalty
     all_members: MemberMask
     by_gradient: MemberMask
+    initial: Mapping[str, Float[Tensor, "K ..."]]
+    """w₀ by parameter, which is taken off w; empty: nothing is."""
 
     def value(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, " K"]:
         """The sum for all members."""
@@ -282,9 +288,12 @@ class _ValueTerm:
         return self._total(self.by_gradient, parameters) if self.by_gradient else None
 
     def _total(self, mask: MemberMask, parameters: Mapping[str, Tensor]) -> Tensor:
-        taken = [mask.take(parameters[name]) for name in self.parameters]
+        taken = [mask.take(self._moved(name, parameters[name])) for name in self.parameters]
         strengths = mask.strengths.to(taken[0].dtype)
         return mask.weighted(torch.stack([self._value(each, strengths) for each in taken]).sum(0))
+
+    def _moved(self, name: str, weight: Tensor) -> Tensor:
+        return weight - self.initial[name] if self.initial else weight
 
     def _value(self, weight: Tensor, strengths: Tensor) -> Tensor:
         with faults_of(self.penalty, "value", self.path):

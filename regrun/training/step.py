@@ -73,6 +73,10 @@ class Step:
         self._batches = BatchSampler(dataset, first.training.batch_size, self._dtype)
         self.per_epoch = self._batches.steps_per_epoch
         self.schedule = StackedSchedule(configs, self.per_epoch, device)
+        from_start = any(penalty.from_start for config in configs for penalty in config.penalty)
+        kept = stack.parameters.items() if from_start else ()
+        self._initial = {name: parameter.detach().clone() for name, parameter in kept}
+        """The initial weights, (K, …), where a penalty asks for them."""
         self._build_terms(configs)
         optimizers = [config.optimizer for config in configs]
         self._slow_weights = SlowWeights(optimizers, stack.parameters)
@@ -104,7 +108,7 @@ class Step:
         roles = self._stack.roles
         shapes = {name: p.shape[1:] for name, p in self._stack.parameters.items()}
         self.penalties = StackedPenalties(
-            [config.penalty for config in configs], roles, shapes, self._device
+            [config.penalty for config in configs], roles, shapes, self._device, self._initial
         )
         self._constraints = StackedConstraints(
             [config.constraints for config in configs], roles, self._device
@@ -195,6 +199,7 @@ class Step:
         self._optimizer.shrink_to(index, self._stack.parameters)
         self._slow_weights.shrink_to(index, [config.optimizer for config in configs])
         self.schedule.shrink_to(rows, configs)
+        self._initial = {name: tensor[index] for name, tensor in self._initial.items()}
         self._build_terms(configs)
         self.averages.shrink_to(index, configs)
         self._batch_losses.shrink_to(index)
@@ -204,6 +209,7 @@ class Step:
         return {
             **with_prefix("optimizer", self._optimizer.state_dict()),
             **with_prefix("lookahead", self._slow_weights.state_dict()),
+            **with_prefix("initial", self._initial),
             **with_prefix("schedule", self.schedule.state_dict()),
             **with_prefix("noise", self._noise.state_dict()),
             **with_prefix("averages", self.averages.state_dict()),
@@ -216,6 +222,8 @@ class Step:
             {name: t.to(self._device) for name, t in strip_prefix("optimizer", state).items()}
         )
         self._slow_weights.load_state_dict(strip_prefix("lookahead", state))
+        for name, tensor in self._initial.items():
+            tensor.copy_(state[f"initial/{name}"])
         self.schedule.load_state_dict(strip_prefix("schedule", state))
         self._noise.load_state_dict(strip_prefix("noise", state))
         self.averages.load_state_dict(strip_prefix("averages", state))

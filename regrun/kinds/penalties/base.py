@@ -34,6 +34,8 @@ class Penalty(Section):
 
     methods: ClassVar[tuple[str, ...]] = ("gradient",)
     """What `method` may be; proximal needs an optimizer that says so too."""
+    from_start: ClassVar[bool] = False
+    """Whether it measures w − w₀ and not w, w₀ being the initial weights of the run."""
     needs: ClassVar[str]
     """What it is computed from, and which models have that."""
 
