@@ -24,7 +24,7 @@ from regrun.errors import Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import resolve_device
-from regrun.results import StackPlan, SweepPlan, SweepSummary, json_document
+from regrun.results import RunSummary, StackPlan, SweepPlan, SweepSummary, json_document
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
 from regrun.store.lock import exclusive
 from regrun.store.reading import load_result
@@ -112,6 +112,7 @@ def resume_sweep(
             return _finished(done, directory, watcher)
         remove_stale_temporaries(directory)
         rounds = files.read_rounds()
+        _check_outputs(files, rounds)
         if options.device == "auto" and rounds:
             options = replace(options, device=rounds[0].device)
         options = replace(options, allow_large=True)  # it was allowed, or fits
@@ -142,6 +143,28 @@ def _finished(done: SweepSummary, directory: Path, observer: Observer) -> SweepS
         command = f"regrun resume {shlex.quote(str(directory))} --seeds {seeds}"
         observer.on_message(f"for more seeds: {command}")
     return done.model_copy(update={"sweep_dir": str(directory)})
+
+
+def _check_outputs(files: SweepDir, rounds: Sequence[Round]) -> None:
+    """Raise UsageError for a sweep of a version that gave its networks other outputs.
+
+    Two classes had two under `loss: auto`, with which a penalty means something else.
+    """
+    for run in (run for each in rounds for run in each.runs):
+        path = RunDir(files.path / run.directory)
+        summary = load_result(path.path, RunSummary)
+        if summary is None or summary.model is None or "train/accuracy" not in summary.metrics:
+            continue
+        outputs = summary.model.num_outputs
+        classes = max(outputs, 2)
+        loss = load_config(path.config).config.loss.chosen_for("classification", classes)
+        if loss.network_outputs(classes) != outputs:
+            raise UsageError(
+                f"{files.path}: an earlier version of regrun began this sweep, with {outputs} "
+                f"outputs for {classes} classes, where {loss.kind} now has one: other strengths "
+                f"would stand in one table; start a new one: regrun sweep {files.config}"
+            )
+        return
 
 
 def _varying_as_begun(loaded: Loaded, rounds: Sequence[Round]) -> Loaded:

@@ -133,6 +133,20 @@ def test_runs_with_two_outputs_are_loaded_predicted_and_compared(
     np.testing.assert_allclose(program(x)[1].detach()[:, 1], expected[:5], atol=1e-5)
 
 
+def test_a_sweep_with_two_outputs_gets_no_replicates_with_one(tmp_path: Path) -> None:
+    config = {**BINARY, "loss": "cross_entropy", "sweep": {"grid": {"optimizer.lr": [0.01, 0.02]}}}
+    sweep = regrun.sweep(config, runs_dir=tmp_path, device="cpu")
+    more = invoke("resume", sweep.directory, "--seeds", "2")
+    assert more.exit_code == 0, more.output
+    for path in sweep.directory.rglob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("loss: cross_entropy", "loss: auto"), encoding="utf-8")
+    again = invoke("resume", sweep.directory, "--seeds", "3")
+    assert again.exit_code == 2
+    assert "2 outputs for 2 classes, where binary_cross_entropy now has one" in again.stderr
+    assert len(list(sweep.directory.glob("*/summary.json"))) == 4
+
+
 @pytest.mark.parametrize("model", ["linear", "cnn"])
 def test_two_folders_of_pictures_are_two_classes(train: Train, tmp_path: Path, model: str) -> None:
     generator = np.random.default_rng(0)
