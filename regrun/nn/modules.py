@@ -76,6 +76,39 @@ class DropConnectLinear(nn.Linear):
         return f"{super().extra_repr()}, level={self.level}"
 
 
+WEIGHT_EPSILON = 1e-6
+"""ε of weight standardization, as in timm."""
+
+
+def standardized_weight(weight: Tensor, members: bool = False) -> Tensor:
+    """(w − mean) / √(var + ε) over the weights of each neuron or filter (Qiao et al. 2019).
+
+    weight: (out, …), with members (K, out, …).
+    """
+    axes = tuple(range(2 if members else 1, weight.dim()))
+    variance, mean = torch.var_mean(weight, axes, correction=0, keepdim=True)
+    return (weight - mean) * torch.rsqrt(variance + WEIGHT_EPSILON)
+
+
+class WeightStandardized:
+    """Marks layers that work with their `standardized_weight`."""
+
+
+class WSLinear(WeightStandardized, nn.Linear):
+    """A linear layer with a standardized weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, standardized_weight(self.weight), self.bias)
+
+
+class WSConv2d(WeightStandardized, nn.Conv2d):
+    """A convolution with standardized filters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self._conv_forward(x, standardized_weight(self.weight), self.bias)
+        return y
+
+
 class StandardizedLinear(nn.Linear):
     """A linear layer that standardizes its inputs: W (x − mean) / std + b.
 

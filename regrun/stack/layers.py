@@ -22,8 +22,12 @@ from regrun.nn.modules import (
     DropConnectLinear,
     NoiseLayer,
     StandardizedLinear,
+    WeightStandardized,
+    WSConv2d,
+    WSLinear,
     noise_block,
     noise_level,
+    standardized_weight,
 )
 from regrun.stack.mixing import HiddenMixing
 from regrun.stack.noise import Noise
@@ -88,8 +92,16 @@ def linear_map(
     return y.view(weight.shape[0], -1, batch).mT
 
 
-def _linear(name: str, layer: nn.Linear, x: Tensor, context: ForwardContext) -> Tensor:
+def _weight(name: str, layer: nn.Module, context: ForwardContext) -> Tensor:
+    """What a layer multiplies by, (K, out, …)."""
     weight = context.parameters[f"{name}.weight"]
+    if isinstance(layer, WeightStandardized):
+        return standardized_weight(weight, members=True)
+    return weight
+
+
+def _linear(name: str, layer: nn.Linear, x: Tensor, context: ForwardContext) -> Tensor:
+    weight = _weight(name, layer, context)
     return linear_map(x, weight, context.parameters.get(f"{name}.bias"))
 
 
@@ -118,7 +130,7 @@ def _conv2d(name: str, layer: nn.Conv2d, x: Tensor, context: ForwardContext) -> 
     bias = context.parameters.get(f"{name}.bias")
     y = F.conv2d(
         to_channels(x),
-        context.parameters[f"{name}.weight"].flatten(0, 1),
+        _weight(name, layer, context).flatten(0, 1),
         None if bias is None else bias.flatten(),
         layer.stride,
         layer.padding,
@@ -194,6 +206,8 @@ def _activation(name: str, layer: nn.Module, x: Tensor, context: ForwardContext)
 LAYER_HANDLERS: Mapping[type[nn.Module], Callable[..., Tensor]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,
+    WSLinear: _linear,
+    WSConv2d: _conv2d,
     nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.LayerNorm: _layer_norm,

@@ -45,7 +45,7 @@ def test_every_switch_says_where_it_is_written_and_is_off_by_default(topic: str)
         assert written in (own.name, f"{own.name}: {entry.name}")
         assert f'"{own.name.rpartition(".")[2]}"' in config
         assert all(key.name.startswith(f"{own.name}.") for key in inner)
-        off = ("0", "0.0", "null") if written == own.name else ("none", "auto", "standard")
+        off = ("0", "0.0", "null", "false") if written == own.name else ("none", "auto", "standard")
         assert own.default in off
 
 

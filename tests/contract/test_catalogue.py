@@ -84,7 +84,7 @@ def test_the_catalogue_is_complete() -> None:
         "drop_block",
         "drop_connect", "input_noise", "stochastic_depth",
     }  # fmt: skip
-    assert names["norms"] == {"batch", "layer"}
+    assert names["norms"] == {"batch", "layer", "weight_standardization"}
     assert names["augmentation"] == set(Augment.model_fields)
     assert names["training"] == {
         "clip_value", "clip_norm", "ema", "swa", "sam", "early_stopping", "lookahead", "r_drop",

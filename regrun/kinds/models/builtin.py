@@ -109,6 +109,17 @@ class HiddenLayers(BuiltinModel):
     drop_connect: Annotated[Rate, DropConnect.described("w")] = 0.0
     """DropConnect: probability of setting each weight of the dense hidden layers to 0; biases stay.
     The examples of a batch share one mask."""
+    weight_standardization: Annotated[
+        bool,
+        Described(
+            "norms",
+            formula="ŵ = (w − mean) / √(var + 1e-6),  over the weights w of a neuron or filter",
+            reference="Qiao et al. 2019",
+            off=False,
+        ),
+    ] = False
+    """Whether convolutions and dense hidden layers work with standardized weights; the output layer
+    does not. Penalties, constraints and decay act on w, whose length then has no effect."""
 
     @property
     def dropout_rates(self) -> tuple[float, ...]:
@@ -125,6 +136,9 @@ class HiddenLayers(BuiltinModel):
 
     def symbols(self) -> list[str]:
         lines = super().symbols() + self._image_dropout_symbols()
+        if self.weight_standardization:
+            of = "of each neuron or filter, hidden layers"
+            lines.append(f"ŵ = (w − mean) / √(var + 1e-6)   (weight standardization, {of})")
         if self.drop_connect:
             what = f"DropConnect, p = {self.drop_connect:g}, hidden layers"
             lines.append(DropConnect.line("W", what))
@@ -151,12 +165,15 @@ class HiddenLayers(BuiltinModel):
     def _dense(self, width: int, units: int, rate: float, norm: Norm = "none") -> list[Layer]:
         from torch import nn
 
-        from regrun.nn.modules import DropConnectLinear
+        from regrun.nn.modules import DropConnectLinear, WSLinear
 
         bias = _has_bias(norm)
-        if self.drop_connect:
+        if self.weight_standardization:
+            _check_spread(width)
+            linear: nn.Linear = WSLinear(width, units, bias=bias)
+        elif self.drop_connect:
             level = self.drop_connect
-            linear: nn.Linear = DropConnectLinear(width, units, DropConnect, level, bias=bias)
+            linear = DropConnectLinear(width, units, DropConnect, level, bias=bias)
         else:
             linear = nn.Linear(width, units, bias=bias)
         layers: list[Layer] = [("linear", linear)]
@@ -184,6 +201,11 @@ class HiddenLayers(BuiltinModel):
     def _rates_fit(self) -> HiddenLayers:
         self._check_rates("dropout", self.dropout, len(self.hidden), "hidden layer")
         self._dropout_kind.check_activation(self.activation)
+        if self.weight_standardization and self.drop_connect:
+            raise ValueError(
+                f"drop_connect: {self.drop_connect:g} with weight_standardization: noise on "
+                "standardized weights is not defined; use one of them"
+            )
         return self
 
 
@@ -320,8 +342,13 @@ class CNN(HiddenLayers):
     def _block(self, channels: int, filters: int, rate: float) -> nn.Sequential:
         from torch import nn
 
+        from regrun.nn.modules import WSConv2d
+
         bias = _has_bias(self.norm)
-        conv = nn.Conv2d(channels, filters, self.kernel_size, padding="same", bias=bias)
+        if self.weight_standardization:
+            _check_spread(channels * self.kernel_size**2)
+        convolution = WSConv2d if self.weight_standardization else nn.Conv2d
+        conv = convolution(channels, filters, self.kernel_size, padding="same", bias=bias)
         layers: list[Layer] = [("conv", conv)]
         if self.norm != "none":
             norm = nn.BatchNorm2d(filters) if self.norm == "batch" else nn.GroupNorm(1, filters)
@@ -337,6 +364,16 @@ class CNN(HiddenLayers):
     def _conv_rates_fit(self) -> CNN:
         self._check_rates("conv_dropout", self.conv_dropout, len(self.channels), "block")
         return self
+
+
+def _check_spread(weights: int) -> None:
+    """Raise ConfigError for neurons or filters of a single weight, which have no variance."""
+    if weights == 1:
+        raise ConfigError.at(
+            "model.weight_standardization",
+            "true: a layer has neurons or filters of a single weight, which would become 0; "
+            "use wider layers, or false",
+        )
 
 
 def as_image(input_shape: tuple[int, ...], model: str) -> tuple[int, int, int]:
