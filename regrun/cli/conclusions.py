@@ -11,7 +11,7 @@ from regrun.metrics import Metric, scale_of
 from regrun.settings import format_value
 
 _LOSSES_APART = ("loss", "dataset.name", "dataset.seed")
-"""Where cells differ in these, their losses are of different things."""
+"""Where cells differ in these, or in settings of the loss, their losses are of different things."""
 
 _MOST_NAMED = 5
 
@@ -86,7 +86,7 @@ def conclusions(cells: Sequence[Cell], metric: Metric, *, confirmed: bool = Fals
     if len(compared) < 2:
         return left_out
     word = "lowest" if metric.direction == "minimize" else "highest"
-    apart = [key for key in _LOSSES_APART if len({cell.params.get(key) for cell in compared}) > 1]
+    apart = _losses_apart(compared)
     if apart and metric.quantity == "loss":
         return [f"{name} means something else for each {' and '.join(apart)}: none is the {word}"]
     found = contenders(compared, metric)
@@ -124,6 +124,17 @@ def conclusions(cells: Sequence[Cell], metric: Metric, *, confirmed: bool = Fals
     if lost:
         sentences.append(f"{lost} of its {best.seeds} runs ended without a {name}")
     return sentences
+
+
+def _losses_apart(cells: Sequence[Cell]) -> list[str]:
+    """The keys in which cells differ so that their losses are of different things."""
+    settings = {key for cell in cells for key in cell.params if key.startswith("loss.")}
+    apart = [
+        key
+        for key in (*_LOSSES_APART, *sorted(settings))
+        if len({format_value(cell.params.get(key)) for cell in cells}) > 1
+    ]
+    return [key for key in apart if key not in settings or "loss" not in apart]
 
 
 def stopped_by_test(cells: Sequence[Cell]) -> list[str]:

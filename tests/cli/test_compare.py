@@ -133,6 +133,24 @@ def test_losses_of_different_things_have_no_lowest(invoke: Any, make_run: Any) -
     shown = invoke("compare", first, second).stdout
     assert "test/loss means something else for each loss: none is the lowest" in shown
     assert "lowest test/loss" not in shown
+    third = make_run("c", loss={"type": "huber", "delta": 1.0})
+    shown = invoke("compare", first, third).stdout
+    assert "test/loss means something else for each loss: none is the lowest" in shown
+
+
+@pytest.mark.parametrize(
+    ("axis", "key"),
+    [
+        ("loss=half_mse,{type: huber, delta: 20}", "loss"),
+        ("loss.delta=1,20", "loss.delta"),
+    ],
+)
+def test_losses_with_other_settings_are_not_compared(
+    invoke: Any, program_config: Path, tmp_path: Path, axis: str, key: str
+) -> None:
+    sweep = invoke("sweep", program_config, "loss=huber", axis, "--runs-dir", tmp_path / "runs")
+    assert sweep.exit_code == 0, sweep.output
+    assert f"test/loss means something else for each {key}: none is the lowest" in sweep.stdout
 
 
 def test_a_best_row_with_lost_runs_says_so(invoke: Any, make_run: Any, tmp_path: Any) -> None:
