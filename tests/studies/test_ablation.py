@@ -44,6 +44,7 @@ ALL_ON: dict[str, Any] = {
     "model.drop_connect": 0.1,
     "model.input_noise": 0.1,
     "model.norm": "layer",
+    "model.weight_standardization": True,
     "augment.label_smoothing": 0.1,
     "augment.mixup": 0.2,
     "augment.cutmix": 0.2,

@@ -132,7 +132,8 @@ def candidates(node: Node) -> Iterator[Any]:
         if node.length is not None and isinstance(node.item, Scalar):
             yield list(range(node.length))
     elif isinstance(node, DictNode):
-        yield from ({"weight": each} for each in candidates(node.value))
+        for key in ("weight", "bmi"):  # an input of diabetes
+            yield from ({key: each} for each in candidates(node.value))
     elif isinstance(node, AnyOf):
         for inner in node.options:
             yield from candidates(inner)
