@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from regrun.analysis.statistics import holm, mean_interval, paired_difference
+from regrun.metrics import scale_of
 from regrun.results import Estimate, Judgement, Verdict
 from regrun.settings import flatten
 
@@ -48,7 +49,7 @@ class Value:
 
     def judge(self, measured: Measured) -> Judgement:
         low, high = self.published - self.tolerance, self.published + self.tolerance
-        ours = _interval(self.of.values(measured))
+        ours = _interval(self.of, measured)
         verdict = UNDECIDED
         if ours is not None and ours.low is not None and ours.high is not None:
             if ours.high < low or ours.low > high:
@@ -69,7 +70,7 @@ class Bound:
     above: float = -math.inf
 
     def judge(self, measured: Measured) -> Judgement:
-        ours = _interval(self.of.values(measured))
+        ours = _interval(self.of, measured)
         return _judge_range(self.text, self.above, self.below, ours)
 
 
@@ -162,7 +163,7 @@ class Reported:
 
     def judge(self, measured: Measured) -> Judgement:
         published = "" if self.published is None else f"{self.published:g}"
-        ours = _interval(self.of.values(measured))
+        ours = _interval(self.of, measured)
         return Judgement(claim=self.text, published=published, ours=ours, verdict=None)
 
 
@@ -220,11 +221,12 @@ def _judge_range(text: str, above: float, below: float, ours: Estimate | None) -
     return Judgement(claim=text, published=" and ".join(parts), ours=ours, verdict=verdict)
 
 
-def _interval(values: Mapping[int, float]) -> Estimate | None:
-    """The mean over seeds. Where no seed changes anything the number itself is known."""
+def _interval(of: Of, measured: Measured) -> Estimate | None:
+    """The mean over seeds, as tables have it. Where no seed changes anything, it is exact."""
+    values = of.values(measured)
     if not values:
         return None
-    found = mean_interval([values[seed] for seed in sorted(values)])
+    found = mean_interval([values[seed] for seed in sorted(values)], scale_of(of.metric))
     if found.n > 1 and found.low is None:
         exact = {"low": min(values.values()), "high": max(values.values())}
         return found.model_copy(update=exact)
