@@ -69,21 +69,15 @@ def trust(squares: Floats, n: int) -> float:
     """How far sums of n squares should be taken for themselves, and not for the typical one.
 
     A sum of few squares is poorly known, but the typical one is wrong where variances are unequal.
-    The empirical Bayes weight of the two (Smyth 2004, §6.2): 0 where the sums vary no more than
-    those of equal variances would, towards 1 where they vary more.
+    The share of the variance of their logarithms that equal variances do not explain: 0 to 1, to
+    first order the empirical Bayes weight of Smyth 2004, §6.2.
     """
-    from scipy.optimize import brentq
     from scipy.special import polygamma
 
     logs = np.log(squares[squares > 0])
-    if len(logs) < 3:
-        return 0.0
-    excess = logs.var(ddof=1) - float(polygamma(1, n / 2))
-    if excess <= 0:
-        return 0.0
-    # The degrees of freedom of the prior: the root of a function that falls from ∞ to 0.
-    half = brentq(lambda x: float(polygamma(1, x)) - excess, 1e-6, 1e9)
-    return float(n / (n + 2 * half))
+    found = float(logs.var(ddof=1)) if len(logs) > 2 else 0.0
+    expected = float(polygamma(1, n / 2))
+    return max(0.0, 1 - expected / found) if found else 0.0
 
 
 def with_overlap(differences: Floats, overlap: float) -> Floats:

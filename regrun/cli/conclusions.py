@@ -175,13 +175,15 @@ def _what_would_settle(best: Cell, others: Sequence[Cell], metric: Metric) -> li
     needed = sorted(n for n in settling(best, others, metric) if n is not None)
     if not needed:
         return []
-    several = len(others) > 1
     steps = [needed[0], needed[len(needed) // 2], needed[-1]]
     counts = [(n, sum(each <= n for each in needed)) for n in dict.fromkeys(steps)]
-    said = ", ".join(
-        f"{n} would settle {f'{count:,} of these {len(others):,}' if several else 'it'}"
-        for n, count in counts
-    )
+
+    def settled(count: int) -> str:
+        if count < len(others):
+            return f"{count:,} of these {len(others):,}"
+        return "all of them" if count > 1 else "it"
+
+    said = ", ".join(f"{n} would settle {settled(count)}" for n, count in counts)
     return [
         f"at the differences seen, {said} (80% power): regrun resume DIR --seeds {counts[0][0]}"
     ]

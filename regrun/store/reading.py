@@ -102,14 +102,13 @@ def load_test_examples(directory: Path) -> TestExamples | None:
 
     Raises `CorruptInputError`, `StorageError`.
     """
-    from regrun.store.weights import load_weights
-
     files = RunDir(directory)
     path = files.test_examples
-    try:
-        tensors, _ = load_weights(path)
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
+    from regrun.store.weights import load_weights  # which imports torch
+
+    tensors, _ = load_weights(path)
     try:
         card = DataCard.from_json(read_bytes(files.data), files.data)
     except FileNotFoundError:
