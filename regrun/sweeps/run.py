@@ -333,6 +333,8 @@ class _Sweep:
         if proposal.cells:
             return self._planned(proposal.cells, proposal.replicates)
         wanted = (self._loaded.config.sweep or Sweep()).confirm
+        if not wanted:
+            return None
         finalists, numbers = to_confirm(rounds, sweep_cells(files), self._metric, wanted)
         if not finalists:
             return None
