@@ -76,6 +76,7 @@ REGISTERED: Mapping[str, tuple[str, ...]] = {
         "regrun.kinds.constraints:MaxNorm",
         "regrun.kinds.constraints:UnitNorm",
         "regrun.kinds.constraints:NonNegative",
+        "regrun.kinds.constraints:MaxSpectralNorm",
     ),
     "optimizers": (
         "regrun.kinds.optimizers.sgd:SGD",

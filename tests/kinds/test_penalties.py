@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from regrun.kinds import constraints
-from regrun.kinds.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
+from regrun.kinds.constraints import Constraint, MaxNorm, MaxSpectralNorm, NonNegative, UnitNorm
 from regrun.kinds.penalties import (
     L1,
     L2,
@@ -140,6 +140,10 @@ def test_the_lines_of_proximal_steps_say_when_they_are_done() -> None:
             "w ← w · min(1, c / ‖w‖₂),  c = 3   (max_norm on [weight], per neuron)",
         ),
         (UnitNorm(type="unit_norm"), "w ← w / ‖w‖₂   (unit_norm on [weight])"),
+        (
+            MaxSpectralNorm(type="max_spectral_norm", limit=0.5),
+            "W ← W · min(1, c / σ_max(W)),  c = 0.5   (max_spectral_norm on [weight], per matrix)",
+        ),
         (
             NonNegative(type="non_negative", apply_to=("all",)),
             "w ← max(w, 0)   (non_negative on [all])",

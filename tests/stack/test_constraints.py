@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from regrun.errors import ConfigError
-from regrun.kinds.constraints import Constraint, MaxNorm, NonNegative, UnitNorm
+from regrun.kinds.constraints import Constraint, MaxNorm, MaxSpectralNorm, NonNegative, UnitNorm
 from regrun.nn.roles import Role
 from regrun.stack.constraints import StackedConstraints
 
@@ -20,6 +20,7 @@ EXAMPLES: dict[str, Constraint] = {
     "max_norm": MaxNorm(type="max_norm", limit=2.0),
     "unit_norm": UnitNorm(type="unit_norm"),
     "non_negative": NonNegative(type="non_negative"),
+    "max_spectral_norm": MaxSpectralNorm(type="max_spectral_norm", limit=2.0),
 }
 
 
@@ -66,6 +67,32 @@ def test_max_norm_keeps_each_neurons_direction_with_each_members_own_limit() -> 
     assert torch.equal(stack["output.bias"], before["output.bias"])
 
 
+def test_max_spectral_norm_is_that_of_numpys_singular_values() -> None:
+    stack, limits = parameters(3), [0.5, 3.0, 100.0]
+    before = copy_of(stack)
+    lists = [
+        [MaxSpectralNorm(type="max_spectral_norm", limit=limit, apply_to=("weight", "bias"))]
+        for limit in limits
+    ]
+    StackedConstraints(lists, ROLES).project_(stack)
+    for name, old in before.items():
+        for k, limit in enumerate(limits):
+            matrix = old[k].numpy().reshape(len(old[k]) if old[k].dim() > 1 else 1, -1)
+            largest = np.linalg.svd(matrix, compute_uv=False)[0]
+            expected = old[k] * min(1.0, limit / largest)
+            torch.testing.assert_close(stack[name][k].detach(), expected, rtol=1e-12, atol=0)
+            if largest <= limit:
+                assert torch.equal(stack[name][k], old[k])
+
+
+def test_a_diverged_member_does_not_stop_the_spectral_norms_of_others() -> None:
+    weight = torch.stack([torch.full((3, 4), np.nan), 10 * torch.eye(3, 4)])
+    constraint = MaxSpectralNorm(type="max_spectral_norm", limit=2.0)
+    constraint.project_(weight, {"limit": torch.full((2, 1, 1), 2.0)})
+    assert weight[0].isnan().all()
+    torch.testing.assert_close(weight[1], 2 * torch.eye(3, 4))
+
+
 def test_unit_norm_gives_every_neuron_norm_one_and_leaves_zero_alone() -> None:
     stack = parameters(2)
     with torch.no_grad():
@@ -105,6 +132,7 @@ def test_no_point_of_the_set_is_nearer_than_the_projection(example: str) -> None
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     points = {
         "max_norm": circle * radius[:, None],
+        "max_spectral_norm": circle * radius[:, None],  # of a matrix with one row
         "unit_norm": circle,
         "non_negative": np.abs(generator.normal(size=(20_000, 2)) * 3),
     }[example]

@@ -267,12 +267,19 @@ class Spectral(WeightPenalty):
         matrix = weight.flatten(2)
         tall = matrix if matrix.shape[1] >= matrix.shape[2] else matrix.mT
         with torch.no_grad():
-            gram = tall.mT @ tall
-            finite = gram.isfinite().all(2, keepdim=True).all(1, keepdim=True)
-            # A diverged member would stop the solver for all; its value is not finite anyway.
-            first = torch.linalg.eigh(gram.where(finite, 0.0)).eigenvectors[:, :, -1:]
+            first = torch.linalg.eigh(finite_gram(tall)).eigenvectors[:, :, -1:]
         along: Tensor = tall @ first
         return 0.5 * along.square().sum((1, 2))
 
     def expressions(self) -> tuple[str, str]:
         return f"{self.strength:g} ½ Σ_W σ_max(W)²", f"{self.strength:g} σ_max u vᵀ"
+
+
+def finite_gram(tall: Tensor) -> Tensor:
+    """Aᵀ A of each A: (K, m, n) → (K, n, n), all 0 for one that is not finite.
+
+    A member that diverged would stop an eigenvalue solver for all.
+    """
+    gram = tall.mT @ tall
+    finite = gram.isfinite().all(2, keepdim=True).all(1, keepdim=True)
+    return gram.where(finite, 0.0)
