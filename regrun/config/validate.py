@@ -90,6 +90,8 @@ def _problems(error: ValidationError, tree: Mapping[str, Any]) -> list[Problem]:
     found: dict[Problem, None] = {}
     unions: dict[KeyPath, tuple[AnyOf, list[Any]]] = {}
     for each in error.errors(include_url=False)[:_MOST]:
+        if each["type"] == "too_short" and each["input"]:
+            continue  # a list is short of its faulty entries, which have problems of their own
         place = trace(each["loc"], tree, labelled=True)
         if (
             isinstance(place.node, AnyOf) and each["type"] != "missing"
