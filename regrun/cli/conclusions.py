@@ -96,6 +96,7 @@ def conclusions(cells: Sequence[Cell], metric: Metric, *, confirmed: bool = Fals
     sentences = [f"{word} {name}: {name_of(best)}{flatters}"]
     if len(best.values(name)) < 2:
         sentences.append("one seed cannot distinguish a difference from chance")
+        sentences += _two_networks(compared)
     elif all(p is None for p in found.p):
         sentences.append(
             f"nothing varies between the {_count(best)}, so they cannot say whether the "
@@ -186,6 +187,23 @@ def _what_would_settle(best: Cell, others: Sequence[Cell], metric: Metric) -> li
     said = ", ".join(f"{n} would settle {settled(count)}" for n, count in counts)
     return [
         f"at the differences seen, {said} (80% power): regrun resume DIR --seeds {counts[0][0]}"
+    ]
+
+
+def _two_networks(cells: Sequence[Cell]) -> list[str]:
+    """How two single networks differ on their test examples, where these were stored."""
+    if len(cells) != 2 or any(len(cell.values("test/accuracy")) != 1 for cell in cells):
+        return []
+    first, second = (cell.test_examples("test/accuracy") for cell in cells)
+    if first is None or second is None or first.shape != second.shape:
+        return []
+    from regrun.analysis.test_sets import mcnemar
+
+    found = mcnemar(first[0].astype(bool), second[0].astype(bool))
+    return [
+        f"of {first.shape[1]:,} test examples {name_of(cells[0])} alone is right on "
+        f"{found.only_a:,}, {name_of(cells[1])} alone on {found.only_b:,} (McNemar's exact test: "
+        f"p = {found.p:.2g}): that is about these two networks, not about the methods"
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from regrun.analysis import cells as cells_module
 from regrun.analysis.cells import Cell
@@ -158,6 +159,29 @@ def test_a_difference_on_few_test_examples_is_not_claimed_for_others(
     assert wide.high > narrow.high
     assert "intervals on the test set cover another one of 20 examples, too" in caption(
         cells, SHOWN
+    )
+
+
+def test_two_single_networks_are_compared_on_their_test_examples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = np.array([[1] * 90 + [0] * 10, [1] * 70 + [0] * 20 + [1] * 10], bool)
+    cells = [
+        a_cell(decay, [1.0 + decay], card=a_card(drawn=[]), metrics={"test/accuracy": 0.9})
+        for decay in (0, 1)
+    ]
+    monkeypatch.setattr(
+        cells_module,
+        "load_test_examples",
+        lambda path: reading.TestExamples(np.ones(100), right[int(path.name[-1])], "set"),
+    )
+    lines = conclusions(cells, TEST_LOSS)
+    assert "one seed cannot distinguish a difference from chance" in lines
+    p = stats.binomtest(20, 30).pvalue
+    assert any(
+        "of 100 test examples decay=0 alone is right on 20, decay=1 alone on 10" in line
+        and f"p = {p:.2g}" in line
+        for line in lines
     )
 
 
