@@ -44,7 +44,7 @@ from regrun.store.run_dir import claim_run_dir, experiment_dir
 from regrun.training.batches import InputScales
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
-from regrun.training.losses import PerExampleLoss, training_loss
+from regrun.training.losses import PerExampleLoss, Targets, training_loss
 from regrun.training.network import build_network
 
 MOST_EPOCHS = 20_000
@@ -89,8 +89,14 @@ def path_config(loaded: Loaded) -> Config:
         raise ConfigError.at(
             "model.name", f"{config.model.kind}: a regularization path needs the linear model"
         )
-    if getattr(config.model, "input_dropout", 0.0):
-        raise ConfigError.at("model.input_dropout", "a path has no noise; use 0")
+    for key in ("input_noise", "input_dropout"):
+        if getattr(config.model, key, 0.0):
+            raise ConfigError.at(f"model.{key}", "a path has no noise; use 0")
+    for kind, level in config.augment.active():
+        if not kind.in_loss:
+            raise ConfigError.at(
+                f"augment.{kind.key}", f"{level:g}: a path has no noise in its inputs; use 0"
+            )
     if len(config.penalty) != 1 or not _has_path(type(config.penalty[0])):
         able = [name for kind in KINDS["penalties"] if _has_path(kind) for name in names_of(kind)]
         raise ConfigError.at("penalty", f"a path needs one penalty, {' or '.join(able)}")
@@ -134,11 +140,13 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     chosen = select(penalty.apply_to, roles, "penalty.apply_to")
     if any(role == "weight" and name not in chosen for name, role in roles.items()):
         raise ConfigError.at("penalty.apply_to", "a path needs the penalty on all weights")
-    minimized = training_loss(config, data)
+    minimized, smoothing = training_loss(config, data), config.augment.label_smoothing
+    level = torch.tensor([[smoothing]], dtype=torch.float64) if smoothing else None
 
     def per_example(outputs: Tensor, targets: Tensor) -> Tensor:
         classes = data.task == "classification"
-        return minimized(class_scores(outputs) if classes else outputs, targets)
+        scores = class_scores(outputs) if classes else outputs
+        return Targets(targets, smoothing=level).losses(minimized, scores)
 
     for name, parameter in module.named_parameters():
         parameter.data.zero_()

@@ -422,6 +422,24 @@ def test_the_largest_strength_of_classes_starts_from_their_frequencies() -> None
     assert largest_strength(config, dataset) == pytest.approx(float(gradient.abs().max()), rel=1e-8)
 
 
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+@pytest.mark.parametrize("loss", ["auto", "cross_entropy"])
+def test_the_largest_strength_is_that_of_smoothed_labels(loss: str, weights: str) -> None:
+    data = {"name": "breast_cancer", "class_weights": weights}
+    smoothed = loaded(dataset=data, loss=loss, augment={"label_smoothing": 0.2})
+    config, dataset = prepared(smoothed)
+    largest = largest_strength(config, dataset)
+    everything = torch.ones(1, len(dataset.train), dtype=torch.bool)
+    strengths = np.asarray([largest, largest * (1 - 1e-3)])
+    (found,) = solve(config, dataset, strengths, everything, CPU)
+    above, below = (int(weight.count_nonzero()) for weight in found.weights)
+    assert above == 0
+    assert below > 0
+    if weights == "none":  # the targets' distances from their mean are 0.8 of what they were
+        plain = largest_strength(*prepared(loaded(dataset=data, loss=loss)))
+        assert largest == pytest.approx(0.8 * plain, rel=1e-8)
+
+
 def test_every_example_is_held_out_by_one_fold() -> None:
     config, dataset = prepared(loaded(dataset={"name": "diabetes", "num_train": 11}))
     parts = fold_parts(config, dataset, 4)
@@ -504,6 +522,8 @@ def test_the_choice_is_the_lowest_mean_and_the_largest_within_its_standard_error
     [
         ({"model": {"name": "mlp", "hidden": [3]}}, "model.name", "mlp: .* linear model"),
         ({"model": {"name": "linear", "input_dropout": 0.1}}, "model.input_dropout", "use 0"),
+        ({"model": {"name": "linear", "input_noise": 0.1}}, "model.input_noise", "use 0"),
+        ({"augment": {"mixup": 0.4}}, "augment.mixup", "0.4: .* use 0"),
         ({"penalty": []}, "penalty", "one penalty"),
         ({"penalty": {"type": "l2", "strength": 1.0}}, "penalty", "l1 or elastic_net"),
         ({"penalty": {**NET, "l1_ratio": 0.0}}, "penalty.l1_ratio", "without an L1 part"),
