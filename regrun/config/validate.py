@@ -99,9 +99,11 @@ def _problems(error: ValidationError, tree: Mapping[str, Any]) -> list[Problem]:
             unions.setdefault(place.path, (place.node, []))[1].append(each)
         else:
             found[_problem(each, place)] = None
-    listed = {path for problem in found for path in (problem.path, problem.path[:-1])}
+    located = [*(problem.path for problem in found), *unions]
+    within = {path[:end] for path in located for end in range(len(path))}
+    within |= {problem.path for problem in found}
     for path, (node, errors) in unions.items():
-        if path not in listed:  # errors of lists and their entries stand for the union's
+        if path not in within:  # errors of lists and their entries stand for the union's
             found[Problem(path, _union_message(node, errors))] = None
     misspelt = {(each.path[:-1], each.key) for each in found if type(each) is KeyProblem}
     return [
