@@ -282,6 +282,14 @@ class OneCycle(Schedule):
     anneal: Literal["cos", "linear"] = "cos"
     """The curve between these points: half a cosine, or a line."""
 
+    def conflicts(self, config: Config) -> Iterator[Problem]:
+        if self.warmup_epochs:
+            message = (
+                f"{self.warmup_epochs:g}: {self.kind} begins with a rise of its own, of the share "
+                "pct_start of the steps; use 0"
+            )
+            yield Problem(("warmup_epochs",), message)
+
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
         import numpy as np
 
