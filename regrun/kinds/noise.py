@@ -247,7 +247,7 @@ class DropBlock(Dropout):
 
     @classmethod
     def settings(cls, block: int) -> str:
-        return f", k = {block}"
+        return f", k = {block}, or a side that is shorter"
 
 
 class GaussianNoise(NoiseKind):

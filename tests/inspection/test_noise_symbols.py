@@ -74,7 +74,8 @@ def lines(model: dict[str, Any], **augment: Any) -> list[str]:
             },
             [
                 "h ← h · m |m| / Σm,  m = 0 in k×k squares, each with probability "
-                "p H W / (k² (H−k+1) (W−k+1))   (conv_dropout, drop_block, p = 0.1, 0.2, k = 5)",
+                "p H W / (k² (H−k+1) (W−k+1))   (conv_dropout, drop_block, p = 0.1, 0.2, "
+                "k = 5, or a side that is shorter)",
                 "h ← h · m / (1−p),  m ~ Bernoulli(1−p)   (dropout, standard, p = 0.5)",
             ],
         ),
