@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 from regrun.config.load import Loaded
-from regrun.execution.prepare import prepare, resolve_device
+from regrun.execution.prepare import idle_notes, prepare, resolve_device
 from regrun.inspection.parameters import plan_parameters
 from regrun.inspection.two_outputs import on_one_logit
 from regrun.inspection.update_rule import update_rule
@@ -44,5 +44,9 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
             update_rule="\n".join(update_rule(explicit, drawn=drawn)),
             memory_bytes=prepared.budget.total_bytes(config.runs),
             data=prepared.card(config),
-            notes=[*prepared.notes(config), *on_one_logit(config, dataset, roles)],
+            notes=[
+                *prepared.notes(config),
+                *idle_notes(config, dataset),
+                *on_one_logit(config, dataset, roles),
+            ],
         )

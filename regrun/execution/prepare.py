@@ -15,8 +15,10 @@ from regrun.errors import CorruptInputError, UsageError
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.kinds.datasets import DatasetSection
 from regrun.metrics import Metric
+from regrun.nn.modules import has_noise
 from regrun.results import DataCard, json_document
 from regrun.training.evaluation import train_subset_size
+from regrun.training.network import build_network
 from regrun.training.step import DTYPES
 
 
@@ -85,6 +87,16 @@ def notes_on(config: Config, dataset: Dataset) -> list[str]:
             "dataset.validation holds out examples to choose by"
         )
     return notes + config.model.notes(dataset.input_shape)
+
+
+def idle_notes(config: Config, dataset: Dataset) -> list[str]:
+    """What a single run has switched on and cannot make use of. A sweep may, in other cells."""
+    if config.training.r_drop is None or has_noise(build_network(config, dataset)):
+        return []
+    return [
+        "training.r_drop only doubles the passes: both are equal, as the network has no noise such "
+        "as model.dropout"
+    ]
 
 
 def with_notes(card: DataCard, notes: Sequence[str]) -> DataCard:

@@ -14,7 +14,7 @@ from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.origin import check_checkpoint, check_end_is_free
-from regrun.execution.prepare import Prepared, prepare, resolve_device
+from regrun.execution.prepare import Prepared, idle_notes, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackRun
 from regrun.results import RunSummary, json_document
 from regrun.store.atomic import write_atomic
@@ -215,7 +215,7 @@ def _run(
             str(directory),
             str(prepared.device),
             run.total_steps,
-            prepared.notes(config),
+            [*prepared.notes(config), *idle_notes(config, prepared.dataset)],
             config.training.epochs,
             data=prepared.card(config),
         )

@@ -151,6 +151,11 @@ def noise_level(layer: nn.Module) -> float | None:
     return level if isinstance(level, float) else None
 
 
+def has_noise(module: nn.Module) -> bool:
+    """Whether two passes in training differ by what is drawn in them."""
+    return any(noise_level(layer) for layer in module.modules())
+
+
 def noise_block(layer: nn.Module) -> int:
     """The side of the squares that a layer drops at once."""
     return layer.block if isinstance(layer, NoiseLayer) else 1

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from regrun.config.schema import Config
-from regrun.nn.modules import noise_level
+from regrun.nn.modules import has_noise
 
 
 def follows_from_weights(config: Config, module: nn.Module) -> bool:
@@ -20,8 +20,8 @@ def follows_from_weights(config: Config, module: nn.Module) -> bool:
     """
     if config.augment.changes_inputs or config.augment.mixes_examples:
         return False
-    layers = list(module.modules())
-    return not any(isinstance(layer, _BatchNorm) or noise_level(layer) for layer in layers)
+    normalized = any(isinstance(layer, _BatchNorm) for layer in module.modules())
+    return not normalized and not has_noise(module)
 
 
 class BatchLosses:

@@ -187,6 +187,19 @@ def test_commands_can_be_pasted_whatever_the_path() -> None:
     assert shlex.split(commands[-1]) == ["regrun", "view", "my runs"]
 
 
+def test_r_drop_without_noise_is_noted(invoke: Any, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "dataset: {name: digits, num_train: 60}\nmodel: {name: mlp, hidden: [4]}\n"
+        "optimizer: {name: sgd, lr: 0.1}\ntraining: {epochs: 1, r_drop: {}}\n"
+    )
+    for words in (("train", path, "--runs-dir", tmp_path), ("inspect", path)):
+        for noise in ([], ["model.dropout=0.1"], ["model.input_noise=0.1"]):
+            result = invoke(*words, *noise)
+            noted = "note: training.r_drop only doubles the passes" in result.stdout + result.stderr
+            assert noted == (not noise)
+
+
 def test_choosing_by_the_test_set_is_marked(invoke: Any, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(
