@@ -23,6 +23,7 @@ from yaml.scanner import Scanner
 
 from regrun.config.diagnostics import Diagnostic, Span, config_error
 from regrun.errors import ConfigError, KeyPath, Problem, UsageError
+from regrun.regular_files import open_file_or_stream
 from regrun.suggest import did_you_mean
 
 MAX_BYTES = 1_000_000
@@ -318,11 +319,13 @@ def _syntax_error(error: yaml.MarkedYAMLError, lines: tuple[str, ...]) -> Config
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file_or_stream(path) as file:
             return file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         others = [each.name for each in sorted(path.parent.glob("*.y*ml"))[:500]]
         hint = did_you_mean(path.name, others)
+        if str(path) == "-":
+            hint = "; standard input is /dev/stdin"
         raise UsageError(f"{path}: no such config file{hint}") from None
     except IsADirectoryError:
         raise UsageError(f"{path}: a folder, not a config file") from None

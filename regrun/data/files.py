@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from regrun.errors import ConfigError, StorageError, UsageError
+from regrun.regular_files import check_file
 
 DOWNLOAD_TIMEOUT = 30.0
 """Seconds without an answer after which a download has failed."""
@@ -19,20 +20,37 @@ DOWNLOAD_TIMEOUT = 30.0
 _NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
+def existing(name: str) -> Path:
+    """Return the file or folder; ``~`` is a home folder. Raises UsageError if there is none."""
+    path = Path(name)
+    try:
+        path = path.expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        full = f" ({path})" if str(path) != name else ""
+        raise UsageError(f"{name}: no such file or folder{full}") from None
+    except (OSError, RuntimeError) as error:  # a name that cannot be, or no such home folder
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{name}: cannot be read: {reason}") from error
+    return path
+
+
 def find_path(name: str, key: str) -> Path:
     """Return the existing file or folder, or raise ConfigError at ``dataset.<key>``."""
-    path = Path(name).expanduser()
-    if not path.exists():
-        full = f" ({path})" if str(path) != name else ""
-        raise ConfigError.at(f"dataset.{key}", f"{name}: no such file or folder{full}")
-    return path
+    try:
+        return existing(name)
+    except UsageError as error:
+        raise ConfigError.at(f"dataset.{key}", str(error)) from error
 
 
 def find_file(name: str, key: str) -> Path:
     """Return the readable file, or raise ConfigError at ``dataset.<key>``."""
     path = find_path(name, key)
-    if not path.is_file():
-        raise ConfigError.at(f"dataset.{key}", f"{path}: is not a file")
+    try:
+        check_file(path)
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise ConfigError.at(f"dataset.{key}", message) from error
     if not os.access(path, os.R_OK):
         raise ConfigError.at(f"dataset.{key}", f"{path}: no permission to read it")
     return path

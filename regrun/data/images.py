@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regrun.errors import CorruptInputError, UsageError
+from regrun.regular_files import open_file
 
 
 def torchvision_datasets(name: str) -> Any:
@@ -42,8 +43,8 @@ def _check_idx(path: Path, dimensions: int) -> tuple[int, ...]:
     Torchvision asserts the same, without saying which file it was.
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_file(path) as file:
+            size = path.stat().st_size
             header = file.read(4 + 4 * dimensions)
     except OSError as error:
         raise CorruptInputError(f"{path}: cannot be read: {error.strerror}") from error

@@ -13,6 +13,7 @@ import numpy as np
 from regrun.data.arrays import PARTS, VALIDATION, WHOLE
 from regrun.data.targets import Array
 from regrun.errors import ConfigError, CorruptInputError
+from regrun.regular_files import check_file, open_file
 
 _DAMAGE = (
     OSError, ValueError, EOFError, KeyError, SyntaxError, NotImplementedError, RuntimeError,
@@ -80,6 +81,7 @@ def _meaning(name: str) -> str | None:
 def names_in(path: Path) -> list[str]:
     """Return the names of an archive's arrays, without reading them. Raises CorruptInputError."""
     try:
+        check_file(path)
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
     except _DAMAGE as error:
@@ -95,6 +97,7 @@ def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, Array], lis
     """
     name = "its list of arrays"
     try:
+        check_file(path)
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise CorruptInputError(_no_archive(path, "one array"))
@@ -134,6 +137,7 @@ def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, Array], lis
 def read_array(path: Path) -> Array:
     """Read one array (``np.save``). Raises CorruptInputError."""
     try:
+        check_file(path)
         array = np.load(path, allow_pickle=False)
     except _UNREADABLE as error:
         raise CorruptInputError(f"{path}: cannot be read as an array: {error}") from error
@@ -165,7 +169,7 @@ def _no_archive(path: Path, reason: str) -> str:
     """What a file is that cannot be read as an archive of arrays."""
     what = f"is no archive (np.savez) of arrays: {reason}"
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(512)
         members = zipfile.ZipFile(path).namelist() if start.startswith(b"PK") else []
     except (OSError, zipfile.BadZipFile):

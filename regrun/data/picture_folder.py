@@ -60,7 +60,7 @@ def find_new(path: Path, classes: Collection[str]) -> NewPictures:
 
     Raises CorruptInputError for a folder without pictures, ConfigError for one that cannot be read.
     """
-    if path.is_file():
+    if not path.is_dir():
         return NewPictures([path], None, [])
     scan = Scan()
     found = scan.tree(path)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from regrun.data.picture_files import Found, Part, Scan, part_of
 from regrun.data.pictures import SHOWN, first_of, shown
 from regrun.errors import ConfigError, CorruptInputError
+from regrun.regular_files import open_file
 
 FILE_COLUMNS = (
     "file", "filename", "file_name", "filepath", "path", "image", "image_name", "image_path",
@@ -110,7 +111,8 @@ class _Pictures:
 def read_rows(table: Path) -> Iterator[Row]:
     """Read a table with a header, separated by comma, semicolon or tab."""
     try:
-        text = table.read_text("utf-8-sig")
+        with io.TextIOWrapper(open_file(table), "utf-8-sig") as lines:
+            text = lines.read()
     except UnicodeDecodeError as error:
         raise CorruptInputError(f"{shown(table)}: is no UTF-8 text: {error}") from error
     except OSError as error:

@@ -23,6 +23,8 @@ from torch import Tensor
 
 from regrun.data.preprocessing import PictureInputs
 from regrun.errors import ConfigError, CorruptInputError
+from regrun.escapes import escaped_name
+from regrun.regular_files import check_file
 from regrun.results import InputCard
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ def decode(
     from PIL import ExifTags, Image, ImageOps
 
     try:
+        check_file(path)
         with Image.open(path) as image:
             several = getattr(image, "is_animated", False) and image.format not in _ONE_PICTURE
             has_16_bits = any(";16" in str(tile[3]) for tile in image.tile)
@@ -265,7 +268,7 @@ def damage_report(paths: Sequence[Path], damaged: Mapping[int, str]) -> CorruptI
 
 def shown(path: Path | str) -> str:
     """A path for messages, with `\\udcXX` for bytes that are not UTF-8."""
-    return str(path).encode(errors="backslashreplace").decode()
+    return escaped_name(str(path))
 
 
 def read_pictures(paths: Sequence[Path], inputs: PictureInputs) -> Tensor:

@@ -18,6 +18,7 @@ from regrun.data.delimited import MOST_COLUMNS, read_delimited
 from regrun.data.preprocessing import TableFormat
 from regrun.data.table import Table, as_text, typed_table
 from regrun.errors import CorruptInputError, UsageError
+from regrun.regular_files import open_file
 
 _OTHERS = (
     (b"\x89HDF", "an HDF5 file"),
@@ -49,7 +50,7 @@ def read_table(path: Path, layout: TableFormat) -> Table:
     of `format` that must change, UsageError where a package is missing.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             begin = file.read(16)
     except OSError as error:
         raise CorruptInputError(f"{path}: cannot be read: {error.strerror}") from error
@@ -82,7 +83,7 @@ def _opener(path: Path, begin: bytes) -> Callable[[], BinaryIO]:
         import pyarrow as pa
 
         return lambda: io.BufferedReader(pa.CompressedInputStream(str(path), "zstd"))
-    return lambda: path.open("rb")
+    return lambda: open_file(path)
 
 
 def _read_text(path: Path, open_bytes: Callable[[], BinaryIO], layout: TableFormat) -> Table:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regrun.data.files import existing
 from regrun.data.preprocessing import ArrayInputs, PictureInputs, Preprocessing, TableInputs
 from regrun.data.targets import Array, as_labels, is_one_hot
 from regrun.errors import CorruptInputError, DataWarning, UsageError
@@ -49,14 +50,11 @@ def read_examples(data: Any, preprocessing: Preprocessing) -> RawExamples:
 
     inputs = preprocessing.inputs
     if isinstance(data, str | PathLike):
-        paths = [Path(data).expanduser()]
+        paths = [existing(str(data))]
     elif isinstance(data, list | tuple) and data and isinstance(data[0], str | PathLike):
-        paths = [Path(each).expanduser() for each in data]
+        paths = [existing(str(each)) for each in data]
     else:
         paths = []
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"{path}: no such file or folder")
     if isinstance(inputs, PictureInputs):
         if paths:
             return _pictures(paths, inputs, preprocessing)

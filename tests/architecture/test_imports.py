@@ -14,7 +14,16 @@ import pytest
 
 from tests.architecture.source import FILES, PACKAGE, module_of, tree_of
 
-BASE = {"errors", "seeding", "metrics", "results", "suggest", "settings"}
+BASE = {
+    "errors",
+    "seeding",
+    "metrics",
+    "results",
+    "suggest",
+    "settings",
+    "escapes",
+    "regular_files",
+}
 CONFIG = BASE | {"kinds", "config", "plugins"}
 ENGINE = CONFIG | {"nn", "stack", "data"}
 TRAINING = ENGINE | {"training", "inspection"}
