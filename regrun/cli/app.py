@@ -6,8 +6,8 @@ import errno
 import gc
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import TracebackType
 from typing import Annotated, Any, NoReturn
@@ -15,8 +15,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from regrun.cli.console import prepare_streams
+from regrun.cli.console import notify, prepare_streams
 from regrun.errors import RegrunError, StorageError, UsageError
+from regrun.escapes import escaped
 
 VERBS: Mapping[str, str] = {
     "train": "Train one run.",
@@ -52,8 +53,11 @@ _STORAGE_FAULTS = (
 )  # fmt: skip
 
 
-NO_SUCH_OPTION: type[Any] = import_module(typer.BadParameter.__module__).NoSuchOption
-"""The error for an unknown option, of the copy of click that typer uses."""
+_CLICK_ERRORS = import_module(typer.BadParameter.__module__)
+"""Those of the copy of click that typer uses."""
+
+NO_SUCH_OPTION: type[Any] = _CLICK_ERRORS.NoSuchOption
+"""The error for an unknown option."""
 
 
 def function_of(verb: str) -> Callable[..., None]:
@@ -81,6 +85,11 @@ class Verbs(TyperGroup):
         assert isinstance(command, TyperCommand)
         return command
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Parse the arguments that stand before the verb."""
+        with _escaping_click():
+            return super().make_context(*arguments, **options)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the verb that is called, and import it."""
         name, command, rest = super().resolve_command(ctx, args)
@@ -90,10 +99,12 @@ class Verbs(TyperGroup):
         """Run the verb."""
         words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
         try:
-            result = super().invoke(ctx)
+            _check_names(words)
+            with _escaping_click():
+                result = super().invoke(ctx)
             sys.stdout.flush()
         except RegrunError as error:
-            sys.stderr.write(f"{error}\n")
+            notify(str(error))
             raise typer.Exit(error.exit_code) from error
         except NO_SUCH_OPTION as error:
             from regrun.cli.foreign_options import advice
@@ -101,9 +112,36 @@ class Verbs(TyperGroup):
             hint = advice(str(error.option_name), words)
             if hint is None:
                 raise
-            sys.stderr.write(f"no such option: {error.option_name}; {hint}\n")
+            notify(f"no such option: {error.option_name}; {hint}")
             raise typer.Exit(UsageError.exit_code) from error
         return result
+
+
+def _check_names(words: Sequence[str]) -> None:
+    """Raise UsageError where paths can be neither found nor stored."""
+    try:
+        here = os.getcwd()  # noqa: PTH109 - not as a path
+    except OSError as error:
+        message = "the working directory is gone; change into one that is there"
+        raise UsageError(message) from error
+    for text in (here, *words):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            is_utf_8 = sys.getfilesystemencoding().startswith("utf")
+            advice = "rename it" if is_utf_8 else "rename it, or set PYTHONUTF8=1"
+            message = f"{text}: this name is not UTF-8, and results could not hold it; {advice}"
+            raise UsageError(message) from error
+
+
+@contextmanager
+def _escaping_click() -> Iterator[None]:
+    """Escape control characters in click's errors, which quote arguments: typer prints them."""
+    try:
+        yield
+    except _CLICK_ERRORS.ClickException as error:
+        error.message = escaped(error.message)
+        raise
 
 
 app = typer.Typer(
@@ -180,7 +218,7 @@ def run() -> None:
         _abandon_stdout()
         where = "" if error.filename else "the output cannot be written: "
         with suppress(OSError):
-            sys.stderr.write(f"{where}{error.strerror if where else error}\n")
+            notify(f"{where}{error.strerror if where else error}")
         sys.exit(StorageError.exit_code)
 
 
@@ -197,12 +235,13 @@ def _report_bug(
         return
     import platform
     import shlex
+    from traceback import format_exception
 
     from regrun import __version__
 
-    sys.__excepthook__(kind, error, traceback)
-    sys.stderr.write(
-        f"\nThis is a bug in regrun {__version__} (Python {platform.python_version()}, "
+    notify("".join(format_exception(kind, error, traceback)))
+    notify(
+        f"This is a bug in regrun {__version__} (Python {platform.python_version()}, "
         f"{platform.platform()}).\nPlease report it with the traceback above and the command:\n"
-        f"regrun {shlex.join(sys.argv[1:])}\n"
+        f"regrun {shlex.join(sys.argv[1:])}"
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from regrun.errors import UsageError
+from regrun.escapes import escaped_name
 
 TOPICS = (
     "datasets", "models", "losses", "penalties", "constraints", "noise", "norms", "augmentation",
@@ -82,5 +83,7 @@ def _entries(incomplete: str) -> Iterator[tuple[Path, str]]:
         return
     for path in sorted(folder.iterdir()):
         hidden = path.name.startswith(".") and not tail.startswith(".")
-        if path.name.startswith(tail) and not hidden:
+        # A shell that lists what can follow would print control characters as they are.
+        plain = escaped_name(path.name) == path.name
+        if path.name.startswith(tail) and not hidden and plain:
             yield path, f"{head}{slash}{path.name}" + ("/" if path.is_dir() else "")

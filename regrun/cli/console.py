@@ -1,4 +1,7 @@
-"""What goes to the terminal: results to stdout, everything else to stderr."""
+"""What goes to the terminal: results to stdout, everything else to stderr.
+
+Control characters of names, values and messages are shown escaped (`regrun.escapes`).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from regrun.errors import DivergedError, Interrupted
+from regrun.escapes import escaped, escaped_json, escaped_name
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -52,8 +56,8 @@ def prepare_streams() -> None:
             setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None and not _is_unicode(stream):
-            reconfigure(errors="regrun.ascii")
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace" if _is_unicode(stream) else "regrun.ascii")
 
 
 def output() -> Console:
@@ -78,19 +82,16 @@ def notices() -> Console:
 
 def say(*renderables: RenderableType) -> None:
     """Print results to stdout, one below the other, without markup or highlighted numbers."""
-    from rich.text import Text
-
     console = output()
     for each in renderables:
-        renderable = Text(each) if isinstance(each, str) else each
-        console.print(renderable, markup=False, highlight=False, soft_wrap=True)
+        console.print(each, soft_wrap=True)
 
 
 def notify(text: str) -> None:
     """A line on stderr. A reader who has gone stops nothing: it was only a message."""
     # Not by rich, which answers a broken pipe by closing stdout and ending the program.
     with suppress(BrokenPipeError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{escaped(text)}\n")
         sys.stderr.flush()
 
 
@@ -100,7 +101,7 @@ def print_json(document: Any) -> None:
 
     from regrun.results import json_document
 
-    text = json_document(document).decode()
+    text = escaped_json(json_document(document).decode())
     if not _is_unicode(sys.stdout):
         text = json.dumps(json.loads(text), indent=2) + "\n"
     sys.stdout.write(text)
@@ -118,7 +119,9 @@ def documenting(*, as_json: bool) -> Iterator[None]:
 
 
 def print_csv(rows: Iterable[Sequence[object]]) -> None:
-    """Print rows to stdout as CSV."""
+    """Print rows to stdout as CSV: as they are to a file or a pipe, escaped to a terminal."""
+    if sys.stdout.isatty():
+        rows = ([escaped_name(str(cell)) for cell in row] for row in rows)
     csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
 
 
@@ -139,12 +142,12 @@ def check(result: Result) -> None:
 
 
 def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
+    from regrun.cli.escaping import EscapingConsole
 
     stream = sys.stderr if stderr else sys.stdout
     is_terminal = stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
     width = None if stream.isatty() or os.environ.get("COLUMNS") else _WIDE
-    return Console(stderr=stderr, force_terminal=is_terminal or None, width=width)
+    return EscapingConsole(stderr=stderr, force_terminal=is_terminal or None, width=width)
 
 
 def _is_unicode(stream: Any) -> bool:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from regrun.escapes import escaped
+
 if TYPE_CHECKING:
     from regrun.results import MeanInterval
 
@@ -89,7 +91,7 @@ def table(
     for header in headers:
         grid.add_column(header, justify="right" if header in right else "left")
     for row in rows:
-        grid.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        grid.add_row(*(Text(escaped(cell)) if isinstance(cell, str) else cell for cell in row))
     return grid
 
 
@@ -98,5 +100,5 @@ def name_table(rows: Iterable[Sequence[str]], title: str | None = None) -> Table
     grid = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
     grid.add_column(style="bold")
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(escaped(cell)) for cell in row))
     return grid

@@ -90,7 +90,7 @@ class Bar(Observer):
         self._progress.update(self._task, losses="  ".join(_losses(row)))
 
     def on_message(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def stop(self) -> None:
         """Take the bar away and give the cursor back."""

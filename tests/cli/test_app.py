@@ -15,7 +15,7 @@ import pytest
 import regrun
 from regrun.cli import app as app_module
 from tests.support.program import COMMAND as PROGRAM
-from tests.support.program import PATIENCE, Program, run_python
+from tests.support.program import PATIENCE, ROOT, Program, run_python
 
 
 def run_verb(body: str) -> subprocess.CompletedProcess[str]:
@@ -185,6 +185,30 @@ def test_json_on_an_ascii_terminal_is_still_the_same_json(program: Any) -> None:
     assert there.stdout.isascii()
     assert json.loads(there.stdout) == json.loads(here.stdout)
     assert "λ" in here.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["train", "c.yaml"], ["compare", "runs"], ["resume", "/runs/x"]]
+)
+def test_a_deleted_working_directory_is_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f"cd {gone} && rmdir {gone} && {shlex.join([*PROGRAM, *arguments])}"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(["sh", "-c", command], env=env, capture_output=True, check=False)
+    message = b"the working directory is gone; change into one that is there\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, b"", message)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "c\udcff.yaml"], ["list", "--runs-dir", "\udcff"], ["compare", "\udcff/a"]],
+)
+def test_a_name_that_is_not_utf_8_is_wrong_usage(invoke: Any, arguments: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert r"\udcff" in result.stderr
+    assert "this name is not UTF-8, and results could not hold it; rename it" in result.stderr
 
 
 @pytest.mark.parametrize("columns", ["20", "60", "200"])
