@@ -6,7 +6,6 @@ Every result is a frozen model with a JSON form (`Result.to_dict`). Stored ones 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import orjson
@@ -42,7 +41,7 @@ class Result(BaseModel):
         return self.model_dump(exclude_unset=True)
 
     @classmethod
-    def from_json(cls, data: bytes, path: Path) -> Self:
+    def from_json(cls, data: bytes, path: object) -> Self:
         """Read a stored result. Keys that this version does not know are ignored.
 
         Args:
@@ -58,13 +57,19 @@ class Result(BaseModel):
             first = error.errors(include_url=False, include_input=False)[0]
             if first["type"] == "json_invalid":
                 raise CorruptInputError(f"{path}: not JSON: {first['ctx']['error']}") from error
-            key = ".".join(str(part) for part in first["loc"]) or "the document"
-            raise CorruptInputError(f"{path}: damaged: {key}: {first['msg'].lower()}") from error
+            raise CorruptInputError(f"{path}: damaged: {first_problem(error)}") from error
 
     @property
     def shortfall(self) -> str | None:
         """Why the command ends with exit code 3; None when all is well."""
         return None
+
+
+class Listing(Result):
+    """A result that is stored last, and lists what was stored before it."""
+
+    files: dict[str, str] = Field(default_factory=dict)
+    """Name of a file → its CRC-32C, by which damage is noticed; empty in versions before 0.3."""
 
 
 class ClassCount(Result):
@@ -199,7 +204,7 @@ class Seconds(Result):
     total: float
 
 
-class RunSummary(Result):
+class RunSummary(Listing):
     """One run: `train --json` and a run's `summary.json`.
 
     >>> run = RunSummary(run_dir="runs/a", status="completed", metrics={"test/loss": 0.5})
@@ -311,7 +316,7 @@ class BestCell(Result):
     seed changes anything."""
 
 
-class SweepSummary(Result):
+class SweepSummary(Listing):
     """A sweep: `sweep --json` and a sweep's `summary.json`."""
 
     sweep_dir: str
@@ -538,6 +543,13 @@ def _shortfall(runs: int, diverged: int, failed: int, unfinished: int = 0) -> st
     counts = {"diverged": diverged, "failed": failed, "unfinished": unfinished}
     lost = [f"{count:,} {name}" for name, count in counts.items() if count]
     return f"{', '.join(lost)} of {runs:,} runs" if lost else None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong with a stored document: its key, and what."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the document"
+    return f"{key}: {first['msg'].lower()}"
 
 
 def json_line(value: Any) -> bytes:

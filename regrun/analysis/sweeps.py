@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -15,7 +15,7 @@ from regrun.analysis.statistics import paired_difference
 from regrun.errors import CorruptInputError
 from regrun.metrics import METRICS, Metric, default_metric
 from regrun.results import BestCell, DataCard, RunSummary, Seconds, SweepSummary, Varied
-from regrun.store.reading import load_result, read_config
+from regrun.store.reading import load_result, read_document
 from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
 
 if TYPE_CHECKING:
@@ -37,27 +37,33 @@ class SweptRun:
         return "unfinished" if self.summary is None else self.summary.status
 
 
-def sweep_cells(files: SweepDir, *, layers: bool = False) -> list[Cell]:
+OnDamage = Callable[[CorruptInputError], None]
+"""What is called for each damaged run, which is left out."""
+
+
+def sweep_cells(
+    files: SweepDir, *, layers: bool = False, on_damage: OnDamage | None = None
+) -> list[Cell]:
     """The cells of a sweep in the order of the plan, each with its runs by replicate.
 
     Reads the plan and each run's summary, nothing else. Runs of a confirmation are left out.
-    layers: keep the norms of single layers, which are most of a summary. Raises CorruptInputError,
-    StorageError.
+    layers: keep the norms of single layers, which are most of a summary. on_damage: by default
+    damage is raised. Raises CorruptInputError, StorageError.
     """
     rounds = [each for each in files.read_rounds() if each.purpose != "confirmation"]
-    cells = _cells(files, rounds, layers)
+    cells = _cells(files, rounds, layers, on_damage)
     if _section(files).get("search") != "race":
         return cells
     most = max((cell.seeds for cell in cells), default=0)
     return [replace(cell, is_out=cell.seeds < most) for cell in cells]
 
 
-def confirmed_cells(files: SweepDir) -> list[Cell]:
+def confirmed_cells(files: SweepDir, *, on_damage: OnDamage | None = None) -> list[Cell]:
     """The finalists with the runs of their confirmation alone, best first; empty without one.
 
-    Raises CorruptInputError, StorageError.
+    on_damage: see `sweep_cells`. Raises CorruptInputError, StorageError.
     """
-    return _cells(files, confirmation_of(files.read_rounds()), layers=False)
+    return _cells(files, confirmation_of(files.read_rounds()), False, on_damage)
 
 
 def confirmation_of(rounds: Sequence[Round]) -> list[Round]:
@@ -67,16 +73,21 @@ def confirmation_of(rounds: Sequence[Round]) -> list[Round]:
     return [*rounds[last + 1 :]]
 
 
-def _cells(files: SweepDir, rounds: Sequence[Round], layers: bool) -> list[Cell]:
-    groups: dict[int, list[PlannedRun]] = {}
-    for each in rounds:
-        for run in each.runs:
-            groups.setdefault(run.cell, []).append(run)
+def _cells(
+    files: SweepDir, rounds: Sequence[Round], layers: bool, on_damage: OnDamage | None
+) -> list[Cell]:
+    has_ended = files.summary.exists()
+    groups: dict[int, tuple[Mapping[str, Any], list[SweptRun]]] = {}
+    for run in (run for each in rounds for run in each.runs):
+        _, runs = groups.setdefault(run.cell, (run.params, []))
+        try:
+            runs.append(_swept(files, run, layers, has_ended))
+        except CorruptInputError as damage:
+            if on_damage is None:
+                raise
+            on_damage(damage)
     scale = _scale_choice(files)
-    return [
-        Cell(runs[0].params, [_swept(files, run, layers) for run in runs], scale)
-        for runs in groups.values()
-    ]
+    return [Cell(params, runs, scale) for params, runs in groups.values() if runs]
 
 
 def runs_frame(files: SweepDir) -> DataFrame:
@@ -96,15 +107,17 @@ def runs_frame(files: SweepDir) -> DataFrame:
     )
 
 
-def _swept(files: SweepDir, run: PlannedRun, layers: bool) -> SweptRun:
-    path = files.path / run.directory
-    summary = load_result(path, RunSummary)
+def _swept(files: SweepDir, run: PlannedRun, layers: bool, has_ended: bool) -> SweptRun:
+    directory = files.run(run)
+    summary = load_result(directory.summary, RunSummary)
+    if summary is None and has_ended:
+        raise CorruptInputError(f"{directory.summary}: missing, though the sweep has ended")
     if summary is not None and not layers:
         summary = summary.without_layers()
     seeds = {"seed": run.seed}
     if run.data_seed is not None:
         seeds["dataset.seed"] = run.data_seed
-    return SweptRun(path, {**run.params, **seeds}, summary)
+    return SweptRun(directory.path, {**run.params, **seeds}, summary)
 
 
 def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSummary:
@@ -153,7 +166,8 @@ def _saved(files: SweepDir, cells: Sequence[Cell]) -> int | None:
 
 def _section(files: SweepDir) -> Mapping[str, Any]:
     """The stored `sweep` section. Raises CorruptInputError, StorageError."""
-    return read_config(files.config).get("sweep") or {}
+    section = read_document(files.config).data.get("sweep")
+    return section if isinstance(section, Mapping) else {}
 
 
 def varied_in(files: SweepDir, cells: Sequence[Cell]) -> list[Varied]:

@@ -83,7 +83,7 @@ def resume(
         if overrides:
             carry_on = partial(carry_on, reload=_with(overrides, axes=False))
         summary = carry_on()
-    show_run(summary, directory, RunDir(directory).config, runs_dir, as_json=as_json)
+    show_run(summary, directory, RunDir(directory).config.path, runs_dir, as_json=as_json)
 
 
 def _with(overrides: list[str], *, axes: bool) -> Reload:

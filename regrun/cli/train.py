@@ -60,7 +60,7 @@ def show_run(
         from regrun.config.load import load_config
 
         run = load_stored_run(directory)
-        config = load_config(run.files.config).config
+        config = load_config(run.document).config
         commands = after_training(summary, config, config_path, directory, runs_dir)
         return [
             *run_report(summary, run.config, run.rows),

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
+from regrun.config.yaml_nodes import Document
 from regrun.errors import ConfigError, dotted
 from regrun.kinds.datasets import DatasetSection
 from regrun.settings import flatten
 
-Reload = Callable[[Path], Loaded]
-"""Loads a stored config file, with what is to change in it."""
+Reload = Callable[[Document], Loaded]
+"""Loads a stored config, with what is to change in it."""
 
 PLACES = frozenset(f"dataset.{key}" for key in DatasetSection.path_keys)
 """Keys that say where data lie, not which data they are."""

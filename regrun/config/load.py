@@ -247,18 +247,21 @@ class Loaded:
         return Assignment(f"{key}={_written(value)}", key, value, span=span)
 
 
-def load_config(path: Path | str, overrides: Sequence[str] = (), *, axes: bool = False) -> Loaded:
-    """Read, override and validate a config file.
+def load_config(
+    config: Path | str | Document, overrides: Sequence[str] = (), *, axes: bool = False
+) -> Loaded:
+    """Read, override and validate a config file, or one that has been read.
 
     Each override is ``KEY=VALUE``; with ``axes``, ``KEY=V1,V2`` sets an axis of the sweep. Raises
     UsageError if the file cannot be read, ConfigError with every problem located.
     """
     assignments, diagnostics = parse_overrides(overrides, axes=axes)
-    return _load(read_config(path), assignments, diagnostics)
+    document = config if isinstance(config, Document) else read_config(config)
+    return _load(document, assignments, diagnostics)
 
 
 def config_from_mapping(
-    config: Mapping[str, Any] | Path | str,
+    config: Mapping[str, Any] | Path | str | Document,
     overrides: Mapping[str, Any] | None = None,
     *,
     axes: Mapping[str, Sequence[Any]] | None = None,
@@ -275,7 +278,8 @@ def config_from_mapping(
             assignments.append(override.as_axis() if is_axis else override)
     if isinstance(config, Mapping):
         return _load(Document(plain(config, "config")), assignments, [])
-    return _load(read_config(config), assignments, [])
+    document = config if isinstance(config, Document) else read_config(config)
+    return _load(document, assignments, [])
 
 
 def safe_name(stem: str) -> str:

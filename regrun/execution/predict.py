@@ -17,10 +17,10 @@ from regrun.data.preprocessing import Preprocessing
 from regrun.errors import CorruptInputError, UsageError
 from regrun.execution.prepare import resolve_device
 from regrun.execution.raw_examples import RawExamples, read_examples
-from regrun.execution.restore import restore_model
+from regrun.execution.restore import preprocessing_of, restore_model
 from regrun.nn.class_scores import class_scores
 from regrun.results import Scores
-from regrun.store.atomic import read_bytes
+from regrun.store.reading import load_stored_run
 from regrun.store.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -228,14 +228,15 @@ def probabilities(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def load_preprocessing(directory: Path) -> Preprocessing:
     """Read a run's `preprocessing.json`. Raises UsageError for runs of versions without it."""
-    path = RunDir(directory).preprocessing
-    try:
-        return Preprocessing.from_json(read_bytes(path), path)
-    except FileNotFoundError:
+    stored = load_stored_run(directory)
+    found = preprocessing_of(stored)
+    if found is None:
         raise UsageError(
-            f"{directory}: no {path.name} here, since an earlier version of regrun trained this "
-            "run; train it again, or use regrun.load_model with inputs as the network saw them"
-        ) from None
+            f"{directory}: no {stored.files.preprocessing.name} here, since an earlier version of "
+            "regrun trained this run; train it again, or use regrun.load_model with inputs as the "
+            "network saw them"
+        )
+    return found
 
 
 def load_run_predictor(

@@ -17,6 +17,7 @@ from regrun.kinds.datasets import DatasetSection
 from regrun.metrics import Metric
 from regrun.nn.modules import has_noise
 from regrun.results import DataCard, json_document
+from regrun.store.checksums import sealed_document
 from regrun.training.evaluation import train_subset_size
 from regrun.training.network import build_network
 from regrun.training.step import DTYPES
@@ -64,7 +65,7 @@ class Prepared:
     @cached_property
     def preprocessing(self) -> bytes:
         """The content of `preprocessing.json`; worked out once."""
-        return json_document(self.dataset.preprocessing)
+        return sealed_document(json_document(self.dataset.preprocessing))
 
     def notes(self, config: Config) -> list[str]:
         """What a user should know about how this config is trained and measured."""

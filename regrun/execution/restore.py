@@ -14,9 +14,9 @@ from regrun.data.preprocessing import Preprocessing
 from regrun.errors import CorruptInputError, UsageError
 from regrun.kinds.models import build_model
 from regrun.results import ModelShape
-from regrun.store.atomic import read_bytes
-from regrun.store.reading import load_stored_run
-from regrun.store.weights import load_weights
+from regrun.store.checksums import check_document
+from regrun.store.reading import StoredRun, load_stored_run
+from regrun.store.weights import parse_weights
 
 
 def restore_model(directory: Path, average: str | None = None) -> nn.Module:
@@ -30,24 +30,35 @@ def restore_model(directory: Path, average: str | None = None) -> nn.Module:
     """
     stored = load_stored_run(directory)
     path = stored.files.average(average) if average else stored.files.weights
-    if stored.summary is None or not stored.files.weights.is_file():
+    if stored.summary is None or not stored.has(stored.files.weights):
         raise UsageError(f"{directory}: no trained weights here (status: {stored.status})")
-    if average and not path.is_file():
+    if average and not stored.has(path):
         raise UsageError(f"{directory}: no {path.name} here; set training.{average} to have it")
-    config = load_config(stored.files.config).config
+    config = load_config(stored.document).config
     shape = stored.summary.model
     if shape is None:
         raise CorruptInputError(f"{stored.files.summary}: damaged: model: field required")
-    weights, _ = load_weights(path)
+    weights, _ = parse_weights(path, stored.read(path))
     module = network_with(config, shape, weights)
     if module is None:
         raise CorruptInputError(
             f"{path}: holds other tensors than the network of {stored.files.config}"
         )
-    path = stored.files.preprocessing
-    found = Preprocessing.from_json(read_bytes(path), path) if path.is_file() else None
-    module.preprocessing = found  # type: ignore[assignment]  # a plain attribute
+    module.preprocessing = preprocessing_of(stored)  # type: ignore[assignment]  # a plain attribute
     return module.eval()
+
+
+def preprocessing_of(stored: StoredRun) -> Preprocessing | None:
+    """What turns raw examples into a run's inputs; None for runs of versions before it was stored.
+
+    Raises CorruptInputError, StorageError.
+    """
+    place = stored.files.preprocessing
+    if not stored.has(place):
+        return None
+    data = stored.read(place)
+    check_document(place, data)
+    return Preprocessing.from_json(data, place)
 
 
 def network_with(

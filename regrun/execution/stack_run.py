@@ -19,8 +19,9 @@ from regrun.execution.prepare import Prepared
 from regrun.execution.summary import History
 from regrun.metrics import CONFUSION
 from regrun.results import ModelShape, RunSummary, Seconds, json_document
-from regrun.store.atomic import remove_stale_temporaries, write_atomic
+from regrun.store.atomic import remove_stale_temporaries
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
+from regrun.store.checksums import sealed_document
 from regrun.store.curves import Curves
 from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import flat_hparams
@@ -43,8 +44,13 @@ class Member:
     """A run of the stack and the directory it owns. projects: see `portable`."""
 
     config: Config
-    directory: Path
+    files: RunDir
     projects: tuple[Path, ...] = ()
+
+    @property
+    def config_text(self) -> str:
+        """The config as it is stored."""
+        return dump_config(self.config, self.files.path, self.projects)
 
 
 class StackRun:
@@ -92,26 +98,23 @@ class StackRun:
         self._writers = {
             index: self._open_writer(index, member)
             for index, member in enumerate(members)
-            if not RunDir(member.directory).finished
+            if not member.files.finished
         }
 
     def _open_writer(self, index: int, member: Member) -> RunWriter:
-        self._describe_data(index, member)
-        history = self._histories[index]
-        if history.evaluations or RunDir(member.directory).metrics.exists():
-            last = history.last["step"] if history.last else 0
-            return RunWriter.resume(member.directory, int(last), history.evaluations)
-        remove_stale_temporaries(member.directory)
+        history, files = self._histories[index], member.files
         settings = flat_hparams(member.config.model_dump(mode="json"))
-        text = dump_config(member.config, member.directory, member.projects)
-        return RunWriter.create(member.directory, text, settings)
-
-    def _describe_data(self, index: int, member: Member) -> None:
-        files = RunDir(member.directory)
-        if not files.data.exists():
-            write_atomic(files.data, json_document(self._cards[index]), durable=False)
-        if not files.preprocessing.exists():
-            write_atomic(files.preprocessing, self._prepared.preprocessing, durable=False)
+        if history.evaluations or files.metrics.exists():
+            last = int(history.last["step"]) if history.last else 0
+            writer = RunWriter.resume(
+                files.place, last, history.evaluations, member.config_text, settings
+            )
+        else:
+            remove_stale_temporaries(files.place)
+            writer = RunWriter.create(files.place, member.config_text, settings)
+        writer.store(files.data, sealed_document(json_document(self._cards[index])))
+        writer.store(files.preprocessing, self._prepared.preprocessing)
+        return writer
 
     @property
     def total_steps(self) -> int:
@@ -188,7 +191,7 @@ class StackRun:
         if writer is None:
             return
         summary = self._with_confusion(self._summary(end), end)
-        writer.finish(summary, end.weights, end.averages, end.test_examples)
+        summary = writer.finish(summary, end.weights, end.averages, end.test_examples)
         self.summaries[end.member] = summary
         del self._histories[end.member]
         self._observer.on_end(summary)
@@ -209,7 +212,7 @@ class StackRun:
 
     def _summary(self, end: MemberEnd) -> RunSummary:
         return self._histories[end.member].summarize(
-            self._members[end.member].directory,
+            self._members[end.member].files.path,
             end,
             self._engine.roles,
             self._device,

@@ -10,6 +10,7 @@ from regrun.config.changes import PLACES, Reload, asking_for_data, changed_keys
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
+from regrun.config.yaml_nodes import Document
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
@@ -19,11 +20,12 @@ from regrun.execution.stack_run import Member, StackRun
 from regrun.results import RunSummary, json_document
 from regrun.store.atomic import write_atomic
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
+from regrun.store.checksums import sealed_document, sealed_yaml
 from regrun.store.lock import exclusive
-from regrun.store.reading import load_result
+from regrun.store.reading import StoredRun, load_result
 from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
 from regrun.store.sweep_dir import SweepDir
-from regrun.store.writer import RunWriter
+from regrun.store.writer import RunWriter, rewrite
 
 EPOCHS = "training.epochs"
 
@@ -48,8 +50,8 @@ def train_run(
     parent = experiment_dir(runs_dir, config.name)
     with catching_signals() as interrupt:
         directory = claim_run_dir(parent, label or f"seed={config.seed}")
-        stored = dump_config(config, directory, loaded.source.projects)
-        write_atomic(RunDir(directory).config, stored)
+        text = dump_config(config, directory, loaded.source.projects)
+        write_atomic(RunDir(directory).config, sealed_yaml(text))
         with exclusive(directory):
             return _run(loaded, prepared, directory, None, watcher, interrupt)
 
@@ -72,13 +74,14 @@ def resume_run(
     if not files.config.is_file():
         raise UsageError(f"{directory}: no run here (it has no {files.config.name})")
     with catching_signals() as interrupt, exclusive(directory):
-        finished = load_result(directory, RunSummary)
+        finished = load_result(files.summary, RunSummary)
         store = CheckpointStore(files.checkpoints)
-        changed = _changed(files.config, reload) if reload else []
+        stored = StoredRun(files, finished).document
+        changed = _changed(stored, files, reload) if reload else []
         if finished is not None and not changed:
             _tidy(store, finished)
             return _finished(finished, directory, watcher)
-        loaded = (reload or load_config)(files.config)
+        loaded = (reload or load_config)(stored)
         if finished is not None and EPOCHS in changed:
             with loaded.source.locating():
                 _check_can_go_on(finished, files, loaded.config)
@@ -95,11 +98,10 @@ def resume_run(
                 check_checkpoint(checkpoint, [loaded.config], prepared.fingerprint)
         if changed:
             text = dump_config(loaded.config, directory, loaded.source.projects)
+            card = json_document(prepared.card(loaded.config))  # it names files
             if EPOCHS in changed:
                 RunWriter.reopen(directory, text)
-            else:
-                write_atomic(files.config, text)
-            write_atomic(files.data, json_document(prepared.card(loaded.config)))  # it names files
+            rewrite(files, {files.config: sealed_yaml(text), files.data: sealed_document(card)})
         if finished is not None and EPOCHS not in changed:
             return _finished(finished, directory, watcher)
         return _run(loaded, prepared, directory, checkpoint, watcher, interrupt)
@@ -107,7 +109,7 @@ def resume_run(
 
 def _finished(summary: RunSummary, directory: Path, observer: Observer) -> RunSummary:
     observer.on_message(f"{directory} had finished before; nothing to do")
-    if RunDir(directory).checkpoints.is_dir():
+    if RunDir(directory).checkpoints.is_folder():
         command = f"regrun resume {shlex.quote(str(directory))} {EPOCHS}={2 * summary.epochs}"
         observer.on_message(f"for more epochs: {command}")
     return summary.model_copy(update={"run_dir": str(directory)})
@@ -121,10 +123,11 @@ def _tidy(store: CheckpointStore, finished: RunSummary) -> None:
         store.clear()
 
 
-def _changed(config: Path, reload: Reload) -> list[str]:
+def _changed(stored: Document, files: RunDir, reload: Reload) -> list[str]:
     """The keys that are to change. Raises ConfigError, located, for all that cannot."""
-    loaded = reload(config)
-    changed = changed_keys(load_config(config).config, loaded.config)
+    config = files.config.path
+    loaded = reload(stored)
+    changed = changed_keys(load_config(stored).config, loaded.config)
     for key in changed:
         if key.partition(".")[0] == "sweep":
             sweep = f"regrun sweep {shlex.quote(str(config))} …"
@@ -140,7 +143,7 @@ def _changed(config: Path, reload: Reload) -> list[str]:
 def _check_can_go_on(finished: RunSummary, files: RunDir, config: Config) -> None:
     """Raise ConfigError when a finished run cannot be trained for the config's epochs."""
     epochs = config.training.epochs
-    again = f"start a new run: {_train(files.config, EPOCHS)}={epochs}"
+    again = f"start a new run: {_train(files.config.path, EPOCHS)}={epochs}"
     if finished.status != "completed":
         raise ConfigError.at(
             EPOCHS, f"the run {finished.status}, so it has no more epochs; {again}"
@@ -149,7 +152,7 @@ def _check_can_go_on(finished: RunSummary, files: RunDir, config: Config) -> Non
         raise ConfigError.at(
             EPOCHS,
             f"early stopping ended the run after {finished.epochs:,}, and not training.epochs; "
-            f"start a new run: {_train(files.config, 'training.early_stopping.patience')}=…",
+            f"start a new run: {_train(files.config.path, 'training.early_stopping.patience')}=…",
         )
     if epochs < finished.epochs:
         raise ConfigError.at(
@@ -161,7 +164,7 @@ def _check_can_go_on(finished: RunSummary, files: RunDir, config: Config) -> Non
 def _no_checkpoint(files: RunDir, config: Config, key: str) -> UsageError:
     """A finished run cannot have a key changed that its last checkpoint is needed for."""
     sweep = files.path.resolve().parent
-    way = f"start a new run: {_train(files.config, key)}=…"
+    way = f"start a new run: {_train(files.config.path, key)}=…"
     if SweepDir(sweep).config.exists():
         why = "the runs of a sweep keep none"
         if key != EPOCHS:
@@ -203,7 +206,7 @@ def _run(
     keep = config.training.keep_checkpoint and not any(config.ties_to_end())
     with loaded.source.locating():
         run = StackRun(
-            [Member(config, directory, loaded.source.projects)],
+            [Member(config, RunDir(directory), loaded.source.projects)],
             prepared,
             store,
             checkpoint,

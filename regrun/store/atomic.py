@@ -13,56 +13,44 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from regrun.errors import StorageError
+from regrun.store.place import Place, as_file, as_folder, storage_message
 
-_REASONS = {
-    errno.ENOSPC: "disk full",
-    errno.EDQUOT: "disk quota exceeded",
-    errno.EROFS: "read-only file system",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.EIO: "input/output error",
-    errno.EEXIST: "a file is in the way",
-    errno.ENOTDIR: "a file is in the way",
-}
 _TEMPORARY = re.compile(r"\..*\.(\d+)-[0-9a-f]+\.tmp")
 
 
-@contextmanager
-def storage_errors(path: Path, verb: str = "written") -> Iterator[None]:
-    """Turn an OSError raised in the block into a `StorageError` about ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise _storage_error(path, verb, error) from error
-
-
-def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+def write_atomic(file: Path | Place, data: bytes | str, *, durable: bool = True) -> None:
     """Replace the file by ``data`` (text as UTF-8), or leave it as it was.
 
     A process killed at any point leaves either the old content or all of ``data``. durable: fsync.
     Without it the file survives the end of every process but not a power failure, and costs a tenth
     of the time. Raises `StorageError`.
     """
+    place = as_file(file)
     payload = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    with storage_errors(path):
+    temporary = place.parent / f".{place.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    with storage_errors(place):
         _create(temporary, payload, durable=durable)
         with _or_removed(temporary):
-            temporary.replace(path)
+            temporary.rename(place.name)
         if durable:
-            _sync_directory(path.parent)
+            _sync_folder(place.parent)
 
 
-def append(path: Path, data: bytes) -> None:
-    """Append all of ``data``, creating the file; on failure the file keeps its old length.
+def append(file: Path | Place, data: bytes, length: int) -> None:
+    """Append all of ``data`` to a file of this length; one of length 0 may be missing.
 
-    There is no fsync: appended data survive a kill of the process, but not always a power failure.
-    Raises `StorageError`.
+    On failure the file keeps its old length. There is no fsync: appended data survive a kill of the
+    process, but not always a power failure. Raises `StorageError`, also when the file is not there
+    any more or has another length.
     """
-    with storage_errors(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    place = as_file(file)
+    with storage_errors(place):
+        made = 0 if length else os.O_CREAT
+        descriptor = place.open(os.O_WRONLY | os.O_APPEND | made)
         try:
-            length = os.fstat(descriptor).st_size
+            found = os.fstat(descriptor)
+            if found.st_size != length or found.st_nlink != 1:
+                raise StorageError(f"{place}: another program has changed it since it was written")
             try:
                 _write_all(descriptor, data)
             except OSError:
@@ -73,29 +61,38 @@ def append(path: Path, data: bytes) -> None:
             os.close(descriptor)
 
 
-def create(path: Path, data: bytes) -> None:
+def create(file: Path | Place, data: bytes) -> None:
     """Write a file that must not exist yet; on failure there is none. As durable as `append`.
 
     Raises `StorageError`.
     """
-    with storage_errors(path):
-        _create(path, data, durable=False)
+    place = as_file(file)
+    with storage_errors(place):
+        _create(place, data, durable=False)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's content. Raises FileNotFoundError if there is none, else `StorageError`."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise _storage_error(path, "read", error) from error
+def read_bytes(file: Path | Place) -> bytes:
+    """The file's content.
+
+    Raises FileNotFoundError if there is none, `CorruptInputError` if it is no regular file, else
+    `StorageError`.
+    """
+    place = as_file(file)
+    with place.errors("read"), os.fdopen(place.open(os.O_RDONLY), "rb") as content:
+        return content.read()
 
 
-def make_directory(path: Path) -> None:
-    """Create the directory and its parents if missing. Raises `StorageError`."""
-    with storage_errors(path, "created"):
-        path.mkdir(parents=True, exist_ok=True)
+def make_directory(directory: Path | Place) -> None:
+    """Create a directory if it is missing, and those above one that the user named.
+
+    Raises `StorageError`.
+    """
+    place = as_folder(directory)
+    with storage_errors(place, "created"):
+        if place.names:
+            place.make_folder()
+        else:
+            place.root.mkdir(parents=True, exist_ok=True)
 
 
 def probe_writable(runs_dir: Path) -> None:
@@ -104,21 +101,21 @@ def probe_writable(runs_dir: Path) -> None:
     Raises `StorageError`.
     """
     make_directory(runs_dir)
-    probe = runs_dir / f".probe.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    probe = Place(runs_dir, f".probe.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     with storage_errors(runs_dir):
         try:
             _create(probe, bytes(4096), durable=True)
         finally:
-            probe.unlink(missing_ok=True)
+            probe.unlink()
 
 
-def remove_stale_temporaries(directory: Path) -> None:
+def remove_stale_temporaries(directory: Path | Place) -> None:
     """Remove temporary files of processes killed while writing. Raises `StorageError`."""
-    with storage_errors(directory):
-        for path in directory.glob(".*.tmp"):
-            match = _TEMPORARY.fullmatch(path.name)
-            if match and not process_is_alive(int(match[1])):
-                path.unlink(missing_ok=True)
+    place = as_folder(directory)
+    for name in place.entries():
+        match = _TEMPORARY.fullmatch(name)
+        if match and not process_is_alive(int(match[1])):
+            (place / name).unlink()
 
 
 def process_is_alive(pid: int) -> bool:
@@ -132,15 +129,21 @@ def process_is_alive(pid: int) -> bool:
     return True
 
 
-def _storage_error(path: Path, verb: str, error: OSError) -> StorageError:
-    reason = _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
-    return StorageError(f"{path}: cannot be {verb}: {reason}")
+@contextmanager
+def storage_errors(path: Path | Place, verb: str = "written") -> Iterator[None]:
+    """Turn an OSError raised in the block into a `StorageError` about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(path, Place):
+            raise path.described(verb, error) from error
+        raise StorageError(storage_message(str(path), verb, error)) from error
 
 
-def _create(path: Path, data: bytes, *, durable: bool) -> None:
+def _create(place: Place, data: bytes, *, durable: bool) -> None:
     """Create the whole file or none; fail if it exists."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    with _or_removed(path):
+    descriptor = place.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    with _or_removed(place):
         try:
             _write_all(descriptor, data)
             if durable:
@@ -150,13 +153,13 @@ def _create(path: Path, data: bytes, *, durable: bool) -> None:
 
 
 @contextmanager
-def _or_removed(path: Path) -> Iterator[None]:
+def _or_removed(place: Place) -> Iterator[None]:
     """Remove the file when the block fails."""
     try:
         yield
     except BaseException:
-        with suppress(OSError):
-            path.unlink()
+        with suppress(StorageError):
+            place.unlink()
         raise
 
 
@@ -166,13 +169,11 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some file systems cannot sync a directory; nothing more can be done there.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
+def _sync_folder(place: Place) -> None:
+    with place.descriptor() as descriptor:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # Some file systems cannot sync a directory; nothing more can be done there.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise

@@ -23,9 +23,9 @@ from regrun.store.atomic import (
     make_directory,
     read_bytes,
     remove_stale_temporaries,
-    storage_errors,
     write_atomic,
 )
+from regrun.store.place import Place, as_folder
 from regrun.store.weights import decode, to_portable
 
 _NAME = re.compile(r"(\d{8})-([0-9a-f]{32})\.safetensors")
@@ -45,9 +45,9 @@ class Checkpoint:
 class CheckpointStore:
     """The checkpoints in one directory; one writer at a time (`regrun.store.lock`)."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._last_good: Path | None = None
+    def __init__(self, directory: Path | Place) -> None:
+        self._directory = as_folder(directory)
+        self._last_good: Place | None = None
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write a checkpoint, then remove all others but the last good one.
@@ -61,14 +61,14 @@ class CheckpointStore:
         data = save(to_portable(tensors), {"state": json.dumps(state)})
         earlier = self._files()
         number = int(earlier[0].name[:8]) + 1 if earlier else 1
-        path = self._directory / f"{number:08d}-{_checksum(data)}.safetensors"
-        write_atomic(path, data)
+        place = self._directory / f"{number:08d}-{_checksum(data)}.safetensors"
+        write_atomic(place, data)
         if self._last_good is None:
             remove_stale_temporaries(self._directory)
             whole = (old for old in earlier if _matches(old, read_bytes(old)))
             self._last_good = next(whole, None)
         self._remove(old for old in earlier if old != self._last_good)
-        self._last_good = path
+        self._last_good = place
 
     def load(self) -> Checkpoint | None:
         """The newest undamaged checkpoint; None when none was ever completed.
@@ -76,13 +76,13 @@ class CheckpointStore:
         Raises `CorruptInputError` when all checkpoints are damaged, `StorageError`.
         """
         warnings: list[str] = []
-        for path in self._files():
+        for place in self._files():
             try:
-                tensors, state = _read(path)
+                tensors, state = _read(place)
             except CorruptInputError as error:
                 warnings.append(f"{error}; using the checkpoint before it")
                 continue
-            self._last_good = path
+            self._last_good = place
             return Checkpoint(tensors, state, tuple(warnings))
         if warnings:
             raise CorruptInputError(
@@ -93,41 +93,36 @@ class CheckpointStore:
 
     def clear(self) -> None:
         """Remove all checkpoints, after the run has ended. Raises `StorageError`."""
-        if self._directory.is_dir():
+        if self._directory.is_folder():
             remove_stale_temporaries(self._directory)
             self._remove(self._files())
-            with storage_errors(self._directory, "removed"):
-                if not any(self._directory.iterdir()):
-                    self._directory.rmdir()
+            if not self._directory.entries():
+                self._directory.remove_folder()
 
     def keep_newest(self) -> None:
         """Remove all checkpoints but the newest. Raises `StorageError`."""
         self._remove(self._files()[1:])
 
-    def _files(self) -> list[Path]:
+    def _files(self) -> list[Place]:
         """The checkpoint files, newest first."""
-        if not self._directory.is_dir():
-            return []
-        with storage_errors(self._directory, "read"):
-            found = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
-        return sorted(found, reverse=True)
+        names = [name for name in self._directory.entries() if _NAME.fullmatch(name)]
+        return [self._directory / name for name in reversed(names)]
 
-    def _remove(self, paths: Iterable[Path]) -> None:
-        for path in paths:
-            with storage_errors(path, "removed"):
-                path.unlink(missing_ok=True)
+    def _remove(self, places: Iterable[Place]) -> None:
+        for place in places:
+            place.unlink()
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    data = read_bytes(path)
-    if not _matches(path, data):
-        raise CorruptInputError(f"{path}: damaged: its checksum does not match")
-    tensors, metadata = decode(path, data)
+def _read(place: Place) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    data = read_bytes(place)
+    if not _matches(place, data):
+        raise CorruptInputError(f"{place}: damaged: its checksum does not match")
+    tensors, metadata = decode(place, data)
     return tensors, json.loads(metadata["state"])
 
 
-def _matches(path: Path, data: bytes) -> bool:
-    return path.name == f"{path.name[:8]}-{_checksum(data)}.safetensors"
+def _matches(place: Place, data: bytes) -> bool:
+    return place.name == f"{place.name[:8]}-{_checksum(data)}.safetensors"
 
 
 def _checksum(data: bytes) -> str:

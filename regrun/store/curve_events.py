@@ -30,7 +30,7 @@ def record(event: Any) -> bytes:
     """One message as a TFRecord: length, checksum of the length, data, checksum of the data."""
     data: bytes = event.SerializeToString()
     head = struct.pack("<Q", len(data))
-    return b"".join([head, _checksum(head), data, _checksum(data)])
+    return b"".join([head, masked_checksum(head), data, masked_checksum(data)])
 
 
 def curve_records(
@@ -93,7 +93,8 @@ def _varints(numbers: np.ndarray) -> np.ndarray:
     return bits | np.where(place < STEP_BYTES - 1, 0x80, 0)
 
 
-def _checksum(part: bytes) -> bytes:
+def masked_checksum(part: bytes) -> bytes:
+    """The checksum of a part of a record, as the record holds it."""
     return int(_masked(crc32c(part))).to_bytes(TAIL_BYTES, "little")
 
 

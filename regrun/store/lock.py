@@ -12,50 +12,53 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from regrun.errors import UsageError
-from regrun.store.atomic import process_is_alive, storage_errors
+from regrun.errors import CorruptInputError, StorageError, UsageError
+from regrun.store.atomic import process_is_alive, read_bytes, storage_errors
+from regrun.store.place import Place, as_folder
 
 _NAME = ".lock"
 
 
 @contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
+def exclusive(directory: Path | Place) -> Iterator[None]:
     """Lock ``directory`` for this process during the block.
 
     The lock ends with the process, however that ends; forked children share it. Not reliable on
     network file systems. Raises `UsageError` naming the holder, `StorageError` when the lock file
     cannot be written.
     """
-    path = directory / _NAME
-    with storage_errors(path, "locked"):
-        descriptor = _acquire(path)
+    place = as_folder(directory) / _NAME
+    with storage_errors(place, "locked"):
+        descriptor = _acquire(place)
     try:
         yield
     finally:
         # Removed while still locked, so that no process can lock a file that is already unlinked.
-        with suppress(OSError):
-            path.unlink()
+        with suppress(StorageError, CorruptInputError):
+            place.unlink()
         with suppress(OSError):
             os.close(descriptor)
 
 
-def holder(directory: Path) -> str | None:
+def holder(directory: Path | Place) -> str | None:
     """A description of the process that holds ``directory``; None when no living process does."""
     try:
-        found = _parse((directory / _NAME).read_bytes())
-    except OSError:
+        found = _parse(read_bytes(as_folder(directory) / _NAME))
+    except (OSError, StorageError, CorruptInputError):
         return None
     if not found or (found["host"] == socket.gethostname() and not process_is_alive(found["pid"])):
         return None
     return _describe(found)
 
 
-def _acquire(path: Path) -> int:
+def _acquire(place: Place) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = place.open(os.O_RDWR | os.O_CREAT)
         try:
+            if os.fstat(descriptor).st_nlink > 1:
+                raise CorruptInputError(f"{place}: also another file (a hard link)")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still_there(descriptor, path):
+            if _is_still_there(descriptor, place):
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, _own_mark())
                 return descriptor
@@ -63,7 +66,7 @@ def _acquire(path: Path) -> int:
             who = _describe(_parse(os.pread(descriptor, 4096, 0)))
             os.close(descriptor)
             raise UsageError(
-                f"{path.parent} is in use by {who}; only one process may write to it"
+                f"{place.parent} is in use by {who}; only one process may write to it"
             ) from None
         except BaseException:
             os.close(descriptor)
@@ -71,12 +74,10 @@ def _acquire(path: Path) -> int:
         os.close(descriptor)
 
 
-def _is_still_there(descriptor: int, path: Path) -> bool:
-    """Whether the locked file is still the one at ``path``; its last holder may have removed it."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+def _is_still_there(descriptor: int, place: Place) -> bool:
+    """Whether the locked file is still the one there; its last holder may have removed it."""
+    found = place.status()
+    return found is not None and os.path.samestat(os.fstat(descriptor), found)
 
 
 def _own_mark() -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,16 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from regrun.errors import ConfigError, CorruptInputError, UsageError
-from regrun.results import DataCard, Result, RunSummary
-from regrun.store.atomic import read_bytes, storage_errors
+from regrun.results import DataCard, Listing, Result, RunSummary
+from regrun.store.atomic import read_bytes
+from regrun.store.checksums import as_text, check_document, check_yaml, checksum_of
 from regrun.store.lock import holder
-from regrun.store.metrics import Row, metrics_frame, read_metrics
+from regrun.store.metrics import Row, metrics_frame, parse_metrics
+from regrun.store.place import Place
 from regrun.store.run_dir import CONFIG, RunDir
 
 if TYPE_CHECKING:
     import numpy as np
     from pandas import DataFrame
     from torch import Tensor
+
+    from regrun.config.yaml_nodes import Document
 
 R = TypeVar("R", bound=Result)
 
@@ -62,18 +65,43 @@ class StoredRun:
         """The summary; of an unfinished run its directory and status."""
         if self.summary is not None:
             return self.summary
-        alive = holder(self.path) or holder(self.path.parent)
+        alive = holder(self.files.place) or holder(self.path.parent)
         return RunSummary(run_dir=str(self.path), status="running" if alive else "interrupted")
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved config as plain data. Raises `CorruptInputError`, `StorageError`."""
-        return read_config(self.files.config)
+        from regrun.config.paths import with_absolute_paths
+
+        data: dict[str, Any] = self.document.data
+        return with_absolute_paths(data, self.path)
+
+    @property
+    def document(self) -> Document:
+        """The stored config, to be loaded. Raises `CorruptInputError`, `StorageError`."""
+        place = self.files.config
+        sealed = self.summary is None or bool(self.summary.files)
+        return parse_stored(place, self.read(place), sealed=sealed)
 
     @cached_property
     def rows(self) -> list[Row]:
         """A row per evaluation. Raises `CorruptInputError`, `StorageError`."""
-        return read_metrics(self.files.metrics)
+        place = self.files.metrics
+        if self.summary is None and not place.exists():
+            return []
+        return parse_metrics(place, self.read(place))
+
+    def has(self, place: Place) -> bool:
+        """Whether the run left this file, or should have it."""
+        listed = self.summary is not None and place.name in self.summary.files
+        return listed or place.exists()
+
+    def read(self, place: Place) -> bytes:
+        """A file of the run, which is as the run left it.
+
+        Raises `CorruptInputError` when it is missing or has changed, `StorageError`.
+        """
+        return read_listed(place, self.summary.files if self.summary else {})
 
     @property
     def metrics(self) -> DataFrame:
@@ -82,42 +110,48 @@ class StoredRun:
 
     @property
     def test_examples(self) -> TestExamples | None:
-        """See `load_test_examples`."""
-        return load_test_examples(self.path)
+        """What the final weights give on each test example; None where the run stored none.
+
+        Raises `CorruptInputError`, `StorageError`.
+        """
+        place = self.files.test_examples
+        if not self.has(place):
+            return None
+        from regrun.store.weights import parse_weights  # which imports torch
+
+        tensors, _ = parse_weights(place, self.read(place))
+        card = read_card(self)
+        problem = _problem_with(tensors, card)
+        if problem is not None:
+            raise CorruptInputError(f"{place}: damaged: {problem}")
+        correct = tensors["correct"].numpy().astype(bool) if "correct" in tensors else None
+        return TestExamples(tensors["loss"].numpy(), correct, card.test_set)
 
 
-def load_stored_run(directory: Path) -> StoredRun:
+def load_stored_run(directory: Path | Place | RunDir) -> StoredRun:
     """The run in ``directory``; only its summary is read.
 
     Raises `UsageError` when there is no run, `CorruptInputError`, `StorageError`.
     """
-    files = RunDir(directory)
-    if not files.config.is_file():
-        raise UsageError(f"{directory} is not a run directory: it has no {CONFIG}")
-    return StoredRun(files, load_result(directory, RunSummary))
+    files = directory if isinstance(directory, RunDir) else RunDir(directory)
+    summary = load_result(files.summary, RunSummary)
+    if summary is None and not files.config.is_file():
+        raise UsageError(f"{files.path} is not a run directory: it has no {CONFIG}")
+    return StoredRun(files, summary)
 
 
 def load_test_examples(directory: Path) -> TestExamples | None:
-    """What a run stored of each test example; None where it stored none.
-
-    Raises `CorruptInputError`, `StorageError`.
-    """
+    """`StoredRun.test_examples` of the run in ``directory``."""
     files = RunDir(directory)
-    path = files.test_examples
-    if not os.path.lexists(path):
-        return None
-    from regrun.store.weights import load_weights  # which imports torch
+    return StoredRun(files, load_result(files.summary, RunSummary)).test_examples
 
-    tensors, _ = load_weights(path)
-    try:
-        card = DataCard.from_json(read_bytes(files.data), files.data)
-    except FileNotFoundError:
-        raise CorruptInputError(f"{files.data}: missing") from None
-    problem = _problem_with(tensors, card)
-    if problem is not None:
-        raise CorruptInputError(f"{path}: damaged: {problem}")
-    correct = tensors["correct"].numpy().astype(bool) if "correct" in tensors else None
-    return TestExamples(tensors["loss"].numpy(), correct, card.test_set)
+
+def read_card(run: StoredRun) -> DataCard:
+    """What a run's data were taken for. Raises `CorruptInputError`, `StorageError`."""
+    place = run.files.data
+    data = run.read(place)
+    check_document(place, data)
+    return DataCard.from_json(data, place)
 
 
 def _problem_with(tensors: Mapping[str, Tensor], card: DataCard) -> str | None:
@@ -141,55 +175,73 @@ def _problem_with(tensors: Mapping[str, Tensor], card: DataCard) -> str | None:
     return None
 
 
-def find_runs(paths: Iterable[Path]) -> list[Path]:
+def find_runs(paths: Iterable[Path]) -> list[RunDir]:
     """Every run directory at or below the paths, in order of their names, each once.
 
-    A path may be a run, a sweep, all runs of a name, or the whole runs directory. Raises
-    `UsageError` for a path that is no directory, `StorageError`.
+    A path may be a run, a sweep, all runs of a name, or the whole runs directory. Links below it
+    are not followed. Raises `UsageError` for a path that is no directory, `StorageError`.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, RunDir] = {}
     for path in paths:
         if not path.is_dir():
             raise UsageError(f"{path} is not a directory")
-        with storage_errors(path, "read"):
-            found.update(dict.fromkeys(_walk(path, _DEPTH)))
-    return list(found)
+        found |= {run.path: run for run in _walk(Place(path), _DEPTH)}
+    return list(found.values())
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """A stored ``config.yaml`` as plain data, its data paths absolute.
+def read_listed(place: Place, files: Mapping[str, str]) -> bytes:
+    """A file that a summary lists, with the checksum that it had, or that it does not list.
+
+    Raises `CorruptInputError` when it is missing or another one, `StorageError`.
+    """
+    try:
+        data = read_bytes(place)
+    except FileNotFoundError:
+        raise CorruptInputError(f"{place}: missing") from None
+    expected = files.get(place.name)
+    if expected is not None and expected != as_text(checksum_of(data)):
+        raise CorruptInputError(f"{place}: damaged: it is not the file that the summary lists")
+    return data
+
+
+def read_document(place: Place, *, sealed: bool = False) -> Document:
+    """A stored config, to be loaded. sealed: it has a checksum, as all have since 0.3.
 
     Raises `CorruptInputError`, `StorageError`.
     """
-    from regrun.config.paths import with_absolute_paths
+    return parse_stored(place, read_listed(place, {}), sealed=sealed)
+
+
+def parse_stored(place: Place, data: bytes, *, sealed: bool = False) -> Document:
+    """A stored config from its bytes. Raises `CorruptInputError`."""
     from regrun.config.yaml_nodes import parse_config
 
+    check_yaml(place, data, required=sealed)
     try:
-        config: dict[str, Any] = parse_config(read_bytes(path), str(path)).data
-    except FileNotFoundError:
-        raise CorruptInputError(f"{path}: missing") from None
+        return parse_config(data, str(place))
     except ConfigError as error:
-        raise CorruptInputError(f"{path}: not a stored config any more:\n{error}") from error
-    return with_absolute_paths(config, path.parent)
+        raise CorruptInputError(f"{place}: not a stored config any more:\n{error}") from error
 
 
-def _walk(directory: Path, depth: int) -> Iterator[Path]:
-    if (directory / CONFIG).is_file():
-        yield directory
+def _walk(place: Place, depth: int) -> Iterator[RunDir]:
+    if (place / CONFIG).is_file():
+        yield RunDir(place)
     elif depth:
-        with os.scandir(directory) as entries:
-            below = sorted(entry.name for entry in entries if entry.is_dir())
-        for name in below:
-            yield from _walk(directory / name, depth - 1)
+        for name in place.folders():
+            yield from _walk(place / name, depth - 1)
 
 
-def load_result(directory: Path, kind: type[R]) -> R | None:
-    """The summary of a run or sweep; None while it is unfinished.
+def load_result(place: Place, kind: type[R]) -> R | None:
+    """A stored result such as a summary; None where there is no file, and the run is unfinished.
 
     Raises `CorruptInputError`, `StorageError`.
     """
     try:
-        path = RunDir(directory).summary
-        return kind.from_json(read_bytes(path), path)
+        data = read_bytes(place)
     except FileNotFoundError:
         return None
+    check_document(place, data)
+    found = kind.from_json(data, place)
+    if isinstance(found, Listing) and found.files:
+        check_document(place, data, required=True)
+    return found

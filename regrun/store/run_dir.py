@@ -19,6 +19,7 @@ from pathlib import Path
 
 from regrun.errors import UsageError
 from regrun.store.atomic import make_directory, storage_errors
+from regrun.store.place import Place, as_folder
 
 CONFIG = "config.yaml"
 EVENT_FOLDERS = ("train", "test", "val")
@@ -29,17 +30,17 @@ _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
 
 class _Entry:
-    """A path within a run directory. Made when it is asked for, since a sweep has thousands."""
+    """A place within a run directory. Made when it is asked for, since a sweep has thousands."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __get__(self, run: RunDir, owner: type[RunDir]) -> Path:
-        return run.path / self._name
+    def __get__(self, run: RunDir, owner: type[RunDir]) -> Place:
+        return run.place / self._name
 
 
 class RunDir:
-    """The paths of one run."""
+    """Where things lie in the directory of one run."""
 
     config = _Entry(CONFIG)
     """The resolved config; `regrun train` on it alone gives the same run."""
@@ -58,17 +59,27 @@ class RunDir:
     """The state that a resume needs; removed when the run ends."""
     log = _Entry("log.txt")
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, directory: Path | Place) -> None:
+        self.place = as_folder(directory)
 
-    def average(self, label: str) -> Path:
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.place.path
+
+    def average(self, label: str) -> Place:
         """The averaged weights `ema` or `swa` of the same step."""
-        return self.path / f"weights_{label}.safetensors"
+        return self.place / f"weights_{label}.safetensors"
 
     @property
     def finished(self) -> bool:
         """Whether the run has ended, successfully or not."""
         return self.summary.exists()
+
+
+def is_average(name: str) -> bool:
+    """Whether this is the name of a file of `RunDir.average`."""
+    return name.startswith("weights_") and name.endswith(".safetensors")
 
 
 def experiment_dir(runs_dir: Path, name: str) -> Path:

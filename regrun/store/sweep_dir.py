@@ -10,21 +10,46 @@ stacks/<n>/      checkpoints of stacks that are being trained
 
 from __future__ import annotations
 
-import json
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from regrun.config.paths import portable
 from regrun.errors import CorruptInputError
-from regrun.store.atomic import read_bytes, storage_errors, write_atomic
+from regrun.kinds.base import Seed
+from regrun.results import Listing, SweepSummary, first_problem, json_document, json_line
+from regrun.store.atomic import read_bytes, write_atomic
+from regrun.store.checksums import (
+    as_text,
+    check_lines,
+    checksum_of,
+    sealed_document,
+    sealed_lines,
+)
+from regrun.store.place import Place, as_folder, is_plain
+from regrun.store.reading import load_result, read_listed
+from regrun.store.run_dir import RunDir
 
 SWEEP = "sweep.yaml"
 
 Purpose = Literal["cells", "confirmation"]
 """What a round is for."""
+
+
+def _checked_name(name: str) -> str:
+    if not is_plain(name):
+        raise ValueError("not the name of a folder")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -35,11 +60,11 @@ class PlannedRun:
     between the replicates of its cell, else None.
     """
 
-    cell: int
+    cell: Count
     params: dict[str, Any]
-    seed: int
-    directory: str
-    data_seed: int | None = None
+    seed: Seed
+    directory: Name
+    data_seed: Seed | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +78,7 @@ class Round:
     """
 
     runs: Sequence[PlannedRun]
-    stacks: Sequence[Sequence[int]]
+    stacks: Sequence[Sequence[Count]]
     data: Sequence[str]
     device: str = "auto"
     begun_in: Sequence[str] = ()
@@ -61,20 +86,29 @@ class Round:
 
 
 class SweepDir:
-    """The paths of one sweep."""
+    """Where things lie in the directory of one sweep."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.config = path / SWEEP
+    def __init__(self, directory: Path | Place) -> None:
+        self.place = as_folder(directory)
+        self.config = self.place / SWEEP
         """The sweep's own config, as it was given."""
-        self.plan = path / "plan.jsonl"
+        self.plan = self.place / "plan.jsonl"
         """The rounds decided so far."""
-        self.summary = path / "summary.json"
+        self.summary = self.place / "summary.json"
         """What `--json` prints; it exists once the sweep has ended."""
-        self.stacks = path / "stacks"
+        self.stacks = self.place / "stacks"
         """The checkpoints of all stacks, a folder each; removed when the sweep ends."""
 
-    def stack(self, number: int) -> Path:
+    @property
+    def path(self) -> Path:
+        """The sweep directory."""
+        return self.place.path
+
+    def run(self, planned: PlannedRun) -> RunDir:
+        """The directory of a run."""
+        return RunDir(self.place / planned.directory)
+
+    def stack(self, number: int) -> Place:
         """The folder of a stack's checkpoints."""
         return self.stacks / str(number)
 
@@ -89,29 +123,63 @@ class SweepDir:
 
     def reopen(self) -> None:
         """Make an ended sweep one that is to be resumed. Raises StorageError."""
-        with storage_errors(self.summary, "removed"):
-            self.summary.unlink(missing_ok=True)
+        self.summary.unlink()
+
+    def store_summary(self, summary: SweepSummary) -> SweepSummary:
+        """Write the summary, by which the sweep has ended, with the files that it lists.
+
+        Raises StorageError.
+        """
+        files = {self.plan.name: as_text(checksum_of(read_bytes(self.plan)))}
+        listed = summary.model_copy(update={"files": files})
+        write_atomic(self.summary, sealed_document(json_document(listed)))
+        return listed
 
     def write_rounds(self, rounds: Sequence[Round]) -> None:
         """Replace the plan. Raises StorageError."""
-        lines = [json.dumps(asdict(each), separators=(",", ":")) + "\n" for each in rounds]
-        write_atomic(self.plan, "".join(lines))
+        data, _ = sealed_lines(map(json_line, rounds))
+        write_atomic(self.plan, data)
 
-    def read_rounds(self) -> list[Round]:
-        """The plan; empty before the first round. Raises CorruptInputError, StorageError."""
-        try:
-            lines = read_bytes(self.plan).splitlines()
-        except FileNotFoundError:
+    def read_rounds(self, *, sealed: bool = False) -> list[Round]:
+        """The plan; empty before the first round.
+
+        sealed: it must have checksums, as all plans since 0.3. Raises CorruptInputError, also when
+        it is not the plan of a sweep that has ended, StorageError.
+        """
+        done = load_result(self.summary, Listing)
+        if done is None and not self.plan.exists():
             return []
-        rounds = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                data = json.loads(line)
-                runs = [PlannedRun(**run) for run in data["runs"]]
-                stacks = data["stacks"] if "stacks" in data else data["packs"]  # until 0.1
-                begun_in = data.get("begun_in", ())
-                purpose = data.get("purpose", "cells")
-                rounds.append(Round(runs, stacks, data["data"], data["device"], begun_in, purpose))
-            except (ValueError, KeyError, TypeError) as error:
-                raise CorruptInputError(f"{self.plan}:{number}: not a round: {error}") from error
+        data = read_listed(self.plan, done.files if done else {})
+        lines = data.removesuffix(b"\n").split(b"\n")
+        check_lines(self.plan, lines, required=sealed)
+        rounds = [_parse(self.plan, number, line) for number, line in enumerate(lines, 1)]
+        names = Counter(run.directory for each in rounds for run in each.runs)
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise CorruptInputError(f"{self.plan}: damaged: two runs in the directory {twice[0]}")
         return rounds
+
+
+@cache
+def _adapter() -> TypeAdapter[Round]:
+    return TypeAdapter(Round)
+
+
+def _parse(plan: Place, number: int, line: bytes) -> Round:
+    try:
+        parsed = _adapter().validate_json(_renamed(line), strict=True)
+    except ValidationError as error:
+        raise CorruptInputError(f"{plan}:{number}: not a round: {first_problem(error)}") from error
+    indices = sorted(index for members in parsed.stacks for index in members)
+    if indices != list(range(len(parsed.runs))):
+        raise CorruptInputError(f"{plan}:{number}: damaged: not each run is in one stack")
+    if len(parsed.data) != len(parsed.stacks):
+        raise CorruptInputError(
+            f"{plan}:{number}: damaged: {len(parsed.data)} data of {len(parsed.stacks)} stacks"
+        )
+    return parsed
+
+
+def _renamed(line: bytes) -> bytes:
+    """A round of version 0.1 as later ones call its parts."""
+    return line.replace(b'],"packs":', b'],"stacks":', 1) if b'],"packs":' in line else line

@@ -27,6 +27,7 @@ from regrun.store.atomic import append, create, make_directory, storage_errors
 from regrun.store.curve_events import curve_records, record
 from regrun.store.curves import Curves, curves_of
 from regrun.store.metrics import read_metrics
+from regrun.store.place import Place, as_folder
 from regrun.store.run_dir import EVENT_FOLDERS, RunDir
 
 Hparams = Mapping[str, object]
@@ -37,7 +38,7 @@ OWN = ""
 """The run directory itself, as a sub-run's name."""
 
 _SCALARS = (bool, int, float, str, type(None))
-_PATTERN = "events.out.tfevents.*"
+_PREFIX = "events.out.tfevents."
 
 
 class EventFiles:
@@ -47,11 +48,13 @@ class EventFiles:
     run with other columns. Without one, it collects the columns of the HParams tab from all runs.
     """
 
-    def __init__(self, directory: Path, hparams: Hparams, started: float | None = None) -> None:
+    def __init__(
+        self, directory: Path | Place, hparams: Hparams, started: float | None = None
+    ) -> None:
         """Nothing is written before the first flush. ``started``: seconds since 1970."""
         opening = _opening(int(time.time()))
         self._files = {
-            name: _EventFile(directory / name, opening) for name in (OWN, *EVENT_FOLDERS)
+            name: _EventFile(folder, opening) for name, folder in _folders(directory).items()
         }
         self.add(OWN, record(_session_start(hparams, started or time.time())))
 
@@ -88,15 +91,41 @@ def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
     appends. Raises `CorruptInputError`, `StorageError`.
     """
     rows = read_metrics(run.metrics)
-    old = [path for name in (OWN, *EVENT_FOLDERS) for path in (run.path / name).glob(_PATTERN)]
+    old = event_files(run.place)
     times = _spread_times(run, len(rows))
-    files = EventFiles(run.path, hparams, started=next(times))
+    files = EventFiles(run.place, hparams, started=next(times))
     for curves in curves_of(rows, list(times)):
         add_curves([files], curves)
     files.flush()
-    for path in old:
-        _retire(path)
+    for place in old:
+        _retire(place)
     return files
+
+
+def event_files(directory: Path | Place) -> list[Place]:
+    """The event files of a run and its sub-runs, by name. Raises `StorageError`."""
+    return [
+        folder / name
+        for folder in _folders(directory).values()
+        for name in folder.entries()
+        if name.startswith(_PREFIX)
+    ]
+
+
+def folder_of(metric: str) -> str:
+    """The sub-run whose file a metric goes to.
+
+    >>> folder_of("test/loss"), folder_of("weights/l2")
+    ('test', '')
+    """
+    folder = metric.partition("/")[0]
+    return folder if folder in EVENT_FOLDERS else OWN
+
+
+def _folders(directory: Path | Place) -> dict[str, Place]:
+    """Sub-run → its folder."""
+    place = as_folder(directory)
+    return {OWN: place, **{name: place / name for name in EVENT_FOLDERS}}
 
 
 def flat_hparams(config: Mapping[str, Any]) -> dict[str, object]:
@@ -107,9 +136,10 @@ def flat_hparams(config: Mapping[str, Any]) -> dict[str, object]:
 class _EventFile:
     """One event file, created by the first flush that has something to write."""
 
-    def __init__(self, directory: Path, opening: bytes) -> None:
-        self._directory, self._opening = directory, opening
-        self._path: Path | None = None
+    def __init__(self, folder: Place, opening: bytes) -> None:
+        self._folder, self._opening = folder, opening
+        self._place: Place | None = None
+        self._length = 0
         self._records: list[bytes] = []
 
     def add(self, records: bytes) -> None:
@@ -118,13 +148,16 @@ class _EventFile:
     def flush(self) -> None:
         if not self._records:
             return
-        if self._path is None:
-            make_directory(self._directory)
-            path = self._directory / _new_name()
-            create(path, b"".join([self._opening, *self._records]))
-            self._path = path
+        data = b"".join(self._records)
+        if self._place is None:
+            make_directory(self._folder)
+            place = self._folder / _new_name()
+            data = self._opening + data
+            create(place, data)
+            self._place = place
         else:
-            append(self._path, b"".join(self._records))
+            append(self._place, data, self._length)
+        self._length += len(data)
         self._records.clear()
 
 
@@ -133,9 +166,8 @@ def _files_of_tags(names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], l
     """(folder, tags, their columns) of every event file that these metrics go to."""
     files: dict[str, tuple[list[str], list[int]]] = {}
     for column, name in enumerate(names):
-        folder, _, tag = name.partition("/")
-        if folder not in EVENT_FOLDERS:
-            folder, tag = OWN, name
+        folder = folder_of(name)
+        tag = name.removeprefix(f"{folder}/") if folder else name
         tags, columns = files.setdefault(folder, ([], []))
         tags.append(tag)
         columns.append(column)
@@ -207,28 +239,33 @@ def _new_name() -> str:
     """A file name that sorts after all earlier ones of this machine."""
     seconds, rest = divmod(time.time_ns(), 10**9)
     unique = f"{rest:09d}.{os.urandom(4).hex()}"
-    return f"events.out.tfevents.{seconds}.{socket.gethostname()}.{unique}"
+    return f"{_PREFIX}{seconds}.{socket.gethostname()}.{unique}"
 
 
-def _retire(path: Path) -> None:
+def _retire(place: Place) -> None:
     """Empty an old event file, or remove it when it is already empty.
 
     A running TensorBoard moves on from an empty file to the next one, but stops at a missing file.
     """
-    with storage_errors(path, "removed"):
-        if path.stat().st_size:
-            os.truncate(path, 0)
-        else:
-            path.unlink()
+    with storage_errors(place, "removed"):
+        descriptor = place.open(os.O_WRONLY)
+        try:
+            found = os.fstat(descriptor)
+            if found.st_size and found.st_nlink == 1:
+                os.ftruncate(descriptor, 0)
+            else:
+                place.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def _spread_times(run: RunDir, count: int) -> Iterator[float]:
     """The start time, then ``count`` times up to that of the last row."""
 
-    def written(path: Path) -> float:
-        return path.stat().st_mtime if path.exists() else time.time()
+    def written(place: Place) -> float:
+        found = place.status()
+        return time.time() if found is None else found.st_mtime
 
-    with storage_errors(run.path, "read"):
-        first, last = written(run.config), written(run.metrics)
+    first, last = written(run.config), written(run.metrics)
     step = max(last - first, 0.0) / max(count, 1)
     return (first + index * step for index in range(count + 1))

@@ -14,32 +14,41 @@ from torch import Tensor
 
 from regrun.errors import CorruptInputError
 from regrun.store.atomic import read_bytes, write_atomic
+from regrun.store.checksums import as_text, checksum_of
+from regrun.store.place import Place, as_file
 
 _CHECKSUM = "blake2b"
 
 
 def save_weights(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write tensors of any device and layout, with a checksum.
+    file: Path | Place, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> str:
+    """Write tensors of any device and layout, with a checksum; returns that of the file's bytes.
 
     Raises `StorageError`, in which case an existing file is unchanged.
     """
     portable = to_portable(tensors)
     data = save(portable, {**(metadata or {}), _CHECKSUM: _checksum(portable)})
-    write_atomic(path, data, durable=False)
+    write_atomic(file, data, durable=False)
+    return as_text(checksum_of(data))
 
 
-def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def load_weights(file: Path | Place) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors, on the CPU, and the metadata.
 
     Files of other programs, without a checksum, are accepted. Raises `CorruptInputError`,
     `StorageError`, FileNotFoundError.
     """
-    tensors, metadata = decode(path, read_bytes(path))
+    place = as_file(file)
+    return parse_weights(place, read_bytes(place))
+
+
+def parse_weights(place: Place, data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The same of the content of a file. Raises `CorruptInputError`."""
+    tensors, metadata = decode(place, data)
     checksum = metadata.pop(_CHECKSUM, None)
     if checksum is not None and checksum != _checksum(tensors):
-        raise CorruptInputError(f"{path}: damaged: its checksum does not match")
+        raise CorruptInputError(f"{place}: damaged: its checksum does not match")
     return tensors, metadata
 
 
@@ -56,8 +65,8 @@ def to_portable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return portable
 
 
-def decode(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata from the bytes of a safetensors file; ``path`` is for messages.
+def decode(place: Place, data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata from the bytes of a safetensors file; ``place`` is for messages.
 
     Raises `CorruptInputError`.
     """
@@ -65,7 +74,7 @@ def decode(path: Path, data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CorruptInputError(f"{path}: not a whole safetensors file: {error}") from error
+        raise CorruptInputError(f"{place}: not a whole safetensors file: {error}") from error
     return tensors, header.get("__metadata__", {})
 
 

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regrun.errors import CorruptInputError, UsageError
+from regrun.errors import CorruptInputError, StorageError, UsageError
 from regrun.results import RunSummary, json_document
-from regrun.store.atomic import remove_stale_temporaries, storage_errors, write_atomic
+from regrun.store.atomic import read_bytes, remove_stale_temporaries, write_atomic
+from regrun.store.checksums import as_text, checksum_of, sealed_document, sealed_yaml
 from regrun.store.curves import Curves
 from regrun.store.metrics import MetricsWriter, truncate_after
-from regrun.store.reading import read_config
-from regrun.store.run_dir import RunDir
-from regrun.store.tensorboard import EventFiles, Hparams, add_curves, flat_hparams, rebuild
+from regrun.store.place import Place
+from regrun.store.reading import load_result
+from regrun.store.run_dir import RunDir, is_average
+from regrun.store.tensorboard import EventFiles, Hparams, add_curves, rebuild
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,61 +24,66 @@ if TYPE_CHECKING:
 class RunWriter:
     """The only writer of a run directory (see `regrun.store.lock`)."""
 
-    def __init__(self, run: RunDir, events: EventFiles) -> None:
-        """Use `create` or `resume`."""
+    def __init__(self, run: RunDir, config_text: str, events: EventFiles, written: bytes) -> None:
+        """Use `create` or `resume`. written: what the metrics file holds."""
         self.run = run
         self.events = events
-        self.metrics = MetricsWriter(run.metrics)
+        self.metrics = MetricsWriter(run.metrics, written)
+        self._files: dict[str, str] = {}
+        self._store_config(sealed_yaml(config_text))
 
     @classmethod
-    def create(cls, directory: Path, config_text: str, hparams: Hparams) -> RunWriter:
+    def create(cls, directory: Path | Place, config_text: str, hparams: Hparams) -> RunWriter:
         """Start a run in its claimed directory. Raises `StorageError`.
 
-        ``config_text``: the resolved config as YAML; a config that is there already is kept.
-        ``hparams``: for the HParams tab, flat.
+        ``config_text``: the resolved config as YAML. ``hparams``: for the HParams tab, flat.
         """
         run = RunDir(directory)
-        if not run.config.exists():  # a single run has stored it durably when it was claimed
-            write_atomic(run.config, config_text, durable=False)
-        return cls(run, EventFiles(directory, hparams))
+        return cls(run, config_text, EventFiles(run.place, hparams), b"")
 
     @classmethod
     def resume(
-        cls, directory: Path, step: int, evaluations: int, hparams: Hparams | None = None
+        cls,
+        directory: Path | Place,
+        step: int,
+        evaluations: int,
+        config_text: str,
+        hparams: Hparams,
     ) -> RunWriter:
         """Continue after the evaluation at ``step``: later rows are dropped, events rewritten.
 
-        ``evaluations``: the number of rows up to that step. ``hparams``: default: all settings of
-        the stored config. Raises `UsageError` when the run has ended, `CorruptInputError` also when
-        rows are missing, `StorageError`.
+        ``evaluations``: the number of rows up to that step. Raises `UsageError` when the run has
+        ended, `CorruptInputError` also when rows are missing, `StorageError`.
         """
         run = RunDir(directory)
         if run.finished:
-            raise UsageError(f"{directory} has ended; there is nothing to resume")
-        remove_stale_temporaries(directory)
-        kept = len(truncate_after(run.metrics, step))
-        if kept != evaluations:
+            raise UsageError(f"{run.path} has ended; there is nothing to resume")
+        remove_stale_temporaries(run.place)
+        rows, written = truncate_after(run.metrics, step)
+        if len(rows) != evaluations:
             raise CorruptInputError(
-                f"{run.metrics}: damaged: {kept:,} of the {evaluations:,} evaluations up to step "
-                f"{step:,} are there; the run can only be started again"
+                f"{run.metrics}: damaged: {len(rows):,} of the {evaluations:,} evaluations up to "
+                f"step {step:,} are there; the run can only be started again"
             )
-        if hparams is None:
-            hparams = flat_hparams(read_config(run.config))
-        return cls(run, rebuild(run, hparams))
+        return cls(run, config_text, rebuild(run, hparams), written)
 
     @staticmethod
-    def reopen(directory: Path, config_text: str) -> None:
+    def reopen(directory: Path | Place, config_text: str) -> None:
         """Make an ended run one that is to be resumed with this config, from its checkpoint.
 
         The summary goes first: after a kill the run is an unfinished one, which resumes to the same
         end. Raises `StorageError`.
         """
         run = RunDir(directory)
-        averages = sorted(directory.glob(run.average("*").name))
-        for path in (run.summary, run.weights, *averages, run.test_examples):
-            with storage_errors(path, "removed"):
-                path.unlink(missing_ok=True)
-        write_atomic(run.config, config_text)
+        averages = [run.place / name for name in run.place.entries() if is_average(name)]
+        for place in (run.summary, run.weights, *averages, run.test_examples):
+            place.unlink()
+        write_atomic(run.config, sealed_yaml(config_text))
+
+    def store(self, place: Place, data: bytes) -> None:
+        """Write a file that the summary is to list. Raises `StorageError`."""
+        write_atomic(place, data, durable=False)
+        self._files[place.name] = as_text(checksum_of(data))
 
     def flush(self) -> None:
         """Append all added evaluations to the metrics and event files. Raises `StorageError`."""
@@ -89,23 +96,67 @@ class RunWriter:
         weights: Mapping[str, Tensor] | None = None,
         averages: Mapping[str, Mapping[str, Tensor]] | None = None,
         test_examples: Mapping[str, Tensor] | None = None,
-    ) -> None:
+    ) -> RunSummary:
         """Write the rest; the summary last, since its presence means that the run has ended.
 
-        ``averages``: label → weights. ``test_examples``: see `load_test_examples`. Raises
-        `StorageError`.
+        ``averages``: label → weights. ``test_examples``: see `StoredRun.test_examples`. Returns the
+        summary with the files that it lists. Raises `StorageError`.
         """
         self.events.end("success" if summary.status == "completed" else "failure")
         self.flush()
+        files = dict(self._files)
+        if self.metrics.checksum:
+            files[self.run.metrics.name] = as_text(self.metrics.checksum)
         if weights is not None:
             from regrun.store.weights import save_weights
 
-            save_weights(self.run.weights, weights)
-            for label, tensors in (averages or {}).items():
-                save_weights(self.run.average(label), tensors)
+            named = {label: (self.run.average(label), w) for label, w in (averages or {}).items()}
+            tensors = [(self.run.weights, weights), *named.values()]
             if test_examples is not None:
-                save_weights(self.run.test_examples, test_examples)
-        write_atomic(self.run.summary, json_document(summary), durable=False)
+                tensors.append((self.run.test_examples, test_examples))
+            files |= {place.name: save_weights(place, each) for place, each in tensors}
+        gone = files.keys() - self.run.place.entries()
+        if gone:
+            lost = self.run.place / min(gone)
+            raise StorageError(f"{lost}: another program has removed it while the run went on")
+        return store_summary(self.run, summary.model_copy(update={"files": files}))
+
+    def _store_config(self, data: bytes) -> None:
+        """Write the config, unless a single run stored it durably when it was claimed."""
+        place = self.run.config
+        try:
+            there = read_bytes(place) == data
+        except FileNotFoundError:
+            there = False
+        if there:
+            self._files[place.name] = as_text(checksum_of(data))
+        else:
+            self.store(place, data)
+
+
+def store_summary(run: RunDir, summary: RunSummary) -> RunSummary:
+    """Write the summary of a run, by which it has ended. Raises `StorageError`."""
+    write_atomic(run.summary, sealed_document(json_document(summary)), durable=False)
+    return summary
+
+
+def rewrite(run: RunDir, contents: Mapping[Place, bytes]) -> None:
+    """Store files of a run again that have checksums of their own, such as its config.
+
+    After a kill in between, the summary of a run that has ended lists none of them, and their own
+    checksums alone are checked. Raises `CorruptInputError`, `StorageError`.
+    """
+    summary = load_result(run.summary, RunSummary)
+    if summary is None or not summary.files:
+        for place, data in contents.items():
+            write_atomic(place, data)
+        return
+    names = {place.name: as_text(checksum_of(data)) for place, data in contents.items()}
+    others = {name: each for name, each in summary.files.items() if name not in names}
+    store_summary(run, summary.model_copy(update={"files": others}))
+    for place, data in contents.items():
+        write_atomic(place, data)
+    store_summary(run, summary.model_copy(update={"files": {**others, **names}}))
 
 
 def add_evaluations(writers: Sequence[RunWriter], curves: Curves) -> None:

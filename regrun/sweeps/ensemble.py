@@ -34,7 +34,7 @@ def load_sweep_predictor(directory: Path, average: str | None, device: str) -> P
     if not best:
         raise UsageError(f"{directory}: no cell of this sweep has {metric.name}")
     runs = [run.path for run in best[0].runs]
-    usable = [path for path in runs if RunDir(path).weights.is_file()]
+    usable = [path for path in runs if RunDir(path).weights.exists()]
     if not usable:
         raise UsageError(f"{directory}: no run of the best cell has weights")
     setting = ", ".join(f"{key}={format_value(each)}" for key, each in best[0].params.items())

@@ -18,13 +18,16 @@ from regrun.errors import RegrunError, UsageError
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import check_unchanged, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackPruner, StackRun
-from regrun.results import RunSummary, json_document
+from regrun.results import RunSummary
 from regrun.store.atomic import make_directory, write_atomic
 from regrun.store.checkpoint import CheckpointStore
+from regrun.store.checksums import as_text, checksum_of, sealed_yaml
 from regrun.store.lock import exclusive
 from regrun.store.metrics import read_metrics
-from regrun.store.run_dir import RunDir
+from regrun.store.place import Place
+from regrun.store.reading import read_document
 from regrun.store.sweep_dir import PlannedRun, SweepDir
+from regrun.store.writer import store_summary
 from regrun.sweeps.pruning import pruner_of
 from regrun.sweeps.replicates import with_seeds
 from regrun.training.events import Evaluation
@@ -53,11 +56,13 @@ class PlannedStack:
 
     def load(self) -> Loaded:
         """The sweep's config."""
-        return load_config(SweepDir(self.sweep).config).begun_in(self.begun_in)
+        stored = read_document(SweepDir(self.sweep).config, sealed=True)
+        return load_config(stored).begun_in(self.begun_in)
 
     def unfinished(self) -> list[PlannedRun]:
         """The runs that have not ended."""
-        return [run for run in self.runs if not RunDir(self.sweep / run.directory).finished]
+        files = SweepDir(self.sweep)
+        return [run for run in self.runs if not files.run(run).finished]
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ def train_stack(
     """
     files = SweepDir(stack.sweep)
     folder = files.stack(stack.number)
+    make_directory(files.stacks)
     make_directory(folder)
     with _held(folder):
         store = CheckpointStore(folder)
@@ -98,11 +104,11 @@ def train_stack(
             return Outcome(True, ())
         loaded = stack.load()
         members = [
-            Member(config, stack.sweep / run.directory, loaded.source.projects)
+            Member(config, files.run(run), loaded.source.projects)
             for run, config in zip(stack.runs, configs_of(loaded, stack.runs), strict=True)
         ]
         for member in members:
-            make_directory(member.directory)
+            make_directory(member.files.place)
         prepared = prepare(members[0].config, resolve_device(device), allow_large=True)
         check_unchanged(members[0].config.dataset, stack.data, prepared.fingerprint)
         checkpoint = store.load()
@@ -125,21 +131,28 @@ def mark_failed(stack: PlannedStack, error: BaseException) -> int:
     log = text if isinstance(error, RegrunError) else "".join(traceback.format_exception(error))
     unfinished = stack.unfinished()
     for run, config in zip(unfinished, configs_of(loaded, unfinished), strict=True):
-        directory = stack.sweep / run.directory
-        make_directory(directory)
-        paths = RunDir(directory)
-        stored = dump_config(config, directory, loaded.source.projects)
-        write_atomic(paths.config, stored, durable=False)
-        write_atomic(paths.log, log.rstrip() + "\n", durable=False)
+        files = SweepDir(stack.sweep).run(run)
+        make_directory(files.place)
+        stored = {
+            files.config: sealed_yaml(dump_config(config, files.path, loaded.source.projects)),
+            files.log: f"{log.rstrip()}\n".encode(),
+        }
+        for place, data in stored.items():
+            write_atomic(place, data, durable=False)
         summary = RunSummary(
-            run_dir=str(directory), status="failed", seed=run.seed, metrics={}, error=text
+            run_dir=str(files.path),
+            status="failed",
+            seed=run.seed,
+            metrics={},
+            error=text,
+            files={place.name: as_text(checksum_of(data)) for place, data in stored.items()},
         )
-        write_atomic(paths.summary, json_document(summary), durable=False)
+        store_summary(files, summary)
     return len(unfinished)
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Place) -> Iterator[None]:
     """Lock a stack's folder, once an orphaned worker has released it."""
     deadline = time.monotonic() + ORPHAN_SECONDS
     with ExitStack() as held:
@@ -208,7 +221,7 @@ def _stack_pruner(
 
     stored: dict[int, dict[int, float]] = {}
     for index, run in enumerate(stack.runs):
-        for row in read_metrics(RunDir(stack.sweep / run.directory).metrics):
+        for row in read_metrics(SweepDir(stack.sweep).run(run).metrics):
             if row["step"] <= done_steps:
                 stored.setdefault(row["epoch"], {})[index] = row[pruner.metric]
     pruner.replay((epoch, means(stored[epoch])) for epoch in sorted(stored))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -24,12 +23,14 @@ from regrun.errors import Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import resolve_device
-from regrun.results import RunSummary, StackPlan, SweepPlan, SweepSummary, json_document
+from regrun.results import RunSummary, StackPlan, SweepPlan, SweepSummary
 from regrun.store.atomic import remove_stale_temporaries, write_atomic
+from regrun.store.checksums import sealed_yaml
 from regrun.store.lock import exclusive
-from regrun.store.reading import load_result
-from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
+from regrun.store.reading import StoredRun, load_result, read_document
+from regrun.store.run_dir import claim_run_dir, experiment_dir
 from regrun.store.sweep_dir import Round, SweepDir
+from regrun.store.writer import rewrite
 from regrun.sweeps.confirmation import MOST_FINALISTS, to_confirm
 from regrun.sweeps.growth import check_growth, check_more, lacking, said_of
 from regrun.sweeps.planned_stack import PlannedStack, configs_of
@@ -75,7 +76,7 @@ def run_sweep(
     with catching_signals() as interrupt:
         files = SweepDir(claim_run_dir(parent, "sweep"))
         with exclusive(files.path):
-            write_atomic(files.config, _stored(loaded, files))
+            write_atomic(files.config, sealed_yaml(_stored(loaded, files)))
             folders = files.portable(loaded.source.projects)
             files.write_rounds([replace(first, begun_in=folders)])
             return sweep.run(files, interrupt)
@@ -102,21 +103,23 @@ def resume_sweep(
     watcher = observer or Observer()
     with catching_signals() as interrupt, exclusive(directory):
         changed: Collection[str] = ()
-        done = load_result(directory, SweepSummary)
+        done = load_result(files.summary, SweepSummary)
+        sealed = done is None or bool(done.files)
+        document = read_document(files.config, sealed=sealed)
+        stored = load_config(document)
         if seeds is not None:
-            check_more(seeds, load_config(files.config).config, directory, has_ended=bool(done))
+            check_more(seeds, stored.config, directory, has_ended=bool(done))
         if reload is not None:
-            stored = load_config(files.config).config
-            changed = check_growth(stored, reload(files.config), files.config)
+            changed = check_growth(stored.config, reload(document), files.config.path)
         if done is not None and not changed:
             return _finished(done, directory, watcher)
         remove_stale_temporaries(directory)
-        rounds = files.read_rounds()
+        rounds = files.read_rounds(sealed=sealed)
         _check_outputs(files, rounds)
         if options.device == "auto" and rounds:
             options = replace(options, device=rounds[0].device)
         options = replace(options, allow_large=True)  # it was allowed, or fits
-        loaded = (reload or load_config)(files.config)
+        loaded = reload(document) if reload else stored
         if rounds:
             loaded = _varying_as_begun(loaded, rounds).begun_in(files.begun_in(rounds[0]))
         with asking_for_data(loaded, directory):
@@ -126,7 +129,7 @@ def resume_sweep(
             if changed:
                 if grows:
                     files.reopen()
-                write_atomic(files.config, _stored(loaded, files))
+                write_atomic(files.config, sealed_yaml(_stored(loaded, files)))
             if not PLACES.isdisjoint(changed):
                 _store_configs(loaded, files, rounds)
             if done is not None and not grows:
@@ -151,13 +154,13 @@ def _check_outputs(files: SweepDir, rounds: Sequence[Round]) -> None:
     Two classes had two under `loss: auto`, with which a penalty means something else.
     """
     for run in (run for each in rounds for run in each.runs):
-        path = RunDir(files.path / run.directory)
-        summary = load_result(path.path, RunSummary)
+        summary = load_result(files.run(run).summary, RunSummary)
         if summary is None or summary.model is None or "train/accuracy" not in summary.metrics:
             continue
         outputs = summary.model.num_outputs
         classes = max(outputs, 2)
-        loss = load_config(path.config).config.loss.chosen_for("classification", classes)
+        found = load_config(StoredRun(files.run(run), summary).document).config
+        loss = found.loss.chosen_for("classification", classes)
         if loss.network_outputs(classes) != outputs:
             raise UsageError(
                 f"{files.path}: an earlier version of regrun began this sweep, with {outputs} "
@@ -189,10 +192,10 @@ def _store_configs(loaded: Loaded, files: SweepDir, rounds: Sequence[Round]) -> 
     """Write the configs of the runs again, with the places of their data."""
     runs = [run for each in rounds for run in each.runs]
     for run, config in zip(runs, configs_of(loaded, runs), strict=True):
-        path = RunDir(files.path / run.directory).config
-        if path.exists():
-            text = dump_config(config, path.parent, loaded.source.projects)
-            write_atomic(path, text, durable=False)
+        place = files.run(run).config
+        if place.exists():
+            text = dump_config(config, files.run(run).path, loaded.source.projects)
+            rewrite(files.run(run), {place: sealed_yaml(text)})
 
 
 def _as_proposed(files: SweepDir, rounds: Sequence[Round]) -> list[Cell]:
@@ -318,8 +321,8 @@ class _Sweep:
                 raise Interrupted(message, interrupt.signal_number, summary)
         summary = self._summary(files, started)
         if going:
-            shutil.rmtree(files.stacks, ignore_errors=True)
-            write_atomic(files.summary, json_document(summary))
+            files.stacks.remove_tree()
+            summary = files.store_summary(summary)
         else:
             self._observer.on_message(f"stopped; carry on with the rest: {carry_on}")
         return summary

@@ -136,12 +136,12 @@ def test_cells_are_ordered_by_validation_where_all_that_ended_have_one(stored: S
 def test_the_metric_that_was_chosen_is_remembered(stored: SweepDir) -> None:
     cells = sweep_cells(stored)
     assert chosen_metric(stored, cells) == TEST_LOSS
-    stored.config.write_text("name: stored\nsweep: {metric: train/accuracy}\n")
+    stored.config.path.write_text("name: stored\nsweep: {metric: train/accuracy}\n")
     assert chosen_metric(stored, cells) == Metric("train", "accuracy")
 
 
 def test_a_stored_metric_that_does_not_exist_is_named_with_its_file(stored: SweepDir) -> None:
-    stored.config.write_text("name: stored\nsweep: {metric: train/acuracy}\n")
+    stored.config.path.write_text("name: stored\nsweep: {metric: train/acuracy}\n")
     with pytest.raises(CorruptInputError, match=r"sweep\.yaml: sweep\.metric: 'train/acuracy'"):
         chosen_metric(stored, sweep_cells(stored))
 
@@ -155,7 +155,7 @@ def test_a_damaged_summary_is_named(stored: SweepDir, damage: str) -> None:
 
 
 def test_a_damaged_plan_is_named_with_its_line(stored: SweepDir) -> None:
-    stored.plan.write_text(stored.plan.read_text() + '{"runs": 3}\n')
+    stored.plan.path.write_text(stored.plan.path.read_text() + '{"runs": 3}\n')
     with pytest.raises(CorruptInputError, match=r"plan\.jsonl:2"):
         sweep_cells(stored)
 

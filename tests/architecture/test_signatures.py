@@ -44,7 +44,6 @@ DOCUMENTS: dict[str, str] = {
     "regrun.store.curves.curves_of": "rows of metrics.jsonl",
     "regrun.analysis.cells.replicate_of": "a config as YAML gives it",
     "regrun.store.reading.StoredRun.config": "a config as YAML gives it",
-    "regrun.store.reading.read_config": "a config as YAML gives it",
     "regrun.store.tensorboard.flat_hparams": "a config as JSON",
     "regrun.studies.reproductions.claims.Method.candidates": "dotted keys of a config",
     "regrun.sweeps.space.cell_label": "dotted keys of a config and their values",

@@ -14,6 +14,7 @@ from regrun.config.load import load_config
 from regrun.execution.observer import Start
 from regrun.results import RunSummary
 from regrun.store.reading import load_result
+from regrun.store.run_dir import RunDir
 
 LOADED = SimpleNamespace(config=SimpleNamespace(seed=3))
 
@@ -50,7 +51,7 @@ class Calls:
         if self.raises is not None:
             raise self.raises
         directory = self.again or self._make_run(run_id, **self.summary_changes)
-        summary = load_result(directory, RunSummary)
+        summary = load_result(RunDir(directory).summary, RunSummary)
         assert summary is not None
         return summary
 

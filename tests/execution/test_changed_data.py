@@ -97,7 +97,7 @@ def test_a_sweep_is_not_carried_on_with_other_examples_even_in_stacks_not_begun(
     table: Path, tmp_path: Path
 ) -> None:
     directory = stopped_sweep(config_of(table, sweep=SWEEP), tmp_path / "runs")
-    shutil.rmtree(SweepDir(directory).stacks)  # not even a checkpoint is left
+    shutil.rmtree(SweepDir(directory).stacks.path)  # not even a checkpoint is left
     before = table.read_bytes()
     edit(table)
     ended = {path.name for path in directory.glob("*/summary.json")}

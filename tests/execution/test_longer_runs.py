@@ -18,6 +18,7 @@ from regrun.config.load import config_from_mapping, load_config
 from regrun.errors import ConfigError, Interrupted, StorageError, UsageError
 from regrun.execution.observer import Observer
 from regrun.execution.train import resume_run, train_run
+from regrun.store.checksums import KEY
 from regrun.store.run_dir import RunDir
 from tests.support.faults import dying, failing, in_child, recorded
 from tests.support.program import invoke
@@ -97,7 +98,7 @@ def make_longer(directory: Path, epochs: int) -> None:
 
 def summary_of(directory: Path) -> dict[str, Any]:
     summary = json.loads((directory / "summary.json").read_text())
-    return {key: value for key, value in summary.items() if key not in ("run_dir", "seconds")}
+    return {key: value for key, value in summary.items() if key not in ("run_dir", "seconds", KEY)}
 
 
 def assert_same(directory: Path, whole: Path) -> None:
@@ -317,7 +318,7 @@ def die_and_go_on(tiny: dict[int, Path], folder: Path, numbers: range) -> set[st
 
         assert in_child(work) == -signal.SIGKILL
         files = RunDir(directory)
-        epochs = yaml.safe_load(files.config.read_text())["training"]["epochs"]
+        epochs = yaml.safe_load(files.config.path.read_text())["training"]["epochs"]
         if files.finished:
             seen.add(f"finished after {epochs}")
             assert_same(directory, tiny[epochs])
@@ -329,7 +330,7 @@ def die_and_go_on(tiny: dict[int, Path], folder: Path, numbers: range) -> set[st
             assert_same(copy, tiny[epochs])
         make_longer(directory, 8)
         assert_same(directory, tiny[8])
-        assert len([*files.checkpoints.iterdir()]) == 1
+        assert len([*files.checkpoints.path.iterdir()]) == 1
     return seen
 
 

@@ -18,6 +18,7 @@ import regrun
 from regrun.data.preprocessing import Preprocessing
 from regrun.errors import CorruptInputError, DataWarning, UsageError
 from tests.execution.conftest import Train
+from tests.support.tampering import age
 
 DIGITS = {
     "dataset": {"name": "digits", "num_train": 300},
@@ -197,6 +198,7 @@ def test_data_without_targets_are_predicted_and_not_scored(
 
 def test_a_run_without_preprocessing_says_what_to_do(pets: regrun.Run) -> None:
     (pets.directory / "preprocessing.json").unlink()
+    age(pets.directory)
     with pytest.raises(UsageError, match="earlier version of regrun"):
         regrun.load_predictor(pets.directory)
     assert regrun.load_model(pets.directory).preprocessing is None

@@ -15,6 +15,7 @@ from regrun.execution.export import export_network
 from regrun.store.weights import load_weights, save_weights
 from tests.execution.conftest import Train
 from tests.support.runs import DIGITS
+from tests.support.tampering import age
 
 NORMED = {
     "mlp": {"name": "mlp", "hidden": [6], "norm": "batch"},
@@ -52,6 +53,7 @@ def test_a_bias_before_batch_norm_of_an_earlier_version_is_kept(name: str, train
     for path in run.directory.glob("weights*.safetensors"):
         assert not any(key.endswith(("linear.bias", "conv.bias")) for key in load_weights(path)[0])
         save_weights(path, older.state_dict())
+    age(run.directory)
 
     expected = older(images)
     for average in (None, "ema"):

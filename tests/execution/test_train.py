@@ -20,6 +20,7 @@ from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError, CorruptInputError, DivergedError, UsageError
 from regrun.results import Best
 from tests.support.runs import DIGITS, LINEAR, results, rows_in
+from tests.support.tampering import relist, write_yaml
 
 SPLITS = ("train", "val", "test")
 ELASTIC = {"type": "elastic_net", "strength": 1e-3, "l1_ratio": 0.3}
@@ -246,7 +247,8 @@ def test_a_loaded_model_gives_the_stored_test_loss(name: str, train: Any) -> Non
 def test_weights_of_another_network_are_not_loaded(train: Any) -> None:
     run = train(DIGITS)
     config = run.directory / "config.yaml"
-    config.write_text(config.read_text().replace("hidden: [8, 6]", "hidden: [8, 7]"))
+    write_yaml(config, config.read_text().replace("hidden: [8, 6]", "hidden: [8, 7]"))
+    relist(run.directory)
     with pytest.raises(CorruptInputError, match="other tensors"):
         regrun.load_model(run.directory)
 
@@ -423,18 +425,18 @@ def test_the_config_of_a_run_is_written_once_and_durably(
 ) -> None:
     written: list[tuple[str, bool]] = []
     synced: list[int] = []
-    replace, fsync = Path.replace, os.fsync
+    replace, fsync = os.replace, os.fsync
 
-    def note_replace(self: Path, target: Path) -> Path:
-        written.append((Path(target).name, bool(synced)))
+    def note_replace(source: str, target: str, **folders: int) -> None:
+        written.append((target, bool(synced)))
         synced.clear()
-        return replace(self, target)
+        replace(source, target, **folders)
 
     def note_fsync(descriptor: int) -> None:
         synced.append(descriptor)
         fsync(descriptor)
 
-    monkeypatch.setattr(Path, "replace", note_replace)
+    monkeypatch.setattr(os, "replace", note_replace)
     monkeypatch.setattr(os, "fsync", note_fsync)
     train(LINEAR)
     assert [durable for name, durable in written if name == "config.yaml"] == [True]

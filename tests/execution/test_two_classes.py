@@ -20,6 +20,7 @@ from regrun.execution.export import export_network
 from regrun.store.weights import load_weights
 from tests.execution.conftest import Train
 from tests.support.program import invoke
+from tests.support.tampering import age
 
 BINARY: dict[str, Any] = {
     "dataset": {"name": "breast_cancer"},
@@ -118,6 +119,7 @@ def test_runs_with_two_outputs_are_loaded_predicted_and_compared(
     text = path.read_text(encoding="utf-8")
     assert "loss: cross_entropy" in text
     path.write_text(text.replace("loss: cross_entropy", "loss: auto"), encoding="utf-8")
+    age(older.directory)
     scores = logits(older)
     assert scores.shape == (len(RAW), 2)
     predictor = regrun.load_predictor(older.directory)
@@ -141,6 +143,7 @@ def test_a_sweep_with_two_outputs_gets_no_replicates_with_one(tmp_path: Path) ->
     for path in sweep.directory.rglob("*.yaml"):
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace("loss: cross_entropy", "loss: auto"), encoding="utf-8")
+        age(path.parent)
     again = invoke("resume", sweep.directory, "--seeds", "3")
     assert again.exit_code == 2
     assert "2 outputs for 2 classes, where binary_cross_entropy now has one" in again.stderr

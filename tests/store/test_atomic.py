@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from pathlib import Path
 
 import pytest
 
-from regrun.errors import StorageError
+from regrun.errors import CorruptInputError, StorageError
 from regrun.store.atomic import (
     append,
     make_directory,
@@ -66,14 +67,14 @@ def test_every_failing_operation_is_a_storage_error_and_no_file_is_damaged(
             assert list(tmp_path.iterdir()) == [path]
         for leftover in tmp_path.glob(".*"):
             leftover.unlink()
-    assert number > 7  # open, write, fsync, close, replace; open, fsync, close of the directory
+    assert number > 8  # folder and file opened, written, synced, closed, replaced, folder synced
 
 
 def test_a_short_write_is_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data)[:7]))
     write_atomic(tmp_path / "a", bytes(range(100)))
-    append(tmp_path / "b", bytes(range(100)))
+    append(tmp_path / "b", bytes(range(100)), 0)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == bytes(range(100))
 
 
@@ -81,7 +82,7 @@ def test_an_append_that_fails_half_way_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a"
-    append(path, b"whole\n")
+    append(path, b"whole\n", 0)
     real = os.write
     calls = []
 
@@ -93,14 +94,32 @@ def test_an_append_that_fails_half_way_is_taken_back(
 
     monkeypatch.setattr(os, "write", half)
     with pytest.raises(StorageError, match="disk full"):
-        append(path, b"never\n")
+        append(path, b"never\n", 6)
     assert path.read_bytes() == b"whole\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_device_is_reported_at_once() -> None:
-    with pytest.raises(StorageError, match="/dev/full: cannot be written: disk full"):
-        append(Path("/dev/full"), b"x" * 100_000)
+def test_a_device_is_not_written_to() -> None:
+    with pytest.raises(CorruptInputError, match="/dev/full: not a regular file"):
+        append(Path("/dev/full"), b"x", 0)
+
+
+@pytest.mark.parametrize("change", ["removed", "longer", "shorter", "linked"])
+def test_a_file_that_another_program_changed_is_not_appended_to(
+    tmp_path: Path, change: str
+) -> None:
+    path = tmp_path / "a"
+    append(path, b"whole\n", 0)
+    if change == "removed":
+        path.unlink()
+    elif change == "linked":
+        (tmp_path / "b").hardlink_to(path)
+    else:
+        path.write_bytes(b"whole\nmore\n" if change == "longer" else b"who")
+    before = path.read_bytes() if path.exists() else None
+    with pytest.raises(StorageError, match=re.escape(str(path))):
+        append(path, b"never\n", 6)
+    assert (path.read_bytes() if path.exists() else None) == before
 
 
 def test_probing_creates_the_directory_and_leaves_it_empty(tmp_path: Path) -> None:
@@ -158,8 +177,10 @@ def test_a_process_is_alive_until_it_has_ended() -> None:
 def test_reading_distinguishes_a_missing_file_from_one_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_bytes(tmp_path / "none")
-    with pytest.raises(StorageError, match="cannot be read"):
+    with pytest.raises(CorruptInputError, match="not a regular file"):
         read_bytes(tmp_path)
+    with pytest.raises(StorageError, match="cannot be read"):
+        read_bytes(tmp_path / ("x" * 300))
 
 
 def test_many_writers_of_one_file_leave_one_of_their_contents_whole(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_runs_directory_that_is_itself_a_link_is_fine(tmp_path: Path) -> None:
 def test_a_run_has_finished_when_its_summary_is_there(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     assert not run.finished
-    run.summary.write_text("{}")
+    run.summary.path.write_text("{}")
     assert run.finished
     names = {path.name for path in (run.config, run.metrics, run.weights, run.checkpoints)}
     assert names == {"config.yaml", "metrics.jsonl", "weights.safetensors", "checkpoints"}

@@ -19,7 +19,7 @@ from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import EventFiles, add_curves, flat_hparams, rebuild
 from regrun.store.writer import RunWriter
 from tests.support.faults import failing
-from tests.support.scripted_run import evaluate
+from tests.support.scripted_run import CONFIG, evaluate
 
 HPARAMS = {"optimizer.lr": 0.1, "model.hidden": [256, 256], "optimizer.nesterov": True, "x": None}
 ROWS = [
@@ -216,14 +216,14 @@ def test_rebuilt_points_lie_in_time_between_the_start_and_the_last_row(run: RunD
     rebuild(run, HPARAMS)
     times = [point.wall_time for point in accumulated(run.path).Scalars("lr")]
     assert times == sorted(times)
-    assert run.config.stat().st_mtime <= times[0] <= times[-1]
-    assert times[-1] == pytest.approx(run.metrics.stat().st_mtime, abs=1e-3)
+    assert run.config.path.stat().st_mtime <= times[0] <= times[-1]
+    assert times[-1] == pytest.approx(run.metrics.path.stat().st_mtime, abs=1e-3)
 
 
 def test_two_resumes_within_a_second_overwrite_nothing(run: RunDir) -> None:
     cut = int(ROWS[5]["step"])
     for _ in range(2):
-        writer = RunWriter.resume(run.path, cut, 6, HPARAMS)
+        writer = RunWriter.resume(run.path, cut, 6, CONFIG, HPARAMS)
         for row in ROWS[6:]:
             evaluate(writer, row)
         writer.flush()
@@ -260,7 +260,7 @@ def test_a_running_tensorboard_forgets_the_points_that_a_resume_takes_back(run: 
     assert shown() == expect("train/loss")
     expected = expect("train/loss", ROWS[:4])
     for value in (8.0, 9.0):
-        writer = RunWriter.resume(run.path, int(ROWS[3]["step"]), 4, HPARAMS)
+        writer = RunWriter.resume(run.path, int(ROWS[3]["step"]), 4, CONFIG, HPARAMS)
         for row in ROWS[4:7]:
             evaluate(writer, {**row, "train/loss": value})
         writer.flush()
@@ -330,7 +330,7 @@ def test_configs_are_flattened_as_overrides_name_them() -> None:
 
 def test_an_empty_metrics_file_rebuilds_to_the_hyper_parameters_alone(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    run.config.write_text("")
+    run.config.path.write_text("")
     MetricsWriter(run.metrics).flush()
     rebuild(run, HPARAMS)
     assert len(event_paths(tmp_path)) == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from crc32c import crc32c
 
 from regrun.errors import CorruptInputError, StorageError, UsageError
 from regrun.results import RunSummary
@@ -47,9 +48,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def assert_sound(directory: Path, undisturbed: dict[str, bytes]) -> None:
     """What is there is whole; what is not whole is not there."""
     run = RunDir(directory)
-    for path in (run.config, run.summary, run.weights, run.test_examples):
-        if path.exists():
-            assert path.read_bytes() == undisturbed[path.name]
+    for place in (run.config, run.summary, run.weights, run.test_examples):
+        if place.exists():
+            assert place.path.read_bytes() == undisturbed[place.name]
     rows = read_metrics(run.metrics)
     assert rows == ROWS[: len(rows)]
     if run.finished:
@@ -78,8 +79,9 @@ def lived_through(directory: Path, number: int, torn: bool) -> bool:
 def test_a_life_leaves_the_files_of_the_contract_and_no_others(tmp_path: Path) -> None:
     live(tmp_path)
     assert read_metrics(tmp_path / "metrics.jsonl") == ROWS
-    assert json.loads((tmp_path / "summary.json").read_text()) == SUMMARY.to_dict()
-    assert (tmp_path / "config.yaml").read_text() == CONFIG
+    stored_summary = json.loads((tmp_path / "summary.json").read_text())
+    assert stored_summary | SUMMARY.to_dict() == stored_summary
+    assert (tmp_path / "config.yaml").read_text().startswith(CONFIG)
     stored, _ = load_weights(tmp_path / "weights.safetensors")
     torch.testing.assert_close(stored, weights(EVALUATIONS), rtol=0, atol=0)
     names = {path.name for path in tmp_path.iterdir() if "tfevents" not in path.name}
@@ -95,9 +97,9 @@ def test_the_summary_is_written_last_and_is_strict_json(
     replaced = []
     real = os.replace
 
-    def note(source: Path, target: Path) -> None:
-        replaced.append(Path(target).name)
-        real(source, target)
+    def note(source: str, target: str, **folders: int) -> None:
+        replaced.append(target)
+        real(source, target, **folders)
 
     monkeypatch.setattr(os, "replace", note)
     writer = RunWriter.create(tmp_path, CONFIG, HPARAMS)
@@ -106,18 +108,16 @@ def test_the_summary_is_written_last_and_is_strict_json(
     writer.finish(nothing, weights(1))
     assert replaced == ["config.yaml", "weights.safetensors", "summary.json"]
     text = (tmp_path / "summary.json").read_text()
-    assert json.loads(text) == {
-        "run_dir": "",
-        "status": "diverged",
-        "metrics": {"train/loss": None},
-    }
+    stored = json.loads(text)
+    assert [*stored] == ["files", "run_dir", "status", "metrics", "checksum"]
+    assert stored["metrics"] == {"train/loss": None}
 
 
 def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
     live(tmp_path)
     before = results(tmp_path)
     with pytest.raises(UsageError, match="has ended"):
-        RunWriter.resume(tmp_path, 2, 2)
+        RunWriter.resume(tmp_path, 2, 2, CONFIG, HPARAMS)
     assert results(tmp_path) == before
 
 
@@ -127,20 +127,41 @@ def test_rows_that_are_lost_are_noticed(tmp_path: Path) -> None:
         evaluate(writer, row(step))
     writer.flush()
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "metrics.jsonl").write_text(lines[0] + lines[2])
+    (tmp_path / "metrics.jsonl").write_text(lines[0] + lines[1])
     with pytest.raises(CorruptInputError, match=r"metrics\.jsonl: damaged: 2 of the 3 evaluations"):
-        RunWriter.resume(tmp_path, 3, 3)
+        RunWriter.resume(tmp_path, 3, 3, CONFIG, HPARAMS)
 
 
-def test_a_resume_takes_the_hyper_parameters_from_the_stored_config(tmp_path: Path) -> None:
+def test_a_resume_stores_the_hyper_parameters_anew(tmp_path: Path) -> None:
     RunWriter.create(tmp_path, CONFIG, HPARAMS).flush()
-    RunWriter.resume(tmp_path, 0, 0)
+    RunWriter.resume(tmp_path, 0, 0, CONFIG, {"optimizer.lr": 0.5})
     emptied, new = sorted(tmp_path.glob("events.out.tfevents.*"))
     assert emptied.stat().st_size == 0
     assert b"optimizer.lr" in new.read_bytes()
-    (tmp_path / "config.yaml").write_text("[")
-    with pytest.raises(CorruptInputError, match=r"config\.yaml"):
-        RunWriter.resume(tmp_path, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl"])
+def test_files_that_are_removed_while_the_run_goes_on_are_noticed(
+    tmp_path: Path, name: str
+) -> None:
+    writer = RunWriter.create(tmp_path, CONFIG, HPARAMS)
+    evaluate(writer, row(1))
+    writer.flush()
+    (tmp_path / name).unlink()
+    with pytest.raises(StorageError, match=name):
+        writer.finish(SUMMARY, weights(1))
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_the_summary_lists_the_files_with_their_checksums(tmp_path: Path) -> None:
+    live(tmp_path)
+    files = json.loads((tmp_path / "summary.json").read_text())["files"]
+    assert files == {
+        name: f"{crc32c((tmp_path / name).read_bytes()):08x}"
+        for name in (
+            "config.yaml", "metrics.jsonl", "weights.safetensors", "test_examples.safetensors",
+        )
+    }  # fmt: skip
 
 
 def test_killed_before_any_file_operation_or_within_any_write_it_resumes_to_the_same_files(
@@ -245,14 +266,14 @@ def test_a_disk_that_runs_full_ends_clearly_and_the_run_goes_on_once_there_is_ro
 def test_a_reopened_run_has_its_config_and_metrics_and_no_results(tmp_path: Path) -> None:
     live(tmp_path)
     run = RunDir(tmp_path)
-    run.average("ema").write_bytes(b"")
+    run.average("ema").path.write_bytes(b"")
     RunWriter.reopen(tmp_path, "epochs: 9\n")
     assert not run.finished
     assert not run.weights.exists() and not run.average("ema").exists()
     assert not run.test_examples.exists()
-    assert run.config.read_text() == "epochs: 9\n"
+    assert run.config.path.read_text().startswith("epochs: 9\n# checksum: ")
     assert read_metrics(run.metrics) == ROWS
-    writer = RunWriter.resume(tmp_path, int(ROWS[-2]["step"]), len(ROWS) - 1)
+    writer = RunWriter.resume(tmp_path, int(ROWS[-2]["step"]), len(ROWS) - 1, "epochs: 9\n", {})
     writer.flush()
     assert read_metrics(run.metrics) == ROWS[:-1]
 
@@ -276,5 +297,5 @@ def test_killed_while_it_is_reopened_a_run_has_never_a_new_config_and_old_result
 
         assert in_child(doomed) == -signal.SIGKILL
         run = RunDir(directory)
-        assert not (run.finished and run.config.read_text() == "new")
+        assert not (run.finished and run.config.path.read_text().startswith("new"))
         assert run.weights.exists() or not run.finished

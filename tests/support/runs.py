@@ -27,7 +27,8 @@ def run_dirs(runs: Path) -> list[Path]:
 
 def rows_in(directory: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics."""
-    return [json.loads(line) for line in (directory / "metrics.jsonl").open()]
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").open()]
+    return [{key: value for key, value in row.items() if key != "checksum"} for row in rows]
 
 
 def results(directory: Path) -> dict[str, bytes]:

@@ -53,7 +53,7 @@ def live(directory: Path) -> None:
         if checkpoint:
             torch.testing.assert_close(checkpoint.tensors, weights(done), rtol=0, atol=0)
         if run.metrics.exists():
-            writer = RunWriter.resume(directory, done, done)
+            writer = RunWriter.resume(directory, done, done, CONFIG, HPARAMS)
         else:
             writer = RunWriter.create(directory, CONFIG, HPARAMS)
         for step in range(done + 1, EVALUATIONS + 1):
@@ -69,4 +69,4 @@ def results(directory: Path) -> dict[str, bytes]:
     """What must not depend on how often the run was interrupted."""
     run = RunDir(directory)
     paths = (run.config, run.metrics, run.summary, run.weights, run.test_examples)
-    return {path.name: path.read_bytes() for path in paths}
+    return {place.name: place.path.read_bytes() for place in paths}

@@ -19,7 +19,7 @@ def write_stored_sweep(
     """metrics: (cell, seed) → metrics of the run's summary."""
     directory.mkdir(parents=True)
     files = SweepDir(directory)
-    files.config.write_text("name: stored\n")
+    files.config.path.write_text("name: stored\n")
     runs = [
         PlannedRun(index, params, seed, f"{index:04d}-seed={seed}")
         for index, params in enumerate(cells)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from regrun.store.checksums import KEY
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps.planned_stack import PlannedStack
 from tests.support.runs import rows_in
@@ -66,6 +67,7 @@ def rows_by_setting(sweep: Path) -> dict[str, list[dict[str, Any]]]:
 
 def summary_of(directory: Path) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads((directory / "summary.json").read_text())
+    summary.pop(KEY, None)
     return summary
 
 

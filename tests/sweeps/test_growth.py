@@ -365,9 +365,9 @@ def test_a_sweep_killed_at_any_operation_while_it_grows_is_carried_on(
 
 def test_the_plan_of_a_sweep_gets_a_line_for_what_was_added(tmp_path: Path) -> None:
     directory = train(LINEAR, RATES, tmp_path)
-    first = SweepDir(directory).plan.read_bytes()
+    first = SweepDir(directory).plan.path.read_bytes()
     grow(directory, "sweep.seeds=3")
-    assert SweepDir(directory).plan.read_bytes().startswith(first)
+    assert SweepDir(directory).plan.path.read_bytes().startswith(first)
     assert [len(each.runs) for each in SweepDir(directory).read_rounds()] == [4, 2]
 
 
@@ -381,8 +381,8 @@ def test_in_python_a_sweep_grows(tmp_path: Path) -> None:
 def test_a_sweep_planned_before_data_could_vary_goes_on_with_one_draw(tmp_path: Path) -> None:
     directory = train(DIGITS, {**RATES, "vary": ["seed"]}, tmp_path)
     files = SweepDir(directory)
-    files.config.write_text(files.config.read_text().replace("vary", "# "))
-    files.plan.write_text(files.plan.read_text().replace(',"data_seed":null', ""))
+    files.config.path.write_text(files.config.path.read_text().replace("vary", "# "))
+    files.plan.path.write_text(files.plan.path.read_text().replace(',"data_seed":null', ""))
     grown = grow(directory, "sweep.seeds=4")
     assert grown.vary == ["seed"]
     assert [(run.seed, run.data_seed) for run in planned(directory)][-2:] == [(2, None), (3, None)]

@@ -18,6 +18,7 @@ from regrun.sweeps.planned_stack import MOST_MESSAGES, PlannedStack, mark_failed
 from regrun.sweeps.run import Options, run_sweep
 from tests.support.runs import rows_in
 from tests.support.sweeps import DIGITS, LINEAR, results, summary_of, with_keys
+from tests.support.tampering import age
 
 
 def unstarted(tmp_path: Path, config: dict[str, Any], monkeypatch: Any) -> list[PlannedStack]:
@@ -74,7 +75,7 @@ def test_a_stack_whose_runs_have_ended_is_not_trained_again(
     (stack,) = unstarted(tmp_path, GRID, monkeypatch)
     go(stack)
     leftover = SweepDir(stack.sweep).stack(0) / f"00000001-{'0' * 32}.safetensors"
-    leftover.write_bytes(b"of a kill between the last summary and the end")
+    leftover.path.write_bytes(b"of a kill between the last summary and the end")
     monkeypatch.setattr(planned_stack, "StackRun", None)
     assert go(stack).done
     assert not leftover.exists()
@@ -97,11 +98,11 @@ def test_pruning_decides_alike_after_a_kill(tmp_path: Path, monkeypatch: Any, st
     (stack,) = unstarted(tmp_path, PRUNED, monkeypatch)
     checkpoints = SweepDir(stack.sweep).stack(0)
     go(stack, stop_at)
-    saved = {path: path.read_bytes() for path in checkpoints.glob("*.safetensors")}
+    saved = {path: path.read_bytes() for path in checkpoints.path.glob("*.safetensors")}
     # Some cells are pruned and their files complete; then a kill, and an older checkpoint.
     go(stack, stop_at + 4)
     assert stack.unfinished()
-    for path in checkpoints.glob("*.safetensors"):
+    for path in checkpoints.path.glob("*.safetensors"):
         path.unlink()
     for path, data in saved.items():
         path.write_bytes(data)
@@ -127,7 +128,7 @@ def test_a_stack_waits_for_the_worker_that_a_kill_left_behind(
 ) -> None:
     (stack,) = unstarted(tmp_path, GRID, monkeypatch)
     folder = SweepDir(stack.sweep).stack(0)
-    folder.mkdir(parents=True)
+    folder.path.mkdir(parents=True)
     held, release = threading.Event(), threading.Event()
 
     def orphan() -> None:
@@ -146,7 +147,7 @@ def test_a_stack_waits_for_the_worker_that_a_kill_left_behind(
 def test_a_folder_that_stays_taken_is_reported(tmp_path: Path, monkeypatch: Any) -> None:
     (stack,) = unstarted(tmp_path, GRID, monkeypatch)
     folder = SweepDir(stack.sweep).stack(0)
-    folder.mkdir(parents=True)
+    folder.path.mkdir(parents=True)
     monkeypatch.setattr(planned_stack, "ORPHAN_SECONDS", 0.1)
     with exclusive(folder), pytest.raises(UsageError, match="in use by process"):
         go(stack)
@@ -155,7 +156,7 @@ def test_a_folder_that_stays_taken_is_reported(tmp_path: Path, monkeypatch: Any)
 def test_damaged_checkpoints_are_never_a_silent_restart(tmp_path: Path, monkeypatch: Any) -> None:
     (stack,) = unstarted(tmp_path, with_keys(GRID, training={"checkpoint_every": 0}), monkeypatch)
     go(stack, stop_at=2)
-    for path in SweepDir(stack.sweep).stack(0).glob("*.safetensors"):
+    for path in SweepDir(stack.sweep).stack(0).path.glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CorruptInputError, match="damaged"):
         go(stack)
@@ -221,5 +222,6 @@ def test_a_plan_of_version_0_1_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     (stack,) = unstarted(tmp_path, config, monkeypatch)
     directory = SweepDir(stack.sweep)
     planned = directory.read_rounds()
-    directory.plan.write_text(directory.plan.read_text().replace('"stacks":', '"packs":'))
+    age(directory.path)
+    directory.plan.path.write_text(directory.plan.path.read_text().replace('"stacks":', '"packs":'))
     assert directory.read_rounds() == planned

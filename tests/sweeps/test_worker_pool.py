@@ -18,6 +18,7 @@ from regrun.sweeps import worker_pool
 from regrun.sweeps.planned_stack import Outcome, PlannedStack
 from regrun.sweeps.worker_pool import ATTEMPTS, SharedProgress, train_stacks
 from tests.support.sweeps import LINEAR, Deadly, results, summary_of, with_keys
+from tests.support.tampering import write_yaml
 
 
 class Recorder(Observer):
@@ -71,7 +72,7 @@ class Work:
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
-    SweepDir(tmp_path).config.write_text(dump_tree(LINEAR))
+    write_yaml(SweepDir(tmp_path).config.path, dump_tree(LINEAR))
     work = Work(tmp_path)
     monkeypatch.setattr(worker_pool, "train_stack", work.train_stack)
     return work

@@ -23,6 +23,7 @@ from regrun.execution import stack_run
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import prepare
 from regrun.store.checkpoint import CheckpointStore
+from regrun.store.run_dir import RunDir
 from tests.benchmarks.probes.timed_engine import time_engines
 
 
@@ -52,7 +53,7 @@ def main() -> None:
         for index, config in enumerate(configs):
             directory = root / f"run-{index}"
             directory.mkdir()
-            members.append(stack_run.Member(config, directory))
+            members.append(stack_run.Member(config, RunDir(directory)))
         started = time.perf_counter()
         run = stack_run.StackRun(
             members, prepared, CheckpointStore(root / "stack"), None, Observer()
