@@ -136,10 +136,11 @@ def test_with_json_a_signal_leaves_one_document(workspace: Workspace) -> None:
     process = stopped_by(signal.SIGINT, workspace, "--json")
     assert process.wait() == 130
     document = json.loads(process.stdout)
-    last = json.loads((workspace.only / "metrics.jsonl").read_text().splitlines()[-1])
     assert (document["status"], document["run_dir"]) == ("interrupted", str(workspace.only))
-    assert document["epochs"] >= last["epoch"]
-    assert document["metrics"]["train/loss"] == last["train/loss"]
+    if document["epochs"]:  # on a slow machine the signal may come before the first evaluation
+        last = json.loads((workspace.only / "metrics.jsonl").read_text().splitlines()[-1])
+        assert document["epochs"] >= last["epoch"]
+        assert document["metrics"]["train/loss"] == last["train/loss"]
 
 
 @pytest.mark.parametrize("damage", ["a row", "the file"])

@@ -23,6 +23,7 @@ from tests.support.faults import dying, in_child, recorded
 from tests.support.program import invoke
 from tests.support.stopping import StopsSweep
 from tests.support.sweeps import DIGITS, LINEAR, ended, planned, results, rows_by_setting, with_keys
+from tests.support.tampering import age
 
 OPTIONS = Options("cpu", workers=0)
 RATES: dict[str, Any] = {"grid": {"optimizer.lr": [0.01, 0.02]}, "seeds": 2}
@@ -381,6 +382,7 @@ def test_in_python_a_sweep_grows(tmp_path: Path) -> None:
 def test_a_sweep_planned_before_data_could_vary_goes_on_with_one_draw(tmp_path: Path) -> None:
     directory = train(DIGITS, {**RATES, "vary": ["seed"]}, tmp_path)
     files = SweepDir(directory)
+    age(directory)
     files.config.path.write_text(files.config.path.read_text().replace("vary", "# "))
     files.plan.path.write_text(files.plan.path.read_text().replace(',"data_seed":null', ""))
     grown = grow(directory, "sweep.seeds=4")
