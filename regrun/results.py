@@ -539,6 +539,29 @@ class ReproductionResult(Result):
         return _shortfall(self.runs, self.diverged, self.failed)
 
 
+class Damage(Result):
+    """Something wrong with a stored file."""
+
+    path: str
+    problem: str
+    repair: Literal["summary", "event files"] | None = None
+    """What can be rebuilt from the other files, if anything."""
+    repaired: bool = False
+
+
+class Verification(Result):
+    """What `verify --json` prints."""
+
+    runs: int
+    sweeps: int
+    damage: list[Damage]
+
+    @property
+    def remaining(self) -> list[Damage]:
+        """What was not repaired."""
+        return [each for each in self.damage if not each.repaired]
+
+
 def _shortfall(runs: int, diverged: int, failed: int, unfinished: int = 0) -> str | None:
     counts = {"diverged": diverged, "failed": failed, "unfinished": unfinished}
     lost = [f"{count:,} {name}" for name, count in counts.items() if count]

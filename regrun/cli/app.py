@@ -29,6 +29,7 @@ VERBS: Mapping[str, str] = {
     "compare": (
         "Compare finished runs; those that differ only in the seed become mean ± 95% interval."
     ),
+    "verify": "Check that stored runs and sweeps are as they were left; --repair mends some.",
     "path": 'Every strength from "all weights zero" down, with the best by cross-validation.',
     "ablate": "Train all ingredients, each left out, each alone and none; show each one's effect.",
     "reproduce": (

@@ -91,6 +91,10 @@ class CheckpointStore:
             )
         return None
 
+    def damaged(self) -> list[Place]:
+        """The checkpoints whose checksums do not match. Raises `StorageError`."""
+        return [place for place in self._files() if not _matches(place, read_bytes(place))]
+
     def clear(self) -> None:
         """Remove all checkpoints, after the run has ended. Raises `StorageError`."""
         if self._directory.is_folder():

@@ -17,6 +17,7 @@ CONTRACT = {
     "export": ["DIR", "FILE"],
     "inspect": ["CONFIG", "KEY=VALUE"],
     "compare": ["DIR"],
+    "verify": ["DIR"],
     "path": ["CONFIG", "KEY=VALUE"],
     "ablate": ["CONFIG", "KEY=VALUE"],
     "reproduce": ["NAME"],

@@ -1,0 +1,95 @@
+"""`regrun verify`: check stored runs and sweeps, and rebuild what can be rebuilt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import RenderableType
+
+from regrun.cli.compare import Directories
+from regrun.cli.console import notify, show
+from regrun.cli.options import Json
+from regrun.errors import CorruptInputError
+from regrun.results import Damage, Verification
+from regrun.store.lock import exclusive
+from regrun.store.place import Place
+from regrun.store.reading import find_runs
+from regrun.store.run_dir import RunDir
+from regrun.store.sweep_dir import SweepDir
+from regrun.store.verification import check_run, check_sweep, rebuild_events
+
+
+def verify(
+    directories: Directories,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Rebuild summaries and event files from the other files."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check that stored runs and sweeps are as they were left; --repair mends some."""
+    runs = find_runs(directories)
+    folders = dict.fromkeys([*(run.path.parent for run in runs), *directories])
+    sweeps = [sweep for sweep in map(SweepDir, folders) if sweep.config.exists()]
+    found = [(each, run.place) for run in runs for each in check_run(run)]
+    found += [(each, sweep.place) for sweep in sweeps for each in check_sweep(sweep)]
+    damage = [_repaired(each, owner) if repair else each for each, owner in found]
+    result = Verification(runs=len(runs), sweeps=len(sweeps), damage=damage)
+    show(result, _report, as_json=as_json)
+    if result.remaining:
+        raise CorruptInputError(f"{len(result.remaining):,} damaged, see above")
+
+
+def _repaired(damage: Damage, owner: Place) -> Damage:
+    """The damage, repaired if that is possible."""
+    if damage.repair is None:
+        return damage
+    try:
+        with exclusive(owner):
+            _repair(damage)
+    except CorruptInputError as error:
+        notify(f"not rebuilt: {error}")
+        return damage
+    return damage.model_copy(update={"repaired": True})
+
+
+def _repair(damage: Damage) -> None:
+    if damage.repair == "event files":
+        rebuild_events(RunDir(Path(damage.path)))
+        return
+    directory = Path(damage.path).parent
+    sweep = SweepDir(directory)
+    if sweep.config.exists():
+        from regrun.analysis.sweeps import chosen_metric, summarize_sweep, sweep_cells
+
+        sweep.reopen()  # after a kill it is an unfinished one, which `resume` ends
+        metric = chosen_metric(sweep, sweep_cells(sweep))
+        sweep.store_summary(summarize_sweep(sweep, metric, 0.0))
+        return
+    from regrun.execution.repair import rebuild_summary
+
+    run = RunDir(directory)
+    rebuild_summary(run)
+    if check_run(run):
+        rebuild_events(run)
+
+
+def _report(result: Verification) -> list[RenderableType]:
+    lines: list[RenderableType] = [_line(each) for each in result.damage]
+    counts = f"{_counted(result.runs, 'run')}, {_counted(result.sweeps, 'sweep')}"
+    ended = f"{len(result.damage):,} damaged" if result.damage else "all as they were left"
+    return [*lines, f"{counts}: {ended}"]
+
+
+def _line(damage: Damage) -> str:
+    again = Path(damage.path).parent / "config.yaml"
+    remedy = "rebuilt" if damage.repaired else f"can be rebuilt: {damage.repair} (--repair)"
+    if damage.repair is None:
+        remedy = f"cannot be rebuilt; to train the run again: regrun train {again}"
+    return f"{damage.path}: {damage.problem}\n    {remedy}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
