@@ -3,6 +3,7 @@
     RegrunError
     ├── UsageError            2   wrong usage
     │   └── ConfigError       2   wrong config: all problems at once
+    ├── PluginError           2   a plug-in failed; 3 where a run had begun
     ├── DivergedError         3   some runs diverged or failed
     ├── StorageError          4   disk full, read-only, no permission
     ├── CorruptInputError     5   dataset file or checkpoint is damaged
@@ -82,6 +83,25 @@ class ConfigError(UsageError):
     def at(cls, path: str, message: str) -> ConfigError:
         """One problem at a dotted path: ``ConfigError.at("model.name", "…")``."""
         return cls([Problem(tuple(path.split(".")), message)])
+
+
+class PluginError(RegrunError):
+    """The code of a plug-in failed, or returned what it must not.
+
+    Args:
+        text: The message, which names package, class and method.
+        details: The traceback of what the plug-in raised; empty where it raised nothing.
+    """
+
+    exit_code = 2
+
+    def __init__(self, text: str, details: str = "") -> None:
+        super().__init__(text)
+        self.details = details
+
+    def __reduce__(self) -> tuple[type[PluginError], tuple[str, str]]:
+        """Pickle whole: errors travel from worker processes."""
+        return type(self), (str(self), self.details)
 
 
 class DivergedError(RegrunError):

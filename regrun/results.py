@@ -256,7 +256,8 @@ class RunSummary(Listing):
     @property
     def shortfall(self) -> str | None:
         """Set for a run that diverged or failed."""
-        return f"the run {self.status}" if self.status in ("diverged", "failed") else None
+        why = f": {self.error}" if self.error else ""
+        return f"the run {self.status}{why}" if self.status in ("diverged", "failed") else None
 
     def without_layers(self) -> RunSummary:
         """The same without the norms of single layers, which are most of it."""

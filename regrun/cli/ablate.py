@@ -14,7 +14,7 @@ from regrun.cli.cell_report import comparison_table, table_metrics
 from regrun.cli.conclusions import caption, stopped_by_test
 from regrun.cli.console import check, show
 from regrun.cli.format import ratio, table
-from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
+from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Plugins, Quiet, RunsDir
 from regrun.cli.progress import watching
 from regrun.results import AblationResult, Difference
 from regrun.store.atomic import probe_writable
@@ -29,6 +29,7 @@ def ablate(
     ] = 5,
     runs_dir: RunsDir = RUNS,
     device: Device = "auto",
+    plugins: Plugins = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

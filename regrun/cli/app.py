@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from regrun.cli.console import notify, prepare_streams
-from regrun.errors import RegrunError, StorageError, UsageError
+from regrun.errors import PluginError, RegrunError, StorageError, UsageError
 from regrun.escapes import escaped
 
 VERBS: Mapping[str, str] = {
@@ -44,6 +44,9 @@ VERBS: Mapping[str, str] = {
 
 The function has the verb's name, in the module ``regrun.cli.VERB``, which is imported on a call.
 """
+
+TRACEBACK = "REGRUN_TRACEBACK"
+"""The environment variable that shows the traceback of a plug-in's error."""
 
 BROKEN_PIPE = 141
 """What a shell shows for a program whose reader went away: 128 + SIGPIPE."""
@@ -106,6 +109,10 @@ class Verbs(TyperGroup):
             sys.stdout.flush()
         except RegrunError as error:
             notify(str(error))
+            if isinstance(error, PluginError) and error.details:
+                wanted = bool(os.environ.get(TRACEBACK))
+                how = f"for the traceback set {TRACEBACK}=1 in the environment"
+                notify(error.details if wanted else how)
             raise typer.Exit(error.exit_code) from error
         except NO_SUCH_OPTION as error:
             from regrun.cli.foreign_options import advice

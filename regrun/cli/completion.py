@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from regrun.errors import UsageError
+from regrun.errors import PluginError
 from regrun.escapes import escaped_name
 
 TOPICS = (
@@ -34,7 +34,7 @@ def complete_override(incomplete: str) -> list[tuple[str, str]]:
         from regrun.cli.catalog import override_keys
 
         keys = override_keys()
-    except UsageError:  # a broken plug-in: every command reports it, completion stays silent
+    except PluginError:  # a broken plug-in: every command reports it, completion stays silent
         return []
     name, equals, value = incomplete.partition("=")
     if not equals:
@@ -57,7 +57,7 @@ def complete_name(ctx: object, incomplete: str) -> list[str]:
         from regrun.cli.catalog import entries
 
         return [entry.name for entry in entries(topic) if entry.name.startswith(incomplete)]
-    except UsageError:
+    except PluginError:
         return []
 
 

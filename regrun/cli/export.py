@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regrun.cli.console import print_json, say
-from regrun.cli.options import Json, RunDirectory
+from regrun.cli.options import Json, Plugins, RunDirectory
 from regrun.errors import UsageError
 from regrun.store.atomic import write_atomic
 from regrun.store.sweep_dir import SweepDir
@@ -33,6 +33,7 @@ def export(
         str | None,
         typer.Option("--average", metavar="ema|swa", help="Use these averaged weights."),
     ] = None,
+    plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Write a run's network, with its preprocessing, or a sweep's table to a file."""

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from regrun.cli.data_report import data_report, picture_grid, preview_report
 from regrun.cli.format import table
-from regrun.cli.options import AllowLarge, ConfigPath, Device, Json, Overrides
+from regrun.cli.options import AllowLarge, ConfigPath, Device, Json, Overrides, Plugins
 from regrun.errors import UsageError
 from regrun.results import Inspection
 from regrun.settings import format_value
@@ -33,6 +33,7 @@ def inspect(
         Path | None,
         typer.Option("--pictures", metavar="FILE.png", help="With --data: write a picture grid."),
     ] = None,
+    plugins: Plugins = None,
     as_json: Json = False,
     allow_large: AllowLarge = False,
 ) -> None:

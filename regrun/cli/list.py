@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from regrun.cli.catalog import Entry
 from regrun.cli.completion import LISTABLE, TOPICS, complete_name, complete_topic
 from regrun.cli.console import print_json, say, show
 from regrun.cli.format import name_table, number, table
-from regrun.cli.options import RUNS, Json, RunsDir
+from regrun.cli.options import RUNS, Json, Plugins, RunsDir
 from regrun.errors import UsageError
 from regrun.store.reading import find_runs, load_stored_run
+
+if TYPE_CHECKING:
+    from regrun.cli.catalog import Entry
 
 What = Annotated[
     str | None,
@@ -40,7 +42,11 @@ Name = Annotated[
 
 
 def list_(
-    what: What = None, name: Name = None, runs_dir: RunsDir = RUNS, as_json: Json = False
+    what: What = None,
+    name: Name = None,
+    runs_dir: RunsDir = RUNS,
+    plugins: Plugins = None,
+    as_json: Json = False,
 ) -> None:
     """List what there is: names for a config, published results to reproduce, or the runs."""
     if what is not None and what not in LISTABLE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,20 @@ def _known_device(name: str | None) -> str | None:
     if name is None or re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         return name
     raise typer.BadParameter(f"{name!r} is not one of auto, cpu, cuda, cuda:N")
+
+
+def _registering(paths: list[Path] | None) -> list[Path]:
+    """Name files in the environment, from which this process and its workers take their classes."""
+    if not paths:
+        return []
+    from regrun.kinds.plugins import FILES, plugin_files
+
+    for path in paths:
+        if path.suffix != ".py" or not path.is_file():
+            raise typer.BadParameter(f"{path} is no Python file")
+    every = dict.fromkeys([*plugin_files(), *(path.resolve() for path in paths)])
+    os.environ[FILES] = os.pathsep.join(map(str, every))
+    return paths
 
 
 ConfigPath = Annotated[
@@ -35,6 +50,18 @@ RunDirectory = Annotated[
     typer.Argument(metavar="DIR", help="A run or a sweep.", autocompletion=complete_run_directory),
 ]
 RunsDir = Annotated[Path, typer.Option("--runs-dir", metavar="PATH", help="Where runs are kept.")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        help="A Python file with kinds of your own; see `regrun guide plugins`.",
+        callback=_registering,
+        is_eager=True,
+        show_default=False,
+    ),
+]
+"""Registered as it is read: before any verb imports the kinds."""
 Device = Annotated[
     str,
     typer.Option(

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from regrun.cli.console import plotted, show
 from regrun.cli.data_report import data_line
 from regrun.cli.format import number, table
-from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Quiet, RunsDir
+from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Plugins, Quiet, RunsDir
 from regrun.cli.plot import axis_plot
 from regrun.cli.progress import watching
 from regrun.metrics import SPLITS
@@ -29,6 +29,7 @@ def path(
     folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
     runs_dir: RunsDir = RUNS,
     device: Device = "auto",
+    plugins: Plugins = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

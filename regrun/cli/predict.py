@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from regrun.cli.console import notify, print_csv, print_json, say
 from regrun.cli.format import NOTHING, number, table
-from regrun.cli.options import Csv, Device, Json, RunDirectory
+from regrun.cli.options import Csv, Device, Json, Plugins, RunDirectory
 from regrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def predict(
         typer.Option("--average", metavar="ema|swa", help="Use these averaged weights."),
     ] = None,
     device: Device = "auto",
+    plugins: Plugins = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 from regrun.cli.completion import complete_reproduction
 from regrun.cli.console import check, show
 from regrun.cli.format import NOTHING, interval, name_table, table
-from regrun.cli.options import RUNS, Device, Json, Quiet, RunsDir
+from regrun.cli.options import RUNS, Device, Json, Plugins, Quiet, RunsDir
 from regrun.cli.progress import watching
 from regrun.results import Estimate, ReproductionResult
 from regrun.settings import format_value
@@ -39,6 +39,7 @@ def reproduce(
     ] = None,
     runs_dir: RunsDir = RUNS,
     device: Device = "auto",
+    plugins: Plugins = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

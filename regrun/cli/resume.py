@@ -11,7 +11,7 @@ import typer
 
 from regrun.cli.completion import complete_override
 from regrun.cli.console import documenting
-from regrun.cli.options import Json, Quiet, ResumeDevice, RunDirectory
+from regrun.cli.options import Json, Plugins, Quiet, ResumeDevice, RunDirectory
 from regrun.cli.progress import watching
 from regrun.cli.sweep import show_sweep
 from regrun.cli.train import show_run
@@ -53,6 +53,7 @@ def resume(
         ),
     ] = None,
     device: ResumeDevice = None,
+    plugins: Plugins = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -55,6 +55,7 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say runs, stacks, memory and time; train nothing.")
     ] = False,
+    plugins: opt.Plugins = None,
     as_json: opt.Json = False,
     as_csv: opt.Csv = False,
     quiet: opt.Quiet = False,

@@ -20,6 +20,7 @@ def train(
     overrides: opt.Overrides = None,
     runs_dir: opt.RunsDir = opt.RUNS,
     device: opt.Device = "auto",
+    plugins: opt.Plugins = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
     allow_large: opt.AllowLarge = False,

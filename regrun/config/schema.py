@@ -12,7 +12,7 @@ from regrun.config.sweeps import Sweep
 from regrun.config.training import Training, missing_for_metric
 from regrun.errors import Problem
 from regrun.kinds.augmentation import Augment
-from regrun.kinds.base import PER_MEMBER, Section, Seed
+from regrun.kinds.base import PER_MEMBER, Section, Seed, wrong
 from regrun.kinds.registry import (
     DEFAULT_LOSS,
     DEFAULT_SCHEDULE,
@@ -24,7 +24,7 @@ from regrun.kinds.registry import (
     Penalties,
     ScheduleOrName,
 )
-from regrun.metrics import CONFUSION, SCORES
+from regrun.metrics import CONFUSION, METRICS, SCORES
 
 RESERVED_NAME = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
@@ -88,8 +88,11 @@ class Config(Section):
                 needs = "classes" if task == "classification" else "numbers to predict"
                 message = f"{name} needs {needs}; {self.dataset.kind} is {known}"
                 yield Problem(("metrics",), message)
-        if self.schedule.watched is not None:
-            for message in missing_for_metric(config, self.schedule.watched):
+        watched = self.schedule.watched
+        if watched is not None:
+            if watched not in METRICS:
+                raise wrong(self.schedule, "watched", f"gave {watched!r}; it has to give a metric")
+            for message in missing_for_metric(config, watched):
                 yield Problem(("schedule", "metric"), message)
 
     def ties_to_end(self) -> Iterator[str]:

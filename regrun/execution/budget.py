@@ -14,12 +14,12 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.kinds.datasets import DatasetSection
-from regrun.nn.layer_table import activations, layer_table, widest
+from regrun.nn.layer_table import activations, widest
 from regrun.nn.roles import roles_of
 from regrun.training.batches import steps_per_epoch
 from regrun.training.data_checks import check_config_against_data
 from regrun.training.evaluation import EVALUATION_ELEMENTS
-from regrun.training.network import build_network
+from regrun.training.network import build_network, layers_of
 
 STEP_SECONDS, BYTE_SECONDS = 4e-4, 2.5e-10
 """What one step costs however small, and per byte of the members' tensors; measured, and rough."""
@@ -83,7 +83,7 @@ def estimate(
     if not allow_large:
         check(least, device)
     module = build_network(config, dataset, seed=0)
-    rows = layer_table(module, dataset.input_shape)
+    rows = layers_of(module, config, dataset)
     shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
     check_config_against_data(config, dataset, roles_of(module), shapes, rows)
     batch = len(dataset.train) if training.batch_size == "full" else training.batch_size

@@ -9,12 +9,11 @@ from regrun.execution.prepare import idle_notes, prepare, resolve_device
 from regrun.inspection.parameters import plan_parameters
 from regrun.inspection.two_outputs import on_one_logit
 from regrun.inspection.update_rule import update_rule
-from regrun.nn.layer_table import layer_table
 from regrun.nn.roles import roles_of
 from regrun.results import Inspection, LayerSummary, ModelTable
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import resolve_loss
-from regrun.training.network import build_network
+from regrun.training.network import build_network, layers_of
 from regrun.training.network_inputs import with_input_positions
 from regrun.training.objective import follows_from_weights
 
@@ -32,7 +31,7 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
         explicit = config.model_copy(update={"loss": resolve_loss(config, dataset)})
         (explicit,) = with_learning_rates(with_input_positions([explicit], dataset), dataset)
         drawn = not follows_from_weights(config, module)
-        layers = layer_table(module, dataset.input_shape, idle=False)
+        layers = layers_of(module, config, dataset, idle=False)
         return Inspection(
             config=config.model_dump(mode="json"),
             runs=config.runs,

@@ -11,7 +11,8 @@ from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
 from regrun.config.yaml_nodes import Document
-from regrun.errors import ConfigError, Interrupted, UsageError
+from regrun.errors import ConfigError, Interrupted, PluginError, UsageError
+from regrun.execution.failure import Failure
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.origin import check_checkpoint, check_end_is_free
@@ -75,6 +76,9 @@ def resume_run(
         raise UsageError(f"{directory}: no run here (it has no {files.config.name})")
     with catching_signals() as interrupt, exclusive(directory):
         finished = load_result(files.summary, RunSummary)
+        if finished is not None and finished.status == "failed":
+            files.summary.unlink()  # a plug-in was to blame, which may work by now
+            finished = None
         store = CheckpointStore(files.checkpoints)
         stored = StoredRun(files, finished).document
         changed = _changed(stored, files, reload) if reload else []
@@ -134,7 +138,7 @@ def _changed(stored: Document, files: RunDir, reload: Reload) -> list[str]:
             raise UsageError(f"{config.parent} is a run, not a sweep; start one: {sweep}")
         if key not in PLACES and key != EPOCHS:
             message = (
-                f"cannot change in a run that has begun; start a new one: {_train(config, key)}=…"
+                f"cannot change in a run that has begun; start a new one: {_anew(config, key)}=…"
             )
             raise loaded.source.locate(ConfigError.at(key, message))
     return changed
@@ -143,7 +147,7 @@ def _changed(stored: Document, files: RunDir, reload: Reload) -> list[str]:
 def _check_can_go_on(finished: RunSummary, files: RunDir, config: Config) -> None:
     """Raise ConfigError when a finished run cannot be trained for the config's epochs."""
     epochs = config.training.epochs
-    again = f"start a new run: {_train(files.config.path, EPOCHS)}={epochs}"
+    again = f"start a new run: {_anew(files.config.path, EPOCHS)}={epochs}"
     if finished.status != "completed":
         raise ConfigError.at(
             EPOCHS, f"the run {finished.status}, so it has no more epochs; {again}"
@@ -152,7 +156,7 @@ def _check_can_go_on(finished: RunSummary, files: RunDir, config: Config) -> Non
         raise ConfigError.at(
             EPOCHS,
             f"early stopping ended the run after {finished.epochs:,}, and not training.epochs; "
-            f"start a new run: {_train(files.config.path, 'training.early_stopping.patience')}=…",
+            f"start a new run: {_anew(files.config.path, 'training.early_stopping.patience')}=…",
         )
     if epochs < finished.epochs:
         raise ConfigError.at(
@@ -164,7 +168,7 @@ def _check_can_go_on(finished: RunSummary, files: RunDir, config: Config) -> Non
 def _no_checkpoint(files: RunDir, config: Config, key: str) -> UsageError:
     """A finished run cannot have a key changed that its last checkpoint is needed for."""
     sweep = files.path.resolve().parent
-    way = f"start a new run: {_train(files.config.path, key)}=…"
+    way = f"start a new run: {_anew(files.config.path, key)}=…"
     if SweepDir(sweep).config.exists():
         why = "the runs of a sweep keep none"
         if key != EPOCHS:
@@ -178,7 +182,7 @@ def _no_checkpoint(files: RunDir, config: Config, key: str) -> UsageError:
     )
 
 
-def _train(config: Path, key: str) -> str:
+def _anew(config: Path, key: str) -> str:
     return f"regrun train {shlex.quote(str(config))} {key}"
 
 
@@ -194,6 +198,23 @@ def _prepare(loaded: Loaded, device: str, observer: Observer, allow_large: bool)
 
 
 def _run(
+    loaded: Loaded,
+    prepared: Prepared,
+    directory: Path,
+    checkpoint: Checkpoint | None,
+    observer: Observer,
+    interrupt: Interrupt,
+) -> RunSummary:
+    try:
+        return _train(loaded, prepared, directory, checkpoint, observer, interrupt)
+    except PluginError as error:
+        again = f"regrun resume {shlex.quote(str(directory))}"
+        observer.on_message(f"its traceback: {RunDir(directory).log}; once it is mended: {again}")
+        text = dump_config(loaded.config, directory, loaded.source.projects)
+        return Failure.of(error).store(RunDir(directory), loaded.config.seed, text)
+
+
+def _train(
     loaded: Loaded,
     prepared: Prepared,
     directory: Path,

@@ -7,18 +7,19 @@ formula, its reference and its arithmetic.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
-from regrun.errors import ConfigError
+from regrun.errors import PluginError
+from regrun.kinds.boundary import Boundary, Origin, guarded_schema, name_of
 from regrun.kinds.docstrings import description
 
 if TYPE_CHECKING:
-    from pydantic import GetJsonSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.fields import FieldInfo
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
@@ -81,6 +82,8 @@ class Section(BaseModel):
     """What the kind computes, in symbols."""
     reference: ClassVar[str]
     """Who published it: author and year, section where that helps."""
+    plugin_origin: ClassVar[Origin | None] = None
+    """Where the class of a plug-in comes from; None: it is regrun's own."""
 
     @property
     def kind(self) -> str:
@@ -131,6 +134,13 @@ class Section(BaseModel):
             cls.reference = vars(cls)["source"]
 
     @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let the validators of a plug-in run behind its boundary."""
+        schema = handler(source)
+        origin = cls.plugin_origin
+        return schema if origin is None else guarded_schema(schema, origin, cls)
+
+    @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
@@ -165,6 +175,21 @@ def switchable(kind: type[BaseModel]) -> tuple[str, ...]:
         return type(None) in found and not found & {str, bool} and "none" not in words
 
     return tuple(name for name, field in kind.model_fields.items() if is_switch(field.annotation))
+
+
+def running(section: Section, what: str) -> AbstractContextManager[None]:
+    """A context for code of a section's plug-in that is no method of its class: ``forward``."""
+    origin = section.plugin_origin
+    return (
+        nullcontext() if origin is None else Boundary(origin, f"{name_of(type(section))}: {what}")
+    )
+
+
+def wrong(section: Section, method: str, why: str) -> PluginError:
+    """The error for what a method of a section gave. why: that, and what it has to give."""
+    what = f"{name_of(type(section))}.{method} {why}"
+    origin = section.plugin_origin
+    return PluginError(what) if origin is None else origin.fault(what)
 
 
 def tag_of(kind: type[Section]) -> str:
@@ -256,32 +281,3 @@ Selector = Annotated[
 """Parameters by role (``weight``, ``bias``, ``norm``), name pattern (``hidden.*``), or ``all``."""
 
 WEIGHT_ONLY: tuple[str, ...] = ("weight",)
-
-FAULTS = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError,
-    RuntimeError, SyntaxError, TypeError, ValueError,
-)  # fmt: skip
-"""What the code of a plug-in raises when it is unfinished or written for other versions."""
-
-
-def faults_of(section: object, method: str, path: str) -> AbstractContextManager[None]:
-    """Turn what a plug-in's method raises into a ConfigError at a dotted path of the config.
-
-    What a built-in's method raises is a bug of regrun and passes.
-    """
-    if type(section).__module__.startswith("regrun."):
-        return nullcontext()
-    return _reported(section, method, path)
-
-
-@contextmanager
-def _reported(section: object, method: str, path: str) -> Iterator[None]:
-    try:
-        yield
-    except FAULTS as error:
-        kind = type(section)
-        raise ConfigError.at(
-            path,
-            f"the plug-in's {kind.__module__}.{kind.__qualname__}.{method} failed: "
-            f"{type(error).__name__}: {error}",
-        ) from error

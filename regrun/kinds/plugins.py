@@ -1,6 +1,7 @@
-"""Section classes of other installed packages.
+"""Section classes of other installed packages, and of single files.
 
-A package names them as entry points of the group of their family (see `GROUPS`). Like regrun's own,
+A package names them as entry points of the group of their family (see `GROUPS`). Of the files that
+an environment variable names (`FILES`), each class counts. Like regrun's own,
 a class has a literal `name` or `type`, its fields are its keys, its docstring is its line in
 `regrun list`, and it defines the abstract methods of its base class in `regrun.plugins`.
 """
@@ -8,11 +9,20 @@ a class has a literal `name` or `type`, its fields are its keys, its docstring i
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
-from regrun.errors import UsageError
-from regrun.kinds.base import FAULTS, Section, names_of, tag_of
+from pydantic import TypeAdapter, ValidationError
+
+from regrun.errors import PluginError
+from regrun.kinds.base import Section, names_of, tag_of
+from regrun.kinds.boundary import Boundary, Origin, guard, is_regrun
 from regrun.kinds.constraints import Constraint
 from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.losses import Loss
@@ -33,18 +43,39 @@ GROUPS: Mapping[str, type[Section]] = {
 """Entry-point group → what its classes derive from."""
 
 
+FILES = "REGRUN_PLUGINS"
+"""The environment variable that names files, separated as in PATH; `--plugin` adds to it.
+
+It reaches worker processes too. What it names counts where the kinds have not been imported yet.
+"""
+
+
 def sections(group: str, built_in: Sequence[type[Section]] = ()) -> list[type[Section]]:
-    """The section classes of a group of entry points, by name. Raises UsageError."""
+    """The section classes of a group: of packages by name, then of files. Raises PluginError."""
     taken = dict.fromkeys((name for kind in built_in for name in names_of(kind)), "regrun")
     found = []
-    for point in _installed()[group]:
-        section = _load(point, GROUPS[group])
+    for origin, load in (*_in_packages(group), *_in_files(group)):
+        with Boundary(origin, f"{origin.value}: its import"):
+            loaded = load()
+        section = accept(loaded, GROUPS[group], origin)
         for name in names_of(section):
             if name in taken:
-                raise _unusable(point, f"{tag_of(section)}: {name} is taken by {taken[name]}")
-            taken[name] = _package(point)
+                why = f"{tag_of(section)}: {name} is taken by {taken[name]}"
+                raise _unusable(origin, why)
+            taken[name] = origin.source
         found.append(section)
     return found
+
+
+def plugin_files() -> list[Path]:
+    """The files that the environment names."""
+    return [Path(path) for path in os.environ.get(FILES, "").split(os.pathsep) if path]
+
+
+def _in_packages(group: str) -> Iterator[tuple[Origin, Callable[[], Any]]]:
+    for point in _installed()[group]:
+        name = f"{point.dist.name} {point.dist.version}" if point.dist else "without a name"
+        yield Origin(group, point.name, point.value, name), point.load
 
 
 @functools.cache
@@ -57,34 +88,94 @@ def _installed() -> Mapping[str, Sequence[EntryPoint]]:
     }
 
 
-def _load(point: EntryPoint, base: type[Section]) -> type[Section]:
+def _in_files(group: str) -> Iterator[tuple[Origin, Callable[[], Any]]]:
+    for path in plugin_files():
+        for kind in _classes_in(path):
+            if issubclass(kind, GROUPS[group]):
+                value = f"{path}:{kind.__name__}"
+                yield Origin(group, kind.__name__, value, "", str(path)), partial(_same, kind)
+
+
+def _same(kind: type[Section]) -> type[Section]:
+    return kind
+
+
+@functools.cache
+def _classes_in(path: Path) -> list[type[Section]]:
+    """The classes that a file defines, as the module `plugin_file.NAME`. Raises PluginError.
+
+    Those whose name begins with an underscore serve others as bases.
+    """
+    name = f"plugin_file.{path.stem}"
+    origin = Origin("a file", path.name, str(path), "", str(path))
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise _unusable(origin, "is no Python file, whose name ends in .py")
+    if name in sys.modules:
+        raise _unusable(origin, "another file of this name is given, too")
+    module = sys.modules[name] = module_from_spec(spec)
     try:
-        section: type[Section] = point.load()
-    except FAULTS as error:
-        raise _unusable(point, f"{type(error).__name__}: {error}") from error
+        with Boundary(origin, f"{path}: its import"):
+            spec.loader.exec_module(module)
+    except PluginError:
+        del sys.modules[name]
+        raise
+    bases = tuple(GROUPS.values())
+    found = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, bases) and kind.__module__ == name
+    ]
+    if not found:
+        raise _unusable(origin, "defines no class that is derived from one of regrun.plugins")
+    return [kind for kind in found if not kind.__name__.startswith("_")]
+
+
+def accept(section: Any, base: type[Section], origin: Origin) -> type[Section]:
+    """The class, behind its boundary. Raises PluginError for one that is none of the family."""
     if not (isinstance(section, type) and issubclass(section, base)):
-        raise _unusable(point, f"is no subclass of regrun.plugins.{base.__name__}")
+        raise _unusable(origin, f"is no subclass of regrun.plugins.{base.__name__}")
     if not names_of(section):
-        raise _unusable(point, f'has no key {tag_of(section)}: Literal["…"] to be chosen by')
+        raise _unusable(origin, f'has no key {tag_of(section)}: Literal["…"] to be chosen by')
+    section.plugin_origin = origin
+    guard(section, origin)
+    rule = getattr(section, "Rule", None)
+    if isinstance(rule, type) and not is_regrun(rule):
+        guard(rule, origin)
     missing = section.undefined()
     if missing:
-        raise _unusable(point, f"has no method {', '.join(missing)}")
+        raise _unusable(origin, f"has no method {', '.join(missing)}")
     if not section.__doc__:
-        raise _unusable(point, "has no docstring to be listed with")
-    if not issubclass(base, ModelSection | DatasetSection):
-        for fact in ("formula", "reference"):
-            if not isinstance(getattr(section, fact, None), str):
-                raise _unusable(point, f"has no {fact}: ClassVar[str]")
+        raise _unusable(origin, "has no docstring to be listed with")
+    _check_facts(section, base, origin)
+    with Boundary(origin, f"{origin.value}: the schema of its keys"):
+        section.model_rebuild(force=True)
+        section.model_json_schema()
     return section
 
 
-def _package(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else "a package without a name"
+def _check_facts(section: type[Section], base: type[Section], origin: Origin) -> None:
+    """Raise PluginError for a class variable that the base class declares and that is wrong."""
+    optional = issubclass(base, ModelSection | DatasetSection)
+    for fact, declared in get_type_hints(base, include_extras=True).items():
+        if get_origin(declared) is not ClassVar or fact in ("plugin_origin", "Rule"):
+            continue
+        (kind,) = get_args(declared)
+        if not hasattr(section, fact):
+            if optional:
+                continue
+            raise _unusable(origin, f"has no {fact}: ClassVar[{_written(kind)}]")
+        try:
+            TypeAdapter(kind).validate_python(getattr(section, fact), strict=True)
+        except ValidationError as error:
+            why = error.errors(include_url=False)[0]["msg"]
+            value = getattr(section, fact)
+            raise _unusable(origin, f"has {fact} = {value!r}: {why[0].lower()}{why[1:]}") from None
 
 
-def _unusable(point: EntryPoint, why: str) -> UsageError:
-    return UsageError(
-        f"{point.value}: {why}\n"
-        f"This plug-in ({point.group}, {point.name}) comes with the package {_package(point)}; "
-        "fix that package or uninstall it"
-    )
+def _written(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).removeprefix("typing.")
+
+
+def _unusable(origin: Origin, why: str) -> PluginError:
+    return origin.fault(f"{origin.value}: {why}")

@@ -208,7 +208,7 @@ def _names_alone(kinds: tuple[type[Section], ...]) -> tuple[str, ...]:
 def _shortest(section: Section) -> str | dict[str, Any]:
     """A section without keys as its name alone."""
     keys = section.model_dump()
-    return section.kind if len(keys) == 1 else keys
+    return str(keys[tag_of(type(section))]) if len(keys) == 1 else keys
 
 
 if TYPE_CHECKING:

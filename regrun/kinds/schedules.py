@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 from pydantic import AfterValidator, Field, Strict
 
 from regrun.errors import Problem
-from regrun.kinds.base import Count, NonNegative, Positive, Rate, Section, listed
+from regrun.kinds.base import Count, NonNegative, Positive, Rate, Section, listed, wrong
 from regrun.metrics import Metric, MetricName
 
 if TYPE_CHECKING:
@@ -125,6 +125,13 @@ class Schedule(Section):
         warmup = round(self.warmup_epochs * steps_per_epoch)
         total = max(epochs * steps_per_epoch - warmup, 1)
         proper = self.factors(np.maximum(steps - warmup, 0), total, steps_per_epoch)
+        if proper.shape != steps.shape:
+            raise wrong(
+                self,
+                "factors",
+                f"gave shape {list(proper.shape)} for {len(steps)} steps; it has to give "
+                f"{list(steps.shape)}, one factor for each step",
+            )
         if warmup == 0:
             return proper
         rise = self.warmup_start + (1 - self.warmup_start) * steps / warmup

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from regrun.kinds.base import expand_members, faults_of
+from regrun.kinds.base import expand_members
 from regrun.kinds.constraints import Constraint
 from regrun.nn.roles import Role, select
 from regrun.stack.members import MemberMask
@@ -31,8 +31,8 @@ class StackedConstraints:
                 rows.setdefault((index, alike, chosen), {})[member] = constraint
         # Position in the list first: members share no entry, so among equals order is free.
         self._terms = [
-            _Term(index, [name for name in roles if name in chosen], row, len(lists), device)
-            for (index, _, chosen), row in sorted(rows.items(), key=lambda item: item[0][0])
+            _Term([name for name in roles if name in chosen], row, len(lists), device)
+            for (_, _, chosen), row in sorted(rows.items(), key=lambda item: item[0][0])
         ]
 
     def __bool__(self) -> bool:
@@ -50,14 +50,12 @@ class _Term:
 
     def __init__(
         self,
-        index: int,
         parameters: Sequence[str],
         members: Mapping[int, Constraint],
         size: int,
         device: torch.device | str,
     ) -> None:
         self._constraint = next(iter(members.values()))
-        self._path = f"constraints.{index}"
         self._parameters = parameters
         self._mask = MemberMask([float(row in members) for row in range(size)], device)
         each = [members[row].numbers() for row in sorted(members)]
@@ -74,6 +72,5 @@ class _Term:
                 key: expand_members(column.to(weight.dtype), weight)
                 for key, column in self._numbers.items()
             }
-            with faults_of(self._constraint, "project_", self._path):
-                self._constraint.project_(weight, numbers)
+            self._constraint.project_(weight, numbers)
             self._mask.put_(parameters[name], weight)

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from regrun.errors import CorruptInputError
-from regrun.kinds.base import expand_members, faults_of
+from regrun.errors import CorruptInputError, PluginError
+from regrun.kinds.base import expand_members, wrong
 from regrun.kinds.optimizers.base import Optimizer, UpdateRule
 from regrun.stack.penalty_terms import EntrywiseTerm, ProximalTerm, add_gradient
 from regrun.stack.tiles import LARGE, Layout, StackTile, tile_entries
@@ -154,8 +154,7 @@ class StackedOptimizer:
         first = self._sections[0]
         if any(section.lr is None for section in self._sections):
             raise ValueError("optimizer.lr has to be worked out first")
-        with faults_of(first, "Rule", "optimizer.name"):
-            self._rule: UpdateRule[Any] = first.Rule(self._sections, like.device)
+        self._rule: UpdateRule[Any] = first.Rule(self._sections, like.device)
         self._lr = self._rule.column("lr")
         self._decay = self._rule.column("weight_decay")
         self._decay_kind = first.resolved_decay
@@ -166,6 +165,9 @@ class StackedOptimizer:
         self._shrink = torch.ones_like(self._lr, dtype=like.dtype) if shrinks else None
         # Copies, as every step overwrites them: a rule may well return the tensors that it got.
         numbers = self._rule.numbers | self._rule.at_step(self._lr, self._step + 1)
+        for name, column in numbers.items():
+            if column.shape != self._lr.shape:
+                raise _not_one_each(first, f"the number {name}", column)
         self._numbers = {name: n.to(like.dtype, copy=True) for name, n in numbers.items()}
         self._weights = {name: parameter.detach() for name, parameter in parameters.items()}
         before, self._state = self._state, {}
@@ -173,6 +175,8 @@ class StackedOptimizer:
             self._state[name] = before.get(name, torch.zeros_like(self._step))
         for slot in self._rule.slots:
             start = self._rule.initial(slot)
+            if start is not None and start.shape != self._lr.shape:
+                raise _not_one_each(first, f"the start of {slot}", start)
             for name, weight in self._weights.items():
                 key = f"{slot}/{name}"
                 self._state[key] = before[key] if key in before else torch.zeros_like(weight)
@@ -252,6 +256,11 @@ def _check_structure(sections: Sequence[Optimizer]) -> None:
     for other in others:
         keys = sorted({str(part[0]) for part in set(first) ^ set(other) if isinstance(part, tuple)})
         raise ValueError(f"members of one stack differ in optimizer.{', optimizer.'.join(keys)}")
+
+
+def _not_one_each(section: Optimizer, what: str, column: Tensor) -> PluginError:
+    given = f"gave shape {list(column.shape)} for {what}"
+    return wrong(section, "Rule", f"{given}; it has to give one number for each member")
 
 
 def _check_parameters(parameters: Mapping[str, Tensor], members: int) -> None:

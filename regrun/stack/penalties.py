@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regrun.errors import ConfigError, Problem
-from regrun.kinds.base import faults_of
+from regrun.kinds.base import wrong
 from regrun.kinds.penalties import (
     ActivityPenalty,
     Coefficients,
@@ -54,7 +54,6 @@ class StackedPenalties:
         no meaning for; and when two proximal penalties have no joint step.
         """
         rows: dict[tuple[str, str, tuple[str, ...]], list[Penalty | None]] = {}
-        paths: dict[str, str] = {}
         labels: list[tuple[str, ...]] = []
         on_each: _OnEach = {name: [[] for _ in lists] for name in roles}
         for member, penalties in enumerate(lists):
@@ -66,7 +65,6 @@ class StackedPenalties:
                 label = kind if counts[kind] == 1 else f"{kind}_{counts[kind]}"
                 alike = "" if _is_uniform(penalty) else penalty.function_key()
                 rows.setdefault((label, alike, names), [None] * len(lists))[member] = penalty
-                paths.setdefault(label, path)
                 own += [label, *(f"{label}/{part}" for part in _parts(penalty))]
                 if isinstance(penalty, WeightPenalty):
                     for name in names:
@@ -94,7 +92,7 @@ class StackedPenalties:
                 by_gradient = [m.strength if m and not m.proximal else 0.0 for m in row]
                 masks = MemberMask(strengths, device), MemberMask(by_gradient, device)
                 start = (initial or {}) if first.from_start else {}
-                term = _ValueTerm(label, paths[label], names, first, *masks, start)
+                term = _ValueTerm(label, names, first, *masks, start)
                 self._by_autograd.append(term)
         self.entrywise: list[EntrywiseTerm] = list(_entrywise(on_each))
         """Per parameter with such a penalty, what the optimizer adds to its gradient."""
@@ -216,13 +214,13 @@ def _entrywise(on_each: _OnEach) -> Iterator[EntrywiseTerm]:
 def _proximal(on_each: _OnEach, device: torch.device | str) -> Iterator[ProximalTerm]:
     for name, members in on_each.items():
         absolute, square = _columns(members, proximal=True)
-        others: dict[str, tuple[str, WeightPenalty, list[float]]] = {}
+        others: dict[str, tuple[WeightPenalty, list[float]]] = {}
         for member, own in enumerate(members):
-            for path, penalty in own:
+            for _, penalty in own:
                 fused = _is_uniform(penalty) or not penalty.proximal
                 if penalty.strength and not fused:
-                    new = (path, penalty, [0.0] * len(members))
-                    _, _, strengths = others.setdefault(penalty.function_key(), new)
+                    new = (penalty, [0.0] * len(members))
+                    _, strengths = others.setdefault(penalty.function_key(), new)
                     strengths[member] += penalty.strength
         if any(absolute) or any(square) or others:
             yield ProximalTerm(name, absolute, square, list(others.values()), device)
@@ -271,7 +269,6 @@ class _ValueTerm:
     """A penalty that is not entrywise under one label, on one choice of parameters."""
 
     label: str
-    path: str
     parameters: tuple[str, ...]
     penalty: WeightPenalty
     all_members: MemberMask
@@ -296,16 +293,14 @@ class _ValueTerm:
         return weight - self.initial[name] if self.initial else weight
 
     def _value(self, weight: Tensor, strengths: Tensor) -> Tensor:
-        with faults_of(self.penalty, "value", self.path):
-            measured = self.penalty.value_at(weight, strengths)
-            if measured.shape == weight.shape[:1]:
-                return measured
-        kind = type(self.penalty)
-        raise ConfigError.at(
-            self.path,
-            f"{self.penalty.kind}: {kind.__module__}.{kind.__qualname__}.value gave shape "
-            f"{list(measured.shape)} for weights of {list(weight.shape)}; it has to give "
-            f"{list(weight.shape[:1])}, one value for each member",
+        measured = self.penalty.value_at(weight, strengths)
+        if measured.shape == weight.shape[:1]:
+            return measured
+        raise wrong(
+            self.penalty,
+            "value",
+            f"gave shape {list(measured.shape)} for weights of {list(weight.shape)}; it has to "
+            f"give {list(weight.shape[:1])}, one value for each member",
         )
 
 

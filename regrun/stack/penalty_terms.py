@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from regrun.kinds.base import expand_members, faults_of
+from regrun.kinds.base import expand_members
 from regrun.kinds.penalties import WeightPenalty
 from regrun.kinds.penalties.base import soft_threshold_
 from regrun.stack.members import MemberMask
@@ -87,13 +87,13 @@ class ProximalTerm:
         parameter: str,
         absolute: Sequence[float],
         square: Sequence[float],
-        others: Sequence[tuple[str, WeightPenalty, Sequence[float]]],
+        others: Sequence[tuple[WeightPenalty, Sequence[float]]],
         device: torch.device | str,
     ) -> None:
-        """absolute, square: each member's a and q. others: for every f path, section and λ."""
+        """absolute, square: each member's a and q. others: for every f its section and λ."""
         self.parameter = parameter
-        self._others = [(path, penalty) for path, penalty, _ in others]
-        columns = [absolute, square, *(strengths for *_, strengths in others)]
+        self._others = [penalty for penalty, _ in others]
+        columns = [absolute, square, *(strengths for _, strengths in others)]
         self._build(torch.tensor(columns, dtype=torch.float64, device=device))
 
     def _build(self, columns: Tensor) -> None:
@@ -103,9 +103,7 @@ class ProximalTerm:
         self._has_absolute, self._has_square = columns[:2].any(1).tolist()
         masks = [MemberMask(row, columns.device) for row in columns[2:].tolist()]
         self._steps = [
-            (path, penalty, mask)
-            for (path, penalty), mask in zip(self._others, masks, strict=True)
-            if mask
+            (penalty, mask) for penalty, mask in zip(self._others, masks, strict=True) if mask
         ]
         self.active = columns.sum(0) > 0
         """Whether a member has any of them: (K,), bool."""
@@ -119,11 +117,10 @@ class ProximalTerm:
         dtype = weight.dtype
         if self._has_absolute:
             soft_threshold_(weight, expand_members((rate * self._absolute).to(dtype), weight))
-        for path, penalty, mask in self._steps:
+        for penalty, mask in self._steps:
             own = mask.take(weight)
             of_members = [expand_members(each, own) for each in (mask.take(rate), mask.strengths)]
-            with faults_of(penalty, "prox_", path):
-                penalty.prox_at_(own, *of_members)
+            penalty.prox_at_(own, *of_members)
             mask.put_(weight, own)
         if self._has_square:
             weight.div_(expand_members((1 + 2 * rate * self._square).to(dtype), weight))

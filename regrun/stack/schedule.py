@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regrun.config.schema import Config
-from regrun.kinds.base import faults_of
 from regrun.kinds.schedules import Memory, Schedule
 
 
@@ -65,8 +64,7 @@ class StackedSchedule:
             if held is not None and epoch >= held[0]:
                 table[:, column] = held[1]
                 continue
-            with faults_of(schedule, "factors", "schedule"):
-                table[:, column] = schedule.multipliers(steps, self._epochs, self._per_epoch)
+            table[:, column] = schedule.multipliers(steps, self._epochs, self._per_epoch)
         if self.follows_metrics:
             return table[:, self._column_of] * self._factors(epoch)
         return table if len(self._columns) == 1 else table[:, self._column_of]
@@ -86,8 +84,7 @@ class StackedSchedule:
         """
         for row, (schedule, values) in enumerate(zip(self._schedules, measured, strict=True)):
             if values is not None and _reacts(schedule):
-                with faults_of(schedule, "after", "schedule"):
-                    self._memories[row] = schedule.after(self._memories[row], values)
+                self._memories[row] = schedule.after(self._memories[row], values)
         self._forget_table()
 
     def shrink_to(self, rows: Sequence[int], configs: Sequence[Config]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from regrun.kinds.models import ModelSection
 from regrun.nn.modules import Residual, noise_level
 from regrun.nn.roles import Role, roles_of
 from regrun.stack.layers import ForwardContext, Handler, expand_groups, handler_of
@@ -30,8 +31,13 @@ class Stack:
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], device: torch.device, dtype: torch.dtype
+        self,
+        modules: Sequence[nn.Module],
+        device: torch.device,
+        dtype: torch.dtype,
+        model: ModelSection | None = None,
     ) -> None:
+        """model: the section that built the modules, whose own code then runs as its own."""
         first = modules[0]
         self.size = len(modules)
         self.roles: dict[str, Role] = roles_of(first)
@@ -50,7 +56,7 @@ class Stack:
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is not None
         }
         """Batch norm layer → how far each batch moves its running statistics."""
-        self._network = _layer_by_layer("", modules) or make_vmapped(first)
+        self._network = _layer_by_layer("", modules) or make_vmapped(first, model)
 
     def __call__(
         self,

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from regrun.kinds.base import running
+from regrun.kinds.models import ModelSection
 from regrun.kinds.noise import NoiseKind
 from regrun.nn.modules import noise_block
 from regrun.stack.layers import ForwardContext, Handler, expand_groups, noise_of
@@ -38,8 +40,8 @@ class _MemberNoise(nn.Module):
         return x if self.given is None else self.kind.apply(x, *self.given)
 
 
-def make_vmapped(module: nn.Module) -> Handler:
-    """A handler of the whole module: (S, B, *input_shape) → (K, B, C).
+def make_vmapped(module: nn.Module, model: ModelSection | None = None) -> Handler:
+    """A handler of the whole module: (S, B, *input_shape) → (K, B, C). model: what built it.
 
     Its noise layers draw from the members' own streams (`noise_of`). Any other random layer
     raises torch's own error.
@@ -84,7 +86,14 @@ def make_vmapped(module: nn.Module) -> Handler:
             layer.given = None
         return outputs
 
-    return forward
+    if model is None or model.plugin_origin is None:
+        return forward
+
+    def forward_of_plugin(x: Tensor, context: ForwardContext) -> Tensor:
+        with running(model, "forward"):
+            return forward(x, context)
+
+    return forward_of_plugin
 
 
 def _widen(layer: _BatchNorm) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,20 +13,19 @@ from pathlib import Path
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
-from regrun.errors import RegrunError, UsageError
+from regrun.errors import UsageError
+from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import check_unchanged, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackPruner, StackRun
 from regrun.results import RunSummary
-from regrun.store.atomic import make_directory, write_atomic
+from regrun.store.atomic import make_directory
 from regrun.store.checkpoint import CheckpointStore
-from regrun.store.checksums import as_text, checksum_of, sealed_yaml
 from regrun.store.lock import exclusive
 from regrun.store.metrics import read_metrics
 from regrun.store.place import Place
 from regrun.store.reading import read_document
 from regrun.store.sweep_dir import PlannedRun, SweepDir
-from regrun.store.writer import store_summary
 from regrun.sweeps.pruning import pruner_of
 from regrun.sweeps.replicates import with_seeds
 from regrun.training.events import Evaluation
@@ -124,30 +122,14 @@ def train_stack(
 def mark_failed(stack: PlannedStack, error: BaseException) -> int:
     """Give every unfinished run of the stack a summary that says why it failed; returns how many.
 
-    The run's log holds the whole error, with its traceback if it is a bug.
+    The run's log holds the whole error, with the traceback of one of code.
     """
-    loaded = stack.load()
-    text = f"{type(error).__name__}: {error}"
-    log = text if isinstance(error, RegrunError) else "".join(traceback.format_exception(error))
+    loaded, failure = stack.load(), Failure.of(error)
     unfinished = stack.unfinished()
     for run, config in zip(unfinished, configs_of(loaded, unfinished), strict=True):
         files = SweepDir(stack.sweep).run(run)
         make_directory(files.place)
-        stored = {
-            files.config: sealed_yaml(dump_config(config, files.path, loaded.source.projects)),
-            files.log: f"{log.rstrip()}\n".encode(),
-        }
-        for place, data in stored.items():
-            write_atomic(place, data, durable=False)
-        summary = RunSummary(
-            run_dir=str(files.path),
-            status="failed",
-            seed=run.seed,
-            metrics={},
-            error=text,
-            files={place.name: as_text(checksum_of(data)) for place, data in stored.items()},
-        )
-        store_summary(files, summary)
+        failure.store(files, run.seed, dump_config(config, files.path, loaded.source.projects))
     return len(unfinished)
 
 

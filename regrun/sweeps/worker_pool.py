@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from regrun.errors import CorruptInputError, StorageError
+from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer
 from regrun.sweeps.planned_stack import Outcome, PlannedStack, mark_failed, train_stack
 from regrun.sweeps.worker_process import worker_context
@@ -202,7 +203,7 @@ class _Watch:
 
     def _fail(self, slot: int, error: BaseException) -> None:
         count = mark_failed(self.stacks[slot], error)
-        self.observer.on_message(f"{count} run(s) failed: {type(error).__name__}: {error}")
+        self.observer.on_message(f"{count} run(s) failed: {Failure.of(error).text}")
         if self.fail_fast:
             self.progress.stop()
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.metrics import SCORES
-from regrun.nn.layer_table import layer_table, widest
+from regrun.nn.layer_table import widest
 from regrun.nn.modules import standardizing
 from regrun.nn.roles import Role
 from regrun.seeding import derive
@@ -31,7 +31,7 @@ from regrun.training.evaluation import Evaluator
 from regrun.training.events import Evaluation, Event, MemberEnd, MemberStatus, MetricTable, Tick
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import reported_loss
-from regrun.training.network import build_network
+from regrun.training.network import build_network, layers_of
 from regrun.training.network_inputs import with_input_positions
 from regrun.training.objective import follows_from_weights
 from regrun.training.state import strip_prefix, with_prefix
@@ -100,7 +100,7 @@ class Engine:
                 standardizing(module, *input_scales.of(member))
                 for module, member in zip(modules, self._members, strict=True)
             ]
-        self._stack = Stack(modules, device, DTYPES[first.training.precision])
+        self._stack = Stack(modules, device, DTYPES[first.training.precision], first.model)
         if train_mask is not None:
             batch_norm = bool(self._stack.momenta)
             check_train_mask(train_mask, configs, len(dataset.train), batch_norm=batch_norm)
@@ -117,7 +117,7 @@ class Engine:
             first.dataset.seed,
             reported_loss(first, dataset),
             self._step.minimized,
-            widest(layer_table(modules[0], dataset.input_shape), dataset.input_shape),
+            widest(layers_of(modules[0], first, dataset), dataset.input_shape),
             self._train_mask,
             [SCORES[name] for name in first.metrics if name in SCORES and SCORES[name].function],
         )

@@ -13,7 +13,7 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.kinds.augmentation import LabelSmoothing, Mixing
-from regrun.kinds.base import faults_of, names_of
+from regrun.kinds.base import names_of, wrong
 from regrun.kinds.losses import Loss
 from regrun.kinds.registry import KINDS
 from regrun.stack.layers import expand_groups
@@ -44,8 +44,17 @@ def losses_of(
     unit: Float[Tensor, " C"] | None = None,
 ) -> Float[Tensor, "K B"]:
     """The loss of every example. S divides K; unit: see `Loss.per_example`."""
-    with faults_of(loss, "per_example", "loss"):
-        return loss.per_example(outputs, expand_groups(targets, outputs.shape[0]), unit)
+    losses = loss.per_example(outputs, expand_groups(targets, outputs.shape[0]), unit)
+    if losses.shape != outputs.shape[:2]:
+        raise wrong(
+            loss,
+            "per_example",
+            f"gave shape {list(losses.shape)} for outputs of {list(outputs.shape)}; it has to give "
+            f"{list(outputs.shape[:2])}, one loss for each example",
+        )
+    if outputs.requires_grad and not losses.requires_grad:
+        raise wrong(loss, "per_example", "gave losses that are not differentiable")
+    return losses
 
 
 def reported_loss(config: Config, dataset: Dataset) -> PerExampleLoss:

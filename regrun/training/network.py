@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
+from regrun.kinds.base import running, wrong
+from regrun.kinds.boundary import shown
 from regrun.kinds.models import build_model
+from regrun.nn.layer_table import LayerRow, layer_table
 from regrun.training.losses import resolve_loss
 
 
@@ -16,6 +19,29 @@ def network_outputs(config: Config, dataset: Dataset) -> int:
     Raises ConfigError when the loss does not fit the data.
     """
     return resolve_loss(config, dataset).network_outputs(dataset.num_outputs)
+
+
+def layers_of(
+    module: nn.Module, config: Config, dataset: Dataset, *, idle: bool = True
+) -> list[LayerRow]:
+    """The layers of the config's network, see `layer_table`.
+
+    Raises ConfigError when inputs do not fit, PluginError when outputs are not as they must be.
+    """
+    found: list[object] = []
+    hook = module.register_forward_hook(lambda *given: found.append(given[2]))
+    with running(config.model, "forward"):
+        rows = layer_table(module, dataset.input_shape, idle=idle)
+    hook.remove()
+    needed, (outputs,) = [1, network_outputs(config, dataset)], found
+    if not isinstance(outputs, Tensor) or list(outputs.shape) != needed:
+        raise wrong(
+            config.model,
+            "build",
+            f"gave a network that gives {shown(outputs)} for one example; it has to give a tensor "
+            f"of shape {needed}",
+        )
+    return rows
 
 
 def build_network(config: Config, dataset: Dataset, seed: int | None = None) -> nn.Module:

@@ -15,7 +15,7 @@ from regrun.cli.completion import (
     complete_run_directory,
     complete_topic,
 )
-from regrun.errors import UsageError
+from regrun.errors import PluginError
 from tests.support.program import run_python
 
 
@@ -58,7 +58,7 @@ def test_values_are_completed_where_there_is_a_choice() -> None:
 def test_a_broken_plug_in_completes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(ModuleType):
         def __getattr__(self, name: str) -> None:
-            raise UsageError("a broken plug-in")
+            raise PluginError("a broken plug-in")
 
     monkeypatch.setitem(sys.modules, "regrun.cli.catalog", Broken("regrun.cli.catalog"))
     assert complete_override("optimizer") == []

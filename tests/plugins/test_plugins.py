@@ -19,12 +19,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from regrun.errors import ConfigError, UsageError
+from regrun.errors import ConfigError, PluginError
 from regrun.kinds import plugins
+from regrun.kinds.boundary import Origin
 from regrun.kinds.constraints import Constraint, UnitNorm
 from regrun.kinds.models import ModelSection
 from regrun.kinds.optimizers.base import Optimizer, Tile, UpdateRule
 from regrun.kinds.penalties import L1, Penalty, WeightPenalty
+from regrun.kinds.plugins import accept
 from regrun.kinds.registry import union
 from regrun.kinds.schedules import Schedule
 from regrun.plugins import PER_MEMBER, expand_members
@@ -213,9 +215,8 @@ def test_a_broken_plugin_is_named_with_its_package(program: Program, tmp_path: P
         ended = program(*words, fresh=True, site=tmp_path)
         assert ended.returncode == 2
         assert "Traceback" not in ended.stderr
-        assert "broken_example:Old: ModuleNotFoundError: No module named 'no_such_module'" in (
-            ended.stderr
-        )
+        why = "import failed: ModuleNotFoundError: No module named 'no_such_module' (broken_"
+        assert f"broken_example:Old: its {why}" in ended.stderr
         assert "broken-example 1.0; fix that package or uninstall it" in ended.stderr
 
 
@@ -378,6 +379,7 @@ class Factorless(Schedule):
 
 
 NOT_A_CLASS = 3
+HERE = Origin("a group", "an entry", __name__, "tests 1.0")
 
 
 def load(
@@ -394,9 +396,9 @@ def test_a_sound_section_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_constraint_has_to_define_its_projection(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="has no method project_"):
+    with pytest.raises(PluginError, match="has no method project_"):
         load(monkeypatch, "Motionless", group="regrun.constraints")
-    with pytest.raises(UsageError, match=r"is no subclass of regrun\.plugins\.Constraint"):
+    with pytest.raises(PluginError, match=r"is no subclass of regrun\.plugins\.Constraint"):
         load(monkeypatch, "Cube", group="regrun.constraints")
 
 
@@ -404,7 +406,7 @@ def test_a_constraint_has_to_define_its_projection(monkeypatch: pytest.MonkeyPat
     ("names", "why"),
     [
         (["Taken"], "type: l1 is taken by regrun"),
-        (["Cube", "Cube"], "type: cube is taken by a package without a name"),
+        (["Cube", "Cube"], "type: cube is taken by the package without a name"),
         (["Nameless"], "has no key type: Literal"),
         (["Valueless"], "has no method value"),
         (["Stepless"], "has no method prox_"),
@@ -418,7 +420,7 @@ def test_a_constraint_has_to_define_its_projection(monkeypatch: pytest.MonkeyPat
 def test_an_unusable_section_is_refused_by_what_it_lacks(
     monkeypatch: pytest.MonkeyPatch, names: list[str], why: str
 ) -> None:
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(PluginError, match=why):
         load(monkeypatch, *names)
 
 
@@ -435,7 +437,7 @@ def test_an_unusable_section_is_refused_by_what_it_lacks(
 def test_an_unusable_optimizer_or_schedule_is_refused_by_what_it_lacks(
     monkeypatch: pytest.MonkeyPatch, group: str, name: str, why: str
 ) -> None:
-    with pytest.raises(UsageError, match=why):
+    with pytest.raises(PluginError, match=why):
         load(monkeypatch, name, group=group)
 
 
@@ -453,7 +455,7 @@ def test_a_plugged_optimizer_takes_the_steps_of_its_formula(example: Any) -> Non
     np.testing.assert_allclose(parameters["w"], expected, rtol=1e-14)
 
 
-def test_a_plugged_optimizer_that_fails_is_an_error_at_its_place(example: Any) -> None:
+def test_a_plugged_optimizer_that_fails_is_named(example: Any) -> None:
     class Failing(example.Signum):  # type: ignore[misc]
         """Knows no slots."""
 
@@ -461,7 +463,8 @@ def test_a_plugged_optimizer_that_fails_is_an_error_at_its_place(example: Any) -
         def slots(cls, members: Any) -> Any:
             raise RuntimeError("no slots")
 
-    with pytest.raises(ConfigError, match=r"optimizer\.name: .*Failing\.Rule failed: .* no slots"):
+    accept(Failing, Optimizer, HERE)
+    with pytest.raises(PluginError, match=r"\.Failing\.slots failed: RuntimeError: no slots \("):
         StackedOptimizer([Failing(name="signum", lr=1.0)], {"w": torch.ones(1, 2)}, ())
 
 
@@ -548,19 +551,20 @@ def test_a_value_that_is_not_one_per_member_is_refused() -> None:
             return weight.sum()
 
     penalty = Total(type="cube", strength=1.0)
-    with pytest.raises(ConfigError, match=r"gave shape \[\] for weights of \[2, 3, 4\]"):
+    with pytest.raises(PluginError, match=r"Total\.value gave shape \[\] for weights of \[2, 3, 4"):
         stacked([penalty], [penalty]).differentiable(drawn(2))
 
 
-def test_a_value_that_fails_names_the_plug_in_and_its_place() -> None:
+def test_a_value_that_fails_names_the_plug_in() -> None:
     class Failing(Cube):
         """Reads what is not there."""
 
         def value(self, weight: Tensor) -> Tensor:
             raise LookupError("nothing here")
 
+    accept(Failing, WeightPenalty, HERE)
     penalties: list[Penalty] = [L1(type="l1", strength=1.0), Failing(type="cube", strength=1.0)]
-    with pytest.raises(ConfigError, match=r"penalty\.1: .*Failing\.value failed: LookupError"):
+    with pytest.raises(PluginError, match=r"\.Failing\.value failed: LookupError: nothing here \("):
         stacked(penalties).differentiable(drawn(1))
 
 
@@ -610,16 +614,18 @@ def test_a_plugged_constraint_gets_each_members_number_and_leaves_the_others() -
         assert torch.equal(parameters["bias"], before["bias"])
 
 
-def test_a_projection_that_fails_names_the_plug_in_and_its_place() -> None:
+def test_a_projection_that_fails_names_the_plug_in() -> None:
     constraints: list[Constraint] = [UnitNorm(type="unit_norm"), Half(type="half", broken=True)]
-    with pytest.raises(ConfigError, match=r"constraints\.1: .*Half\.project_ failed: KeyError"):
+    accept(Half, Constraint, HERE)
+    with pytest.raises(PluginError, match=r"\.Half\.project_ failed: KeyError: 'level' \("):
         constrained(constraints).project_(drawn(1))
 
 
 def test_a_build_that_gives_no_module_is_refused() -> None:
     from regrun.kinds.models import build_model
 
-    with pytest.raises(ConfigError, match="build gave a NoneType"):
+    accept(Alien, ModelSection, HERE)
+    with pytest.raises(PluginError, match=r"Alien\.build gave None; it has to give nn\.Module"):
         build_model(Alien(name="alien"), (2,), 1, seed=0)
 
 

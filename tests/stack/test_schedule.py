@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regrun.config.schema import Config
-from regrun.errors import ConfigError
+from regrun.errors import PluginError
 from regrun.kinds.schedules import Constant, Schedule
 from regrun.stack.schedule import StackedSchedule
 
@@ -105,7 +105,7 @@ class Endless(Constant):
         return np.ones(3)
 
 
-def test_what_a_schedule_does_wrong_is_an_error_at_its_place() -> None:
+def test_factors_that_are_not_one_per_step_are_refused() -> None:
     wrong = config("constant").model_copy(update={"schedule": Endless(type="constant")})
-    with pytest.raises(ConfigError, match=r"schedule: .*Endless\.factors failed: ValueError"):
+    with pytest.raises(PluginError, match=r"Endless\.factors gave shape \[3\] for 4 steps"):
         stacked(wrong)(0)

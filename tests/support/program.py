@@ -248,12 +248,15 @@ def _forked(
 
 
 _RUN_ALL = """
-import json, sys, tempfile
+import json, os, signal, sys, tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from regrun.cli.app import run
 
-for words in json.loads(sys.argv[1]):
+signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # as the program has it
+
+for words, env in json.loads(sys.argv[1]):
     sys.argv = ["regrun", *words]
+    os.environ.update(env)
     code = 0
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         with redirect_stdout(out), redirect_stderr(err):
@@ -261,6 +264,9 @@ for words in json.loads(sys.argv[1]):
                 run()
             except SystemExit as end:
                 code = end.code or 0
+            except Exception as error:
+                code = 1
+                sys.excepthook(type(error), error, error.__traceback__)
         texts = []
         for stream in (out, err):
             stream.flush()
@@ -293,14 +299,19 @@ def run_python(
 
 
 def run_in_one_interpreter(
-    commands: Sequence[Sequence[str]], *, folder: Path, site: Path
+    commands: Sequence[Sequence[str]],
+    *,
+    folder: Path,
+    site: Path,
+    envs: Sequence[Mapping[str, str]] | None = None,
 ) -> list[tuple[int, str, str]]:
     """Run commands one after the other in one new interpreter, which imports torch once.
 
     Returns exit code, stdout and stderr of each. folder: where they run. site: a folder searched
-    for modules before all others.
+    for modules before all others. envs: for each command, what it sets in the environment.
     """
-    ended = run_python(_RUN_ALL, json.dumps(commands), folder=folder, site=site)
+    each = list(zip(commands, envs or [{}] * len(commands), strict=True))
+    ended = run_python(_RUN_ALL, json.dumps(each), folder=folder, site=site)
     assert ended.returncode == 0, ended.stderr
     found = [json.loads(line) for line in ended.stdout.splitlines()]
     return [(code, stdout, stderr) for code, stdout, stderr in found]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, Strict
 
-from regrun.kinds.base import Count, Section, Seed, faults_of
+from regrun.kinds.base import Count, Section, Seed, running
 from regrun.results import Task
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class DatasetSection(Section):
     def _checked_arrays(self) -> dict[str, NDArray[Any]]:
         import numpy as np
 
-        with faults_of(self, "arrays", "dataset.name"):
+        with running(self, "arrays"):
             return {name: np.asarray(array) for name, array in self.arrays().items()}
 
     def _from_arrays(self, arrays: Mapping[str, NDArray[Any]], origin: str, key: str) -> Dataset:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from regrun.errors import ConfigError
-from regrun.kinds.base import PER_MEMBER, Positive, Section, faults_of
+from regrun.kinds.base import PER_MEMBER, Positive, Section
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,20 +101,10 @@ def build_model(
     seed: draws the initial weights; None builds on the meta device, without memory or numbers.
     Raises ConfigError when the model cannot take this input.
     """
-    from torch import nn
-
     from regrun.nn.modules import OnMeta, initialize, seeded
 
     with OnMeta() if seed is None else seeded(seed):
-        with faults_of(section, "build", "model.name"):
-            module = section.build(input_shape, num_outputs)
-        if not isinstance(module, nn.Module):
-            kind = type(section)
-            raise ConfigError.at(
-                "model.name",
-                f"{kind.__module__}.{kind.__qualname__}.build gave a {type(module).__name__}; "
-                "it has to give a torch.nn.Module",
-            )
+        module = section.build(input_shape, num_outputs)
         if seed is not None:
             initialize(module, section.init, section.init_std)
     return module

@@ -261,7 +261,8 @@ class Optimizer(Section):
     def undefined(cls) -> list[str]:
         """Return the methods to be defined: also the rule's `update`."""
         rule = getattr(cls, "Rule", UpdateRule)
-        lacks_update = not issubclass(rule, UpdateRule) or rule.update is UpdateRule.update
+        is_rule = isinstance(rule, type) and issubclass(rule, UpdateRule)
+        lacks_update = not is_rule or rule.update is UpdateRule.update
         return super().undefined() + ["Rule.update"] * lacks_update
 
     @property

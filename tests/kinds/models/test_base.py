@@ -10,9 +10,10 @@ import pytest
 from pydantic import TypeAdapter
 from torch import nn
 
-from regrun.errors import ConfigError, UsageError
+from regrun.errors import PluginError
 from regrun.kinds import plugins
 from regrun.kinds.base import Choices, Described
+from regrun.kinds.boundary import Origin
 from regrun.kinds.models import ModelSection, build_model
 from regrun.kinds.registry import AnyModel
 
@@ -74,8 +75,9 @@ def test_the_defaults_of_a_plugin_promise_nothing() -> None:
     assert model.symbols() == [] and model.notes((3,)) == []
 
 
-def test_what_a_plugins_build_raises_is_a_config_error_that_names_it() -> None:
-    with pytest.raises(ConfigError, match=r"model\.name: the plug-in's .*Flat\.build failed: Valu"):
+def test_what_a_plugins_build_raises_names_it() -> None:
+    plugins.accept(Flat, ModelSection, Origin("a group", "an entry", __name__, "tests 1.0"))
+    with pytest.raises(PluginError, match=r"\.Flat\.build failed: ValueError: too many axes \("):
         build_model(Flat(name="flat"), (1, 2, 3), 2, seed=0)
 
 
@@ -87,7 +89,7 @@ def test_what_a_built_in_build_raises_passes_as_a_bug() -> None:
 def test_a_plugin_without_build_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("unfinished", f"{__name__}:Unfinished", "regrun.models")
     monkeypatch.setattr(plugins, "_installed", lambda: {"regrun.models": [point]})
-    with pytest.raises(UsageError, match="Unfinished: has no method build"):
+    with pytest.raises(PluginError, match="Unfinished: has no method build"):
         plugins.sections("regrun.models")
 
 
