@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from regrun.config.origins import origins_in
 from regrun.config.paths import with_portable_paths
 from regrun.config.schema import Config
 from regrun.config.yaml_nodes import is_string
@@ -49,7 +50,8 @@ def dump_config(
     data = config.model_dump()
     if directory is not None:
         data = with_portable_paths(data, directory, projects)
-    return "".join(_dump_entry(key, json.dumps(data[key])) for key in data)
+    text = "".join(_dump_entry(key, json.dumps(data[key])) for key in data)
+    return text + origins_in(text)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -12,6 +12,7 @@ from typing import Any
 
 from regrun.config.consistency import contradictions
 from regrun.config.diagnostics import Diagnostic, Span, config_error
+from regrun.config.origins import changed, missing
 from regrun.config.overrides import (
     Assignment,
     assign,
@@ -22,7 +23,7 @@ from regrun.config.paths import found, with_paths
 from regrun.config.ranges import expand_range, is_range
 from regrun.config.schema import RESERVED_NAME, Config
 from regrun.config.schema_tree import fields, section_of, trace
-from regrun.config.validate import KeyProblem, MissingKey, replaced, show, validate
+from regrun.config.validate import KeyProblem, MissingKey, UnknownKind, replaced, show, validate
 from regrun.config.yaml_nodes import MAX_DEPTH, Document, check_text, read_config
 from regrun.errors import ConfigError, KeyPath, Problem, UsageError, dotted
 from regrun.kinds.registry import DEFAULT_OPTIMIZER
@@ -87,7 +88,9 @@ class Source:
 
     def error(self, diagnostics: Sequence[Diagnostic]) -> ConfigError:
         """Diagnostics as one error of this source."""
-        return config_error(diagnostics, self.document.label, self.document.lines)
+        unknown = any(isinstance(each.problem, UnknownKind) for each in diagnostics)
+        hint = "\n".join(missing(self.document.lines)) if unknown else ""
+        return config_error(diagnostics, self.document.label, self.document.lines, hint=hint)
 
     def without_keys_of_other_kinds(self) -> tuple[Source, list[str]]:
         """Drop keys of the file that a kind chosen by an assignment does not have.
@@ -336,7 +339,7 @@ def _load(
     if diagnostics or impossible:
         found = [source.diagnose(problem) for problem in validate(source.tree)[1]]
         raise source.error([*diagnostics, *impossible, *found])
-    return Loaded(_checked(source), source, tuple(notes))
+    return Loaded(_checked(source), source, (*notes, *changed(document.lines)))
 
 
 def _with_seeds(tree: dict[str, Any], assigned: Collection[KeyPath]) -> dict[str, Any]:

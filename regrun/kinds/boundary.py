@@ -49,7 +49,7 @@ class Origin:
 
     group: of its family. entry: the name of its entry point, or of its class in a file. value:
     what the entry point names. package: its name and version. file: its path, for a class of a
-    file that is no package.
+    file that is no package. digest: SHA-256 of its content.
     """
 
     group: str
@@ -57,6 +57,7 @@ class Origin:
     value: str
     package: str
     file: str = ""
+    digest: str = ""
 
     @property
     def source(self) -> str:

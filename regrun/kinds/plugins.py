@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -90,10 +91,12 @@ def _installed() -> Mapping[str, Sequence[EntryPoint]]:
 
 def _in_files(group: str) -> Iterator[tuple[Origin, Callable[[], Any]]]:
     for path in plugin_files():
+        digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for kind in _classes_in(path):
             if issubclass(kind, GROUPS[group]):
-                value = f"{path}:{kind.__name__}"
-                yield Origin(group, kind.__name__, value, "", str(path)), partial(_same, kind)
+                place = f"{path}:{kind.__name__}"
+                origin = Origin(group, kind.__name__, place, "", str(path), digest)
+                yield origin, partial(_same, kind)
 
 
 def _same(kind: type[Section]) -> type[Section]:

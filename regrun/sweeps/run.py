@@ -16,6 +16,7 @@ from regrun.analysis.sweeps import summarize_sweep, sweep_cells
 from regrun.config.changes import PLACES, Reload, asking_for_data
 from regrun.config.dump import dump_config, dump_tree
 from regrun.config.load import Loaded, load_config
+from regrun.config.origins import origins_in
 from regrun.config.paths import with_portable_paths
 from regrun.config.sweeps import Sweep
 from regrun.config.yaml_nodes import parse_config
@@ -185,7 +186,9 @@ def _stored(loaded: Loaded, files: SweepDir) -> str:
 
     With its defaults written out, an axis over optimizers would leave one with the keys of another.
     """
-    return dump_tree(with_portable_paths(loaded.source.tree, files.path, loaded.source.projects))
+    tree = with_portable_paths(loaded.source.tree, files.path, loaded.source.projects)
+    text = dump_tree(tree)
+    return text + origins_in(text)
 
 
 def _store_configs(loaded: Loaded, files: SweepDir, rounds: Sequence[Round]) -> None:
