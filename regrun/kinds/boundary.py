@@ -12,11 +12,10 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from inspect import isgenerator
 from math import isnan
 from numbers import Integral, Real
 from pathlib import Path
-from types import FunctionType, TracebackType
+from types import FunctionType, GeneratorType, TracebackType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -193,7 +192,7 @@ def _call(
     def guarded(*args: Any, **kwargs: Any) -> Any:
         with Boundary(origin, what, (), package):
             result = function(*args, **kwargs)
-        if isgenerator(result):
+        if type(result) is GeneratorType:
             return _steps(result, origin, what)
         if not is_right(result):
             raise origin.fault(f"{what} gave {shown(result)}; it has to give {returns}")
@@ -294,7 +293,12 @@ def _is(*kinds: type) -> Check:
 
 def _is_named(name: str) -> Check:
     """Whether a value is of a class of this name, whose module need not be imported for it."""
-    return lambda value: any(each.__name__ == name for each in type(value).__mro__)
+
+    def is_right(value: Any) -> bool:
+        kind = type(value)
+        return kind.__name__ == name or any(each.__name__ == name for each in kind.__mro__)
+
+    return is_right
 
 
 def _is_array(value: Any) -> bool:

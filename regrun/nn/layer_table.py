@@ -51,6 +51,8 @@ def layer_table(
         with torch.no_grad():
             module(torch.zeros((1, *input_shape)))
     except (RuntimeError, ValueError, AssertionError) as error:
+        if isinstance(error, RecursionError):
+            raise
         raise ConfigError.at(
             "model.name",
             f"inputs of shape {list(input_shape)} do not fit this network, which fails after "

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regrun.config.schema import Config
+from regrun.kinds.base import wrong
 from regrun.kinds.schedules import Memory, Schedule
 
 
@@ -64,7 +65,11 @@ class StackedSchedule:
             if held is not None and epoch >= held[0]:
                 table[:, column] = held[1]
                 continue
-            table[:, column] = schedule.multipliers(steps, self._epochs, self._per_epoch)
+            factors = schedule.multipliers(steps, self._epochs, self._per_epoch)
+            if factors.shape != steps.shape:
+                given = f"gave shape {list(factors.shape)} for {len(steps)} steps"
+                raise wrong(schedule, "multipliers", f"{given}; it has to give one for each")
+            table[:, column] = factors
         if self.follows_metrics:
             return table[:, self._column_of] * self._factors(epoch)
         return table if len(self._columns) == 1 else table[:, self._column_of]

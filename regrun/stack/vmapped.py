@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from regrun.kinds.base import running
+from regrun.kinds.base import running, wrong
 from regrun.kinds.models import ModelSection
 from regrun.kinds.noise import NoiseKind
 from regrun.nn.modules import noise_block
@@ -91,7 +91,16 @@ def make_vmapped(module: nn.Module, model: ModelSection | None = None) -> Handle
 
     def forward_of_plugin(x: Tensor, context: ForwardContext) -> Tensor:
         with running(model, "forward"):
-            return forward(x, context)
+            outputs = forward(x, context)
+        members_and_examples = (context.size, x.shape[1])
+        if outputs.dim() != 3 or outputs.shape[:2] != members_and_examples:
+            raise wrong(
+                model,
+                "build",
+                f"gave a network that gives {list(outputs.shape)} for {context.size} members and "
+                f"{x.shape[1]} examples; a member has to give a row for each example",
+            )
+        return outputs
 
     return forward_of_plugin
 

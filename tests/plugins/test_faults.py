@@ -104,6 +104,7 @@ def methods(group: str) -> Iterator[str]:
             for name, found in vars(base).items():
                 runs = callable(found) or isinstance(found, classmethod | property)
                 own = base.__module__.startswith("regrun.") and not name.startswith("_")
+                own = own and name != "undefined"  # is asked of every family at the start
                 if own and runs and not isinstance(found, type):
                     yield f"{prefix}{name}"
     yield "check"
