@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from regrun.data.dataset import Split
-from regrun.data.pictures import Reading, first_of, readable_extensions, shown
+from regrun.data.pictures import Reading, counted, first_of, readable_extensions, shown
 from regrun.errors import ConfigError, CorruptInputError
 from regrun.suggest import did_you_mean
 
@@ -100,17 +102,30 @@ class Folder:
 
 @dataclass
 class Scan:
-    """Looks into folders and counts what it passes over."""
+    """Looks into the folders below a root, also into linked ones, and counts what it passes over.
 
+    A link to a folder that holds the link, or the root, is passed over: a walk would never end, or
+    would leave for the whole disk.
+    """
+
+    root: Path
     extensions: frozenset[str] = field(default_factory=readable_extensions)
     hidden: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    special: list[str] = field(default_factory=list)
+    """Pipes, sockets and devices."""
+    upward: list[str] = field(default_factory=list)
+    """Links to folders that hold them."""
+    again: list[str] = field(default_factory=list)
+    """Links to folders that were read already."""
     loose: list[str] = field(default_factory=list)
     """Pictures without a class."""
     empty: list[str] = field(default_factory=list)
     """Folders without pictures."""
     missing: list[str] = field(default_factory=list)
     """Pictures that a table lists and that do not exist."""
+    links: set[Path] = field(default_factory=set)
+    """Pictures that are links."""
 
     def look(self, path: Path) -> Folder:
         """List a folder. Raises ConfigError where it cannot be read."""
@@ -125,16 +140,24 @@ class Scan:
         self.others.update(found.others)
         return found
 
-    def tree(self, path: Path) -> list[Path]:
-        """The pictures at any depth; a folder that several links lead to is listed once."""
-        seen = {path.resolve()}
-        folders, pictures = [path], []
-        while folders:
-            here = self.look(folders.pop())
-            pictures += [here.path / name for name in here.pictures]
-            below = {(here.path / name).resolve(): here.path / name for name in here.folders}
-            folders += [below[real] for real in sorted(below.keys() - seen)]
-            seen |= below.keys()
+    def tree(self) -> list[Path]:
+        """The pictures at any depth; a folder that several links lead to is listed once.
+
+        What lies in the tree itself is found at its own place, whatever links there are to it.
+        """
+        seen = {self.root.resolve()}
+        folders, linked, pictures = [self.root], list[Path](), []
+        while folders or linked:
+            path = folders.pop() if folders else linked.pop()
+            real = path.resolve()
+            if real in seen and path != self.root:
+                self.again.append(self._shown(path))
+                continue
+            seen.add(real)
+            here = self.look(path)
+            pictures += [path / name for name in here.pictures]
+            for name in reversed(here.folders):
+                (linked if (path / name).is_symlink() else folders).append(path / name)
         return sorted(pictures)
 
     def holds_pictures(self, path: Path) -> bool:
@@ -147,14 +170,48 @@ class Scan:
         return False
 
     def _sort_in(self, entry: os.DirEntry[str], found: Folder) -> None:
+        suffix, path = Path(entry.name).suffix.lower(), found.path / entry.name
+        mode = _mode(entry)
         if is_clutter(entry.name):
             self.hidden.append(shown(entry.name))
-        elif _is_folder(entry):
+        elif stat.S_ISDIR(mode) and entry.is_symlink() and self._leads_up(path):
+            self.upward.append(self._shown(path))
+        elif stat.S_ISDIR(mode):
             found.folders.append(entry.name)
-        elif Path(entry.name).suffix.lower() in self.extensions and _is_file(entry):
+        elif not stat.S_ISREG(mode):
+            self.special.append(self._shown(path))
+        elif suffix in self.extensions:
             found.pictures.append(entry.name)
+            if entry.is_symlink():
+                self.links.add(path)
         else:
-            found.others[Path(entry.name).suffix.lower() or "without extension"] += 1
+            found.others[suffix or "without extension"] += 1
+
+    def _leads_up(self, link: Path) -> bool:
+        """Whether a link to a folder leads to one that holds the link itself, or the root."""
+        target = link.resolve()
+        return any(each.is_relative_to(target) for each in (link.parent.resolve(), self._real_root))
+
+    @cached_property
+    def _real_root(self) -> Path:
+        return self.root.resolve()
+
+    def _shown(self, path: Path) -> str:
+        return shown(path.relative_to(self.root))
+
+    def _doubled(self, files: Sequence[Path]) -> list[str]:
+        """Links among the files to others of them."""
+        if self.links.isdisjoint(files):
+            return []
+        folders = {path: path.resolve() for path in {path.parent for path in files}}
+        real = {
+            path: Path(os.path.realpath(path))
+            if path in self.links
+            else folders[path.parent] / path.name
+            for path in files
+        }
+        count = Counter(real.values())
+        return [self._shown(path) for path in files if path in self.links and count[real[path]] > 1]
 
     def found(self, parts: Mapping[Part, list[tuple[Path, str]]]) -> Found:
         """These parts, and what was passed over."""
@@ -163,6 +220,11 @@ class Scan:
         passed = [
             ("file that Pillow does not read", "files that Pillow does not read",
              self.others.total(), others),
+            ("entry that is no file", "entries that are no files", len(self.special), self.special),
+            ("link to a folder above it", "links to folders above them", len(self.upward),
+             self.upward),
+            ("link to a folder that was read already", "links to folders that were read already",
+             len(self.again), self.again),
             ("picture without a class", "pictures without a class", len(self.loose), self.loose),
             ("folder without pictures", "folders without pictures", len(self.empty), self.empty),
             ("missing picture", "missing pictures", len(self.missing), self.missing),
@@ -172,7 +234,15 @@ class Scan:
             for one, several, count, names in hidden + passed
             if count
         ]
-        return Found(parts, lines, [f"skipped {line}" for line in lines[bool(self.hidden) :]])
+        notes = [f"skipped {line}" for line in lines[bool(self.hidden) :]]
+        found = Found(parts, lines, notes)
+        doubled = self._doubled(found.files)
+        if doubled:
+            notes.append(
+                f"{counted(len(doubled), 'picture')} linked to others of this dataset, so that "
+                f"these count again: {first_of(doubled)}"
+            )
+        return found
 
 
 def extensions(others: Counter[str]) -> list[str]:
@@ -185,16 +255,9 @@ def is_clutter(name: str) -> bool:
     return name.startswith(".") or name.lower() in _CLUTTER
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _mode(entry: os.DirEntry[str]) -> int:
+    """What kind of thing an entry is; a broken link is a file, for decoding to report."""
     try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, no pipe or device; also a broken link, for decoding to report."""
-    try:
-        return entry.is_file() or not Path(entry.path).exists()
+        return entry.stat().st_mode
     except OSError:
-        return True
+        return stat.S_IFREG

@@ -36,11 +36,12 @@ def find_by_folders(root: Path) -> Found:
 
     Raises ConfigError for every other layout; it says what was seen, and what to write.
     """
-    scan = Scan()
+    scan = Scan(root)
     top = scan.look(root)
     layout = _Layout(root, top, [Branch.at(root / name, scan) for name in top.folders])
     scan.loose += map(shown, top.pictures)
     parts = layout.parts()
+    _check_distinct(root, parts)
     scan.empty += [branch.name for branch in layout.unused()]
     return scan.found(parts)
 
@@ -62,8 +63,8 @@ def find_new(path: Path, classes: Collection[str]) -> NewPictures:
     """
     if not path.is_dir():
         return NewPictures([path], None, [])
-    scan = Scan()
-    found = scan.tree(path)
+    scan = Scan(path)
+    found = scan.tree()
     if not found:
         there = f" ({first_of(extensions(scan.others))})" if scan.others else ""
         raise CorruptInputError(f"{shown(path)}: no pictures{there}")
@@ -262,6 +263,18 @@ def _differ_by_part(branches: Sequence[Branch]) -> tuple[Branch, Branch] | None:
         if any(parts):
             seen[rest] = branch
     return None
+
+
+def _check_distinct(root: Path, parts: Mapping[Part, list[tuple[Path, str]]]) -> None:
+    """Raise ConfigError where two of the folders are links to one."""
+    folders = sorted({path.parent for pictures in parts.values() for path, _ in pictures})
+    seen: dict[Path, Path] = {}
+    for folder in folders:
+        first = seen.setdefault(folder.resolve(), folder)
+        if first != folder:
+            one, other = (shown(each.relative_to(root)) for each in (first, folder))
+            message = f"{shown(root)}: {one} and {other} are one folder; take one of them out"
+            raise ConfigError.at("dataset.path", message)
 
 
 def _labelled(folders: Sequence[Folder]) -> list[tuple[Path, str]]:

@@ -41,8 +41,8 @@ def find_by_table(root: Path, table: Path, *, skip_missing: bool) -> Found:
     CorruptInputError for rows that are incomplete, contradict each other or, unless
     ``skip_missing``, name no file.
     """
-    scan = Scan()
-    pictures = _Pictures(root, scan.tree(root))
+    scan = Scan(root)
+    pictures = _Pictures(root, scan.tree())
     if table.is_relative_to(root):
         scan.others.subtract([table.suffix.lower()])
     parts: dict[Part, list[tuple[Path, str]]] = defaultdict(list)

@@ -124,7 +124,9 @@ def _pictures(
     targets = None
     if len(labels) == len(files):
         targets = np.array([classes.index(label) for label in labels], np.int64)
-    frame = pd.DataFrame({"file": [str(path) for path in files]})
+    # No JSON or UTF-8 text can hold the other bytes that a name may have.
+    names = [str(path).encode(errors="backslashreplace").decode() for path in files]
+    frame = pd.DataFrame({"file": names})
     return RawExamples(read_pictures(files, inputs), frame, targets)
 
 

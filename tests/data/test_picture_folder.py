@@ -11,6 +11,7 @@ from PIL import Image
 
 from regrun.data.picture_files import part_of
 from regrun.data.picture_folder import check_is_folder, find_by_folders, find_new
+from regrun.data.picture_table import find_by_table
 from regrun.errors import ConfigError, CorruptInputError
 
 
@@ -159,19 +160,88 @@ def test_what_pillow_does_not_read_is_counted_and_named(tmp_path: Path) -> None:
     assert result.notes == [f"skipped {line}" for line in lines]
 
 
-def test_links_that_lead_nowhere_or_back_are_located(tmp_path: Path) -> None:
+def test_links_that_lead_nowhere_are_kept_for_decoding_to_name(tmp_path: Path) -> None:
     make(tmp_path, "a/1.png", "b/1.png")
     (tmp_path / "b" / "2.png").symlink_to("missing.png")
     (tmp_path / "b" / "3.png").symlink_to("3.png")
-    assert found(tmp_path)["train"][2:] == ["b/2.png", "b/3.png"]  # decoding names them
-    (tmp_path / "b" / "loop").symlink_to(tmp_path)
-    assert "b/ (3 pictures, folder loop)" in refusal(tmp_path)
+    assert found(tmp_path)["train"][2:] == ["b/2.png", "b/3.png"]
 
 
-def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
-    make(tmp_path, "a/1.png", "b/1.png")
-    os.mkfifo(tmp_path / "b" / "2.png")
-    assert found(tmp_path) == {"train": ["a/1.png", "b/1.png"]}
+UPWARD = {
+    "the root": "{root}",
+    "the root, from below": "..",
+    "the folder itself": ".",
+    "the folder above the root": "{root}/..",
+    "the whole disk": "/",
+    "a link to the whole disk": "{root}/../disk",
+}
+
+
+@pytest.mark.parametrize("target", UPWARD)
+@pytest.mark.parametrize("place", ["more", "b/more", "b/deep/more"])
+@pytest.mark.parametrize("reader", ["folders", "new", "table"])
+def test_links_to_folders_above_are_passed_over(
+    tmp_path: Path, target: str, place: str, reader: str
+) -> None:
+    root = make(tmp_path / "root", "a/1.png", "b/1.png", "b/deep/text.txt")
+    (tmp_path / "disk").symlink_to("/")
+    link = root / place
+    link.symlink_to(UPWARD[target].format(root=root))
+    (tmp_path / "t.csv").write_text("file,label\na/1,x\nb/1,y\n")
+    if reader == "folders":
+        read = find_by_folders(root)
+        assert read.files == [root / "a/1.png", root / "b/1.png"]
+        assert read.skipped[-1] == f"1 link to a folder above it: {place}"
+    elif reader == "new":
+        new = find_new(root, [])
+        assert new.paths == [root / "a/1.png", root / "b/1.png"]
+        assert new.skipped[-1] == f"1 link to a folder above it: {place}"
+    else:
+        read = find_by_table(root, tmp_path / "t.csv", skip_missing=False)
+        assert read.files == [root / "a/1.png", root / "b/1.png"]
+        assert read.skipped[-1] == f"1 link to a folder above it: {place}"
+
+
+def test_a_class_may_be_a_link_to_a_folder_elsewhere(tmp_path: Path) -> None:
+    make(tmp_path / "elsewhere", "cats/1.png", "cats/2.png")
+    root = make(tmp_path / "root", "dog/1.png")
+    (root / "cat").symlink_to(tmp_path / "elsewhere" / "cats")
+    assert found(root) == {"train": ["cat/1.png", "cat/2.png", "dog/1.png"]}
+    (tmp_path / "elsewhere" / "cats" / "back").symlink_to(tmp_path)
+    assert found(root) == {"train": ["cat/1.png", "cat/2.png", "dog/1.png"]}
+    assert find_by_folders(root).notes == ["skipped 1 link to a folder above it: cat/back"]
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "said"),
+    [
+        ("root/cat", "../elsewhere", "cat and owl are one folder"),
+        ("root/cat", "dog", "cat and dog are one folder"),
+        ("parts/test/dog", "../train/dog", "test/dog and train/dog are one folder"),
+        ("parts/test", "train", "test/cat and train/cat are one folder"),
+    ],
+)
+def test_two_classes_or_parts_that_are_one_folder_are_refused(
+    tmp_path: Path, link: str, target: str, said: str
+) -> None:
+    make(tmp_path, "root/dog/1.png", "elsewhere/1.png", "parts/train/cat/1.png")
+    make(tmp_path, "parts/train/dog/1.png")
+    (tmp_path / "root" / "owl").symlink_to(tmp_path / "elsewhere")
+    path = tmp_path / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(target)
+    assert f"{said}; take one of them out" in refusal(tmp_path / link.partition("/")[0])
+
+
+def test_a_picture_that_is_linked_to_another_counts_again_and_is_named(tmp_path: Path) -> None:
+    root = make(tmp_path / "root", "a/1.png", "a/2.png", "b/1.png")
+    make(tmp_path, "elsewhere/3.png")
+    (root / "b" / "2.png").symlink_to("../a/1.png")
+    (root / "b" / "3.png").symlink_to(tmp_path / "elsewhere" / "3.png")
+    assert found(root)["train"][2:] == ["b/1.png", "b/2.png", "b/3.png"]
+    assert find_by_folders(root).notes == [
+        "1 picture linked to others of this dataset, so that these count again: b/2.png"
+    ]
 
 
 def test_a_class_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
@@ -229,7 +299,15 @@ def test_new_pictures_are_labelled_where_all_lie_in_folders_of_classes(tmp_path:
 
 def test_links_in_a_tree_are_followed_once(tmp_path: Path) -> None:
     make(tmp_path / "real", "x/1.png")
-    (tmp_path / "pics").mkdir()
-    (tmp_path / "pics" / "linked").symlink_to(tmp_path / "real")
-    (tmp_path / "real" / "back").symlink_to(tmp_path / "pics")
-    assert find_new(tmp_path / "pics", []).paths == [tmp_path / "pics/linked/x/1.png"]
+    pics = make(tmp_path / "pics", "z/2.png")
+    (pics / "linked").symlink_to(tmp_path / "real")
+    (pics / "linked again").symlink_to(tmp_path / "real")
+    (pics / "inside").symlink_to("z")
+    (tmp_path / "real" / "back").symlink_to(pics)
+    (tmp_path / "real" / "disk").symlink_to("/")
+    new = find_new(pics, [])
+    assert new.paths == [pics / "linked/x/1.png", pics / "z/2.png"]
+    assert new.skipped == [
+        "2 links to folders above them: linked/back, linked/disk",
+        "2 links to folders that were read already: inside, linked again",
+    ]

@@ -111,6 +111,19 @@ def test_ambiguous_names_are_refused(pictures: Path) -> None:
         listed(pictures, "file,label\nother/a.png,x\n")
 
 
+@pytest.mark.parametrize("way", ["../{}", "{root}/../{}", "sub/../../{}", "link/{}", "/etc/{}"])
+def test_no_entry_leads_out_of_the_folder(pictures: Path, way: str) -> None:
+    (pictures / "link").symlink_to(pictures.parent)
+    Image.new("RGB", (4, 4)).save(pictures.parent / "secret.png")
+    Image.new("RGB", (4, 4)).save(pictures.parent / "a.png")
+    out = way.format("secret.png", root=pictures)
+    with pytest.raises(CorruptInputError, match=r":3: no picture .*secret\.png"):
+        listed(pictures, f"file,label\nb,x\n{out},y\n")
+    inside = way.format("a.png", root=pictures)
+    found = listed(pictures, f"file,label\nb,x\n{inside},y\n")
+    assert found == {"train": [["b.jpg", "x"], ["a.png", "y"]]}
+
+
 @pytest.mark.parametrize("content", [b"file,label\n\xff\xfe,x\n", b"PK\x03\x04\xf0\x00"])
 def test_a_table_that_is_no_text_is_named(pictures: Path, content: bytes) -> None:
     (pictures / "labels.csv").write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.numpy import load_file
 from scipy.special import softmax
 from sklearn.datasets import load_diabetes, load_digits
@@ -17,7 +19,9 @@ from sklearn.datasets import load_diabetes, load_digits
 import regrun
 from regrun.data.preprocessing import Preprocessing
 from regrun.errors import CorruptInputError, DataWarning, UsageError
+from regrun.results import json_document
 from tests.execution.conftest import Train
+from tests.support.program import invoke
 from tests.support.tampering import age
 
 DIGITS = {
@@ -248,3 +252,24 @@ def test_a_table_with_everything_is_predicted_as_it_was_trained(
     columns = ["prediction", "p(False)", "p(True)"]
     pd.testing.assert_frame_equal(predictor.predict(typed)[columns], from_file[columns])
     assert predictor.score(typed).metrics == scores
+
+
+def test_new_pictures_may_have_any_names(train: Train, tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+        (tmp_path / "old" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "old" / name)
+    folder = tmp_path / "new"
+    folder.mkdir()
+    names = ["\x1b[31m.png", "\n.png", "\u202e.png", os.fsdecode(b"\xff.png"), "[red].png"]
+    for name in names:
+        Image.new("RGB", (4, 4)).save(folder / name)
+    data = {"name": "image_folder", "path": str(tmp_path / "old"), "size": 4, "test": 2}
+    optimizer = {"name": "sgd", "lr": 0.1}
+    run = train({"dataset": data, "model": {"name": "linear"}, "optimizer": optimizer})
+    frame = regrun.load_predictor(run.directory).predict(folder)
+    assert {*frame["file"]} == {str(folder / name) for name in [*names[:3], names[4]]} | {
+        str(folder / r"\udcff.png")
+    }
+    json_document(frame.to_dict(orient="records"))
+    ended = invoke("predict", run.directory, folder)
+    assert (ended.exit_code, r"\x1b[31m.png" in ended.output) == (0, True)
