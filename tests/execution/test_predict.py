@@ -21,7 +21,7 @@ from regrun.data.preprocessing import Preprocessing
 from regrun.errors import CorruptInputError, DataWarning, UsageError
 from regrun.results import json_document
 from tests.execution.conftest import Train
-from tests.support.program import invoke
+from tests.support.program import Invoke
 from tests.support.tampering import age
 
 DIGITS = {
@@ -254,7 +254,7 @@ def test_a_table_with_everything_is_predicted_as_it_was_trained(
     assert predictor.score(typed).metrics == scores
 
 
-def test_new_pictures_may_have_any_names(train: Train, tmp_path: Path) -> None:
+def test_new_pictures_may_have_any_names(train: Train, tmp_path: Path, invoke: Invoke) -> None:
     for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
         (tmp_path / "old" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4)).save(tmp_path / "old" / name)
