@@ -221,10 +221,13 @@ def run() -> None:
         _abandon_stdout()
         sys.exit(BROKEN_PIPE)
     except OSError as error:
-        if error.errno not in _STORAGE_FAULTS:
+        no_folder = isinstance(error, FileNotFoundError) and error.filename is None  # by tempfile
+        if error.errno not in _STORAGE_FAULTS and not no_folder:
             raise
         _abandon_stdout()
-        where = "" if error.filename else "the output cannot be written: "
+        where = ""
+        if error.filename is None:
+            where = "the output, temporary files or shared memory cannot be written: "
         with suppress(OSError):
             notify(f"{where}{error.strerror if where else error}")
         sys.exit(StorageError.exit_code)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -47,8 +48,11 @@ _WIDE = 10_000
 def prepare_streams() -> None:
     """Let stdout and stderr print anything in any encoding: λ becomes lambda, not an error.
 
-    What a closed one is given goes nowhere.
+    What a closed one is given goes nowhere. A width that is none counts as not set.
     """
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(name, "1")):
+            del os.environ[name]
     codecs.register_error("regrun.ascii", _spell_out)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -88,9 +92,9 @@ def say(*renderables: RenderableType) -> None:
 
 
 def notify(text: str) -> None:
-    """A line on stderr. A reader who has gone stops nothing: it was only a message."""
+    """A line on stderr. A reader who has gone, or a full disk, stops nothing: it is a message."""
     # Not by rich, which answers a broken pipe by closing stdout and ending the program.
-    with suppress(BrokenPipeError):
+    with suppress(OSError):
         sys.stderr.write(f"{escaped(text)}\n")
         sys.stderr.flush()
 
