@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from regrun.errors import StorageError
+from regrun.store.interruptions import limited_repeats
 from regrun.store.place import Place, as_file, as_folder, storage_message
 
 _TEMPORARY = re.compile(r"\..*\.(\d+)-[0-9a-f]+\.tmp")
@@ -133,7 +134,8 @@ def process_is_alive(pid: int) -> bool:
 def storage_errors(path: Path | Place, verb: str = "written") -> Iterator[None]:
     """Turn an OSError raised in the block into a `StorageError` about ``path``."""
     try:
-        yield
+        with limited_repeats():
+            yield
     except OSError as error:
         if isinstance(path, Place):
             raise path.described(verb, error) from error

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from regrun.escapes import escaped
 from regrun.settings import flatten
 from regrun.store.atomic import append, create, make_directory, storage_errors
 from regrun.store.curve_events import curve_records, record
@@ -211,7 +212,7 @@ def _hparam(name: str, value: object) -> bytes:
     elif isinstance(value, int | float):
         info.hparams[name].number_value = value
     elif value is not None:
-        info.hparams[name].string_value = str(value)
+        info.hparams[name].string_value = escaped(str(value))
     return info.SerializeToString()  # type: ignore[no-any-return]
 
 
