@@ -140,6 +140,14 @@ def test_hyper_parameters_are_in_the_runs_own_directory(run: RunDir) -> None:
     assert hparams["optimizer.nesterov"].bool_value is True
 
 
+def test_control_characters_of_settings_are_shown_escaped(tmp_path: Path) -> None:
+    """A config may hold those that turn the order of what is read."""
+    EventFiles(tmp_path, {"dataset.path": "a\u202eb", "dataset.target": ["\u2066"]}).flush()
+    hparams = hparams_of(tmp_path)["session_start_info"].session_start_info.hparams
+    assert hparams["dataset.path"].string_value == r"a\u202eb"
+    assert hparams["dataset.target"].string_value == r'["\u2066"]'
+
+
 @pytest.mark.parametrize(
     ("status", "shown"),
     [("completed", "STATUS_SUCCESS"), ("diverged", "STATUS_FAILURE"), ("failed", "STATUS_FAILURE")],
