@@ -78,10 +78,12 @@ def complete_guide_topic(incomplete: str) -> list[str]:
 def _entries(incomplete: str) -> Iterator[tuple[Path, str]]:
     """Paths that begin like this, each with the text that completes it."""
     head, slash, tail = incomplete.rpartition("/")
-    folder = Path(head + slash or ".").expanduser()
-    if not folder.is_dir():
+    try:
+        folder = Path(head + slash or ".").expanduser()
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    except (OSError, RuntimeError):  # no permission, an impossible name, no such home folder
         return
-    for path in sorted(folder.iterdir()):
+    for path in paths:
         hidden = path.name.startswith(".") and not tail.startswith(".")
         # A shell that lists what can follow would print control characters as they are.
         plain = escaped_name(path.name) == path.name

@@ -69,10 +69,13 @@ def find_or_download(
     `REGRUN_DATA`. by_hand: what to say of a failed download, given its folder and those searched.
     """
     named = [root, os.environ.get("REGRUN_DATA"), "data"]
-    searched = [Path(folder).expanduser() for folder in named if folder]
-    for folder in searched:
-        if all((folder / file).is_file() for file in files):
-            return folder
+    try:
+        searched = [Path(folder).expanduser() for folder in named if folder]
+        for folder in searched:
+            if all((folder / file).is_file() for file in files):
+                return folder
+    except (OSError, RuntimeError) as error:  # an impossible name, or no such home folder
+        raise ConfigError.at("dataset.root", f"cannot be searched: {error}") from error
     folder = Path(root or "data").expanduser()
     announce(folder)
     _download_into(folder, fetch, by_hand(folder, searched))

@@ -83,3 +83,19 @@ def test_the_shell_gets_verbs_names_and_keys() -> None:
     assert any('"train"' in line for line in complete("regrun tr"))
     assert any('"resnet18"' in line for line in complete("regrun list models resnet1"))
     assert any('"optimizer.lr="' in line for line in complete("regrun train x.yaml optimizer.l"))
+
+
+def test_what_cannot_be_listed_completes_nothing(tmp_path: Path) -> None:
+    for start in (
+        "~nobody-has-this-name/",
+        "x" * 300 + "/",
+        f"{tmp_path}/none/",
+        "/proc/1/fdinfo/x/",
+    ):
+        assert complete_config(start) == complete_run_directory(start) == []
+
+
+def test_names_with_control_characters_are_not_offered(tmp_path: Path) -> None:
+    for name in ("a\x1b[31m.yaml", "b\n.yaml", "c.yaml", "ä d.yaml"):
+        (tmp_path / name).touch()
+    assert complete_config(f"{tmp_path}/") == [f"{tmp_path}/c.yaml", f"{tmp_path}/ä d.yaml"]

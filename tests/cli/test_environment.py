@@ -137,3 +137,20 @@ def test_no_folder_for_temporary_files_at_all_is_a_fault_of_storage() -> None:
     assert "temporary files" in ended.stderr
     assert "No usable temporary directory found in ['/nonexistent']" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_config_may_come_through_the_shell(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("model: 3")
+    config = tmp_path / "c.yaml"
+    program = shlex.join([*COMMAND, "train"])
+    for command in (
+        f"cat {config} | {program} /dev/stdin",
+        f"{program} /dev/stdin < {config}",
+        f"{program} <(cat {config})",
+    ):
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        ended = subprocess.run(
+            ["bash", "-c", command], env=env, capture_output=True, timeout=PATIENCE, check=False
+        )
+        assert ended.returncode == 2
+        assert b":1:8: model: 3 is not a section" in ended.stderr

@@ -144,4 +144,7 @@ class ImageFolder(Subset, DatasetSection):
         if self.labels is None:
             return None
         given, inside = Path(self.labels), Path(self.path) / Path(self.labels).name
-        return inside if inside.exists() and not given.exists() else given
+        try:
+            return inside if inside.exists() and not given.exists() else given
+        except OSError:  # an impossible name, which opening reports
+            return given
