@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -50,3 +50,21 @@ def format_value(value: Any, digits: int | None = 6) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(format_value(each, digits) for each in value) + "]"
     return str(value)
+
+
+def short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Dotted keys → their last words, as many as set them apart from each other.
+
+    >>> short_keys(["optimizer.lr", "penalty.0.strength", "penalty.1.strength"])
+    {'optimizer.lr': 'lr', 'penalty.0.strength': '0.strength', 'penalty.1.strength': '1.strength'}
+    """
+    words = {key: key.split(".") for key in keys}
+
+    def short(key: str) -> str:
+        for size in range(1, len(words[key])):
+            ending = words[key][-size:]
+            if all(words[other][-size:] != ending for other in words if other != key):
+                return ".".join(ending)
+        return key
+
+    return {key: short(key) for key in words}

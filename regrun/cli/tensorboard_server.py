@@ -1,32 +1,35 @@
-"""TensorBoard as a child process that never outlives its parent's exit."""
+"""TensorBoard in this process: it ends with it, and answers nobody but its own page."""
 
 from __future__ import annotations
 
-import os
-import resource
+import errno
+import ipaddress
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import threading
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from regrun.errors import Interrupted, UsageError
 from regrun.execution.interrupt import handling
 
+if TYPE_CHECKING:
+    from regrun.analysis.board import Board
+    from regrun.analysis.overview import Latest, View
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
 DEFAULT_PORT = 6006
-SECONDS_TO_START = 60.0
-SECONDS_TO_END = 5.0
-SPARE_DESCRIPTORS = 128
-"""Files that TensorBoard needs besides the event files."""
+
+EVERYTHING = "all"
+"""Where each single run is, below the address."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
 
@@ -36,140 +39,206 @@ class Server:
     """A TensorBoard that answers at ``url``."""
 
     url: str
-    process: subprocess.Popen[bytes]
-    log: IO[bytes]
+    notes: Sequence[str]
+    """What it does not show at first, and what it leaves out."""
+    runs: int
+    is_public: bool
+    """Whether other machines can reach it."""
 
     def wait(self) -> None:
-        """Until a signal comes (Interrupted), or TensorBoard ends by itself (UsageError)."""
-        code = self.process.wait()
-        raise UsageError(f"TensorBoard ended with code {code}\n{_tail(self.log)}")
+        """Until a signal comes (Interrupted)."""
+        threading.Event().wait()
 
 
 @contextmanager
 def serving(runs: Path, host: str, port: int | None) -> Iterator[Server]:
-    """Start TensorBoard on ``runs`` and wait until it answers; end it when the block ends.
+    """Serve TensorBoard on ``runs`` until the block ends.
 
-    SIGINT and SIGTERM raise Interrupted inside the block. Raises UsageError when there is
-    nothing to show, the port is taken, or TensorBoard does not start.
+    What is worth a first look is at the address, each single run is below it. SIGINT and SIGTERM
+    raise Interrupted inside the block. Raises UsageError when there is nothing to show or no way
+    to listen, CorruptInputError, StorageError.
     """
-    event_files = _count_event_files(runs)
-    port = _free_port(host) if port is None else _checked_port(host, port)
-    options = ["--logdir", str(runs), "--host", host, "--port", str(port)]
-    if _raise_file_limit() < event_files + SPARE_DESCRIPTORS:
-        # TensorBoard's fast loader holds every file open, and silently shows only the runs that
-        # fit below the limit of open files.
-        options.append("--load_fast=false")
-    with tempfile.TemporaryFile() as log, handling(_SIGNALS, _raise_interrupted):
-        process = None
+    with handling(_SIGNALS, _raise_interrupted), _listening(host, port) as listeners:
+        from werkzeug.middleware.dispatcher import DispatcherMiddleware
+        from werkzeug.serving import make_server
+
+        from regrun.analysis.overview import Latest, every_run, overview
+        from regrun.cli.tensorboard_cards import answer
+
+        board = _board(runs)
+        first = Latest(board, partial(overview, board, answer))
+        every = Latest(board, partial(every_run, board))
+        pages = DispatcherMiddleware(
+            _tensorboard(first, runs), {f"/{EVERYTHING}": _tensorboard(every, runs)}
+        )
+        app = OnlyFrom(pages, host, [each.getsockname()[0] for each in listeners])
+        port = listeners[0].getsockname()[1]
+        servers = [
+            make_server(
+                each.getsockname()[0],
+                port,
+                app,
+                threaded=True,
+                request_handler=_quiet_handler(),
+                fd=each.fileno(),
+            )
+            for each in listeners
+        ]
+        for server in servers:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        bound = ipaddress.ip_address(listeners[0].getsockname()[0])
+        name = "localhost" if bound.is_unspecified else host
+        url = f"http://{f'[{name}]' if ':' in name else name}:{port}/"
         try:
-            # A signal in the middle of Popen would leave a child that nobody knows of.
-            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-            try:
-                process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-                    [sys.executable, "-m", "tensorboard.main", *options],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # the terminal's Ctrl-C reaches us; we end the child
-                    preexec_fn=_release_signals,
-                )
-            finally:
-                _release_signals()
-            url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
-            server = Server(url, process, log)
-            _wait_until_it_answers(server)
-            yield server
+            notes = list(_notes(board, first(), f"{url}{EVERYTHING}/"))
+            yield Server(url, notes, len(board.runs()), is_public=app.is_public)
         finally:
-            if process is not None:
-                _end(process)
+            for server in servers:
+                server.shutdown()
 
 
-def _release_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+class OnlyFrom:
+    """Refuses requests that another web page may have made.
+
+    A page whose own name was made to lead to this machine (DNS rebinding) could read the runs; but
+    the browser still sends that name as `Host`, and as `Origin`.
+    """
+
+    def __init__(self, app: Wsgi, host: str, addresses: Sequence[str]) -> None:
+        """host: the name that was asked for. addresses: what the server listens on."""
+        self._app = app
+        self.is_public = not all(ipaddress.ip_address(each).is_loopback for each in addresses)
+        """Whether other machines can reach it."""
+        self._names = {"localhost", host.lower()}
+        if self.is_public:
+            self._names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Answer a request as WSGI has it."""
+        host, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")
+        for given in [f"//{host}"] if origin is None else [f"//{host}", origin]:
+            if not self._is_ours(given):
+                start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+                return [b"This address is for another name. To serve it: regrun view --host NAME\n"]
+        return self._app(environ, start_response)
+
+    def _is_ours(self, url: str) -> bool:
+        """Whether the host of a URL is one that only this server can have."""
+        try:
+            parts = urlsplit(url)
+            name, _ = parts.hostname or "", parts.port  # which it checks
+        except ValueError:
+            return False
+        if parts.username is not None or parts.netloc != url.partition("//")[2]:
+            return False
+        try:
+            # A name can be made to lead anywhere, a number cannot.
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return name in self._names
+        return self.is_public or address.is_loopback
 
 
-def _count_event_files(runs: Path) -> int:
+def _board(runs: Path) -> Board:
+    from regrun.analysis.board import Board
+
     if not runs.is_dir():
         raise UsageError(f"{runs} is not a directory; runs appear there with: regrun train CONFIG")
-    count = sum(
-        name.startswith("events.out.tfevents")
-        for _, _, names in os.walk(runs, followlinks=True)
-        for name in names
+    board = Board(runs)
+    if not board.runs() and not board.damaged:
+        raise UsageError(f"no runs in {runs}; to make some: regrun train CONFIG")
+    return board
+
+
+def _notes(board: Board, view: View, everything: str) -> Iterator[str]:
+    if view.note:
+        yield f"{view.note}; every run: {everything}"
+    if board.damaged:
+        first, reason = next(iter(board.damaged.items()))
+        count = f" and {len(board.damaged) - 1:,} more" if len(board.damaged) > 1 else ""
+        yield f"{first}{count} left out: {reason}"
+
+
+def _tensorboard(view: Latest, runs: Path) -> Wsgi:
+    """TensorBoard's application, with those of its tabs that read no files of their own."""
+    from tensorboard import assets
+    from tensorboard.backend import application
+    from tensorboard.plugins.core.core_plugin import CorePluginLoader
+    from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
+    from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
+    from tensorboard.plugins.metrics.metrics_plugin import MetricsPlugin
+    from tensorboard.plugins.scalar.scalars_plugin import ScalarsPlugin
+    from tensorboard.plugins.text.text_plugin import TextPlugin
+
+    from regrun.cli.tensorboard_data import StoredRuns
+
+    tabs = (MetricsPlugin, ScalarsPlugin, CustomScalarsPlugin, TextPlugin, HParamsPlugin)
+    loaders = [CorePluginLoader(), *map(application.make_plugin_loader, tabs)]
+    options = ArgumentParser()
+    for each in loaders:
+        each.define_flags(options)
+    app: Wsgi = application.TensorBoardWSGIApp(
+        options.parse_args([]),
+        loaders,
+        StoredRuns(view, str(runs)),
+        assets.get_default_assets_zip_provider(),
     )
-    if count == 0:
-        raise UsageError(
-            f"no runs in {runs}: no TensorBoard event files; to make some: regrun train CONFIG"
-        )
-    return count
+    return app
 
 
-def _free_port(host: str) -> int:
-    for port in (DEFAULT_PORT, 0):
-        try:
-            return _bound_port(host, port)
-        except OSError:
-            continue
-    raise UsageError(f"--host {host}: no port to listen on")
+def _quiet_handler() -> Any:
+    from werkzeug.serving import WSGIRequestHandler
+
+    class Quiet(WSGIRequestHandler):
+        """Reports no requests, only errors of the application."""
+
+        def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
+            pass
+
+    return Quiet
 
 
-def _checked_port(host: str, port: int) -> int:
+@contextmanager
+def _listening(host: str, port: int | None) -> Iterator[list[socket.socket]]:
+    """Sockets that listen; without a port on the default one, or else on a free one."""
+    for each in (DEFAULT_PORT, 0) if port is None else (port,):
+        with ExitStack() as stack:
+            try:
+                listeners = _listen(host, each, stack)
+            except OSError as error:
+                problem = error.strerror or str(error)
+                continue
+            yield listeners
+            return
+    place = f"--host {host}" if port is None else f"--port {port} on {host}"
+    raise UsageError(f"{place}: {problem}")
+
+
+def _listen(host: str, port: int, stack: ExitStack) -> list[socket.socket]:
+    """Listen on every address of ``host``, so that its name leads to no other server.
+
+    Addresses that this machine does not have are left out, unless it has none. Raises OSError.
+    """
     try:
-        return _bound_port(host, port)
-    except OSError as error:
-        raise UsageError(f"--port {port} on {host}: {error.strerror or error}") from error
-
-
-def _bound_port(host: str, port: int) -> int:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-        return int(probe.getsockname()[1])
-
-
-def _raise_file_limit() -> int:
-    """Lift the soft limit of open files to the hard one, for the child; returns the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = hard if hard != resource.RLIM_INFINITY else max(soft, 2**16)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (ValueError, OSError):
-        return soft
-    return wanted
-
-
-def _wait_until_it_answers(server: Server) -> None:
-    deadline = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < deadline:
-        code = server.process.poll()
-        if code is not None:
-            raise UsageError(f"TensorBoard ended with code {code}\n{_tail(server.log)}")
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (UnicodeError, ValueError) as error:  # a label too long, a NUL character
+        raise OSError(None, "not a host name") from error
+    listeners: list[socket.socket] = []
+    missing = None
+    for family, _, _, _, address in found:
+        place = str(address[0]), port or (listeners[0].getsockname()[1] if listeners else 0)
         try:
-            with urllib.request.urlopen(server.url, timeout=5):  # noqa: S310 - always http
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise UsageError(
-        f"TensorBoard did not answer within {SECONDS_TO_START:g} s\n{_tail(server.log)}"
-    )
-
-
-def _tail(log: IO[bytes]) -> str:
-    log.seek(0)
-    return log.read().decode(errors="replace")[-2000:].strip()
+            listeners.append(stack.enter_context(socket.create_server(place, family=family)))
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+            missing = error
+    if missing is not None and not listeners:
+        raise missing
+    return listeners
 
 
 def _raise_interrupted(number: int, frame: FrameType | None) -> None:
     raise Interrupted("TensorBoard ended", number)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask, then insist; also what TensorBoard itself has started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        try:
-            process.wait(SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            continue
-        return

@@ -38,14 +38,16 @@ def view(
     """Start TensorBoard on the runs and print its address; Ctrl-C ends it."""
     from regrun.cli.console import notify, print_json, say
     from regrun.cli.tensorboard_server import serving
-    from regrun.store.reading import find_runs
 
     with serving(runs, host, port) as server:
         if as_json:
-            count = len(find_runs([runs]))
-            print_json({"url": server.url, "runs_dir": str(runs), "runs": count})
+            print_json({"url": server.url, "runs_dir": str(runs), "runs": server.runs})
             sys.stdout.flush()  # its reader is not to wait for the end
         else:
             say(server.url)
+        for line in server.notes:
+            notify(line)
+        if server.is_public:
+            notify(f"--host {host}: everybody who can reach this machine can read the runs")
         notify("Ctrl-C ends it")
         server.wait()
