@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ import pytest
 from regrun.config.dump import dump_config
 from regrun.config.load import config_from_mapping
 from regrun.results import Best, RunSummary, Seconds, Status, WeightNorms
+from regrun.store.atomic import write_atomic
 from regrun.store.curves import curves_of
+from regrun.store.sweep_dir import PlannedRun, Purpose, Round, SweepDir
 from regrun.store.writer import RunWriter, add_evaluations
 
 MakeRun = Callable[..., Path]
+WriteSweep = Callable[..., SweepDir]
 
 
 @pytest.fixture
@@ -78,5 +81,43 @@ def make_run(tmp_path: Path) -> MakeRun:
             )
             writer.finish(summary.model_copy(update=changes))
         return directory
+
+    return write
+
+
+@pytest.fixture
+def write_sweep(make_run: MakeRun, tmp_path: Path) -> WriteSweep:
+    """Write a sweep over ``optimizer.weight_decay`` with the curves that `make_run` makes."""
+
+    def write(
+        cells: int,
+        seeds: int,
+        name: str = "sweep-a",
+        status: Callable[[int, int], Status] = lambda cell, seed: "completed",
+        epochs: Callable[[int, int], int] = lambda cell, seed: 5,
+        purposes: Sequence[Purpose] = ("cells",),
+    ) -> SweepDir:
+        rounds = []
+        for number, purpose in enumerate(purposes):
+            runs = []
+            for cell in range(cells):
+                for seed in range(seeds):
+                    directory = f"{number}{cell:03d}-seed={seed}"
+                    make_run(
+                        f"{name}/{directory}",
+                        seed=seed + 100 * number,
+                        decay=float(cell),
+                        test=10.0 + abs(cell - 2) + 0.1 * seed,  # cell 2 is the best
+                        status=status(cell, seed),
+                        epochs=epochs(cell, seed),
+                        metrics={"test/loss": 10.0 + abs(cell - 2) + 0.1 * seed},
+                    )
+                    params = {"optimizer.weight_decay": cell}
+                    runs.append(PlannedRun(cell, params, seed + 100 * number, directory))
+            rounds.append(Round(runs, [[*range(len(runs))]], [""], purpose=purpose))
+        files = SweepDir(tmp_path / "runs" / "toy" / name)
+        write_atomic(files.config, "name: toy\nsweep: {metric: test/loss}\n")
+        files.write_rounds(rounds)
+        return files
 
     return write

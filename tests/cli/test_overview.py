@@ -5,7 +5,7 @@ The module under test is `regrun.analysis.overview`; stored runs with curves are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,49 +15,9 @@ from scipy import stats
 
 from regrun.analysis.board import OWN, Board
 from regrun.analysis.overview import HIGH, LOW, MOST_LINES, View, every_run, overview
-from regrun.results import Status
-from regrun.store.atomic import write_atomic
-from regrun.store.sweep_dir import PlannedRun, Purpose, Round, SweepDir
+from regrun.store.sweep_dir import SweepDir
 
 Write = Callable[..., SweepDir]
-
-
-@pytest.fixture
-def write_sweep(make_run: Any, tmp_path: Path) -> Write:
-    """Write a sweep over ``optimizer.weight_decay`` with the curves that `make_run` makes."""
-
-    def write(
-        cells: int,
-        seeds: int,
-        name: str = "sweep-a",
-        status: Callable[[int, int], Status] = lambda cell, seed: "completed",
-        epochs: Callable[[int, int], int] = lambda cell, seed: 5,
-        purposes: Sequence[Purpose] = ("cells",),
-    ) -> SweepDir:
-        rounds = []
-        for number, purpose in enumerate(purposes):
-            runs = []
-            for cell in range(cells):
-                for seed in range(seeds):
-                    directory = f"{number}{cell:03d}-seed={seed}"
-                    make_run(
-                        f"{name}/{directory}",
-                        seed=seed + 100 * number,
-                        decay=float(cell),
-                        test=10.0 + abs(cell - 2) + 0.1 * seed,  # cell 2 is the best
-                        status=status(cell, seed),
-                        epochs=epochs(cell, seed),
-                        metrics={"test/loss": 10.0 + abs(cell - 2) + 0.1 * seed},
-                    )
-                    params = {"optimizer.weight_decay": cell}
-                    runs.append(PlannedRun(cell, params, seed + 100 * number, directory))
-            rounds.append(Round(runs, [[*range(len(runs))]], [""], purpose=purpose))
-        files = SweepDir(tmp_path / "runs" / "toy" / name)
-        write_atomic(files.config, "name: toy\nsweep: {metric: test/loss}\n")
-        files.write_rounds(rounds)
-        return files
-
-    return write
 
 
 def seen(root: Path) -> View:
