@@ -35,6 +35,8 @@ OWN = ""
 GAP = "{}/gap"
 """The tag of test − train, which TensorBoard sorts behind the quantity itself."""
 
+PICTURE = ".png"
+
 _GAPS = ("loss", "accuracy")
 
 
@@ -75,6 +77,7 @@ class Shown:
     parts: `train`, `test`, `val`, or `OWN` for what belongs to none of them → metric → its curve.
     settings: give them by dotted key, since they take longer to read than all else. status: that
     of a run, `running` and `interrupted` among them. cards: title → what gives a text in Markdown.
+    folder: where its pictures lie.
     """
 
     name: str
@@ -83,11 +86,22 @@ class Shown:
     settings: Callable[[], Mapping[str, Any]]
     status: str
     cards: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    folder: Place | None = None
 
     @property
     def own_name(self) -> str:
         """The name of its line that belongs to no part of the data."""
         return joined(self.name, OWN)
+
+    def pictures(self) -> dict[str, Place]:
+        """The PNG files of the folder, by their names. Raises `StorageError`."""
+        names = [] if self.folder is None else self.folder.entries()
+        places = {
+            name.removesuffix(PICTURE): self.folder / name
+            for name in names
+            if self.folder is not None and name.endswith(PICTURE)
+        }
+        return {escaped_name(name): place for name, place in places.items() if place.is_file()}
 
     def lines(self) -> Iterator[tuple[str, Mapping[str, Curve]]]:
         """The name of each part and its metrics, the one that belongs to no part first."""
@@ -181,6 +195,7 @@ def _shown(run: StoredRun, name: str) -> Shown:
         cache(partial(_settings, run)),
         run.status,
         {"config": partial(as_code, run.files.config)},
+        run.files.place,
     )
 
 

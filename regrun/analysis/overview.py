@@ -244,7 +244,8 @@ def _groups(board: Board, runs: Mapping[Path, Shown], answer: Answer) -> Iterato
             files = SweepDir(path)
             cards = {"answer": partial(answer, path), "config": partial(as_code, files.config)}
             first, *others = cells
-            yield _Group([replace(first, cards=cards), *others], sweep.metric, sweep.keys)
+            first = replace(first, cards=cards, folder=files.place)
+            yield _Group([first, *others], sweep.metric, sweep.keys)
         yield from (_Group([shown]) for path, shown in own.items() if path not in members)
 
 

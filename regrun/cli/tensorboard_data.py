@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from tensorboard import errors
 from tensorboard.data import provider
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as layouts
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.plugins.image.metadata import PLUGIN_NAME as IMAGES
 from tensorboard.plugins.scalar.metadata import PLUGIN_NAME as SCALARS
 from tensorboard.plugins.text.metadata import PLUGIN_NAME as TEXTS
 
@@ -19,6 +21,7 @@ from regrun.analysis.board import GAP, OWN, Curve, Shown
 from regrun.analysis.cells import differing_keys
 from regrun.analysis.overview import HIGH, LOW, View
 from regrun.settings import short_keys
+from regrun.store.atomic import read_bytes
 
 HPARAMS = metadata.PLUGIN_NAME
 LAYOUTS = layouts.PLUGIN_NAME
@@ -62,7 +65,12 @@ class StoredRuns(provider.DataProvider):  # type: ignore[misc] # it has no types
 
     def list_plugins(self, ctx: Any = None, *, experiment_id: str) -> list[str]:
         view = self._view()
-        return [SCALARS, LAYOUTS, TEXTS, *([HPARAMS] if _differing(view)[0] else [])]
+        pictures = any(each.pictures() for each in view.shown)
+        return [
+            *(SCALARS, LAYOUTS, TEXTS),
+            *([IMAGES] if pictures else []),
+            *([HPARAMS] if _differing(view)[0] else []),
+        ]
 
     def list_runs(self, ctx: Any = None, *, experiment_id: str) -> list[Any]:
         return [
@@ -142,7 +150,17 @@ class StoredRuns(provider.DataProvider):  # type: ignore[misc] # it has no types
     def list_blob_sequences(
         self, ctx: Any = None, *, experiment_id: str, plugin_name: str, run_tag_filter: Any = None
     ) -> ByRun:
-        return {}
+        def described(keys: list[str], started: float) -> Any:
+            return provider.BlobSequenceTimeSeries(
+                max_step=0,
+                max_wall_time=started,
+                max_length=len(keys),
+                plugin_content=b"",
+                description="",
+                display_name="",
+            )
+
+        return self._pictures(plugin_name, run_tag_filter, described)
 
     def read_blob_sequences(
         self,
@@ -153,10 +171,38 @@ class StoredRuns(provider.DataProvider):  # type: ignore[misc] # it has no types
         downsample: int | None = None,
         run_tag_filter: Any = None,
     ) -> ByRun:
-        return {}
+        def points(keys: list[str], started: float) -> list[Any]:
+            references = tuple(provider.BlobReference(key) for key in keys)
+            return [provider.BlobSequenceDatum(0, started, references)]
+
+        return self._pictures(plugin_name, run_tag_filter, points)
 
     def read_blob(self, ctx: Any = None, *, blob_key: str) -> bytes:
-        return b""
+        for each in self._view().shown:
+            for title, place in each.pictures().items():
+                keys = _keys(each, title)
+                if blob_key in keys:
+                    data = read_bytes(place)
+                    width, height = (str(length).encode() for length in _size(data))
+                    return (width, height, data)[keys.index(blob_key)]
+        raise errors.NotFoundError(f"no picture {blob_key}")
+
+    def _pictures(
+        self, plugin_name: str, run_tag_filter: Any, answer: Callable[[list[str], float], Any]
+    ) -> ByRun:
+        if plugin_name != IMAGES:
+            return {}
+        passes = _Filter(run_tag_filter)
+        found = {
+            each.own_name: {
+                title: answer(_keys(each, title), each.started)
+                for title in each.pictures()
+                if passes.tag(title)
+            }
+            for each in self._view().shown
+            if passes.run(each.own_name)
+        }
+        return {name: tags for name, tags in found.items() if tags}
 
     def _curves(
         self,
@@ -213,6 +259,17 @@ def thinned(count: int, limit: int | None) -> np.ndarray | slice:
     if limit == 1:
         return np.array([count - 1])
     return np.linspace(0, count - 1, limit).round().astype(int)
+
+
+def _keys(shown: Shown, title: str) -> list[str]:
+    """The keys of a picture as TensorBoard has it: its width, its height, and itself."""
+    name = f"{shown.own_name}/{title}".encode().hex()
+    return [f"{name}.{part}" for part in ("width", "height", "png")]
+
+
+def _size(picture: bytes) -> tuple[int, int]:
+    """Width and height, which stand at the beginning of a PNG file."""
+    return int.from_bytes(picture[16:20], "big"), int.from_bytes(picture[20:24], "big")
 
 
 Record = tuple[Shown, str, Tensor]

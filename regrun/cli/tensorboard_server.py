@@ -168,13 +168,16 @@ def _tensorboard(view: Latest, runs: Path) -> Wsgi:
     from tensorboard.plugins.core.core_plugin import CorePluginLoader
     from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
     from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
+    from tensorboard.plugins.image.images_plugin import ImagesPlugin
     from tensorboard.plugins.metrics.metrics_plugin import MetricsPlugin
     from tensorboard.plugins.scalar.scalars_plugin import ScalarsPlugin
     from tensorboard.plugins.text.text_plugin import TextPlugin
 
     from regrun.cli.tensorboard_data import StoredRuns
 
-    tabs = (MetricsPlugin, ScalarsPlugin, CustomScalarsPlugin, TextPlugin, HParamsPlugin)
+    tabs = (
+        MetricsPlugin, ScalarsPlugin, CustomScalarsPlugin, ImagesPlugin, TextPlugin, HParamsPlugin,
+    )  # fmt: skip
     loaders = [CorePluginLoader(), *map(application.make_plugin_loader, tabs)]
     options = ArgumentParser()
     for each in loaders:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from tensorboard import errors
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
@@ -215,6 +220,25 @@ def test_the_layout_has_a_chart_for_each_quantity_with_its_interval_where_there_
     assert (series.value, series.lower, series.upper) == tuple(parts["test"])
     assert charts["accuracy"].multiline.tag == ["^accuracy$"]
     assert charts["loss: test − train"].multiline.tag == ["^loss/gap$"]
+
+
+def test_pictures_of_what_is_shown_are_in_the_images_tab(runs: Path) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(picture, "png")
+    (runs / "toy" / "a" / "curves.png").write_bytes(picture.getvalue())
+    (runs / "toy" / "b" / "elsewhere.png").symlink_to(runs / "toy" / "a" / "curves.png")
+    os.mkfifo(runs / "toy" / "b" / "pipe.png")
+    provider = stored(runs)
+    assert "images" in provider.list_plugins(**ANY)
+    listed = provider.list_blob_sequences(**of("images"))
+    assert {run: [*tags] for run, tags in listed.items()} == {"toy/a": ["curves"]}
+    assert listed["toy/a"]["curves"].max_length == 3
+    (point,) = provider.read_blob_sequences(**of("images"))["toy/a"]["curves"]
+    keys = [each.blob_key for each in point.values]
+    assert all(re.fullmatch("[A-Za-z0-9._~-]+", key) for key in keys)
+    assert [provider.read_blob(blob_key=key) for key in keys] == [b"30", b"20", picture.getvalue()]
+    with pytest.raises(errors.NotFoundError):
+        provider.read_blob(blob_key=b"toy/b/elsewhere".hex() + ".png")
 
 
 @pytest.mark.parametrize(
