@@ -26,6 +26,9 @@ from regrun.store.atomic import read_bytes
 HPARAMS = metadata.PLUGIN_NAME
 LAYOUTS = layouts.PLUGIN_NAME
 
+EVERYTHING = "all"
+"""Where each single run is, below the address."""
+
 ByRun = dict[str, dict[str, Any]]
 """Run → tag → what TensorBoard asked for, in types of its own."""
 
@@ -278,6 +281,9 @@ Record = tuple[Shown, str, Tensor]
 
 def _texts(view: View) -> Iterator[Record]:
     """The tab Text."""
+    if view.note:
+        link = f"{view.note}: [every run]({EVERYTHING}/)"
+        yield view.shown[0], "all runs", Tensor(b"", link.encode)
     for each in view.shown:
         for title, card in each.cards.items():
             yield each, title, Tensor(b"", lambda card=card: card().encode())  # type: ignore[misc]

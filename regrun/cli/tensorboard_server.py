@@ -28,9 +28,6 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 DEFAULT_PORT = 6006
 
-EVERYTHING = "all"
-"""Where each single run is, below the address."""
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
 
 
@@ -64,6 +61,7 @@ def serving(runs: Path, host: str, port: int | None) -> Iterator[Server]:
 
         from regrun.analysis.overview import Latest, every_run, overview
         from regrun.cli.tensorboard_cards import answer
+        from regrun.cli.tensorboard_data import EVERYTHING
 
         board = _board(runs)
         first = Latest(board, partial(overview, board, answer))

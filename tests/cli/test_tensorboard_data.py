@@ -208,6 +208,13 @@ def test_the_config_is_a_card_of_text_that_markdown_leaves_as_it_is(runs: Path) 
     assert text.splitlines() == [f"    {line}" for line in config.splitlines()]
 
 
+def test_what_is_not_shown_is_a_link_away() -> None:
+    cell = Shown("a", 0.0, {}, dict, "completed")
+    provider = StoredRuns(lambda: View([cell], [cell], "1 of 2 is shown", [], None), "runs")
+    points = provider.read_tensors(**of("text"))["a"]["all runs"]
+    assert points[0].numpy.item() == b"1 of 2 is shown: [every run](all/)"
+
+
 def test_the_layout_has_a_chart_for_each_quantity_with_its_interval_where_there_is_one() -> None:
     curve = Series(np.array([4]), np.array([1.0]), np.array([0.25]))
     parts = {"test": {"loss": curve, "loss/interval low": curve, "loss/interval high": curve}}
