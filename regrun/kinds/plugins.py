@@ -140,6 +140,7 @@ def accept(section: Any, base: type[Section], origin: Origin) -> type[Section]:
         raise _unusable(origin, f"is no subclass of regrun.plugins.{base.__name__}")
     if not names_of(section):
         raise _unusable(origin, f'has no key {tag_of(section)}: Literal["…"] to be chosen by')
+    _check_facts(section, base, origin)
     section.plugin_origin = origin
     guard(section, origin)
     rule = getattr(section, "Rule", None)
@@ -150,7 +151,6 @@ def accept(section: Any, base: type[Section], origin: Origin) -> type[Section]:
         raise _unusable(origin, f"has no method {', '.join(missing)}")
     if not section.__doc__:
         raise _unusable(origin, "has no docstring to be listed with")
-    _check_facts(section, base, origin)
     with Boundary(origin, f"{origin.value}: the schema of its keys"):
         section.model_rebuild(force=True)
         section.model_json_schema()

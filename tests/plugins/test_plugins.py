@@ -330,6 +330,13 @@ class Formless(WeightPenalty):
         return weight.flatten(1).sum(1)
 
 
+class Listless(Cube):
+    """Has methods that are no tuple."""
+
+    type: Literal["listless"]  # type: ignore[assignment]
+    methods: ClassVar[Any] = 3
+
+
 class Undescribed(Cube):
     type: Literal["undescribed"]  # type: ignore[assignment]
 
@@ -412,6 +419,7 @@ def test_a_constraint_has_to_define_its_projection(monkeypatch: pytest.MonkeyPat
         (["Stepless"], "has no method prox_"),
         (["Formless"], "has no formula"),
         (["Undescribed"], "has no docstring"),
+        (["Listless"], "has methods = 3: input should be a valid tuple"),
         (["Alien"], "is no subclass of regrun.plugins.WeightPenalty"),
         (["NOT_A_CLASS"], "is no subclass of"),
         (["Absent"], "AttributeError"),
