@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -12,17 +12,25 @@ import numpy as np
 
 from regrun.config.dump import dump_config
 from regrun.config.schema import Config
+from regrun.errors import CorruptInputError
 from regrun.execution.confusion import confusion_matrices
 from regrun.execution.observer import Observer
-from regrun.execution.origin import CHECKPOINT_FORMAT, Origin, check_checkpoint
+from regrun.execution.origin import (
+    CHECKPOINT_FORMAT,
+    Origin,
+    SavedStack,
+    StackState,
+    check_checkpoint,
+)
 from regrun.execution.prepare import Prepared
 from regrun.execution.summary import History
 from regrun.metrics import CONFUSION
 from regrun.results import ModelShape, RunSummary, Seconds, json_document
 from regrun.store.atomic import remove_stale_temporaries
-from regrun.store.checkpoint import Checkpoint, CheckpointStore
+from regrun.store.checkpoint import CheckpointStore
 from regrun.store.checksums import sealed_document
 from regrun.store.curves import Curves
+from regrun.store.metrics import Row, read_metrics
 from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import flat_hparams
 from regrun.store.writer import RunWriter, add_evaluations
@@ -65,7 +73,7 @@ class StackRun:
         members: Sequence[Member],
         prepared: Prepared,
         checkpoints: CheckpointStore,
-        checkpoint: Checkpoint | None,
+        checkpoint: SavedStack | None,
         observer: Observer,
         *,
         keep: bool = False,
@@ -230,25 +238,50 @@ class StackRun:
     def _save(self) -> None:
         self._flush()
         tensors, numbers = self._engine.state_dict()
-        records = {
-            "format": CHECKPOINT_FORMAT,
-            "origin": asdict(
-                Origin.of(self._configs, self._prepared.fingerprint, self._engine.epochs_begun)
-            ),
-            "engine": numbers,
-            "histories": {str(i): history.state_dict() for i, history in self._histories.items()},
-            "train_seconds": self._seconds["train"],
-            "device": str(self._device),
-        }
-        self._checkpoints.save(tensors, records)
+        state = StackState(
+            format=CHECKPOINT_FORMAT,
+            origin=Origin.of(self._configs, self._prepared.fingerprint, self._engine.epochs_begun),
+            engine=numbers,
+            train_seconds=self._seconds["train"],
+            device=str(self._device),
+        )
+        self._checkpoints.save(tensors, state.model_dump())
         self._saved = time.monotonic()
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        for warning in checkpoint.warnings:
+    def _restore(self, saved: SavedStack) -> None:
+        for warning in saved.warnings:
             self._observer.on_message(warning)
-        records = checkpoint.state
-        check_checkpoint(checkpoint, self._configs, self._prepared.fingerprint)
-        self._engine.load_state_dict(checkpoint.tensors, records["engine"])
-        for index, history in records["histories"].items():
-            self._histories[int(index)].load_state_dict(history)
-        self._seconds["train"] = records["train_seconds"]
+        state, engine = saved.state, self._engine
+        check_checkpoint(state.origin, self._configs, self._prepared.fingerprint)
+        with saved.naming():
+            engine.load_state_dict(saved.tensors, state.engine)
+            if state.origin.epochs_begun != engine.epochs_begun:
+                raise CorruptInputError(f"origin.epochs_begun: {engine.epochs_begun:,} had begun")
+            for index in state.engine.ended:
+                files = self._members[index].files
+                if not files.finished:
+                    raise CorruptInputError(f"engine.ended: {files.path} has not")
+        rows = {
+            index: self._evaluations(index)
+            for index in self._histories
+            if index not in state.engine.ended
+        }
+        with saved.naming():
+            engine.check_evaluations(rows)
+        for index, evaluations in rows.items():
+            self._histories[index].replay(evaluations)
+        self._seconds["train"] = state.train_seconds
+
+    def _evaluations(self, index: int) -> list[Row]:
+        """What a member that has not ended had been measured by when its stack was saved."""
+        file = self._members[index].files.metrics
+        expected = self._engine.evaluated(index)
+        rows = read_metrics(file)[: len(expected)]
+        for number, (epoch, step) in enumerate(expected, 1):
+            found = rows[number - 1] if number <= len(rows) else {}
+            if (found.get("epoch"), found.get("step")) != (epoch, step):
+                raise CorruptInputError(
+                    f"{file}: damaged: line {number:,} is not the evaluation at epoch {epoch:,}, "
+                    f"step {step:,}; the run can only be started again"
+                )
+        return rows

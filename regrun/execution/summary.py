@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,15 +55,15 @@ class History:
         if best is None or best.value is None or not sign * best.value <= sign * value:
             self.best = Best(epoch=curves.epochs[at], metric=self.metric, value=value)
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as plain data."""
-        best = None if self.best is None else self.best.to_dict()
-        return {"evaluations": self.evaluations, "last": self.last, "best": best}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a `state_dict`."""
-        self.evaluations, self.last = state["evaluations"], state["last"]
-        self.best = None if state["best"] is None else Best(**state["best"])
+    def replay(self, rows: Sequence[Row]) -> None:
+        """The same from stored evaluations, of which none have been recorded before."""
+        self.evaluations, self.last = len(rows), rows[-1] if rows else None
+        measured = [row for row in rows if self.metric in row]
+        if measured:
+            sign = Metric.from_name(self.metric).sign
+            best = min(measured, key=lambda row: sign * row[self.metric])
+            epoch, value = int(best["epoch"]), best[self.metric]
+            self.best = Best(epoch=epoch, metric=self.metric, value=value)
 
     def summarize(
         self,

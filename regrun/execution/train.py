@@ -15,12 +15,12 @@ from regrun.errors import ConfigError, Interrupted, PluginError, UsageError
 from regrun.execution.failure import Failure
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
-from regrun.execution.origin import check_checkpoint, check_end_is_free
+from regrun.execution.origin import SavedStack, check_checkpoint, check_end_is_free, load_stack
 from regrun.execution.prepare import Prepared, idle_notes, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackRun
 from regrun.results import RunSummary, json_document
 from regrun.store.atomic import write_atomic
-from regrun.store.checkpoint import Checkpoint, CheckpointStore
+from regrun.store.checkpoint import CheckpointStore
 from regrun.store.checksums import sealed_document, sealed_yaml
 from regrun.store.lock import exclusive
 from regrun.store.reading import StoredRun, load_result
@@ -89,17 +89,17 @@ def resume_run(
         if finished is not None and EPOCHS in changed:
             with loaded.source.locating():
                 _check_can_go_on(finished, files, loaded.config)
-        checkpoint = store.load()
+        checkpoint = load_stack(store)
         if finished is not None and checkpoint is None:
             raise _no_checkpoint(files, loaded.config, changed[0])
         if checkpoint is None:
             watcher.on_message("there is no checkpoint: starting from the beginning")
-        used = checkpoint.state["device"] if checkpoint else "auto"
+        used = checkpoint.state.device if checkpoint else "auto"
         with asking_for_data(loaded, directory):
             prepared = _prepare(loaded, device or used, watcher, True)
         if checkpoint is not None:
             with loaded.source.locating():
-                check_checkpoint(checkpoint, [loaded.config], prepared.fingerprint)
+                check_checkpoint(checkpoint.state.origin, [loaded.config], prepared.fingerprint)
         if changed:
             text = dump_config(loaded.config, directory, loaded.source.projects)
             card = json_document(prepared.card(loaded.config))  # it names files
@@ -201,7 +201,7 @@ def _run(
     loaded: Loaded,
     prepared: Prepared,
     directory: Path,
-    checkpoint: Checkpoint | None,
+    checkpoint: SavedStack | None,
     observer: Observer,
     interrupt: Interrupt,
 ) -> RunSummary:
@@ -218,7 +218,7 @@ def _train(
     loaded: Loaded,
     prepared: Prepared,
     directory: Path,
-    checkpoint: Checkpoint | None,
+    checkpoint: SavedStack | None,
     observer: Observer,
     interrupt: Interrupt,
 ) -> RunSummary:

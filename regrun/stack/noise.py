@@ -8,8 +8,10 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from regrun.errors import CorruptInputError
 from regrun.kinds.noise import NoiseKind
 from regrun.seeding import derive
+from regrun.stack.state import check_tensors
 
 
 class Noise:
@@ -69,6 +71,24 @@ class Noise:
             layer: torch.stack([generator.get_state() for generator in generators])
             for layer, generators in self._generators.items()
         }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue every stream where the `state_dict` of a checkpoint left it.
+
+        Raises CorruptInputError for other streams than are open here, and for those of other seeds.
+        """
+        check_tensors(self.state_dict(), state)
+        for layer, states in state.items():
+            for generator, saved in zip(self._generators[layer], states, strict=True):
+                seed = generator.initial_seed()
+                try:
+                    generator.set_state(saved.clone())  # a view of a larger tensor crashes torch
+                except RuntimeError as error:
+                    raise CorruptInputError(f"{layer}: not the state of a generator") from error
+                if not torch.equal(generator.get_state(), saved):
+                    raise CorruptInputError(f"{layer}: not the state of a generator")
+                if generator.initial_seed() != seed:
+                    raise CorruptInputError(f"{layer}: the stream of another seed")
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Continue every stream where `state_dict` left it; other streams start anew."""

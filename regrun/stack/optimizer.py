@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from regrun.errors import CorruptInputError, PluginError
+from regrun.errors import PluginError
 from regrun.kinds.base import expand_members, wrong
 from regrun.kinds.optimizers.base import Optimizer, UpdateRule
 from regrun.stack.penalty_terms import EntrywiseTerm, ProximalTerm, add_gradient
+from regrun.stack.state import check_not_negative, check_tensors
 from regrun.stack.tiles import LARGE, Layout, StackTile, tile_entries
 
 
@@ -118,19 +119,14 @@ class StackedOptimizer:
         return {"step": self._step, **self._state}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy a `state_dict` in. Raises CorruptInputError for that of another optimizer."""
+        """Copy a `state_dict` in. Raises CorruptInputError for what no such optimizer has."""
         own = self.state_dict()
-        if own.keys() != state.keys():
-            wrong = sorted(own.keys() ^ state.keys())
-            raise CorruptInputError(
-                f"optimizer state does not fit: {', '.join(wrong[:5])} missing or unexpected"
-            )
-        for name, tensor in own.items():
-            if tensor.shape != state[name].shape or tensor.dtype != state[name].dtype:
-                raise CorruptInputError(
-                    f"optimizer state {name}: {tuple(state[name].shape)} {state[name].dtype}, "
-                    f"expected {tuple(tensor.shape)} {tensor.dtype}"
-                )
+        check_tensors(own, state)
+        for name in ("step", *self._rule.counters):
+            check_not_negative(name, state[name])
+        for slot in set(self._rule.slots).intersection(self._rule.squares):
+            for name in self._weights:
+                check_not_negative(f"{slot}/{name}", state[f"{slot}/{name}"])
         for name, tensor in own.items():
             tensor.copy_(state[name])
 

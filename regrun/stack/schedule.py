@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite, isinf
 
 import numpy as np
 import torch
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regrun.config.schema import Config
+from regrun.errors import CorruptInputError
 from regrun.kinds.base import wrong
 from regrun.kinds.schedules import Memory, Schedule
+from regrun.stack.state import check_tensors
 
 
 class StackedSchedule:
@@ -104,13 +107,35 @@ class StackedSchedule:
         return {"memory": torch.tensor(self._memories, dtype=torch.float64)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from a `state_dict`."""
-        if self.follows_metrics:
-            self._memories = [
-                Memory(factor, best, int(waited), int(resting))
-                for factor, best, waited, resting in state["memory"].tolist()
-            ]
+        """Continue from a `state_dict`. Raises CorruptInputError for what nothing remembers."""
+        own = self.state_dict()
+        check_tensors(own, state)
+        if own:
+            self._memories = [_memory(*numbers) for numbers in state["memory"].tolist()]
             self._forget_table()
+
+    def check(self, measured: Sequence[Iterable[Mapping[str, float | int]] | None]) -> None:
+        """Raise CorruptInputError when evaluations have left other memories than those here.
+
+        measured: for each row all evaluations so far; None where it does not matter.
+        """
+        for row, (schedule, rows) in enumerate(zip(self._schedules, measured, strict=True)):
+            memory = Memory()
+            for values in rows or ():
+                if _reacts(schedule):
+                    memory = schedule.after(memory, values)
+            if rows is not None and str(memory) != str(self._memories[row]):  # NaN equals NaN
+                raise CorruptInputError("memory: not what the evaluations lead to")
+
+
+def _memory(factor: float, best: float, waited: float, resting: float) -> Memory:
+    """Raise CorruptInputError for numbers that are none of a memory."""
+    counts = all(count >= 0 and count.is_integer() for count in (waited, resting))
+    if not isfinite(factor) or factor < 0 or isinf(best) or not counts:
+        raise CorruptInputError(
+            f"memory: factor {factor:g}, best {best:g}, waited {waited:g}, resting {resting:g}"
+        )
+    return Memory(factor, best, int(waited), int(resting))
 
 
 def _reacts(schedule: Schedule) -> bool:

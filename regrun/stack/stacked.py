@@ -17,6 +17,7 @@ from regrun.nn.roles import Role, roles_of
 from regrun.stack.layers import ForwardContext, Handler, expand_groups, handler_of
 from regrun.stack.mixing import HiddenMixing
 from regrun.stack.noise import Noise
+from regrun.stack.state import check_statistics, check_tensors
 from regrun.stack.vmapped import make_vmapped
 
 
@@ -101,8 +102,11 @@ class Stack:
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy tensors as `state_dict` gives them."""
-        for name, tensor in self.state_dict().items():
+        """Copy tensors as `state_dict` gives them. Raises CorruptInputError for any others."""
+        own = self.state_dict()
+        check_tensors(own, state)
+        for name, tensor in own.items():
+            check_statistics(name, state[name])
             tensor.copy_(state[name])
 
 

@@ -35,9 +35,11 @@ _NAME = re.compile(r"(\d{8})-([0-9a-f]{32})\.safetensors")
 class Checkpoint:
     """A state read from a file."""
 
+    file: Place
     tensors: dict[str, Tensor]
     """On the CPU."""
-    state: dict[str, Any]
+    state: Any
+    """What JSON holds: whoever asks for it has to parse it."""
     warnings: tuple[str, ...] = ()
     """Messages for the user about newer checkpoints that were damaged and skipped."""
 
@@ -73,17 +75,20 @@ class CheckpointStore:
     def load(self) -> Checkpoint | None:
         """The newest undamaged checkpoint; None when none was ever completed.
 
-        Raises `CorruptInputError` when all checkpoints are damaged, `StorageError`.
+        Raises `CorruptInputError` when all checkpoints are damaged, or an undamaged one is none,
+        `StorageError`.
         """
         warnings: list[str] = []
         for place in self._files():
-            try:
-                tensors, state = _read(place)
-            except CorruptInputError as error:
-                warnings.append(f"{error}; using the checkpoint before it")
+            data = read_bytes(place)
+            if not _matches(place, data):
+                damage = f"{place}: damaged: its checksum does not match"
+                warnings.append(f"{damage}; using the checkpoint before it")
                 continue
+            # Whoever wrote this meant it: it is no damage that the checkpoint before would mend.
+            tensors, state = _parse(place, data)
             self._last_good = place
-            return Checkpoint(tensors, state, tuple(warnings))
+            return Checkpoint(place, tensors, state, tuple(warnings))
         if warnings:
             raise CorruptInputError(
                 f"{self._directory}: all {len(warnings)} checkpoints are damaged; "
@@ -117,12 +122,12 @@ class CheckpointStore:
             place.unlink()
 
 
-def _read(place: Place) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    data = read_bytes(place)
-    if not _matches(place, data):
-        raise CorruptInputError(f"{place}: damaged: its checksum does not match")
+def _parse(place: Place, data: bytes) -> tuple[dict[str, Tensor], Any]:
     tensors, metadata = decode(place, data)
-    return tensors, json.loads(metadata["state"])
+    try:
+        return tensors, json.loads(metadata["state"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise CorruptInputError(f"{place}: damaged: its header holds no state in JSON") from error
 
 
 def _matches(place: Place, data: bytes) -> bool:

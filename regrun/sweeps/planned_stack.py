@@ -13,9 +13,10 @@ from pathlib import Path
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
-from regrun.errors import UsageError
+from regrun.errors import CorruptInputError, UsageError
 from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer
+from regrun.execution.origin import load_stack
 from regrun.execution.prepare import check_unchanged, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackPruner, StackRun
 from regrun.results import RunSummary
@@ -109,8 +110,8 @@ def train_stack(
             make_directory(member.files.place)
         prepared = prepare(members[0].config, resolve_device(device), allow_large=True)
         check_unchanged(members[0].config.dataset, stack.data, prepared.fingerprint)
-        checkpoint = store.load()
-        done_steps = checkpoint.state["engine"]["step"] if checkpoint else 0
+        checkpoint = load_stack(store)
+        done_steps = checkpoint.state.engine.step if checkpoint else 0
         watcher = _Steps(on_steps)
         run = StackRun(members, prepared, store, checkpoint, watcher)
         epochs = members[0].config.training.epochs
@@ -203,8 +204,12 @@ def _stack_pruner(
 
     stored: dict[int, dict[int, float]] = {}
     for index, run in enumerate(stack.runs):
-        for row in read_metrics(SweepDir(stack.sweep).run(run).metrics):
+        file = SweepDir(stack.sweep).run(run).metrics
+        for number, row in enumerate(read_metrics(file), 1):
             if row["step"] <= done_steps:
-                stored.setdefault(row["epoch"], {})[index] = row[pruner.metric]
+                value = row.get(pruner.metric)
+                if value is None:
+                    raise CorruptInputError(f"{file}:{number}: damaged: no {pruner.metric}")
+                stored.setdefault(row["epoch"], {})[index] = value
     pruner.replay((epoch, means(stored[epoch])) for epoch in sorted(stored))
     return decide

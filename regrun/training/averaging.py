@@ -11,7 +11,8 @@ from torch import Tensor
 from regrun.config.schema import Config
 from regrun.kinds.base import expand_members
 from regrun.stack import Noise, Stack
-from regrun.training.state import strip_prefix, with_prefix
+from regrun.stack.state import check_statistics, check_tensors
+from regrun.training.state import with_prefix
 
 EMA, SWA = "ema", "swa"
 
@@ -102,10 +103,12 @@ class Averages:
         return {name: tensor for part in parts for name, tensor in part.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy a `state_dict` in."""
-        for label, tensors in self._tensors.items():
-            for name, saved in strip_prefix(label, state).items():
-                tensors[name].copy_(saved)
+        """Copy a `state_dict` in. Raises CorruptInputError for what no such stack has."""
+        own = self.state_dict()
+        check_tensors(own, state)
+        for name, tensor in own.items():
+            check_statistics(name, state[name])
+            tensor.copy_(state[name])
 
 
 @torch.no_grad()

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from regrun.config.training import EarlyStopping
+from regrun.errors import CorruptInputError
 from regrun.metrics import Metric
 from regrun.training.events import Row
+from regrun.training.state import StopperState
 
 
 @dataclass
 class EarlyStopper:
-    """The history of one member's metric, reduced to what decides when to stop.
-
-    best: the best value so far times the metric's sign, so that lower is better.
-    """
+    """The history of one member's metric, reduced to what decides when to stop."""
 
     section: EarlyStopping
-    best: float | None = None
     best_row: Row | None = None
     waited: int = 0
 
@@ -27,9 +24,10 @@ class EarlyStopper:
         value = row.get(self.section.metric)
         if value is None:  # the metric of an average that has not started
             return False
-        score = Metric.from_name(self.section.metric).sign * value
-        if self.best is None or score < self.best - self.section.min_delta:
-            self.best, self.best_row, self.waited = score, row, 0
+        sign = Metric.from_name(self.section.metric).sign
+        best = None if self.best_row is None else sign * self.best_row[self.section.metric]
+        if best is None or sign * value < best - self.section.min_delta:
+            self.best_row, self.waited = row, 0
             return True
         self.waited += 1
         return False
@@ -39,10 +37,13 @@ class EarlyStopper:
         """Whether there was no improvement for `patience` evaluations."""
         return self.waited >= self.section.patience
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as plain data."""
-        return {"best": self.best, "best_row": self.best_row, "waited": self.waited}
+    @property
+    def state(self) -> StopperState:
+        """What a checkpoint keeps."""
+        return StopperState(best_row=self.best_row, waited=self.waited)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a `state_dict`."""
-        self.best, self.best_row, self.waited = state["best"], state["best_row"], state["waited"]
+    def restore(self, state: StopperState) -> None:
+        """Continue from a `state`. Raises CorruptInputError for that of another metric."""
+        if state.best_row is not None and self.section.metric not in state.best_row:
+            raise CorruptInputError(f"best_row: without {self.section.metric}")
+        self.best_row, self.waited = state.best_row, state.waited

@@ -18,23 +18,33 @@ from torch import Tensor, nn
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
+from regrun.errors import CorruptInputError
 from regrun.metrics import SCORES
 from regrun.nn.layer_table import widest
 from regrun.nn.modules import standardizing
 from regrun.nn.roles import Role
 from regrun.seeding import derive
 from regrun.stack import Stack
+from regrun.stack.state import BATCHES, check_names, check_tensors, finite_rows, naming
 from regrun.training.averaging import EMA, SWA
 from regrun.training.batches import InputScales, TrainMask, check_train_mask
 from regrun.training.early_stopping import EarlyStopper
 from regrun.training.evaluation import Evaluator
-from regrun.training.events import Evaluation, Event, MemberEnd, MemberStatus, MetricTable, Tick
+from regrun.training.events import (
+    Evaluation,
+    Event,
+    MemberEnd,
+    MemberStatus,
+    MetricTable,
+    Row,
+    Tick,
+)
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import reported_loss
 from regrun.training.network import build_network, layers_of
 from regrun.training.network_inputs import with_input_positions
 from regrun.training.objective import follows_from_weights
-from regrun.training.state import strip_prefix, with_prefix
+from regrun.training.state import Ending, EngineState, part, strip_prefix, with_prefix
 from regrun.training.step import DTYPES, Step
 
 
@@ -133,8 +143,8 @@ class Engine:
         """The networks at each row's best evaluation; filled once a member has early stopping."""
         self._ended: set[int] = set()
         """Members whose `MemberEnd` has been yielded."""
-        self._pending: list[tuple[int, MemberStatus, int]] = []
-        """(member, status, step) found at the last evaluation, not yet yielded as `MemberEnd`."""
+        self._pending: list[Ending] = []
+        """What was found at the last evaluation and not yet yielded as `MemberEnd`."""
         self._stopped: list[int] = []
         """Members stopped at the last evaluation, which are to leave the stack."""
         self._alive = torch.ones(len(configs), dtype=torch.bool, device=device)
@@ -150,7 +160,7 @@ class Engine:
     @property
     def live(self) -> list[int]:
         """Members that are still training, in row order."""
-        over = self._ended.union(member for member, _, _ in self._pending)
+        over = self._ended.union(each.member for each in self._pending)
         return [member for member in self._members if member not in over]
 
     @property
@@ -225,13 +235,17 @@ class Engine:
             tables.append(MetricTable(members, tags, selected[finite]))
             for row in compress(rows, ~finite):
                 step = min(int(finite_steps[row]) + 1, self.step)
-                self._pending.append((self._members[row], "diverged", step))
+                self._pending.append(
+                    Ending(member=self._members[row], status="diverged", step=step)
+                )
         evaluation = Evaluation(epoch, self.step, tuple(tables))
         if self._step.schedule.follows_metrics:
             self._step.schedule.respond([evaluation.rows.get(each) for each in self._members])
         if self._stoppers:
             self._stopped = self._update_stoppers(evaluation)
-            self._pending += [(member, "stopped", self.step) for member in self._stopped]
+            self._pending += [
+                Ending(member=member, status="stopped", step=self.step) for member in self._stopped
+            ]
         return evaluation
 
     def _measure(self, epoch: int) -> dict[str, Tensor]:
@@ -275,7 +289,8 @@ class Engine:
     def _yield_pending(self) -> Iterator[MemberEnd]:
         """Yield the ends that the last evaluation found; stopped members leave the stack."""
         while self._pending:
-            yield self._end(*self._pending.pop(0))
+            ending = self._pending.pop(0)
+            yield self._end(ending.member, ending.status, ending.step)
         self._remove(self._stopped)
         self._stopped = []
 
@@ -322,43 +337,154 @@ class Engine:
         self._train_mask.shrink_to(index)
         self._step.shrink_to(rows, [self._configs[member] for member in self._members])
 
-    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that is needed to continue: tensors (copies on the CPU), and plain data for JSON."""
+    def state_dict(self) -> tuple[dict[str, Tensor], EngineState]:
+        """All that is needed to continue: tensors (copies on the CPU), and plain data."""
         tensors = {
+            name: tensor.to("cpu", copy=True).contiguous()
+            for name, tensor in self._tensors().items()
+        }
+        return tensors, EngineState(
+            step=self.step,
+            members=self._members,
+            ended=sorted(self._ended),
+            pending=self._pending,
+            stopped=self._stopped,
+            not_finite=self._not_finite(tensors),
+            early_stopping={str(member): each.state for member, each in self._stoppers.items()},
+        )
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {
             **with_prefix("stack", self._stack.state_dict()),
             **with_prefix("best", self._best),
             **self._step.state_dict(),
             "alive": self._alive,
             "finite_steps": self._finite_steps,
         }
-        state = {
-            "step": self.step,
-            "members": self._members,
-            "ended": sorted(self._ended),
-            "pending": list(self._pending),
-            "stopped": list(self._stopped),
-            "early_stopping": {
-                str(member): stopper.state_dict() for member, stopper in self._stoppers.items()
-            },
-        }
-        return {name: t.to("cpu", copy=True).contiguous() for name, t in tensors.items()}, state
 
-    def load_state_dict(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Continue from the state of an engine with the same configs and dataset."""
-        rows = [self._members.index(member) for member in state["members"]]
-        if len(rows) < len(self._members):
-            self._shrink_to(rows)
+    def _not_finite(self, tensors: Mapping[str, Tensor]) -> list[int]:
+        """The members, by row, with a NaN or an infinity in what training computes."""
+        finite = [
+            finite_rows(tensor)
+            for name, tensor in tensors.items()
+            if tensor.is_floating_point() and not name.startswith("schedule/")  # NaN: nothing yet
+        ]
+        return list(compress(self._members, (~torch.stack(finite).all(0)).tolist()))
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor], state: EngineState) -> None:
+        """Continue from the state of an engine with the same configs and dataset.
+
+        Raises CorruptInputError, with the place in the state, for what no such engine has.
+        """
+        with naming("engine."):
+            self._check(state)
+        if state.step:
+            self._step.open_streams()
+        if len(state.members) < len(self._members):
+            self._shrink_to([self._members.index(member) for member in state.members])
+        self.step = state.step
+        self._ended, self._stopped = set(state.ended), list(state.stopped)
+        self._pending = list(state.pending)
+        for member, saved in state.early_stopping.items():
+            with naming(f"engine.early_stopping.{member}."):
+                self._stoppers[int(member)].restore(saved)
+        if any(each.best_row is not None for each in self._stoppers.values()):
+            self._best = {name: torch.empty_like(t) for name, t in self._networks().items()}
+        with naming("tensor "):
+            self._load_tensors(tensors)
+        if self._not_finite(tensors) != state.not_finite:
+            raise CorruptInputError("engine.not_finite: not the members with NaN or infinity")
+
+    def _check(self, state: EngineState) -> None:
+        """Raise CorruptInputError for plain data that contradict the configs or each other."""
+        here, ended = set(state.members), set(state.ended)
+        everyone = set(range(len(self._configs)))
+        ending = [each.member for each in state.pending]
+        stopping = {each.member for each in state.pending if each.status == "stopped"}
+        evaluated = state.step == self.last_evaluation(state.step) > 0
+        possible = {
+            "step": state.step <= self.total_steps,
+            "members": state.members == [m for m in self._members if m in here] != [],
+            "ended": state.ended == sorted(ended) and ended | here == everyone,
+            "pending": all(self._can_end(each, state.step) for each in state.pending)
+            and here - ended >= set(ending)
+            and len(set(ending)) == len(ending)
+            and (evaluated or not ending),
+            "stopped": stopping <= set(state.stopped) <= here & (ended | stopping)
+            and self._stoppers.keys() >= set(state.stopped)
+            and len(set(state.stopped)) == len(state.stopped)
+            and (evaluated or not state.stopped),
+            "early_stopping": state.early_stopping.keys() == set(map(str, self._stoppers)),
+        }
+        for key, fits in possible.items():
+            if not fits:
+                raise CorruptInputError(f"{key}: impossible after {state.step:,} steps of this run")
+
+    def _can_end(self, ending: Ending, step: int) -> bool:
+        if ending.status == "stopped":
+            return ending.step == step and ending.member in self._stoppers
+        return ending.status == "diverged" and 0 < ending.step <= step
+
+    def _load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        check_names(self._tensors(), tensors)
         moved = {name: tensor.to(self._device) for name, tensor in tensors.items()}
-        self._stack.load_state_dict(strip_prefix("stack", moved))
-        self._step.load_state_dict(tensors)
-        self._best = strip_prefix("best", moved)
+        own = {"alive": self._alive, "finite_steps": self._finite_steps}
+        check_tensors(own, {name: moved[name] for name in own})
         self._alive, self._finite_steps = moved["alive"], moved["finite_steps"]
-        self.step = state["step"]
-        self._ended = set(state["ended"])
-        self._pending = [(member, status, step) for member, status, step in state["pending"]]
-        self._stopped = list(state["stopped"])
-        for member, saved in state["early_stopping"].items():
-            self._stoppers[int(member)].load_state_dict(saved)
+        evaluated = self.last_evaluation(self.step)
+        self._check_finite_steps(evaluated)
+        with part("stack", moved) as own:
+            for name, counted in self._stack.buffers.items():  # in one step, which drew the noise
+                if name.endswith(BATCHES) and not torch.equal(own[name], counted * self.step):
+                    raise CorruptInputError(f"{name}: not the batches of {self.step:,} steps")
+            self._stack.load_state_dict(own)
+        with part("best", moved) as own:
+            check_tensors(self._best, own)
+            self._best = own
+        self._step.load_state_dict(tensors, self.step, evaluated)
+
+    def _check_finite_steps(self, evaluated: int) -> None:
+        """evaluated: the step of the last evaluation, which took out all that had diverged."""
+        pending = {each.member: each for each in self._pending}
+        for member, finite in zip(self._members, self._finite_steps.tolist(), strict=True):
+            least = 0 if member in self._ended or member in pending else evaluated
+            ending = pending.get(member)
+            ends = ending is None or ending.step in (self.step, finite + 1)
+            if not least <= finite <= self.step or not ends:
+                raise CorruptInputError(f"finite_steps: impossible after {self.step:,} steps")
+        if not torch.equal(self._alive, self._finite_steps == self.step):
+            raise CorruptInputError("alive: contradicts finite_steps")
+
+    def last_evaluation(self, step: int) -> int:
+        """The step of the last evaluation of `training.evaluate_every` by then; 0: none."""
+        period = self._evaluate_every * self._step.per_epoch
+        return step // period * period
+
+    def evaluated(self, member: int) -> list[tuple[int, int]]:
+        """Epoch and step of each evaluation by which a member that has not ended was measured."""
+        last = self.last_evaluation(self.step) // self._step.per_epoch
+        if any(each.member == member and each.status == "diverged" for each in self._pending):
+            last -= 1
+        epochs = range(self._evaluate_every, last + 1, self._evaluate_every)
+        return [(epoch, epoch * self._step.per_epoch) for epoch in epochs]
+
+    def check_evaluations(self, rows: Mapping[int, Sequence[Row]]) -> None:
+        """Compare what was remembered of the evaluations with the evaluations themselves.
+
+        rows: of each member that has not ended. Raises CorruptInputError, with the place in the
+        state, where they lead to something else.
+        """
+        for member, evaluations in rows.items():
+            if member in self._stoppers:
+                stopper = EarlyStopper(self._stoppers[member].section)
+                for row in evaluations:
+                    stopper.improved(row)
+                if stopper != self._stoppers[member]:
+                    raise CorruptInputError(
+                        f"engine.early_stopping.{member}: not what the evaluations lead to"
+                    )
+        with naming("tensor schedule/"):
+            self._step.schedule.check([rows.get(member) for member in self._members])
 
 
 def _initial_modules(configs: Sequence[Config], dataset: Dataset) -> list[nn.Module]:

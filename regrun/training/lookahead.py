@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regrun.kinds.base import expand_members
 from regrun.kinds.optimizers.base import Optimizer
+from regrun.stack.state import check_tensors
 
 
 class SlowWeights:
@@ -51,6 +52,7 @@ class SlowWeights:
         return self._slow
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy a `state_dict` in."""
+        """Copy a `state_dict` in. Raises CorruptInputError for what no such member has."""
+        check_tensors(self._slow, state)
         for name, slow in self._slow.items():
             slow.copy_(state[name])

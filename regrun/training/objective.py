@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from regrun.config.schema import Config
+from regrun.errors import CorruptInputError
 from regrun.nn.modules import has_noise
+from regrun.stack.state import check_tensors
 
 
 def follows_from_weights(config: Config, module: nn.Module) -> bool:
@@ -60,7 +62,15 @@ class BatchLosses:
         """All that has been added."""
         return {"sums": self._sums, "examples": torch.tensor(self._examples)}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Copy a `state_dict` in."""
+    def load_state_dict(self, state: Mapping[str, Tensor], added: int) -> None:
+        """Copy a `state_dict` in. added: the examples of the steps since the last evaluation.
+
+        Raises CorruptInputError for what no such stack has added.
+        """
+        check_tensors(self.state_dict(), state)
+        if state["examples"] != (added if self._any else 0):
+            raise CorruptInputError(f"examples: {state['examples'].item():,}, not {added:,}")
+        if not state["examples"] and state["sums"].any():
+            raise CorruptInputError("sums: of no examples")
         self._sums.copy_(state["sums"])
         self._examples = int(state["examples"])

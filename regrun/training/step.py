@@ -12,6 +12,7 @@ from torch import Tensor
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
+from regrun.errors import CorruptInputError
 from regrun.nn.class_scores import class_scores
 from regrun.nn.roles import select
 from regrun.seeding import derive
@@ -22,6 +23,7 @@ from regrun.stack.optimizer import StackedOptimizer
 from regrun.stack.penalties import StackedPenalties
 from regrun.stack.penalty_terms import add_penalty_gradient
 from regrun.stack.schedule import StackedSchedule
+from regrun.stack.state import check_tensors
 from regrun.training.agreement import Agreement
 from regrun.training.augment import Augmenter
 from regrun.training.averaging import Averages, refresh_statistics
@@ -30,7 +32,7 @@ from regrun.training.gradients import SAM, Clipping
 from regrun.training.lookahead import SlowWeights
 from regrun.training.losses import Targets, training_loss
 from regrun.training.objective import BatchLosses
-from regrun.training.state import strip_prefix, with_prefix
+from regrun.training.state import part, with_prefix
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 """`training.precision` → dtype of the parameters; bfloat16 is autocast over float32."""
@@ -216,15 +218,34 @@ class Step:
             **with_prefix("batch_losses", self._batch_losses.state_dict()),
         }
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from a `state_dict`."""
-        self._optimizer.load_state_dict(
-            {name: t.to(self._device) for name, t in strip_prefix("optimizer", state).items()}
-        )
-        self._slow_weights.load_state_dict(strip_prefix("lookahead", state))
-        for name, tensor in self._initial.items():
-            tensor.copy_(state[f"initial/{name}"])
-        self.schedule.load_state_dict(strip_prefix("schedule", state))
-        self._noise.load_state_dict(strip_prefix("noise", state))
-        self.averages.load_state_dict(strip_prefix("averages", state))
-        self._batch_losses.load_state_dict(strip_prefix("batch_losses", state))
+    @torch.no_grad()
+    def open_streams(self) -> None:
+        """Draw the noise of a step, so that each stream that a step draws from is there."""
+        inputs, _, mixing = self._augmenter(*self._batches(0), self._noise)
+        with self.precision():
+            self._agreement.outputs(self._stack, inputs, self._noise, None, mixing)
+
+    def load_state_dict(self, state: Mapping[str, Tensor], steps: int, evaluated: int) -> None:
+        """Continue from a `state_dict` after `steps` steps, of which `evaluated` had been measured.
+
+        The streams have to be open. Raises CorruptInputError for what no such stack has then.
+        """
+        with part("optimizer", state) as own:
+            self._optimizer.load_state_dict({n: t.to(self._device) for n, t in own.items()})
+            if not (own["step"] == steps).all():
+                raise CorruptInputError(f"step: not {steps:,} everywhere")
+        with part("lookahead", state) as own:
+            self._slow_weights.load_state_dict(own)
+        with part("initial", state) as own:
+            check_tensors(self._initial, own)
+            for name, tensor in self._initial.items():
+                tensor.copy_(own[name])
+        with part("schedule", state) as own:
+            self.schedule.load_state_dict(own)
+        with part("noise", state) as own:
+            self._noise.restore(own)
+        with part("averages", state) as own:
+            self.averages.load_state_dict(own)
+        with part("batch_losses", state) as own:
+            added = sum(self._batches.examples(step) for step in range(evaluated, steps))
+            self._batch_losses.load_state_dict(own, added)

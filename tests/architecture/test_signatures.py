@@ -34,8 +34,6 @@ DOCUMENTS: dict[str, str] = {
     "regrun.config.overrides.assign": "a config as YAML gives it",
     "regrun.config.validate.validate": "a config as YAML gives it",
     "regrun.data.preprocessing.Preprocessing.to_dict": "JSON",
-    "regrun.execution.summary.History.load_state_dict": "torch's protocol",
-    "regrun.execution.summary.History.state_dict": "torch's protocol",
     "regrun.kinds.ingredients.overrides_without": "dotted keys of a config and their values",
     "regrun.results.Result.to_dict": "JSON",
     "regrun.settings.flatten": "a config as YAML gives it",
@@ -47,10 +45,6 @@ DOCUMENTS: dict[str, str] = {
     "regrun.store.tensorboard.flat_hparams": "a config as JSON",
     "regrun.studies.reproductions.claims.Method.candidates": "dotted keys of a config",
     "regrun.sweeps.space.cell_label": "dotted keys of a config and their values",
-    "regrun.training.early_stopping.EarlyStopper.load_state_dict": "torch's protocol",
-    "regrun.training.early_stopping.EarlyStopper.state_dict": "torch's protocol",
-    "regrun.training.engine.Engine.load_state_dict": "torch's protocol",
-    "regrun.training.engine.Engine.state_dict": "torch's protocol",
 }
 """Function → why its data have no type of their own: JSON, YAML and what comes from outside."""
 

@@ -12,6 +12,7 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Event, MemberEnd
+from regrun.training.state import EngineState
 
 CPU = torch.device("cpu")
 
@@ -62,7 +63,9 @@ def test_an_engine_goes_on_alike_from_between_any_two_events(dataset: Dataset) -
             next(events)
         tensors, numbers = first.state_dict()
         second = Engine(MEMBERS, dataset, CPU)
-        second.load_state_dict(tensors, json.loads(json.dumps(numbers)))
+        second.load_state_dict(
+            tensors, EngineState.model_validate(json.loads(numbers.model_dump_json()))
+        )
         assert [plain(event) for event in second.run()] == whole[position:], position
 
 

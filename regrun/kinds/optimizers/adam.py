@@ -49,6 +49,7 @@ class AdamFamily(GivenRate):
         """
 
         follows_step = True
+        squares = ("exp_avg_sq", "max_exp_avg_sq")
 
         def __init__(self, sections: Sequence[AdamFamily], device: torch.device) -> None:
             import torch

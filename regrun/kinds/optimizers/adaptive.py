@@ -38,6 +38,8 @@ class Adagrad(GivenRate):
     class Rule(UpdateRule["Adagrad"]):
         """The diagonal variant, as in torch."""
 
+        squares = ("sum",)
+
         def __init__(self, sections: Sequence[Adagrad], device: torch.device) -> None:
             super().__init__(sections, device)
             self.lr_decay = self.column("lr_decay")
@@ -94,6 +96,8 @@ class RMSprop(GivenRate):
 
     class Rule(UpdateRule["RMSprop"]):
         """As in torch, ε is outside the root; centered: Graves 2013, eq. 38–45."""
+
+        squares = ("square_avg",)
 
         def columns(self) -> dict[str, Tensor]:
             return {

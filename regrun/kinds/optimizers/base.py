@@ -102,6 +102,8 @@ class UpdateRule(ABC, Generic[S]):
     """Whether large members get tiles of their own, whose `Tile.member` is set."""
     counters: ClassVar[tuple[str, ...]] = ()
     """Further state, a column each, 0 at the start."""
+    squares: ClassVar[tuple[str, ...]] = ()
+    """The slots that hold sums or means of squares: a stored one below 0 is refused."""
     proximal_slot: ClassVar[str] = ""
     """The slot that accumulates gradients and takes in proximal steps, over η, in the same way."""
 
