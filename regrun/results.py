@@ -6,10 +6,17 @@ Every result is a frozen model with a JSON form (`Result.to_dict`). Stored ones 
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    computed_field,
+)
 
 from regrun.errors import CorruptInputError
 
@@ -29,6 +36,12 @@ Part = Literal["train", "validation", "test"]
 
 Verdict = Literal["agrees", "differs", "not distinguishable at this budget"]
 """What our runs say about a published claim."""
+
+
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
 
 class Result(BaseModel):
@@ -52,7 +65,11 @@ class Result(BaseModel):
             CorruptInputError: The content is not such a result; the message names file and key.
         """
         try:
+            if b"NaN" in data or b"Infinity" in data:  # which JSON has not, in numbers
+                orjson.loads(data)
             return cls.model_validate_json(data)
+        except orjson.JSONDecodeError as error:
+            raise CorruptInputError(f"{path}: not JSON: {error}") from error
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             if first["type"] == "json_invalid":
@@ -76,9 +93,9 @@ class ClassCount(Result):
     """A class and its examples in each part; None where there is no such part."""
 
     name: str
-    train: int
-    validation: int | None = None
-    test: int | None = None
+    train: Count
+    validation: Count | None = None
+    test: Count | None = None
 
 
 class TargetCard(Result):
@@ -86,7 +103,7 @@ class TargetCard(Result):
 
     name: str
     mean: float
-    std: float
+    std: NonNegative
     standardized: bool
     """Whether the network is trained on (target − mean) / std."""
 
@@ -100,7 +117,7 @@ class ColumnCard(Result):
     """`number`, `category`, `boolean`, `date`, …"""
     encoding: str
     """`standardized`, `one-hot (3)`, `as it is`, or why it was ignored."""
-    missing: int = 0
+    missing: Count = 0
     """Empty cells, in all parts."""
     imputed: str | None = None
     """What fills them: `mean of the training rows, 3.2`."""
@@ -109,7 +126,7 @@ class ColumnCard(Result):
 class InputCard(Result):
     """The inputs of a dataset."""
 
-    shape: list[int]
+    shape: list[Size]
     """Of one example, as the network sees it."""
     dtype: str
     """As read: `uint8`, `uint16`, `float32`, `text`, …"""
@@ -140,7 +157,7 @@ class DataCard(Result):
     """In the order of the network's outputs; empty for regression."""
     targets: list[TargetCard] = Field(default_factory=list)
     """In the order of the network's outputs; empty for classification."""
-    sizes: dict[str, int]
+    sizes: dict[str, Count]
     """Examples of `train`, `validation` and `test`, as far as they exist."""
     split: str = ""
     """How the examples were divided."""
@@ -148,7 +165,7 @@ class DataCard(Result):
     """Equal for the same test examples, however their numbers are scaled; empty without any."""
     drawn: list[Part] = Field(default_factory=list)
     """The parts that another `dataset.seed` makes anew."""
-    pool: int = 0
+    pool: Count = 0
     """The examples that these parts are drawn from."""
     generated: bool = False
     """Whether the parts are drawn from a distribution, so that two draws share no example."""
@@ -164,9 +181,9 @@ class DataCard(Result):
 class Best(Result):
     """The evaluation at which the selecting metric was best, the first of equals."""
 
-    epoch: int
-    metric: str
-    value: float | None
+    epoch: Count
+    metric: Annotated[str, Field(pattern="/")]
+    value: FiniteFloat | None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -178,9 +195,9 @@ class Best(Result):
 class Norms(Result):
     """Norms of one parameter, and the fraction of its entries that are exactly 0."""
 
-    l1: float | None = None
-    l2: float | None = None
-    sparsity: float | None = None
+    l1: NonNegative | None = None
+    l2: NonNegative | None = None
+    sparsity: Share | None = None
 
 
 class WeightNorms(Norms):
@@ -192,16 +209,16 @@ class WeightNorms(Norms):
 class ModelShape(Result):
     """The shapes that a network is built for."""
 
-    input_shape: list[int]
-    num_outputs: int
+    input_shape: Annotated[list[Size], Field(min_length=1)]
+    num_outputs: Size
 
 
 class Seconds(Result):
     """Wall-clock seconds: loading data, training, both."""
 
-    data: float = 0.0
-    train: float = 0.0
-    total: float
+    data: NonNegative = 0.0
+    train: NonNegative = 0.0
+    total: NonNegative
 
 
 class RunSummary(Listing):
@@ -214,11 +231,11 @@ class RunSummary(Listing):
 
     run_dir: str
     status: Status
-    epochs: int = 0
-    steps: int = 0
+    epochs: Count = 0
+    steps: Count = 0
     device: str = "cpu"
     seed: int = 0
-    metrics: dict[str, float | None] = Field(default_factory=dict)
+    metrics: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     """Losses, accuracies and the objective of the weights that were kept.
 
     `objective` is what training minimizes: the data loss with class weights, label smoothing and
@@ -229,9 +246,9 @@ class RunSummary(Listing):
     """
     best: Best | None = None
     weights: WeightNorms = Field(default_factory=WeightNorms)
-    penalty: dict[str, float | None] = Field(default_factory=dict)
+    penalty: dict[str, FiniteFloat | None] = Field(default_factory=dict)
     """Penalty → its value, with its strength."""
-    confusion: dict[str, list[list[int]]] | None = None
+    confusion: dict[str, list[list[Count]]] | None = None
     """Part → how many examples of each class (rows) were taken for each (columns), in the order of
     `data.classes`; None unless `metrics` lists `confusion_matrix`."""
     data: DataCard | None = None
@@ -240,7 +257,7 @@ class RunSummary(Listing):
     seconds: Seconds | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     """`regrun`, `torch` and `python`."""
-    diverged_at_step: int | None = None
+    diverged_at_step: Count | None = None
     stopped_early: bool = False
     """Whether early stopping ended a completed run."""
     early_stopping: str | None = None
@@ -297,7 +314,7 @@ class CellSummary(Result):
 
     params: dict[str, Any]
     """Dotted key → value, of the keys that differ between the cells."""
-    seeds: int
+    seeds: Count
     metrics: dict[str, MetricInterval]
     runs: list[RunSummary] = Field(default_factory=list)
     """The finished runs by seed, in `compare --json` only."""
@@ -312,7 +329,7 @@ class BestCell(Result):
     """The split that the metric was measured on."""
     not_distinguishable: list[dict[str, Any]]
     """The cells that are not distinguishable from it, best first."""
-    seeds_to_settle: list[int | None] = Field(default_factory=list)
+    seeds_to_settle: list[Count | None] = Field(default_factory=list)
     """For each of them the seeds with which it probably would be; None: more than 1,000, or no
     seed changes anything."""
 
@@ -321,18 +338,18 @@ class SweepSummary(Listing):
     """A sweep: `sweep --json` and a sweep's `summary.json`."""
 
     sweep_dir: str
-    runs: int
-    completed: int
-    diverged: int
-    failed: int
-    pruned: int
-    unfinished: int
+    runs: Count
+    completed: Count
+    diverged: Count
+    failed: Count
+    pruned: Count
+    unfinished: Count
     cells: list[CellSummary]
     best: BestCell | None
     """None when no cell has the metric."""
     vary: list[Varied] = ["seed"]
     """What differs between the replicates of a cell: `seed`, `data`, or both."""
-    saved: int | None = None
+    saved: Count | None = None
     """Runs that a race did not have to train; None without a race."""
     confirmation: list[CellSummary] | None = None
     """The finalists, best first, on the fresh replicates of `sweep.confirm` alone; None without."""
@@ -472,12 +489,12 @@ class PathResult(Result):
     """A regularization path: `path --json` and a path's `summary.json`."""
 
     path_dir: str
-    strengths: list[float]
+    strengths: list[NonNegative]
     """Falling."""
     coefficients: list[list[float]] | list[list[list[float]]]
     """For each strength (features,), or (outputs, features) with several outputs."""
     intercepts: list[float] | list[list[float]]
-    nonzeros: list[int]
+    nonzeros: list[Count]
     feature_names: list[str]
     metrics: dict[str, list[float]]
     """Metric → its value at each strength."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 from torch import Tensor
 
 from regrun.errors import CorruptInputError
-from regrun.results import Result, Task
+from regrun.results import Count, ModelShape, Result, Size, Task
 from regrun.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -25,11 +25,26 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+
+def _apart(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] == ends[1]:
+        raise ValueError(f"black and white at {ends[0]:g}")
+    return ends
+
+
+Range = Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_apart)]
+
 _ROWS = 4096
 """Rows that are laid out at once: few enough for the cache of a processor."""
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 """Raised when `preprocessing.json` changes in a way that an earlier version cannot read."""
+
+
+def _broadcasts(shape: Sequence[int], values: Sequence[int]) -> bool:
+    """Whether numbers of this shape apply to values of that shape without changing it."""
+    aligned = zip(reversed(shape), reversed(values), strict=False)
+    return len(shape) <= len(values) and all(n in (1, size) for n, size in aligned)
 
 
 def _is_missing(table: Table, name: str, row: int) -> CorruptInputError:
@@ -44,7 +59,7 @@ class NumberColumn(Result):
 
     type: Literal["number"] = "number"
     name: str
-    fill: float | None = None
+    fill: FiniteFloat | None = None
     """Replaces missing cells; None: they are refused."""
     marked: bool = False
     """Whether a sign such as % may stand at a number."""
@@ -71,6 +86,14 @@ class CategoryColumn(Result):
     """In the order of the features; a text that is none of them becomes all zeros."""
     boolean: bool = False
     """Whether the texts are true and false, however they are written."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CategoryColumn:
+        if len(set(self.categories)) < len(self.categories):
+            raise ValueError("a category twice")
+        if self.fill is not None and self.fill not in self.categories:
+            raise ValueError(f"fills missing cells with {self.fill!r}, which is no category")
+        return self
 
     def write(self, table: Table, features: Array) -> None:
         """Write its features, (N, categories): a one, or none for an unknown text."""
@@ -106,7 +129,7 @@ class TableFormat(Result):
     """None: UTF-8, or UTF-16 where the file begins with its mark."""
     header: bool = True
     comment: str | None = None
-    skip_rows: int = 0
+    skip_rows: Count = 0
     missing_values: list[str] = Field(default_factory=list)
     """What stands for a missing cell, besides an empty one."""
 
@@ -115,8 +138,14 @@ class TableInputs(Result):
     """Columns of a table, in the order of the features."""
 
     kind: Literal["table"] = "table"
-    columns: list[Column]
+    columns: Annotated[list[Column], Field(min_length=1)]
     format: TableFormat = TableFormat()
+
+    @model_validator(mode="after")
+    def _each_column_once(self) -> TableInputs:
+        if len({column.name for column in self.columns}) < len(self.columns):
+            raise ValueError("a column twice")
+        return self
 
     @property
     def feature_names(self) -> list[str]:
@@ -177,19 +206,25 @@ class ArrayInputs(Result):
     """Arrays of numbers, (N, *shape)."""
 
     kind: Literal["array"] = "array"
-    shape: list[int]
+    shape: Annotated[list[Size], Field(min_length=1)]
     """Of one example, as the network sees it."""
     channels: Literal["first", "last"] | None = None
     """Which axis of the arrays holds the channels; None: they are no images."""
     dtype: str
     """As read in training."""
-    value_range: tuple[float, float] | None = None
+    value_range: Range | None = None
     """What is black and what is white: scaled to 0 and 1. None: the values stay."""
     low: float | None = None
     """The lowest value as read in training."""
     high: float | None = None
     scaling: str = "as it is"
     """The same in words."""
+
+    @model_validator(mode="after")
+    def _of_images(self) -> ArrayInputs:
+        if self.channels is not None and len(self.shape) != 3:
+            raise ValueError(f"channels of inputs of shape {self.shape}")
+        return self
 
     @property
     def is_byte(self) -> bool:
@@ -241,14 +276,14 @@ class PictureInputs(Result):
     """Picture files."""
 
     kind: Literal["pictures"] = "pictures"
-    size: tuple[int, int]
+    size: tuple[Size, Size]
     """Height and width, in pixels."""
     background: str = "white"
     """What transparent pictures are composed on."""
-    integers: tuple[float, float] | None = None
+    integers: Range | None = None
     """What is black and what is white in pictures of integers deeper than 8 bits, of one channel;
     None: there were none."""
-    floats: tuple[float, float] | None = None
+    floats: Range | None = None
     """Likewise in pictures of floating-point numbers."""
 
     def range_of(self, dtype: str) -> tuple[float, float] | None:
@@ -267,10 +302,18 @@ class Scale(Result):
     (tensor([[2.]], dtype=torch.float64), tensor([[14.]], dtype=torch.float64))
     """
 
-    shape: list[int]
-    mean: list[float]
+    shape: list[Size]
+    mean: list[FiniteFloat]
     """Flat, in C order."""
-    std: list[float]
+    std: list[Annotated[FiniteFloat, Field(gt=0)]]
+
+    @model_validator(mode="after")
+    def _of_this_shape(self) -> Scale:
+        if not prod(self.shape) == len(self.mean) == len(self.std):
+            raise ValueError(
+                f"{len(self.mean):,} means and {len(self.std):,} stds for shape {self.shape}"
+            )
+        return self
 
     @classmethod
     def of(cls, mean: Tensor, std: Tensor) -> Scale:
@@ -296,7 +339,7 @@ class Scale(Result):
 class Preprocessing(Result):
     """All that turns raw examples into tensors, and outputs into predictions."""
 
-    format: int = FORMAT
+    format: Literal[1] = FORMAT
     dataset: str
     """`dataset.name` of the config."""
     inputs: Inputs
@@ -313,6 +356,30 @@ class Preprocessing(Result):
     def task(self) -> Task:
         """What the network was trained for."""
         return "classification" if self.classes else "regression"
+
+    def check_shapes(self, shape: ModelShape) -> None:
+        """Raise CorruptInputError where a network of these shapes cannot take or give this."""
+        given = tuple(shape.input_shape)
+        match self.inputs:
+            case TableInputs():
+                fits = given == (len(self.inputs.feature_names),)
+            case ArrayInputs():
+                fits = given == tuple(self.inputs.shape)
+            case PictureInputs():
+                fits = len(given) == 3 and given[1:] == self.inputs.size
+        if not fits:
+            raise CorruptInputError(f"inputs: not of shape {given}, which the network takes")
+        classes, outputs = len(self.classes), shape.num_outputs
+        if classes and outputs not in ((1, 2) if classes == 2 else (classes,)):
+            raise CorruptInputError(f"classes: {classes:,} for {outputs:,} outputs")
+        if not classes and len(self.targets) != outputs:
+            raise CorruptInputError(f"targets: {len(self.targets):,} for {outputs:,} outputs")
+        for key, scale, wanted in (
+            ("input_scale", self.input_scale, given),
+            ("target_scale", self.target_scale, (outputs,)),
+        ):
+            if scale is not None and not _broadcasts(scale.shape, wanted):
+                raise CorruptInputError(f"{key}.shape: {scale.shape} for values of shape {wanted}")
 
     def to_dict(self) -> dict[str, Any]:
         """All keys, also those that have their default: the marks of the kinds are among them."""

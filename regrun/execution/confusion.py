@@ -26,7 +26,6 @@ def confusion_matrices(
     from sklearn.metrics import confusion_matrix
 
     network = network_with(config, shape, weights)
-    assert network is not None, "these weights come from this config"
     network.to(dataset.train.inputs.device)
     dtype = next(network.parameters()).dtype
     parts = {"val": dataset.validation, "test": dataset.test if len(dataset.test) else None}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from regrun.config.load import load_config
@@ -14,9 +13,11 @@ from regrun.data.preprocessing import Preprocessing
 from regrun.errors import CorruptInputError, UsageError
 from regrun.kinds.models import build_model
 from regrun.results import ModelShape
+from regrun.stack.state import check_statistics, check_tensors, naming
 from regrun.store.checksums import check_document
 from regrun.store.reading import StoredRun, load_stored_run
 from regrun.store.weights import parse_weights
+from regrun.training.step import DTYPES
 
 
 def restore_model(directory: Path, average: str | None = None) -> nn.Module:
@@ -39,13 +40,19 @@ def restore_model(directory: Path, average: str | None = None) -> nn.Module:
     if shape is None:
         raise CorruptInputError(f"{stored.files.summary}: damaged: model: field required")
     weights, _ = parse_weights(path, stored.read(path))
-    module = network_with(config, shape, weights)
-    if module is None:
+    card, preprocessing = stored.summary.data, preprocessing_of(stored)
+    if card is not None and card.input.shape != shape.input_shape:
         raise CorruptInputError(
-            f"{path}: holds other tensors than the network of {stored.files.config}"
+            f"{stored.files.summary}: damaged: model.input_shape: {shape.input_shape}, and the "
+            f"data have {card.input.shape}"
         )
-    module.preprocessing = preprocessing_of(stored)  # type: ignore[assignment]  # a plain attribute
-    return module.eval()
+    if preprocessing is not None:
+        with naming(f"{stored.files.preprocessing}: damaged: "):
+            preprocessing.check_shapes(shape)
+    with naming(f"{path}: damaged: "):
+        module = network_with(config, shape, weights, earlier=card is None)
+    module.preprocessing = preprocessing  # type: ignore[assignment]  # a plain attribute
+    return module
 
 
 def preprocessing_of(stored: StoredRun) -> Preprocessing | None:
@@ -62,15 +69,30 @@ def preprocessing_of(stored: StoredRun) -> Preprocessing | None:
 
 
 def network_with(
-    config: Config, shape: ModelShape, weights: Mapping[str, Tensor]
-) -> nn.Module | None:
-    """The config's network with these weights, in evaluation mode; None if they are another's."""
-    module = build_model(config.model, tuple(shape.input_shape), shape.num_outputs, seed=0)
-    _add_earlier_biases(module, weights)
-    module.to(next(tensor.dtype for tensor in weights.values() if tensor.is_floating_point()))
+    config: Config, shape: ModelShape, weights: Mapping[str, Tensor], *, earlier: bool = False
+) -> nn.Module:
+    """The config's network with these weights, in evaluation mode.
+
+    earlier: a version up to 0.2.0 may have trained them. Raises CorruptInputError, with the name of
+    the tensor, when they are another network's, or not finite.
+    """
+
+    def build(seed: int | None) -> nn.Module:
+        outputs = shape.num_outputs
+        module = build_model(config.model, tuple(shape.input_shape), outputs, seed)
+        if earlier:
+            _add_earlier_biases(module, weights)
+        return module.to(DTYPES[config.training.precision])
+
+    with naming("tensor "):
+        # First without memory: what a file says of the shapes may be of any size.
+        check_tensors(build(None).state_dict(), weights)
+        for name, tensor in weights.items():
+            check_statistics(name, tensor)
+            if not tensor.isfinite().all():
+                raise CorruptInputError(f"{name}: NaN or infinity")
+    module = build(0)
     state = module.state_dict()  # with the versions of its layers, which some insist on
-    if {name: t.shape for name, t in state.items()} != {n: t.shape for n, t in weights.items()}:
-        return None
     state.update(weights)
     module.load_state_dict(state)
     return module.eval()
@@ -84,4 +106,4 @@ def _add_earlier_biases(module: nn.Module, weights: Mapping[str, Tensor]) -> Non
     for name, layer in module.named_modules():
         bias = weights.get(f"{name}.bias")
         if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is None and bias is not None:
-            layer.bias = nn.Parameter(torch.empty_like(bias))
+            layer.bias = nn.Parameter(layer.weight.new_empty(len(layer.weight)))

@@ -170,7 +170,7 @@ def _problem_with(tensors: Mapping[str, Tensor], card: DataCard) -> str | None:
             return f"{name} has shape {tuple(found.shape)}, and the test set {count:,} examples"
     if not tensors["loss"].isfinite().all():
         return "loss is not finite everywhere"
-    if of_classes and tensors["correct"].max() > 1:
+    if of_classes and (tensors["correct"] > 1).any():
         return "correct is not 0 or 1 everywhere"
     return None
 
