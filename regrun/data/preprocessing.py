@@ -374,8 +374,10 @@ class Preprocessing(Result):
             raise CorruptInputError(f"classes: {classes:,} for {outputs:,} outputs")
         if not classes and len(self.targets) != outputs:
             raise CorruptInputError(f"targets: {len(self.targets):,} for {outputs:,} outputs")
+        array = isinstance(self.inputs, ArrayInputs) and not self.inputs.is_byte
+        by_channel = len(given) == 3 and not array
         for key, scale, wanted in (
-            ("input_scale", self.input_scale, given),
+            ("input_scale", self.input_scale, given[:1] if by_channel else given),
             ("target_scale", self.target_scale, (outputs,)),
         ):
             if scale is not None and not _broadcasts(scale.shape, wanted):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from regrun.config.load import load_config
 from regrun.config.schema import Config
@@ -50,7 +51,7 @@ def restore_model(directory: Path, average: str | None = None) -> nn.Module:
         with naming(f"{stored.files.preprocessing}: damaged: "):
             preprocessing.check_shapes(shape)
     with naming(f"{path}: damaged: "):
-        module = network_with(config, shape, weights, earlier=card is None)
+        module = network_with(config, shape, weights)
     module.preprocessing = preprocessing  # type: ignore[assignment]  # a plain attribute
     return module
 
@@ -68,20 +69,17 @@ def preprocessing_of(stored: StoredRun) -> Preprocessing | None:
     return Preprocessing.from_json(data, place)
 
 
-def network_with(
-    config: Config, shape: ModelShape, weights: Mapping[str, Tensor], *, earlier: bool = False
-) -> nn.Module:
+def network_with(config: Config, shape: ModelShape, weights: Mapping[str, Tensor]) -> nn.Module:
     """The config's network with these weights, in evaluation mode.
 
-    earlier: a version up to 0.2.0 may have trained them. Raises CorruptInputError, with the name of
-    the tensor, when they are another network's, or not finite.
+    Raises CorruptInputError, with the name of the tensor, when they are another network's, or not
+    finite.
     """
 
     def build(seed: int | None) -> nn.Module:
         outputs = shape.num_outputs
         module = build_model(config.model, tuple(shape.input_shape), outputs, seed)
-        if earlier:
-            _add_earlier_biases(module, weights)
+        _add_earlier_biases(module, weights)
         return module.to(DTYPES[config.training.precision])
 
     with naming("tensor "):
@@ -103,6 +101,8 @@ def _add_earlier_biases(module: nn.Module, weights: Mapping[str, Tensor]) -> Non
 
     Versions up to 0.2.0 had them before batch norm, whose running statistics count them in.
     """
+    if not any(isinstance(layer, _BatchNorm) for layer in module.modules()):
+        return
     for name, layer in module.named_modules():
         bias = weights.get(f"{name}.bias")
         if isinstance(layer, nn.Linear | nn.Conv2d) and layer.bias is None and bias is not None:

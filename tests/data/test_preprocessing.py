@@ -36,7 +36,7 @@ INPUTS = [
 def test_preprocessing_is_read_back_as_it_was(
     inputs: TableInputs | ArrayInputs | PictureInputs,
 ) -> None:
-    scale = Scale.of(torch.tensor([[[0.1]], [[1 / 3]]]), torch.tensor([[[2.0]], [[1e-300]]]))
+    scale = Scale.of(torch.tensor([[[0.1]], [[1 / 3]]]), torch.tensor([[[2.0]], [[1e-30]]]))
     written = Preprocessing(dataset="csv", inputs=inputs, input_scale=scale, classes=["a", "b"])
     again = Preprocessing.from_json(json_document(written), Path("preprocessing.json"))
     assert again == written
