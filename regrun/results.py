@@ -183,7 +183,7 @@ class Best(Result):
 
     epoch: Count
     metric: Annotated[str, Field(pattern="/")]
-    value: FiniteFloat | None
+    value: float | None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -235,7 +235,7 @@ class RunSummary(Listing):
     steps: Count = 0
     device: str = "cpu"
     seed: int = 0
-    metrics: dict[str, FiniteFloat | None] = Field(default_factory=dict)
+    metrics: dict[str, float | None] = Field(default_factory=dict)
     """Losses, accuracies and the objective of the weights that were kept.
 
     `objective` is what training minimizes: the data loss with class weights, label smoothing and
@@ -246,7 +246,7 @@ class RunSummary(Listing):
     """
     best: Best | None = None
     weights: WeightNorms = Field(default_factory=WeightNorms)
-    penalty: dict[str, FiniteFloat | None] = Field(default_factory=dict)
+    penalty: dict[str, float | None] = Field(default_factory=dict)
     """Penalty → its value, with its strength."""
     confusion: dict[str, list[list[Count]]] | None = None
     """Part → how many examples of each class (rows) were taken for each (columns), in the order of
