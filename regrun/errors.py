@@ -6,6 +6,7 @@
     ├── PluginError           2   a plug-in failed; 3 where a run had begun
     ├── DivergedError         3   some runs diverged or failed
     ├── StorageError          4   disk full, read-only, no permission
+    ├── OutOfMemoryError      4   more memory was needed than there is
     ├── CorruptInputError     5   dataset file or checkpoint is damaged
     └── Interrupted           130 / 143   stopped by a signal after saving
 
@@ -112,6 +113,12 @@ class DivergedError(RegrunError):
 
 class StorageError(RegrunError):
     """The runs directory cannot be written."""
+
+    exit_code = 4
+
+
+class OutOfMemoryError(RegrunError):
+    """There is less memory than was needed; the message has the size and what to make smaller."""
 
     exit_code = 4
 

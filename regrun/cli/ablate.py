@@ -14,7 +14,17 @@ from regrun.cli.cell_report import comparison_table, table_metrics
 from regrun.cli.conclusions import caption, stopped_by_test
 from regrun.cli.console import check, show
 from regrun.cli.format import ratio, table
-from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Plugins, Quiet, RunsDir
+from regrun.cli.options import (
+    RUNS,
+    AllowLarge,
+    ConfigPath,
+    Device,
+    Json,
+    Overrides,
+    Plugins,
+    Quiet,
+    RunsDir,
+)
 from regrun.cli.progress import watching
 from regrun.results import AblationResult, Difference
 from regrun.store.atomic import probe_writable
@@ -32,6 +42,7 @@ def ablate(
     plugins: Plugins = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    allow_large: AllowLarge = False,
 ) -> None:
     """Train all ingredients, each left out, each alone and none; show each one's effect."""
     from regrun.config.load import load_config
@@ -42,8 +53,9 @@ def ablate(
         from regrun.studies.ablation import ablate as run_ablation
         from regrun.sweeps.run import Options
 
+        options = Options(device, allow_large=allow_large)
         result = run_ablation(
-            loaded, runs_dir=runs_dir, seeds=seeds, options=Options(device), observer=observer
+            loaded, runs_dir=runs_dir, seeds=seeds, options=options, observer=observer
         )
     show(result, _report, as_json=as_json)
     check(result)

@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from regrun.cli.console import notify, prepare_streams
 from regrun.errors import PluginError, RegrunError, StorageError, UsageError
 from regrun.escapes import escaped
+from regrun.memory import SHORTAGES, TorchProbe, shortage_of
 
 VERBS: Mapping[str, str] = {
     "train": "Train one run.",
@@ -114,6 +115,12 @@ class Verbs(TyperGroup):
                 how = f"for the traceback set {TRACEBACK}=1 in the environment"
                 notify(error.details if wanted else how)
             raise typer.Exit(error.exit_code) from error
+        except SHORTAGES as error:
+            shortage = shortage_of(error)
+            if shortage is None:
+                raise
+            sys.stderr.write(f"{shortage}\n")
+            raise typer.Exit(shortage.exit_code) from error
         except NO_SUCH_OPTION as error:
             from regrun.cli.foreign_options import advice
 
@@ -209,6 +216,7 @@ def run() -> None:
     # little here.
     gc.set_threshold(50_000)
     prepare_streams()
+    TorchProbe.install()
     try:
         try:
             typer.main.get_command(app)(prog_name="regrun")

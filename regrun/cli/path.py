@@ -10,7 +10,17 @@ from rich.console import RenderableType
 from regrun.cli.console import plotted, show
 from regrun.cli.data_report import data_line
 from regrun.cli.format import number, table
-from regrun.cli.options import RUNS, ConfigPath, Device, Json, Overrides, Plugins, Quiet, RunsDir
+from regrun.cli.options import (
+    RUNS,
+    AllowLarge,
+    ConfigPath,
+    Device,
+    Json,
+    Overrides,
+    Plugins,
+    Quiet,
+    RunsDir,
+)
 from regrun.cli.plot import axis_plot
 from regrun.cli.progress import watching
 from regrun.metrics import SPLITS
@@ -32,6 +42,7 @@ def path(
     plugins: Plugins = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    allow_large: AllowLarge = False,
 ) -> None:
     """Every strength from "all weights zero" down, with the best by cross-validation."""
     from regrun.config.load import load_config
@@ -49,6 +60,7 @@ def path(
             folds=folds,
             device=device,
             observer=observer,
+            allow_large=allow_large,
         )
     show(result, _report, as_json=as_json)
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from regrun.cli.completion import complete_reproduction
 from regrun.cli.console import check, show
 from regrun.cli.format import NOTHING, interval, name_table, table
-from regrun.cli.options import RUNS, Device, Json, Plugins, Quiet, RunsDir
+from regrun.cli.options import RUNS, AllowLarge, Device, Json, Plugins, Quiet, RunsDir
 from regrun.cli.progress import watching
 from regrun.results import Estimate, ReproductionResult
 from regrun.settings import format_value
@@ -42,6 +42,7 @@ def reproduce(
     plugins: Plugins = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    allow_large: AllowLarge = False,
 ) -> None:
     """Train a published experiment again: published values, ours, and whether they agree."""
     reproduction = find(name)
@@ -55,7 +56,7 @@ def reproduce(
             reproduction,
             runs_dir=runs_dir,
             seeds=seeds,
-            options=Options(device),
+            options=Options(device, allow_large=allow_large),
             observer=observer,
         )
     show(result, _report, as_json=as_json)

@@ -11,7 +11,7 @@ import typer
 
 from regrun.cli.completion import complete_override
 from regrun.cli.console import documenting
-from regrun.cli.options import Json, Plugins, Quiet, ResumeDevice, RunDirectory
+from regrun.cli.options import AllowLarge, Json, Plugins, Quiet, ResumeDevice, RunDirectory
 from regrun.cli.progress import watching
 from regrun.cli.sweep import show_sweep
 from regrun.cli.train import show_run
@@ -56,6 +56,7 @@ def resume(
     plugins: Plugins = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    allow_large: AllowLarge = False,
 ) -> None:
     """Carry on an interrupted run or sweep, or give a finished one more of what it has."""
     if seeds is not None:
@@ -69,7 +70,8 @@ def resume(
             go_on = partial(resume_sweep, directory, seeds=seeds, observer=observer)
             if overrides:
                 go_on = partial(go_on, reload=_with(overrides, axes=True))
-            sweep = go_on(options=Options(device=device or "auto"))
+            options = Options(device=device or "auto", allow_large=allow_large)
+            sweep = go_on(options=options)
         show_sweep(sweep, as_json=as_json)
         return
     if seeds is not None:
@@ -80,7 +82,9 @@ def resume(
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.execution.train import resume_run
 
-        carry_on = partial(resume_run, directory, device=device, observer=observer)
+        carry_on = partial(
+            resume_run, directory, device=device, observer=observer, allow_large=allow_large
+        )
         if overrides:
             carry_on = partial(carry_on, reload=_with(overrides, axes=False))
         summary = carry_on()

@@ -66,7 +66,10 @@ def sweep(
         raise UsageError("--json and --csv: give one of them")
     if confirm is not None:
         overrides = [*(overrides or []), f"sweep.confirm={confirm}"]
+    from regrun.config.limits import check_runs
+
     loaded = load_sweep(config, overrides or [], seeds)
+    check_runs(loaded, allow_large=allow_large)
     if not dry_run:
         probe_writable(runs_dir)
         if workers != 0:

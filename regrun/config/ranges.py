@@ -17,6 +17,9 @@ _CALL = re.compile(r"(?:(?:np|numpy|tune|optuna|trial|torch)\.)?(\w+)\((.*)\)")
 MOST = 10_000
 """More values than this are a slip."""
 
+LONGEST = 60
+"""Characters of a range that a message quotes."""
+
 DIGITS = 12
 """Significant digits of a computed value; beyond them are rounding errors."""
 
@@ -33,6 +36,7 @@ def expand_range(text: Any) -> list[int] | list[float] | None:
     if found is None:
         return None
     first, last, scale, count = found.groups()
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     low, high = float(first), float(last)
     if not (math.isfinite(low) and math.isfinite(high)) or low >= high:
         raise ValueError(f"{text}: the first number must be below the second")
@@ -42,7 +46,7 @@ def expand_range(text: Any) -> list[int] | list[float] | None:
         if high - low >= MOST:
             raise ValueError(f"{text}: more than {MOST:,} values")
         return list(range(int(low), int(high) + 1))
-    number = int(count)
+    number = int(count[:DIGITS])
     if not 2 <= number <= MOST:
         raise ValueError(f"{text}: needs 2 to {MOST:,} values")
     if scale == "log" and low <= 0:
@@ -109,6 +113,6 @@ def _as_range(key: str, numbers: list[str]) -> str | None:
         return None
     if not values:
         return None
-    if values.step == 1 and len(values) > 1:
+    if values.step == 1 and values[0] < values[-1]:
         return f"{key}={values[0]}..{values[-1]}"
     return f"{key}={','.join(str(value) for value in values[:50])}"

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-import psutil
 import torch
 from rich.filesize import decimal
 
@@ -14,6 +13,7 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.kinds.datasets import DatasetSection
+from regrun.memory import free_bytes
 from regrun.nn.layer_table import activations, widest
 from regrun.nn.roles import roles_of
 from regrun.training.batches import steps_per_epoch
@@ -29,6 +29,12 @@ RUN_SECONDS, EVALUATION_SECONDS = 4e-3, 4e-5
 
 MOST_STEPS = 10**9
 """More optimizer steps than this is months on any machine."""
+
+MOST_EVALUATIONS = 10**6
+"""Each is a line of about 200 bytes in a run's metrics, which are read as a whole."""
+
+MOST_LAYERS = 1_000
+"""Each costs milliseconds to build and to plan, several times, however small it is."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ def estimate(
     cannot hold, or nobody could wait for, unless allow_large; and for what does not go together.
     """
     config = configs[0]
+    if not allow_large:
+        _check_layers(config)
     template = build_network(config, dataset)
     count = sum(p.numel() for p in template.parameters())
     training = config.training
@@ -148,7 +156,17 @@ def available_bytes(device: torch.device) -> int:
     """Free memory of the device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return int(psutil.virtual_memory().available)
+    return free_bytes()
+
+
+def _check_layers(config: Config) -> None:
+    """Raise ConfigError for too many layers, before one is built."""
+    layers = len(config.model.hidden_layers)
+    if layers > MOST_LAYERS:
+        raise ConfigError.at(
+            "model",
+            f"{layers:,} layers, more than {MOST_LAYERS:,}; use fewer (or --allow-large to try)",
+        )
 
 
 def check(budget: Budget, device: torch.device) -> None:
@@ -166,4 +184,10 @@ def check(budget: Budget, device: torch.device) -> None:
             "training.epochs",
             f"{budget.steps:,} optimizer steps in all, more than {MOST_STEPS:,}; "
             "use fewer epochs or larger batches (or --allow-large to try)",
+        )
+    if budget.evaluations > MOST_EVALUATIONS:
+        raise ConfigError.at(
+            "training.evaluate_every",
+            f"{budget.evaluations:,} evaluations in all, more than {MOST_EVALUATIONS:,}; use fewer "
+            "epochs, or evaluate every so many of them (or --allow-large to try)",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
+from regrun.config.limits import check_runs
 from regrun.config.load import Loaded
 from regrun.execution.prepare import idle_notes, prepare, resolve_device
 from regrun.inspection.parameters import plan_parameters
@@ -21,6 +22,7 @@ from regrun.training.objective import follows_from_weights
 def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) -> Inspection:
     """Inspect a config. Raises what `train_run` raises before training."""
     config = loaded.config
+    check_runs(loaded, allow_large=allow_large)
     with loaded.source.locating():
         prepared = prepare(config, resolve_device(device), allow_large=allow_large)
         prepared = replace(prepared, config_notes=loaded.notes)

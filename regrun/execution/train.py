@@ -63,6 +63,7 @@ def resume_run(
     reload: Reload | None = None,
     device: str | None = None,
     observer: Observer | None = None,
+    allow_large: bool = False,
 ) -> RunSummary:
     """Carry on an interrupted run; of a finished one the stored summary is returned.
 
@@ -96,7 +97,8 @@ def resume_run(
             watcher.on_message("there is no checkpoint: starting from the beginning")
         used = checkpoint.state.device if checkpoint else "auto"
         with asking_for_data(loaded, directory):
-            prepared = _prepare(loaded, device or used, watcher, True)
+            # What began without changes was allowed, or fits.
+            prepared = _prepare(loaded, device or used, watcher, allow_large or not changed)
         if checkpoint is not None:
             with loaded.source.locating():
                 check_checkpoint(checkpoint.state.origin, [loaded.config], prepared.fingerprint)

@@ -24,6 +24,7 @@ from torch.autograd.functional import hessian
 
 from regrun.analysis.path import path_csv, path_pictures
 from regrun.config.dump import dump_config
+from regrun.config.limits import check_count
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
 from regrun.data.assemble import moments
@@ -431,16 +432,23 @@ def run_path(
     folds: int = 5,
     device: str = "auto",
     observer: Observer | None = None,
+    allow_large: bool = False,
 ) -> PathResult:
     """Work out a path and store it in a directory of its own.
 
-    Raises ConfigError (located), StorageError.
+    Raises UsageError for too many strengths and folds, ConfigError (located), StorageError.
     """
+    check_count(
+        number * (1 + folds),
+        f"--number {number} --folds {folds}: {number * (1 + folds):,} models to fit",
+        "use fewer strengths or folds",
+        allow_large=allow_large,
+    )
     watcher = observer or Observer()
     chosen = resolve_device(device)
     with loaded.source.locating():
         config = path_config(loaded)
-        dataset = load_data(config, chosen, progress=watcher.on_message)
+        dataset = load_data(config, chosen, allow_large=allow_large, progress=watcher.on_message)
         notes = [*notes_on(config, dataset), *fold_notes(config, dataset, folds)]
         for note in notes:
             watcher.on_message(f"note: {note}")

@@ -15,6 +15,7 @@ from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import summarize_sweep, sweep_cells
 from regrun.config.changes import PLACES, Reload, asking_for_data
 from regrun.config.dump import dump_config, dump_tree
+from regrun.config.limits import check_runs
 from regrun.config.load import Loaded, load_config
 from regrun.config.origins import origins_in
 from regrun.config.paths import with_portable_paths
@@ -119,8 +120,10 @@ def resume_sweep(
         _check_outputs(files, rounds)
         if options.device == "auto" and rounds:
             options = replace(options, device=rounds[0].device)
-        options = replace(options, allow_large=True)  # it was allowed, or fits
         loaded = reload(document) if reload else stored
+        if changed:
+            check_runs(loaded, allow_large=options.allow_large)
+        options = replace(options, allow_large=True)  # it was allowed, or fits
         if rounds:
             loaded = _varying_as_begun(loaded, rounds).begun_in(files.begun_in(rounds[0]))
         with asking_for_data(loaded, directory):
@@ -254,6 +257,7 @@ class _Sweep:
 
     def __init__(self, loaded: Loaded, options: Options, observer: Observer) -> None:
         self._loaded, self._options, self._observer = loaded, options, observer
+        check_runs(loaded, allow_large=options.allow_large)
         self._device = resolve_device(options.device)
         with loaded.source.locating():
             self._metric = check_selection(loaded.config)

@@ -26,6 +26,7 @@ import numpy as np
 from regrun.errors import CorruptInputError, StorageError
 from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer
+from regrun.memory import SHORTAGES, shortage_of
 from regrun.sweeps.planned_stack import Outcome, PlannedStack, mark_failed, train_stack
 from regrun.sweeps.worker_process import worker_context
 
@@ -123,9 +124,16 @@ def _die_with_parent() -> None:
 
 def _run(stack: PlannedStack, device: str, slot: int, progress_path: Path) -> Outcome:
     progress = SharedProgress(progress_path)
-    return train_stack(
-        stack, device, lambda: progress.stopped, lambda steps: progress.count(slot, steps)
-    )
+    try:
+        return train_stack(
+            stack, device, lambda: progress.stopped, lambda steps: progress.count(slot, steps)
+        )
+    except SHORTAGES as error:
+        shortage = shortage_of(error)
+        if shortage is None:
+            raise
+    # Only here, where the first error is gone with all that its frames hold: others need room.
+    raise shortage
 
 
 @dataclass

@@ -115,8 +115,9 @@ class Step:
         self._constraints = StackedConstraints(
             [config.constraints for config in configs], roles, self._device
         )
+        parameters = self._stack.parameters
         self._penalty_columns = {
-            term.parameter: term.columns(self._stack.parameters[term.parameter])
+            term.parameter: term.columns(parameters[term.parameter])
             for term in self.penalties.entrywise
         }
         self._clipping = Clipping([config.training for config in configs], self._device)

@@ -23,6 +23,7 @@ BASE = {
     "settings",
     "escapes",
     "regular_files",
+    "memory",
 }
 CONFIG = BASE | {"kinds", "config", "plugins"}
 ENGINE = CONFIG | {"nn", "stack", "data"}

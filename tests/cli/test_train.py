@@ -40,8 +40,11 @@ class Calls:
         self.asked["train"] = (loaded, options)
         return self._run("trained", observer)
 
-    def resume_run(self, directory: Path, *, device: Any, observer: Any) -> RunSummary:
+    def resume_run(
+        self, directory: Path, *, device: Any, observer: Any, allow_large: bool
+    ) -> RunSummary:
         self.asked["resume"] = (directory, device)
+        assert not allow_large
         return self._run("resumed", observer)
 
     def _run(self, run_id: str, observer: Any) -> RunSummary:

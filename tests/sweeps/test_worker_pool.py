@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from regrun.config.dump import dump_tree
 from regrun.errors import ConfigError, CorruptInputError, StorageError
@@ -93,6 +95,31 @@ def test_one_stack_that_raises_is_marked_failed_and_the_others_go_on(work: Work)
     assert "Traceback" in (work.sweep / "0001" / "log.txt").read_text()
     assert work.recorder.messages == ["1 run(s) failed: ZeroDivisionError: a bug"]
     assert work.recorder.progress[-1] == (30, 40)
+
+
+class Large:
+    """What a stack holds when it runs out of memory."""
+
+
+def test_a_stack_without_memory_fails_and_leaves_its_room_to_the_others(work: Work) -> None:
+    alive: list[bool] = []
+    held: list[weakref.ref[Large]] = []
+
+    def ask_for_a_petabyte() -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        torch.empty(10**15, dtype=torch.uint8)
+
+    work.does = {1: ask_for_a_petabyte, 2: lambda: alive.append(held[0]() is not None)}
+    assert work.run(work.stacks(4))
+    assert work.done == [0, 2, 3]
+    assert alive == [False]
+    assert work.status(1) == "failed"
+    log = (work.sweep / "0001" / "log.txt").read_text()
+    assert log.startswith("OutOfMemoryError: out of memory: 1.0 PB were asked for at once")
+    assert "Traceback" not in log
+    (message,) = work.recorder.messages
+    assert message == f"1 run(s) failed: {log.strip()}"
 
 
 def test_fail_fast_stops_at_the_first_failure(work: Work) -> None:

@@ -104,7 +104,14 @@ def build_model(
     from regrun.nn.modules import OnMeta, initialize, seeded
 
     with OnMeta() if seed is None else seeded(seed):
-        module = section.build(input_shape, num_outputs)
+        try:
+            module = section.build(input_shape, num_outputs)
+        except RuntimeError as error:
+            # Without memory only the product of a layer's sizes can be too large.
+            if seed is not None or "overflow" not in str(error):
+                raise
+            message = f"a layer is larger than any memory: {error}"
+            raise ConfigError.at("model", message) from error
         if seed is not None:
             initialize(module, section.init, section.init_std)
     return module

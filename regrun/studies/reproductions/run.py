@@ -15,6 +15,7 @@ import numpy as np
 
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import sweep_cells
+from regrun.config.limits import check_count
 from regrun.config.load import Loaded, config_from_mapping
 from regrun.errors import StorageError
 from regrun.execution.observer import Observer
@@ -46,8 +47,15 @@ def reproduce(
     """Train all parts and judge the claims.
 
     name: of the reproduction, for the result. seeds: judged seeds of each method, instead of the
-    reproduction's own. Raises what `run_sweep` and `run_path` raise.
+    reproduction's own. Raises UsageError for too many, and what `run_sweep` and `run_path` raise.
     """
+    methods = sum(len(part.methods) for part in reproduction.parts if isinstance(part, Trained))
+    check_count(
+        (seeds or 0) * methods,
+        f"--seeds {seeds}: {(seeds or 0) * methods:,} runs of {methods} methods",
+        "use fewer",
+        allow_large=options.allow_large,
+    )
     work = _Work(runs_dir, seeds, options, observer or Observer())
     for part in reproduction.parts:
         if isinstance(part, Trained):

@@ -1,0 +1,145 @@
+"""How much memory there is, and what the lack of it looks like.
+
+Every library has its own way to say that it got none. `shortage_of` knows them, so that all of them
+end with one message.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import subprocess
+import sys
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+
+from regrun.errors import OutOfMemoryError
+
+SHORTAGES = (MemoryError, RuntimeError, ImportError, OSError)
+"""What `shortage_of` looks at."""
+
+_SPARE = 200_000_000
+"""Bytes that have to be left once all libraries are loaded."""
+
+_PROBE = f"import regrun.sweeps.planned_stack, regrun.data.table_file; bytearray({_SPARE})"
+
+_REFUSED = re.compile(
+    r"out of memory|not enough memory|cannot allocate memory|can't allocate memory|bad_alloc"
+    r"|failed to map segment|can't start new thread|Memory allocation still failed|MemoryError"
+    r"|Storage size calculation overflowed|array is too big|maximum supported dimension",
+    re.IGNORECASE,
+)
+_SIZE = re.compile(
+    r"(?:[Uu]nable to allocate|tried to allocate|malloc of size|alloc of size)"
+    r" ([\d.]+)(?: (bytes|[KMGTPE]i?B))?",
+    re.IGNORECASE,
+)
+
+
+def shortage_of(error: BaseException) -> OutOfMemoryError | None:
+    """The lack of memory that an error of any library means, with the size asked for; or None."""
+    text = str(error)
+    meant = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    if not meant and not _REFUSED.search(text):
+        return None
+    return OutOfMemoryError(
+        f"out of memory: {_asked(text)}; {_there(text)}; use fewer or smaller examples, a smaller "
+        "model or batch, or, in a sweep, a smaller sweep.stack_size or fewer --workers"
+    )
+
+
+def _asked(text: str) -> str:
+    from rich.filesize import decimal
+
+    size = _SIZE.search(text)
+    if size is None:
+        first = text.strip().splitlines()[-1:]
+        return f"memory was refused ({first[0][:100]})" if first else "memory was refused"
+    number, unit = size[1].rstrip("."), size[2] or "bytes"
+    asked = decimal(int(number)) if unit == "bytes" and number.isdecimal() else f"{number} {unit}"
+    return f"{asked} were asked for at once"
+
+
+def _there(text: str) -> str:
+    from rich.filesize import decimal
+
+    if "CUDA" in text:
+        free = re.search(r"of which ([\d.]+ \w+) is free", text)
+        return f"the GPU has {free[1]} free" if free else "the GPU has less"
+    limit = address_limit()
+    if limit is not None:
+        return f"this process may use {decimal(limit)} of addresses (ulimit -v)"
+    return f"{decimal(free_bytes())} are free"
+
+
+def free_bytes() -> int:
+    """Memory that this process can still have: what is free, within the limits set for it."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    limit = address_limit()
+    if limit is not None:
+        free = min(free, limit - int(psutil.Process().memory_info().vms))
+    in_group = _free_in_group()
+    return max(0, free if in_group is None else min(free, in_group))
+
+
+def address_limit() -> int | None:
+    """The size of address space that `ulimit -v` leaves to a process; None without a limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _free_in_group(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What the control group of a container or a batch job leaves; None without a limit."""
+    try:
+        limit = int((root / "memory.max").read_text())
+        used = int((root / "memory.current").read_text())
+        stat = dict(line.split() for line in (root / "memory.stat").read_text().splitlines())
+        # Files in the cache give way.
+        return limit - used + int(stat["inactive_file"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+class TorchProbe(MetaPathFinder):
+    """Lets a process of its own import torch first where the address space is limited.
+
+    Native libraries end the whole process when they get no memory as they are loaded, which no
+    handler can catch.
+    """
+
+    @classmethod
+    def install(cls) -> None:
+        """Look out for the first import of torch, if there is a limit."""
+        if address_limit() is not None and "torch" not in sys.modules:
+            sys.meta_path.insert(0, cls())
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Raise OutOfMemoryError when torch is about to be imported and does not fit."""
+        if name == "torch":
+            sys.meta_path.remove(self)
+            check_room()
+
+
+def check_room() -> None:
+    """Raise OutOfMemoryError when torch cannot be loaded within the limit of address space."""
+    from rich.filesize import decimal
+
+    try:
+        ended = subprocess.run(  # noqa: S603 - this interpreter
+            [sys.executable, "-c", _PROBE], capture_output=True, text=True, check=False
+        )
+    except (OSError, MemoryError) as error:
+        ended = subprocess.CompletedProcess([], -1, "", str(error))
+    # Without these words something else is wrong, which the import itself says better.
+    if ended.returncode and (ended.returncode < 0 or _REFUSED.search(ended.stderr)):
+        raise OutOfMemoryError(
+            f"out of memory: this process may use {decimal(address_limit() or 0)} of addresses "
+            "(ulimit -v), too little for torch and its libraries; raise the limit: ulimit -v "
+            "unlimited, or the memory that the batch system is asked for"
+        )
