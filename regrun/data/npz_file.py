@@ -88,6 +88,23 @@ def names_in(path: Path) -> list[str]:
         raise CorruptInputError(_no_archive(path, str(error))) from error
 
 
+def size_of(path: Path, wanted: Collection[str]) -> int | None:
+    """The bytes of those of the ``wanted`` arrays that an archive holds, without reading them.
+
+    None where reading says what is wrong.
+    """
+    try:
+        check_file(path)
+        with zipfile.ZipFile(path) as archive:
+            sizes = {
+                member.filename.removesuffix(".npy"): member.file_size
+                for member in archive.infolist()
+            }
+    except _DAMAGE:
+        return None
+    return sum(sizes[name] for meant, name in canonical_names(sizes).items() if meant in wanted)
+
+
 def read_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, Array], list[str]]:
     """Read those of the ``wanted`` arrays that an archive holds, under their canonical names.
 

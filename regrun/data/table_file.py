@@ -11,11 +11,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from regrun.data.delimited import MOST_COLUMNS, read_delimited
 from regrun.data.preprocessing import TableFormat
+from regrun.data.sizes import Stream, Unpacking, check_fits
 from regrun.data.table import Table, as_text, typed_table
 from regrun.errors import CorruptInputError, UsageError
 from regrun.regular_files import open_file
@@ -47,13 +49,15 @@ def read_table(path: Path, layout: TableFormat) -> Table:
     """Read a table from a file; what is in it decides how, not its name.
 
     Raises CorruptInputError for a file that holds no table or a damaged one, ConfigError at a key
-    of `format` that must change, UsageError where a package is missing.
+    of `format` that must change, UsageError where a package is missing, OutOfMemoryError for a file
+    that is larger than the memory.
     """
     try:
         with open_file(path) as file:
             begin = file.read(16)
     except OSError as error:
         raise CorruptInputError(f"{path}: cannot be read: {error.strerror}") from error
+    check_fits(path)
     if begin.startswith(b"PAR1"):
         return _read_arrow(path, layout, "Parquet")
     if begin.startswith(b"ARROW1"):
@@ -73,24 +77,28 @@ def read_table(path: Path, layout: TableFormat) -> Table:
 
 def _opener(path: Path, begin: bytes) -> Callable[[], BinaryIO]:
     """What opens the file, decompressed."""
+    unpack: Callable[[], Stream]
     if begin.startswith(b"\x1f\x8b"):
-        return lambda: io.BufferedReader(gzip.open(path))
-    if begin.startswith(b"BZh"):
-        return lambda: io.BufferedReader(bz2.open(path))
-    if begin.startswith(b"\xfd7zXZ"):
-        return lambda: io.BufferedReader(lzma.open(path))
-    if begin.startswith(b"\x28\xb5\x2f\xfd"):
+        unpack = partial(gzip.open, path)
+    elif begin.startswith(b"BZh"):
+        unpack = partial(bz2.open, path)
+    elif begin.startswith(b"\xfd7zXZ"):
+        unpack = partial(lzma.open, path)
+    elif begin.startswith(b"\x28\xb5\x2f\xfd"):
         import pyarrow as pa
 
-        return lambda: io.BufferedReader(pa.CompressedInputStream(str(path), "zstd"))
-    return lambda: open_file(path)
+        unpack = partial(pa.CompressedInputStream, str(path), "zstd")
+    else:
+        return lambda: open_file(path)
+    return lambda: cast("BinaryIO", Unpacking(unpack(), path))
 
 
 def _read_text(path: Path, open_bytes: Callable[[], BinaryIO], layout: TableFormat) -> Table:
     try:
         return read_delimited(path, open_bytes, layout)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
-        raise CorruptInputError(f"{path}: cannot be read: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise CorruptInputError(f"{path}: cannot be read: {reason}") from error
 
 
 def _read_zip(path: Path, layout: TableFormat) -> Table:

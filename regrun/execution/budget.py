@@ -143,13 +143,16 @@ def tensor_copies(configs: Sequence[Config]) -> int:
 
 def check_data(section: DatasetSection, device: torch.device) -> None:
     """Raise ConfigError when the examples alone are more than the device can hold."""
-    needed, free = section.estimate_bytes(), available_bytes(device)
-    if needed is not None and needed > free:
-        raise ConfigError.at(
-            "dataset",
-            f"the examples take {decimal(needed)}, but {device.type} has {decimal(free)} free; "
-            "use fewer (or --allow-large to try)",
-        )
+    needed = section.estimate_bytes()
+    # They are read into the memory of this machine before the device gets them.
+    for place in dict.fromkeys([device, torch.device("cpu")]):
+        free = available_bytes(place)
+        if needed is not None and needed > free:
+            raise ConfigError.at(
+                "dataset",
+                f"the examples take {decimal(needed)}, but {place.type} has {decimal(free)} free; "
+                "use fewer (or --allow-large to try)",
+            )
 
 
 def available_bytes(device: torch.device) -> int:

@@ -56,6 +56,14 @@ class NPZ(Subset, DatasetSection):
             decode_arrays(arrays, options, self.path, "path", files=[self.path], notes=notes)
         )
 
+    def estimate_bytes(self) -> int | None:
+        from pathlib import Path
+
+        from regrun.data.arrays import PARTS, VALIDATION, WHOLE
+        from regrun.data.npz_file import size_of
+
+        return size_of(Path(self.path).expanduser(), WHOLE | PARTS | VALIDATION)
+
     def has_own_validation(self) -> bool:
         """Look at the list of arrays only, without reading them."""
         from regrun.data.arrays import holds_validation

@@ -143,6 +143,15 @@ class CSV(Subset, DatasetSection):
         )
         return assemble(self.name, examples, parts, self._scaling(standardize))
 
+    def estimate_bytes(self) -> int | None:
+        from pathlib import Path
+
+        from regrun.data.sizes import TABLE_FACTOR, unpacked_bytes
+
+        paths = [self.path] if self.test_path is None else [self.path, self.test_path]
+        sizes = [unpacked_bytes(Path(path).expanduser()) for path in paths]
+        return TABLE_FACTOR * sum(size or 0 for size in sizes)
+
     def draws_data(self) -> bool:
         """Rows with times are divided by them; only `num_test` of the test rows are drawn."""
         if self.time is not None:

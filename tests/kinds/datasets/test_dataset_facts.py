@@ -32,7 +32,7 @@ def test_a_table_beyond_all_memory_is_estimated_without_being_drawn() -> None:
     assert estimate > 2**64
 
 
-def test_the_users_own_files_have_no_estimate() -> None:
+def test_files_that_are_missing_have_no_estimate() -> None:
     assert dataset_section(name="npz", path="no-such.npz").estimate_bytes() is None
 
 
