@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from regrun.errors import ConfigError
 from regrun.kinds.base import PER_MEMBER, Positive, Section
 
 if TYPE_CHECKING:
