@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from regrun.errors import RegrunError
-from regrun.escapes import escaped_name
+from regrun.escapes import escaped, escaped_name
 from regrun.settings import flatten
 from regrun.store.atomic import read_bytes
 from regrun.store.curves import curves_of
@@ -210,7 +210,7 @@ def _settings(run: StoredRun) -> Mapping[str, Any]:
 
 def as_code(place: Place) -> str:
     """A file as Markdown that shows it as it is."""
-    text = read_bytes(place).decode(errors="replace")
+    text = escaped(read_bytes(place).decode(errors="replace"))
     return "".join(f"    {line}\n" for line in text.splitlines())
 
 

@@ -20,6 +20,7 @@ from tensorboard.plugins.text.metadata import PLUGIN_NAME as TEXTS
 from regrun.analysis.board import GAP, OWN, Curve, Shown
 from regrun.analysis.cells import differing_keys
 from regrun.analysis.overview import HIGH, LOW, View
+from regrun.escapes import escaped_name
 from regrun.settings import short_keys
 from regrun.store.atomic import read_bytes
 
@@ -390,7 +391,7 @@ def _kind(values: Sequence[Any]) -> str:
 
 def _as(kind: str, value: Any) -> Any:
     if kind == "string":
-        return value if isinstance(value, str) else json.dumps(value, default=str)
+        return escaped_name(value if isinstance(value, str) else json.dumps(value, default=str))
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import shlex
 import signal
 import socket
 import threading
@@ -156,7 +157,8 @@ def _notes(board: Board, view: View, everything: str) -> Iterator[str]:
     if board.damaged:
         first, reason = next(iter(board.damaged.items()))
         count = f" and {len(board.damaged) - 1:,} more" if len(board.damaged) > 1 else ""
-        yield f"{first}{count} left out: {reason}"
+        check = f"to check all files: regrun verify {shlex.quote(str(board.root))}"
+        yield f"{first}{count} left out: {reason}; {check}"
 
 
 def _tensorboard(view: Latest, runs: Path) -> Wsgi:

@@ -181,6 +181,15 @@ def test_settings_of_every_type_have_a_column(values: list[Any], column: str, ki
     assert started(provider, "1")["key"].WhichOneof("kind") == column
 
 
+def test_control_characters_in_settings_are_shown_escaped() -> None:
+    runs = [
+        Shown(str(number), 0.0, {}, partial(dict, key=value), "completed")
+        for number, value in enumerate(["plain", "a\x1b[31mb\u202e"])
+    ]
+    provider = StoredRuns(lambda: View(runs, runs, "", [], None), "runs")
+    assert started(provider, "1")["key"].string_value == "a\\x1b[31mb\\u202e"
+
+
 def test_one_run_has_no_hparams_tab(make_run: Any, tmp_path: Path) -> None:
     make_run("a")
     assert metadata.PLUGIN_NAME not in stored(tmp_path).list_plugins(**ANY)

@@ -132,7 +132,9 @@ def test_a_damaged_run_is_named_and_left_out(program: Program, runs: Path) -> No
     process, url = viewing(program, runs)
     assert "toy/run 1 ä/train" in ask(f"{url}data/runs")
     process.wait_until(lambda: process.stderr.endswith("ends it\n"))
-    assert str(damaged) in process.stderr.splitlines()[0]
+    line = process.stderr.splitlines()[0]
+    assert str(damaged) in line
+    assert line.endswith(f"; to check all files: regrun verify {runs}")
 
 
 def test_as_json_it_prints_one_document_as_soon_as_it_answers(program: Program, runs: Path) -> None:
