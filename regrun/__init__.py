@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all else here
 
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from regrun.api import Run, Sweep, load_model, load_predictor, load_run, resume, sweep, train
 
 __all__ = [

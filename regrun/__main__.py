@@ -1,8 +1,17 @@
-"""`python -m regrun` is `regrun`."""
+"""The program: `regrun`, and `python -m regrun`."""
 
 from __future__ import annotations
 
-from regrun.cli.app import main
+from regrun.signals import end_on_signals
+
+
+def main() -> None:
+    """The console script. Signals are answered before anything large is imported."""
+    end_on_signals()
+    from regrun.cli.app import main as run_program
+
+    run_program()
+
 
 if __name__ == "__main__":
     main()

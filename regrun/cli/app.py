@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import os
@@ -200,10 +201,12 @@ def _leave(end: SystemExit) -> NoReturn:
     """End at once: to take torch apart object by object takes a quarter of a second.
 
     Nor do native libraries then look for leaks, which torchvision's report to stderr. All files are
-    closed by now, and no process or thread is left.
+    closed by now, and no thread is left. What was registered for the end is done: multiprocessing
+    removes its folder.
     """
     if isinstance(end.code, str):
         raise end
+    atexit._run_exitfuncs()
     with suppress(OSError):
         sys.stderr.flush()
     os._exit(end.code or 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import ipaddress
 import shlex
-import signal
 import socket
 import threading
 from argparse import ArgumentParser
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from regrun.errors import Interrupted, UsageError
-from regrun.execution.interrupt import handling
+from regrun.signals import ENDING, handling
 
 if TYPE_CHECKING:
     from regrun.analysis.board import Board
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 DEFAULT_PORT = 6006
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: the terminal was closed
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def serving(runs: Path, host: str, port: int | None) -> Iterator[Server]:
     raise Interrupted inside the block. Raises UsageError when there is nothing to show or no way
     to listen, CorruptInputError, StorageError.
     """
-    with handling(_SIGNALS, _raise_interrupted), _listening(host, port) as listeners:
+    with handling(ENDING, _raise_interrupted), _listening(host, port) as listeners:
         from werkzeug.middleware.dispatcher import DispatcherMiddleware
         from werkzeug.serving import make_server
 

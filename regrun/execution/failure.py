@@ -23,6 +23,8 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """The failure that an error is."""
+        if isinstance(error, RemoteFailure):
+            return error.failure
         if isinstance(error, PluginError):
             return cls(str(error), f"{error}\n\n{error.details}")
         text = f"{type(error).__name__}: {error}"
@@ -43,3 +45,11 @@ class Failure:
             files={place.name: as_text(checksum_of(data)) for place, data in stored.items()},
         )
         return store_summary(files, summary)
+
+
+class RemoteFailure(Exception):  # noqa: N818 - carries one from a worker process
+    """What failed in another process."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from regrun.errors import StorageError
+from regrun.signals import holding_signals
 from regrun.store.interruptions import limited_repeats
 from regrun.store.place import Place, as_file, as_folder, storage_message
 
@@ -29,7 +30,7 @@ def write_atomic(file: Path | Place, data: bytes | str, *, durable: bool = True)
     place = as_file(file)
     payload = data.encode() if isinstance(data, str) else data
     temporary = place.parent / f".{place.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
-    with storage_errors(place):
+    with holding_signals(), storage_errors(place):
         _create(temporary, payload, durable=durable)
         with _or_removed(temporary):
             temporary.rename(place.name)
@@ -103,7 +104,7 @@ def probe_writable(runs_dir: Path) -> None:
     """
     make_directory(runs_dir)
     probe = Place(runs_dir, f".probe.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    with storage_errors(runs_dir):
+    with holding_signals(), storage_errors(runs_dir):
         try:
             _create(probe, bytes(4096), durable=True)
         finally:

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +16,7 @@ from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer
 from regrun.memory import SHORTAGES, shortage_of
 from regrun.sweeps.planned_stack import Outcome, PlannedStack, mark_failed, train_stack
-from regrun.sweeps.worker_process import worker_context
+from regrun.sweeps.worker import InThisProcess, OwnProcess, Worker, WorkerDied
 
 ATTEMPTS = 3
 """How often a stack is started whose worker keeps dying."""
@@ -83,57 +71,9 @@ def train_stacks(
     with TemporaryDirectory() as folder:
         progress = SharedProgress(Path(folder) / "progress", len(stacks))
         watch = _Watch(stacks, progress, should_stop, observer, total_steps, fail_fast)
-        watch.until_done([_Worker(device, in_process) for device in devices])
+        kind = InThisProcess if in_process else OwnProcess
+        watch.until_done([kind(device) for device in devices])
         return not progress.stopped
-
-
-class _Worker:
-    """One worker process, or a thread of this process, that runs one stack at a time.
-
-    Each worker has a pool of its own, so that its death breaks no other worker's pool.
-    """
-
-    def __init__(self, device: str, in_process: bool) -> None:
-        self.device, self._in_process = device, in_process
-        self.start()
-
-    def start(self) -> None:
-        """Start a pool, also after the process of the last one died."""
-        self.pool: Executor = (
-            ThreadPoolExecutor(1)
-            if self._in_process
-            else ProcessPoolExecutor(1, worker_context(), _start_worker)
-        )
-
-
-def _start_worker() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the main process decides when to stop
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _run(stack: PlannedStack, device: str, slot: int, progress_path: Path) -> Outcome:
-    progress = SharedProgress(progress_path)
-    try:
-        return train_stack(
-            stack, device, lambda: progress.stopped, lambda steps: progress.count(slot, steps)
-        )
-    except SHORTAGES as error:
-        shortage = shortage_of(error)
-        if shortage is None:
-            raise
-    # Only here, where the first error is gone with all that its frames hold: others need room.
-    raise shortage
 
 
 @dataclass
@@ -149,16 +89,16 @@ class _Watch:
     deaths: Counter[int] = field(default_factory=Counter)
     corrupt: CorruptInputError | None = None
 
-    def until_done(self, idle: list[_Worker]) -> None:
+    def until_done(self, workers: Sequence[Worker]) -> None:
         """Keep the workers busy until all stacks are done or have stopped."""
-        workers = list(idle)
+        idle = list(workers)
         waiting = deque(range(len(self.stacks)))
-        running: dict[Future[Outcome], tuple[int, _Worker]] = {}
+        running: dict[Future[Outcome], tuple[int, Worker]] = {}
         try:
             while running or (waiting and not self.progress.stopped):
                 while waiting and idle and not self.progress.stopped:
                     slot, worker = waiting.popleft(), idle.pop()
-                    future = worker.pool.submit(
+                    future = worker.submit(
                         _run, self.stacks[slot], worker.device, slot, self.progress.path
                     )
                     running[future] = slot, worker
@@ -168,9 +108,7 @@ class _Watch:
                 for future in done:
                     slot, worker = running.pop(future)
                     error = future.exception()
-                    if isinstance(error, BrokenProcessPool):
-                        worker.pool.shutdown()
-                        worker.start()
+                    if isinstance(error, WorkerDied):
                         if self._is_worth_another(slot):
                             waiting.appendleft(slot)
                     elif error is not None:
@@ -184,7 +122,7 @@ class _Watch:
             if running:
                 self.progress.stop()
             for worker in workers:
-                worker.pool.shutdown()
+                worker.close()
         if self.corrupt is not None:
             raise self.corrupt
 
@@ -219,3 +157,17 @@ class _Watch:
         members = [len(stack.runs) for stack in self.stacks]
         done = sum(n * steps for n, steps in zip(members, self.progress.steps(), strict=True))
         self.observer.on_progress(done, self.total_steps)
+
+
+def _run(stack: PlannedStack, device: str, slot: int, progress_path: Path) -> Outcome:
+    progress = SharedProgress(progress_path)
+    try:
+        return train_stack(
+            stack, device, lambda: progress.stopped, lambda steps: progress.count(slot, steps)
+        )
+    except SHORTAGES as error:
+        shortage = shortage_of(error)
+        if shortage is None:
+            raise
+    # Only here, where the first error is gone with all that its frames hold: others need room.
+    raise shortage

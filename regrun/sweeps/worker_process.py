@@ -5,7 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from multiprocessing.context import BaseContext
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext, SpawnContext
+
+from regrun.signals import blocking_signals
 
 PRELOAD_MODULE = "regrun.sweeps.worker_preload"
 """What the fork server imports when it starts: all that a worker runs."""
@@ -17,7 +21,7 @@ MANY_RUNS = 200
 """From this many runs on, worker processes are certain to pay off."""
 
 
-def worker_context() -> BaseContext:
+def worker_context() -> ForkServerContext | SpawnContext:
     """The multiprocessing context: workers forked from a server that has imported what they need.
 
     macOS uses spawn, because its system libraries may crash in a forked process.
@@ -28,6 +32,16 @@ def worker_context() -> BaseContext:
     used = [name for name in SLOW_IMPORTS if name in sys.modules]
     context.set_forkserver_preload([PRELOAD_MODULE, *used])
     return context
+
+
+@contextmanager
+def starting_processes() -> Iterator[None]:
+    """Keep signals from what the block starts, as Ctrl-C in a terminal reaches all of it."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # lifts the block when it has to start
+    with blocking_signals():
+        yield
 
 
 def cores() -> int:
@@ -44,4 +58,5 @@ def start_early(runs: int) -> None:
     from multiprocessing import forkserver
 
     worker_context()
-    forkserver.ensure_running()
+    with starting_processes():
+        forkserver.ensure_running()

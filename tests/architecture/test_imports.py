@@ -24,6 +24,7 @@ BASE = {
     "escapes",
     "regular_files",
     "memory",
+    "signals",
 }
 CONFIG = BASE | {"kinds", "config", "plugins"}
 ENGINE = CONFIG | {"nn", "stack", "data"}
@@ -46,7 +47,7 @@ MAY_IMPORT = {
     "api": ENGINE | {"sweeps", "execution", "store", "analysis"},
     "cli": CONFIG | {"studies", "sweeps", "execution", "store", "analysis", "guide", "__init__"},
     "__init__": {"api"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "signals"},
 }
 """Part of the package → the parts it may import, besides itself."""
 

@@ -67,6 +67,17 @@ def dying(number: int, *, torn: bool = False) -> Iterator[Operations]:
         yield operations
 
 
+@contextmanager
+def signalled(at: int, number: int) -> Iterator[Operations]:
+    """This process sends itself a signal just before its ``at``-th file operation."""
+
+    def fault(name: str, real: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        os.kill(os.getpid(), number)
+
+    with _intercepted(at, fault, False) as operations:
+        yield operations
+
+
 def in_child(work: Callable[[], None]) -> int:
     """Run ``work`` in a forked process; its exit status, negative for a signal."""
     pid = os.fork()

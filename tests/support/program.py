@@ -17,10 +17,10 @@ from typing import Any
 import yaml
 from typer.testing import CliRunner, Result
 
-from tests.support.faults import dying
+from tests.support.faults import dying, signalled
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from regrun.cli.app import main; main()"]
+COMMAND = [sys.executable, "-c", "from regrun.__main__ import main; main()"]
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
@@ -47,12 +47,14 @@ class Process:
         env: Mapping[str, str] | None = None,
         site: Path | None = None,
         dies_at: int = 0,
+        signal_at: tuple[int, int] = (0, 0),
     ) -> None:
         """Start it.
 
         output: folder for the streams. fresh: in a new interpreter; otherwise it is forked, within
         milliseconds, from a server that has imported torch. site: a folder searched for modules
         before all others. dies_at: the file operation in which a forked process is killed.
+        signal_at: the one before which it gets a signal, and the signal's number.
         """
         words = [str(argument) for argument in arguments]
         output.mkdir(parents=True, exist_ok=True)
@@ -65,7 +67,7 @@ class Process:
         if fresh:
             self._process = _start(words, paths, env or {}, site)
         else:
-            options = (words, paths, env or {}, site, dies_at)
+            options = (words, paths, env or {}, site, dies_at, signal_at)
             self._process = SERVER.Process(target=_forked, args=options)
             self._process.start()
 
@@ -224,10 +226,11 @@ def _forked(
     env: Mapping[str, str],
     site: Path | None,
     dies_at: int,
+    signal_at: tuple[int, int],
 ) -> None:
     import torch
 
-    from regrun.cli.app import main
+    from regrun.__main__ import main
 
     os.environ.update(env)
     if site is not None:
@@ -240,7 +243,8 @@ def _forked(
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.argv = ["regrun", *words]
     try:
-        with dying(dies_at, torn=True):  # operations are counted from 1: 0 never comes
+        # Operations are counted from 1: 0 never comes.
+        with dying(dies_at, torn=True), signalled(*signal_at):
             main()
     finally:
         sys.stdout.flush()

@@ -164,6 +164,23 @@ def test_a_workers_death_at_any_moment_is_made_good(
     assert results(workspace.only) == whole
 
 
+@pytest.mark.parametrize("also_workers", [True, False])
+def test_the_death_of_the_fork_server_is_made_good_in_the_same_command(
+    also_workers: bool, workspace: SweepSpace, whole: dict[str, Any]
+) -> None:
+    process = workspace.sweep("--workers", "2")
+    process.wait_until(lambda: len(workspace.workers()) == 2)
+    workers = workspace.workers()
+    servers = {psutil.Process(pid).ppid() for pid in workers} - {process.pid}
+    for pid in [*servers, *(workers if also_workers else ())]:
+        os.kill(pid, signal.SIGKILL)
+    assert process.wait() == 0, process.stderr
+    assert len(servers) == 1
+    assert ("died; starting them again" in process.stderr) == also_workers
+    assert "Traceback" not in process.stderr
+    assert results(workspace.only) == whole
+
+
 @pytest.mark.parametrize(
     ("number", "code", "workers"), [(signal.SIGINT, 130, "0"), (signal.SIGTERM, 143, "2")]
 )
