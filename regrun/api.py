@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -175,10 +176,14 @@ def resume(
     the errors of `regrun.errors`.
     """
     from regrun.execution.train import resume_run
+    from regrun.store.study import read_study
     from regrun.store.sweep_dir import SweepDir
     from regrun.sweeps.run import Options, resume_sweep
 
     path = Path(directory)
+    study = read_study(path)
+    if study is not None and study.verb != "ablate":
+        raise UsageError(f"{path} is a study: regrun resume {shlex.quote(str(path))} carries it on")
     changes = {**(overrides or {}), **({} if seeds is None else {"sweep.seeds": seeds})}
     reload = partial(config_from_mapping, overrides=changes, axes=axes)
     if not SweepDir(path).config.is_file():

@@ -476,6 +476,15 @@ class AblationResult(SweepSummary):
     effects: list[Effect]
 
 
+class StudySummary(Result):
+    """A study that is listed, or was interrupted: `list runs --json`, `path --json`."""
+
+    study_dir: str
+    study: Literal["ablate", "path", "reproduce"]
+    """The verb that began it."""
+    status: Literal["completed", "running", "interrupted"]
+
+
 class BestStrength(Result):
     """The strengths that cross-validation names."""
 
@@ -485,7 +494,7 @@ class BestStrength(Result):
     """The largest within one standard error of it."""
 
 
-class PathResult(Result):
+class PathResult(Listing):
     """A regularization path: `path --json` and a path's `summary.json`."""
 
     path_dir: str

@@ -12,7 +12,7 @@ from rich.text import Text
 from regrun.analysis.sweeps import sweep_cells
 from regrun.cli.cell_report import comparison_table, table_metrics
 from regrun.cli.conclusions import caption, stopped_by_test
-from regrun.cli.console import check, show
+from regrun.cli.console import check, documenting, show
 from regrun.cli.format import ratio, table
 from regrun.cli.options import (
     RUNS,
@@ -26,8 +26,10 @@ from regrun.cli.options import (
     RunsDir,
 )
 from regrun.cli.progress import watching
+from regrun.cli.request import Request
 from regrun.results import AblationResult, Difference
 from regrun.store.atomic import probe_writable
+from regrun.store.study import AblationStudy
 from regrun.store.sweep_dir import SweepDir
 
 
@@ -49,7 +51,7 @@ def ablate(
 
     loaded = load_config(config, overrides or [])
     probe_writable(runs_dir)
-    with watching(quiet=quiet) as observer:
+    with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.studies.ablation import ablate as run_ablation
         from regrun.sweeps.run import Options
 
@@ -58,6 +60,24 @@ def ablate(
             loaded, runs_dir=runs_dir, seeds=seeds, options=options, observer=observer
         )
     show(result, _report, as_json=as_json)
+    check(result)
+
+
+def carry_on(directory: Path, study: AblationStudy, request: Request) -> None:
+    """`regrun resume` of an ablation: what the undisturbed one prints."""
+    with documenting(as_json=request.as_json), watching(quiet=request.quiet) as observer:
+        from regrun.studies.ablation import resume_ablation
+        from regrun.sweeps.run import Options
+
+        result = resume_ablation(
+            directory,
+            study,
+            reload=request.reload(axes=True),
+            seeds=request.seeds,
+            options=Options(request.device or "auto", allow_large=request.allow_large),
+            observer=observer,
+        )
+    show(result, _report, as_json=request.as_json)
     check(result)
 
 

@@ -24,7 +24,7 @@ from regrun.memory import SHORTAGES, TorchProbe, shortage_of
 VERBS: Mapping[str, str] = {
     "train": "Train one run.",
     "sweep": "Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own.",
-    "resume": "Carry on an interrupted run or sweep, or give a finished one more of what it has.",
+    "resume": "Carry on what was interrupted, or give a finished run or sweep more of what it has.",
     "predict": "Predict new data by a run, or by the seeds of a sweep's best cell, and score them.",
     "export": "Write a run's network, with its preprocessing, or a sweep's table to a file.",
     "inspect": "Show the resolved config, the model, every parameter's group, and the update rule.",

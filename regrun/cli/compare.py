@@ -22,6 +22,7 @@ from regrun.cli.console import notify, print_csv, print_json, say
 from regrun.cli.options import Csv, Json
 from regrun.errors import CorruptInputError, UsageError
 from regrun.store.reading import StoredRun, find_runs, load_stored_run
+from regrun.store.study import refuse_path
 from regrun.store.sweep_dir import SweepDir
 
 MOST_NAMED = 5
@@ -99,5 +100,7 @@ def _finished(directories: Sequence[Path], damaged: list[CorruptInputError]) -> 
     if not finished and damaged:
         raise damaged[0]
     if not finished:
+        for directory in directories:
+            refuse_path(directory)
         raise UsageError(f"no finished run in {', '.join(str(path) for path in directories)}")
     return finished

@@ -17,6 +17,7 @@ from regrun.cli.format import name_table, number, table
 from regrun.cli.options import RUNS, Json, Plugins, RunsDir
 from regrun.errors import UsageError
 from regrun.store.reading import find_runs, load_stored_run
+from regrun.store.study import find_studies, summary_of
 
 if TYPE_CHECKING:
     from regrun.cli.catalog import Entry
@@ -127,8 +128,9 @@ def _details(entry: Entry) -> list[RenderableType]:
 
 def _list_runs(runs_dir: Path, as_json: bool) -> None:
     runs = [load_stored_run(path) for path in find_runs([runs_dir])] if runs_dir.is_dir() else []
+    studies = [summary_of(*each) for each in find_studies(runs_dir)]
     if as_json:
-        print_json([run.result for run in runs])
+        print_json([*(run.result for run in runs), *studies])
         return
     rows = []
     for run in runs:
@@ -136,7 +138,8 @@ def _list_runs(runs_dir: Path, as_json: bool) -> None:
         losses = [number(metrics.get(f"{split}/loss")) for split in ("train", "test")]
         epochs = str(run.summary.epochs) if run.summary else ""
         rows.append((str(run.path), run.status, epochs, *losses))
+    rows += [(each.study_dir, each.status, each.study, "", "") for each in studies]
     headers = ("run", "status", "epochs", "train/loss", "test/loss")
     say(
-        table(headers, rows) if runs else f"No runs in {runs_dir}. To make one: regrun train CONFIG"
+        table(headers, rows) if rows else f"No runs in {runs_dir}. To make one: regrun train CONFIG"
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import RenderableType
 
-from regrun.cli.console import plotted, show
+from regrun.cli.console import documenting, plotted, show
 from regrun.cli.data_report import data_line
 from regrun.cli.format import number, table
 from regrun.cli.options import (
@@ -23,9 +24,11 @@ from regrun.cli.options import (
 )
 from regrun.cli.plot import axis_plot
 from regrun.cli.progress import watching
+from regrun.cli.request import Request
 from regrun.metrics import SPLITS
 from regrun.results import PathResult
 from regrun.store.atomic import probe_writable
+from regrun.store.study import PathStudy
 
 
 def path(
@@ -49,7 +52,7 @@ def path(
 
     loaded = load_config(config, overrides or [])
     probe_writable(runs_dir)
-    with watching(quiet=quiet) as observer:
+    with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.studies.path import run_path
 
         result = run_path(
@@ -63,6 +66,22 @@ def path(
             allow_large=allow_large,
         )
     show(result, _report, as_json=as_json)
+
+
+def carry_on(directory: Path, study: PathStudy, request: Request) -> None:
+    """`regrun resume` of a path: what the undisturbed one prints."""
+    request.refuse_replicates(directory, "a path")
+    with documenting(as_json=request.as_json), watching(quiet=request.quiet) as observer:
+        from regrun.studies.path import resume_path
+
+        result = resume_path(
+            directory,
+            study,
+            reload=request.reload(axes=False),
+            device=request.device,
+            observer=observer,
+        )
+    show(result, _report, as_json=request.as_json)
 
 
 SHOWN = 12

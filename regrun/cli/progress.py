@@ -41,9 +41,10 @@ class Lines(Observer):
     def __init__(self) -> None:
         self._last = time.monotonic()
         self._row: Mapping[str, float] = {}
+        self._unit = "step"
 
     def on_start(self, start: Start) -> None:
-        self._last = time.monotonic()
+        self._last, self._unit = time.monotonic(), start.unit
         for text in _opening(start):
             self.on_message(text)
 
@@ -52,7 +53,7 @@ class Lines(Observer):
         if now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now
             share = 100 * step / max(total_steps, 1)
-            text = f"step {step:,} of {total_steps:,} ({share:.0f}%)"
+            text = f"{self._unit} {step:,} of {total_steps:,} ({share:.0f}%)"
             self.on_message("  ".join([text, *_losses(self._row)]))
 
     def on_evaluation(self, row: Mapping[str, float]) -> None:
@@ -100,8 +101,11 @@ class Bar(Observer):
 def _opening(start: Start) -> list[str]:
     what = f"{start.epochs:,} epochs"
     if start.stacks:
-        what = f"{start.members:,} runs in {start.stacks:,} stack{'s' * (start.stacks != 1)}"
-    where = f"{start.directory}: {what}, {start.total_steps:,} steps on {start.device}"
+        runs = "runs" if start.unit == "step" else f"{start.unit}s"
+        what = f"{start.members:,} {runs} in {start.stacks:,} stack{'s' * (start.stacks != 1)}"
+    if start.unit == "step":
+        what += f", {start.total_steps:,} steps"
+    where = f"{start.directory}: {what} on {start.device}"
     if start.workers:
         where += f", {start.workers} workers"
     from regrun.cli.data_report import data_line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,13 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from regrun.cli.completion import complete_reproduction
-from regrun.cli.console import check, show
+from regrun.cli.console import check, documenting, show
 from regrun.cli.format import NOTHING, interval, name_table, table
 from regrun.cli.options import RUNS, AllowLarge, Device, Json, Plugins, Quiet, RunsDir
 from regrun.cli.progress import watching
+from regrun.cli.request import Request
+from regrun.errors import UsageError
 from regrun.results import Estimate, ReproductionResult
 from regrun.settings import format_value
 from regrun.store.atomic import probe_writable
+from regrun.store.study import ReproductionStudy
 from regrun.studies.reproductions.claims import Reproduction, judge
 from regrun.studies.reproductions.registry import REPRODUCTIONS, find
 
@@ -47,7 +51,7 @@ def reproduce(
     """Train a published experiment again: published values, ours, and whether they agree."""
     reproduction = find(name)
     probe_writable(runs_dir)
-    with watching(quiet=quiet) as observer:
+    with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.studies.reproductions.run import reproduce as run_reproduction
         from regrun.sweeps.run import Options
 
@@ -60,6 +64,22 @@ def reproduce(
             observer=observer,
         )
     show(result, _report, as_json=as_json)
+    check(result)
+
+
+def carry_on(directory: Path, study: ReproductionStudy, request: Request) -> None:
+    """`regrun resume` of a reproduction: what the undisturbed one prints."""
+    request.refuse_replicates(directory, "a reproduction")
+    if request.overrides:
+        raise UsageError(f"{directory} is a reproduction, whose settings are its own")
+    reproduction = find(study.name)
+    with documenting(as_json=request.as_json), watching(quiet=request.quiet) as observer:
+        from regrun.studies.reproductions.run import resume_reproduction
+
+        result = resume_reproduction(
+            directory, study, reproduction, device=request.device, observer=observer
+        )
+    show(result, _report, as_json=request.as_json)
     check(result)
 
 

@@ -1,11 +1,12 @@
-"""`regrun resume`: carry on an interrupted run or sweep."""
+"""`regrun resume`: carry on a run, a sweep or a study."""
 
 from __future__ import annotations
 
 import os
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,14 +14,13 @@ from regrun.cli.completion import complete_override
 from regrun.cli.console import documenting
 from regrun.cli.options import AllowLarge, Json, Plugins, Quiet, ResumeDevice, RunDirectory
 from regrun.cli.progress import watching
+from regrun.cli.request import Request, with_overrides
 from regrun.cli.sweep import show_sweep
 from regrun.cli.train import show_run
 from regrun.errors import UsageError
 from regrun.store.run_dir import RunDir
+from regrun.store.study import read_study
 from regrun.store.sweep_dir import SweepDir
-
-if TYPE_CHECKING:
-    from regrun.config.changes import Reload
 
 
 def resume(
@@ -58,18 +58,23 @@ def resume(
     quiet: Quiet = False,
     allow_large: AllowLarge = False,
 ) -> None:
-    """Carry on an interrupted run or sweep, or give a finished one more of what it has."""
+    """Carry on what was interrupted, or give a finished run or sweep more of what it has."""
     if seeds is not None:
         overrides = [*(overrides or []), f"sweep.seeds={seeds}"]
     if confirm is not None:
         overrides = [*(overrides or []), f"sweep.confirm={confirm}"]
+    study = read_study(directory)
+    if study is not None:
+        request = Request(overrides or [], seeds, confirm, device, as_json, quiet, allow_large)
+        import_module(f"regrun.cli.{study.verb}").carry_on(directory, study, request)
+        return
     if SweepDir(directory).config.is_file():
         with documenting(as_json=as_json), watching(quiet=quiet) as observer:
             from regrun.sweeps.run import Options, resume_sweep
 
             go_on = partial(resume_sweep, directory, seeds=seeds, observer=observer)
             if overrides:
-                go_on = partial(go_on, reload=_with(overrides, axes=True))
+                go_on = partial(go_on, reload=with_overrides(overrides, axes=True))
             options = Options(device=device or "auto", allow_large=allow_large)
             sweep = go_on(options=options)
         show_sweep(sweep, as_json=as_json)
@@ -86,13 +91,6 @@ def resume(
             resume_run, directory, device=device, observer=observer, allow_large=allow_large
         )
         if overrides:
-            carry_on = partial(carry_on, reload=_with(overrides, axes=False))
+            carry_on = partial(carry_on, reload=with_overrides(overrides, axes=False))
         summary = carry_on()
     show_run(summary, directory, RunDir(directory).config.path, runs_dir, as_json=as_json)
-
-
-def _with(overrides: list[str], *, axes: bool) -> Reload:
-    """How the stored config is loaded with the overrides."""
-    from regrun.config.load import load_config
-
-    return partial(load_config, overrides=overrides, axes=axes)

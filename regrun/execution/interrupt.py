@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,7 +25,11 @@ class Interrupt:
 
 @contextmanager
 def catching_signals() -> Iterator[Interrupt]:
-    """Turn the signals into a request while the block runs."""
+    """Turn the signals into a request while the block runs; within another one, into its own."""
+    answering = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    if isinstance(answering, Interrupt):
+        yield answering
+        return
     interrupt = Interrupt()
     with handling(ENDING, interrupt.request):
         yield interrupt

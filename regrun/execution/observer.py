@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """What is about to be trained: one run, or the stacks of a sweep's round.
+    """What is about to be trained: one run, the stacks of a sweep's round, or a path.
 
-    directory: of the run or sweep. total_steps: over all members. stacks: 0 for a single run.
-    workers: processes; 0 trains in this one.
+    directory: of the run, sweep or path. total_steps: over all members. stacks: 0 for a single run.
+    workers: processes; 0 trains in this one. unit: what is counted, other than steps.
     """
 
     directory: str
@@ -26,6 +26,7 @@ class Start:
     members: int = 1
     stacks: int = 0
     workers: int = 0
+    unit: str = "step"
     data: DataCard | None = None
     """None for a sweep whose cells differ in their data."""
 

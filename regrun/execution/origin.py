@@ -17,7 +17,7 @@ from regrun.execution.prepare import check_unchanged
 from regrun.kinds.datasets import DatasetSection
 from regrun.results import first_problem
 from regrun.stack.state import naming
-from regrun.store.checkpoint import CheckpointStore
+from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.place import Place
 from regrun.training.state import Count, EngineState, State
 
@@ -87,6 +87,17 @@ def load_stack(store: CheckpointStore) -> SavedStack | None:
     checkpoint = store.load()
     if checkpoint is None:
         return None
+    check_format(checkpoint)
+    try:
+        state = StackState.model_validate(checkpoint.state)
+    except ValidationError as error:
+        message = f"{checkpoint.file}: damaged: {first_problem(error)}"
+        raise CorruptInputError(message) from error
+    return SavedStack(checkpoint.file, checkpoint.tensors, state, checkpoint.warnings)
+
+
+def check_format(checkpoint: Checkpoint) -> None:
+    """Raise UsageError for a checkpoint of another version."""
     data = checkpoint.state
     version = data.get("format", 0) if isinstance(data, dict) else CHECKPOINT_FORMAT
     if type(version) is int and version != CHECKPOINT_FORMAT:
@@ -94,12 +105,6 @@ def load_stack(store: CheckpointStore) -> SavedStack | None:
             "the checkpoint was written by another version of regrun; resume it with that "
             "version, or start a new run from its config.yaml with: regrun train"
         )
-    try:
-        state = StackState.model_validate(data)
-    except ValidationError as error:
-        message = f"{checkpoint.file}: damaged: {first_problem(error)}"
-        raise CorruptInputError(message) from error
-    return SavedStack(checkpoint.file, checkpoint.tensors, state, checkpoint.warnings)
 
 
 def check_checkpoint(origin: Origin, configs: Sequence[Config], data: str) -> None:

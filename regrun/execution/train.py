@@ -24,7 +24,7 @@ from regrun.store.checkpoint import CheckpointStore
 from regrun.store.checksums import sealed_document, sealed_yaml
 from regrun.store.lock import exclusive
 from regrun.store.reading import StoredRun, load_result
-from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir
+from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir, given_back_if_empty
 from regrun.store.sweep_dir import SweepDir
 from regrun.store.writer import RunWriter, rewrite
 
@@ -52,7 +52,8 @@ def train_run(
     with catching_signals() as interrupt:
         directory = claim_run_dir(parent, label or f"seed={config.seed}")
         text = dump_config(config, directory, loaded.source.projects)
-        write_atomic(RunDir(directory).config, sealed_yaml(text))
+        with given_back_if_empty(directory):
+            write_atomic(RunDir(directory).config, sealed_yaml(text))
         with exclusive(directory):
             return _run(loaded, prepared, directory, None, watcher, interrupt)
 

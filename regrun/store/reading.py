@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Result)
 
-_DEPTH = 3
-"""Levels from the runs directory down to a run of a sweep."""
+_DEPTH = 4
+"""Levels from the runs directory down to a run of a sweep of a reproduction."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from __future__ import annotations
 import base64
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from regrun.errors import UsageError
+from regrun.errors import StorageError, UsageError
 from regrun.store.atomic import make_directory, storage_errors
 from regrun.store.place import Place, as_folder
 
@@ -113,6 +115,17 @@ def claim_run_dir(parent: Path, label: str = "seed0") -> Path:
             except FileExistsError:
                 continue
             return directory
+
+
+@contextmanager
+def given_back_if_empty(directory: Path) -> Iterator[None]:
+    """Remove a directory that was claimed when the block fails before anything is in it."""
+    try:
+        yield
+    except BaseException:
+        with suppress(StorageError):
+            Place(directory).remove_folder()
+        raise
 
 
 def safe_label(label: str) -> str:

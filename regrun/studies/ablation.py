@@ -13,13 +13,18 @@ from pathlib import Path
 from regrun.analysis.cells import Cell, Replicate
 from regrun.analysis.effects import Contrast, estimate_contrasts
 from regrun.analysis.sweeps import sweep_cells
-from regrun.config.load import Loaded
-from regrun.errors import UsageError
+from regrun.config.changes import Reload
+from regrun.config.load import Loaded, load_config
+from regrun.errors import CorruptInputError, UsageError
+from regrun.execution.interrupt import catching_signals
 from regrun.execution.observer import Observer
 from regrun.kinds.ingredients import Ingredient, ingredients_of, overrides_without
-from regrun.results import AblationResult, Effect
+from regrun.results import AblationResult, Effect, SweepSummary
+from regrun.store.atomic import remove_stale_temporaries
+from regrun.store.reading import read_document
+from regrun.store.study import AblatedIngredient, AblationStudy
 from regrun.store.sweep_dir import SweepDir
-from regrun.sweeps.run import Options, run_sweep
+from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from regrun.sweeps.selection import metric_of
 
 
@@ -46,17 +51,58 @@ def ablate(
         "metric": config.sweep.metric if config.sweep else None,
         "vary": config.sweep.vary if config.sweep else None,
     }
-    sweep = run_sweep(
-        loaded.with_keys(sweep=section), runs_dir=runs_dir, options=options, observer=observer
+    study = AblationStudy(
+        verb="ablate",
+        ingredients=[AblatedIngredient(name=one.name, key=one.key) for one in found],
     )
-    cells = sweep_cells(SweepDir(Path(sweep.sweep_dir)))
-    metric = metric_of(config).name
-    return AblationResult(
+    sweep = run_sweep(
+        loaded.with_keys(sweep=section),
+        runs_dir=runs_dir,
+        options=options,
+        observer=observer,
+        study=study,
+    )
+    with catching_signals():  # all is trained: too late to stop
+        return _with_effects(sweep, study)
+
+
+def resume_ablation(
+    directory: Path,
+    study: AblationStudy,
+    *,
+    reload: Reload | None = None,
+    seeds: int | None = None,
+    options: Options,
+    observer: Observer,
+) -> AblationResult:
+    """Carry on the sweep of an ablation, or give it more; see `resume_sweep`."""
+    remove_stale_temporaries(directory)
+    sweep = resume_sweep(directory, reload=reload, seeds=seeds, options=options, observer=observer)
+    with catching_signals():
+        return _with_effects(sweep, study)
+
+
+def _with_effects(sweep: SweepSummary, study: AblationStudy) -> AblationResult:
+    """The summary with the effects, which is stored in place of that of a mere sweep."""
+    files = SweepDir(Path(sweep.sweep_dir))
+    found = [Ingredient(one.name, one.key) for one in study.ingredients]
+    subsets = removals(found)
+    cells = sweep_cells(files)
+    if len(cells) < len(subsets):
+        raise CorruptInputError(
+            f"{files.plan}: {len(cells)} cells, where an ablation of {len(found)} ingredients has "
+            f"{len(subsets)}"
+        )
+    metric = metric_of(load_config(read_document(files.config)).config).name
+    result = AblationResult(
         **dict(sweep),
         metric=metric,
         ingredients=[ingredient.name for ingredient in found],
-        effects=effects_of(found, subsets, cells, metric),
+        effects=effects_of(found, subsets, cells[: len(subsets)], metric),
     )
+    if files.summary.exists():
+        files.store_summary(result)
+    return result
 
 
 def removals(found: Sequence[Ingredient]) -> list[frozenset[Ingredient]]:

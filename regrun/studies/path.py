@@ -10,6 +10,7 @@ part in it.
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,47 +24,54 @@ from torch import Tensor
 from torch.autograd.functional import hessian
 
 from regrun.analysis.path import path_csv, path_pictures
+from regrun.config.changes import PLACES, Reload, asking_for_data, changed_keys
 from regrun.config.dump import dump_config
 from regrun.config.limits import check_count
-from regrun.config.load import Loaded
+from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
 from regrun.data.assemble import moments
 from regrun.data.dataset import Dataset
-from regrun.errors import ConfigError
+from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.execution.budget import available_bytes
-from regrun.execution.observer import Observer
-from regrun.execution.prepare import load_data, notes_on, resolve_device, with_notes
+from regrun.execution.interrupt import Interrupt, catching_signals
+from regrun.execution.observer import Observer, Start
+from regrun.execution.prepare import (
+    check_unchanged,
+    load_data,
+    notes_on,
+    resolve_device,
+    with_notes,
+)
 from regrun.kinds.base import Section, names_of
 from regrun.kinds.penalties import EntrywisePenalty
 from regrun.kinds.registry import KINDS
 from regrun.nn.class_scores import class_scores
 from regrun.nn.roles import roles_of, select
-from regrun.results import BestStrength, DataCard, PathResult, json_document
+from regrun.results import BestStrength, DataCard, PathResult, StudySummary, json_document
 from regrun.seeding import derive
-from regrun.store.atomic import write_atomic
-from regrun.store.run_dir import claim_run_dir, experiment_dir
+from regrun.store.atomic import make_directory, remove_stale_temporaries, write_atomic
+from regrun.store.checksums import as_text, checksum_of, sealed_document, sealed_yaml
+from regrun.store.lock import exclusive
+from regrun.store.place import Place, as_folder
+from regrun.store.reading import load_result, read_document
+from regrun.store.run_dir import claim_run_dir, experiment_dir, given_back_if_empty
+from regrun.store.study import PathStudy, write_study
+from regrun.studies.path_stacks import (
+    CHECK_EVERY,
+    TOO_LARGE,
+    Solution,
+    StackSolver,
+    Stopped,
+    StoredStackSolver,
+)
 from regrun.training.batches import InputScales
 from regrun.training.engine import Engine
-from regrun.training.events import Evaluation, MemberEnd, Row
+from regrun.training.events import Row
 from regrun.training.losses import PerExampleLoss, Targets, training_loss
 from regrun.training.network import build_network
 
 MOST_EPOCHS = 20_000
 """Full-batch steps after which the solver gives up waiting for convergence."""
-
-CHECK_EVERY = 20
-"""Steps between looks at the members."""
-
-TOLERANCE = 1e-11
-"""Relative change between two looks that counts as none."""
-
-WATCHED = ("objective", "weights/l1", "weights/l2")
-"""What has to stand still. The norms move with the weights, the objective with their square."""
-
-TOO_LARGE = "a loss overflows: the numbers are too large; scale them"
-
-LEAVING = 8
-"""Settled members leave when they are one in so many: shrinking the stack costs a few steps."""
 
 NUMBERS_PER_OUTPUT = 8
 """What a step holds at once for each output of a member, of each example and of each feature."""
@@ -121,6 +129,7 @@ def path_config(loaded: Loaded) -> Config:
                 "evaluate_every": CHECK_EVERY,
                 "evaluate_train": "all",
                 "precision": "float64",
+                "checkpoint_every": config.training.checkpoint_every,
             },
         }
     ).config
@@ -218,14 +227,22 @@ def best_constant(per_example: PerExampleLoss, targets: Tensor, outputs: int) ->
 
 
 def solve(
-    config: Config, dataset: Dataset, strengths: np.ndarray, parts: Tensor, device: torch.device
+    config: Config,
+    dataset: Dataset,
+    strengths: np.ndarray,
+    parts: Tensor,
+    device: torch.device,
+    *,
+    stack_size: int | None = None,
+    solver: StackSolver | None = None,
 ) -> list[RegularizationPath]:
     """A path for each part of the training examples, all strengths of all parts in one stack.
 
     parts: (P, N) bool, the examples to fit; on the others the rows have `held_out/loss`. Where the
-    dataset standardizes its inputs, the examples of each part do. There are more stacks only where
-    one would not fit the device's memory.
+    dataset standardizes its inputs, the examples of each part do. stack_size: default: as many as
+    fit the device's memory. solver: of each stack.
     """
+    solver = solver or StackSolver()
     penalty = config.penalty[0]
     each = [
         config.model_copy(
@@ -236,19 +253,24 @@ def solve(
     configs = each * len(parts)
     which = torch.arange(len(parts)).repeat_interleave(len(each))
     scales = None if dataset.input_scale is None else input_scales(dataset, parts)
-    features = prod(dataset.input_shape)
-    output_bytes = 8 * NUMBERS_PER_OUTPUT * (len(dataset.train) + features) * dataset.num_outputs
-    most = max(1, available_bytes(device) // 2 // output_bytes)
-    solved: list[tuple[MemberEnd, Row]] = []
-    for start in range(0, len(configs), most):
+    most = stack_size or largest_stack(dataset, device)
+    solved: list[Solution] = []
+    for number, start in enumerate(range(0, len(configs), most)):
         chunk = slice(start, start + most)
         own = None if scales is None else InputScales(*(each[which[chunk]] for each in scales))
         engine = Engine(configs[chunk], dataset, device, parts[which[chunk]], own)
-        solved += _solve_stack(engine)
+        solved += solver.solve(number, engine, configs[chunk])
     return [
         _path(strengths, solved[start : start + len(each)])
         for start in range(0, len(solved), len(each))
     ]
+
+
+def largest_stack(dataset: Dataset, device: torch.device) -> int:
+    """How many members fit the device's memory."""
+    features = prod(dataset.input_shape)
+    output_bytes = 8 * NUMBERS_PER_OUTPUT * (len(dataset.train) + features) * dataset.num_outputs
+    return max(1, available_bytes(device) // 2 // output_bytes)
 
 
 def input_scales(dataset: Dataset, parts: Tensor) -> InputScales:
@@ -262,28 +284,7 @@ def input_scales(dataset: Dataset, parts: Tensor) -> InputScales:
     return InputScales(torch.stack(means), torch.stack(stds))
 
 
-def _solve_stack(engine: Engine) -> list[tuple[MemberEnd, Row]]:
-    """Train until every member stands still; each member's end and last measurements."""
-    rows: dict[int, Row] = {}
-    ends: dict[int, MemberEnd] = {}
-    for event in engine.run():
-        if isinstance(event, MemberEnd):
-            ends[event.member] = event
-        elif isinstance(event, Evaluation):
-            still = [m for m, row in event.rows.items() if m in rows and _settled(rows[m], row)]
-            rows |= event.rows
-            if len(still) * LEAVING >= len(engine.live):
-                ends |= {end.member: end for end in engine.prune(still)}
-    if any(end.status == "diverged" for end in ends.values()):
-        raise ConfigError.at("dataset", TOO_LARGE)
-    return [(ends[member], rows[member]) for member in sorted(ends)]
-
-
-def _settled(before: Row, now: Row) -> bool:
-    return all(abs(now[tag] - before[tag]) <= TOLERANCE * abs(now[tag]) for tag in WATCHED)
-
-
-def _path(strengths: np.ndarray, solved: Sequence[tuple[MemberEnd, Row]]) -> RegularizationPath:
+def _path(strengths: np.ndarray, solved: Sequence[Solution]) -> RegularizationPath:
     weights = [end.weights or {} for end, _ in solved]
     return RegularizationPath(
         strengths,
@@ -423,6 +424,29 @@ def _plain(tensor: Tensor) -> Any:
     return (tensor[0] if len(tensor) == 1 else tensor).tolist()
 
 
+class PathDir:
+    """Where things lie in the directory of one regularization path."""
+
+    def __init__(self, directory: Path) -> None:
+        self.place = as_folder(directory)
+        self.config = self.place / "path.yaml"
+        """The resolved config, which `path_config` gives."""
+        self.table = self.place / "path.csv"
+        self.summary = self.place / "summary.json"
+        """What `--json` prints; written last."""
+        self.stacks = self.place / "stacks"
+        """The checkpoints of all stacks, a folder each; removed at the end."""
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self.place.path
+
+    def picture(self, kind: str) -> Place:
+        """The picture in a format."""
+        return self.place / f"path.{kind}"
+
+
 def run_path(
     loaded: Loaded,
     *,
@@ -433,10 +457,13 @@ def run_path(
     device: str = "auto",
     observer: Observer | None = None,
     allow_large: bool = False,
+    directory: Path | None = None,
 ) -> PathResult:
     """Work out a path and store it in a directory of its own.
 
-    Raises UsageError for too many strengths and folds, ConfigError (located), StorageError.
+    directory: which one; default: a new one in ``runs_dir``. Raises UsageError for too many
+    strengths and folds, ConfigError (located, before anything is written), StorageError,
+    Interrupted.
     """
     check_count(
         number * (1 + folds),
@@ -445,28 +472,169 @@ def run_path(
         allow_large=allow_large,
     )
     watcher = observer or Observer()
-    chosen = resolve_device(device)
-    with loaded.source.locating():
-        config = path_config(loaded)
-        dataset = load_data(config, chosen, allow_large=allow_large, progress=watcher.on_message)
-        notes = [*notes_on(config, dataset), *fold_notes(config, dataset, folds)]
-        for note in notes:
-            watcher.on_message(f"note: {note}")
-        largest = largest_strength(config, dataset)
-        strengths = np.geomspace(largest, largest * ratio, number)
-        parts = fold_parts(config, dataset, folds)
-        path, *on_folds = solve(config, dataset, strengths, parts, chosen)
-    losses = np.asarray([[row["held_out/loss"] for row in fold.rows] for fold in on_folds])
+    problem = _Problem.prepare(
+        loaded, number, ratio, folds, device, watcher, allow_large=allow_large
+    )
+    study = PathStudy(
+        verb="path",
+        number=number,
+        ratio=ratio,
+        folds=folds,
+        device=problem.device.type if device == "auto" else device,
+        stack_size=largest_stack(problem.dataset, problem.device),
+        data=problem.dataset.fingerprint(),
+    )
+    parent = experiment_dir(runs_dir, loaded.config.name)
+    with catching_signals() as interrupt:
+        files = PathDir(directory or claim_run_dir(parent, "path"))
+        make_directory(files.path)
+        with given_back_if_empty(files.path), exclusive(files.path):
+            write_study(files.path, study)
+            projects = loaded.source.projects
+            text = dump_config(problem.config, files.path, projects)
+            write_atomic(files.config, sealed_yaml(text))
+            return _work_out(problem, study, files, watcher, interrupt)
+
+
+def resume_path(
+    directory: Path,
+    study: PathStudy,
+    *,
+    reload: Reload | None = None,
+    device: str | None = None,
+    observer: Observer | None = None,
+) -> PathResult:
+    """Carry on an interrupted path; of a finished one the stored result is returned.
+
+    reload: loads the config with new places of its data. device: default: the one it was on. Raises
+    UsageError when another process is at it or it was stopped before it began, and what `run_path`
+    raises.
+    """
+    watcher = observer or Observer()
+    files = PathDir(directory)
+    if not files.config.is_file():
+        raise UsageError(f"{directory}: stopped before it began; start it again: regrun path …")
+    with catching_signals() as interrupt, exclusive(directory):
+        remove_stale_temporaries(directory)
+        done = load_result(files.summary, PathResult)
+        document = read_document(files.config, sealed=True)
+        loaded = (reload or load_config)(document)
+        changed = changed_keys(load_config(document).config, loaded.config)
+        for key in changed:
+            if key not in PLACES:
+                raise loaded.source.locate(
+                    ConfigError.at(key, "cannot change in a path that has begun; start a new one")
+                )
+        if done is None or changed:
+            with asking_for_data(loaded, directory):
+                problem = _Problem.prepare(
+                    loaded,
+                    study.number,
+                    study.ratio,
+                    study.folds,
+                    device or study.device,
+                    watcher,
+                    allow_large=True,  # it was allowed, or fits
+                )
+            check_unchanged(problem.config.dataset, study.data, problem.dataset.fingerprint())
+        if changed:
+            text = dump_config(problem.config, directory, loaded.source.projects)
+            write_atomic(files.config, sealed_yaml(text))
+        if done is None:
+            return _work_out(problem, study, files, watcher, interrupt)
+        files.stacks.remove_tree()
+        watcher.on_message(f"{directory} had finished before; nothing to do")
+        return done.model_copy(update={"path_dir": str(directory)})
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What is to be solved. parts: all training examples, then those outside of each fold."""
+
+    config: Config
+    dataset: Dataset
+    device: torch.device
+    strengths: np.ndarray
+    parts: Tensor
+    notes: Sequence[str]
+
+    @classmethod
+    def prepare(
+        cls,
+        loaded: Loaded,
+        number: int,
+        ratio: float,
+        folds: int,
+        device: str,
+        observer: Observer,
+        *,
+        allow_large: bool,
+    ) -> _Problem:
+        """Load the data and work out the strengths. Raises ConfigError, located."""
+        chosen = resolve_device(device)
+        with loaded.source.locating():
+            config = path_config(loaded)
+            dataset = load_data(
+                config, chosen, allow_large=allow_large, progress=observer.on_message
+            )
+            notes = [*notes_on(config, dataset), *fold_notes(config, dataset, folds)]
+            largest = largest_strength(config, dataset)
+            strengths = np.geomspace(largest, largest * ratio, number)
+            return cls(
+                config, dataset, chosen, strengths, fold_parts(config, dataset, folds), notes
+            )
+
+
+def _work_out(
+    problem: _Problem, study: PathStudy, files: PathDir, observer: Observer, interrupt: Interrupt
+) -> PathResult:
+    """Solve what is not solved yet, and store the result."""
+    dataset, parts = problem.dataset, problem.parts
+    card = with_notes(dataset.card, problem.notes)
+    members = len(problem.strengths) * len(parts)
+    observer.on_start(
+        Start(
+            str(files.path),
+            str(problem.device),
+            members,
+            problem.notes,
+            members=members,
+            stacks=-(-members // study.stack_size),
+            unit="fit",
+            data=card,
+        )
+    )
+    solver = StoredStackSolver(files.stacks, study.data, members, observer, interrupt)
+    try:
+        path, *on_folds = solve(
+            problem.config,
+            dataset,
+            problem.strengths,
+            parts,
+            problem.device,
+            stack_size=study.stack_size,
+            solver=solver,
+        )
+    except Stopped as stopped:
+        raise Interrupted(
+            f"saved; carry on with: regrun resume {shlex.quote(str(files.path))}",
+            stopped.signal_number,
+            StudySummary(study_dir=str(files.path), study="path", status="interrupted"),
+        ) from None
     if not all(each.converged for each in (path, *on_folds)):
-        watcher.on_message(f"not every strength converged within {MOST_EPOCHS:,} steps")
-    directory = claim_run_dir(experiment_dir(runs_dir, config.name), "path")
+        observer.on_message(f"not every strength converged within {MOST_EPOCHS:,} steps")
+    losses = np.asarray([[row["held_out/loss"] for row in fold.rows] for fold in on_folds])
     names = dataset.feature_names or [f"x{index}" for index in range(prod(dataset.input_shape))]
     sizes = (~parts[1:]).sum(1).numpy()
-    card = with_notes(dataset.card, notes)
-    result = summarize_path(directory, path, losses, sizes, names, card)
-    write_atomic(directory / "path.yaml", dump_config(config, directory, loaded.source.projects))
-    write_atomic(directory / "path.csv", path_csv(result))
-    for kind, picture in path_pictures(result).items():
-        write_atomic(directory / f"path.{kind}", picture)
-    write_atomic(directory / "summary.json", json_document(result))
+    result = summarize_path(files.path, path, losses, sizes, names, card)
+    contents = {
+        files.table: path_csv(result).encode(),
+        **{files.picture(kind): picture for kind, picture in path_pictures(result).items()},
+    }
+    for place, data in contents.items():
+        write_atomic(place, data)
+    listed = {place.name: as_text(checksum_of(data)) for place, data in contents.items()}
+    result = result.model_copy(update={"files": listed})
+    write_atomic(files.summary, sealed_document(json_document(result)))
+    files.stacks.remove_tree()
     return result

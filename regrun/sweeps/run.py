@@ -26,11 +26,12 @@ from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import resolve_device
 from regrun.results import RunSummary, StackPlan, SweepPlan, SweepSummary
-from regrun.store.atomic import remove_stale_temporaries, write_atomic
+from regrun.store.atomic import make_directory, remove_stale_temporaries, write_atomic
 from regrun.store.checksums import sealed_yaml
 from regrun.store.lock import exclusive
 from regrun.store.reading import StoredRun, load_result, read_document
-from regrun.store.run_dir import claim_run_dir, experiment_dir
+from regrun.store.run_dir import claim_run_dir, experiment_dir, given_back_if_empty
+from regrun.store.study import Study, write_study
 from regrun.store.sweep_dir import Round, SweepDir
 from regrun.store.writer import rewrite
 from regrun.sweeps.confirmation import MOST_FINALISTS, to_confirm
@@ -63,11 +64,14 @@ def run_sweep(
     runs_dir: Path,
     options: Options = Options(),
     observer: Observer | None = None,
+    directory: Path | None = None,
+    study: Study | None = None,
 ) -> SweepSummary:
     """Train a sweep in a directory of its own; returns its summary.
 
-    Raises ConfigError (located, before anything is written), StorageError, CorruptInputError,
-    Interrupted.
+    directory: which one; default: a new one in ``runs_dir``. study: what the sweep is, where it is
+    more than a sweep. Raises ConfigError (located, before anything is written), StorageError,
+    CorruptInputError, Interrupted.
     """
     sweep = _Sweep(loaded, options, observer or Observer())
     first = sweep.first_round()  # all errors before anything is written
@@ -76,8 +80,11 @@ def run_sweep(
     )  # or it is too long for a file
     parent = experiment_dir(runs_dir, loaded.config.name)
     with catching_signals() as interrupt:
-        files = SweepDir(claim_run_dir(parent, "sweep"))
-        with exclusive(files.path):
+        files = SweepDir(directory or claim_run_dir(parent, "sweep"))
+        make_directory(files.path)
+        with given_back_if_empty(files.path), exclusive(files.path):
+            if study is not None:
+                write_study(files.path, study)
             write_atomic(files.config, sealed_yaml(_stored(loaded, files)))
             folders = files.portable(loaded.source.projects)
             files.write_rounds([replace(first, begun_in=folders)])

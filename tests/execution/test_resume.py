@@ -117,7 +117,9 @@ def stopped_by(number: int, workspace: Workspace, *options: str) -> Process:
     return process
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_saves_the_run_and_the_command_it_prints_finishes_it(
     number: int, code: int, workspace: Workspace, whole: Path
 ) -> None:

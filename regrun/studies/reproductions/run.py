@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -15,14 +17,30 @@ import numpy as np
 
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import sweep_cells
+from regrun.config.changes import changed_keys
 from regrun.config.limits import check_count
-from regrun.config.load import Loaded, config_from_mapping
-from regrun.errors import StorageError
+from regrun.config.load import Loaded, config_from_mapping, load_config
+from regrun.errors import CorruptInputError, Interrupted, StorageError, UsageError
+from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer
 from regrun.metrics import SPLITS, Metric
-from regrun.results import MethodSummary, PathResult, ReproductionResult, SweepSummary
+from regrun.results import (
+    MethodSummary,
+    PathResult,
+    ReproductionResult,
+    StudySummary,
+    SweepSummary,
+    json_document,
+)
+from regrun.store.atomic import remove_stale_temporaries, write_atomic
+from regrun.store.checksums import sealed_document
+from regrun.store.lock import exclusive
+from regrun.store.place import Place
+from regrun.store.reading import load_result, read_document
+from regrun.store.run_dir import RunDir, claim_run_dir, experiment_dir, given_back_if_empty
+from regrun.store.study import PathStudy, ReproductionStudy, read_study, write_study
 from regrun.store.sweep_dir import SweepDir
-from regrun.studies.path import run_path
+from regrun.studies.path import PathDir, resume_path, run_path
 from regrun.studies.reproductions.claims import (
     LassoPath,
     Method,
@@ -32,7 +50,7 @@ from regrun.studies.reproductions.claims import (
     judge,
     overall,
 )
-from regrun.sweeps.run import Options, run_sweep
+from regrun.sweeps.run import Options, resume_sweep, run_sweep
 
 
 def reproduce(
@@ -44,7 +62,7 @@ def reproduce(
     seeds: int | None = None,
     observer: Observer | None = None,
 ) -> ReproductionResult:
-    """Train all parts and judge the claims.
+    """Train all parts in a directory of their own, and judge the claims.
 
     name: of the reproduction, for the result. seeds: judged seeds of each method, instead of the
     reproduction's own. Raises UsageError for too many, and what `run_sweep` and `run_path` raise.
@@ -56,14 +74,52 @@ def reproduce(
         "use fewer",
         allow_large=options.allow_large,
     )
-    work = _Work(runs_dir, seeds, options, observer or Observer())
-    for part in reproduction.parts:
+    study = ReproductionStudy(verb="reproduce", name=name, seeds=seeds, device=options.device)
+    parent = experiment_dir(runs_dir, name)
+    with catching_signals() as interrupt:
+        directory = claim_run_dir(parent, "reproduce")
+        with given_back_if_empty(directory), exclusive(directory):
+            write_study(directory, study)
+            work = _Work(directory, seeds, options, observer or Observer(), interrupt)
+            return _carry_out(name, reproduction, work)
+
+
+def resume_reproduction(
+    directory: Path,
+    study: ReproductionStudy,
+    reproduction: Reproduction,
+    *,
+    device: str | None = None,
+    observer: Observer | None = None,
+) -> ReproductionResult:
+    """Carry on an interrupted reproduction; of a finished one the stored result is returned.
+
+    Finished sweeps and paths are not trained again. Raises UsageError when another process is at
+    it, or another version of regrun began it, and what `reproduce` raises.
+    """
+    watcher = observer or Observer()
+    with catching_signals() as interrupt, exclusive(directory):
+        remove_stale_temporaries(directory)
+        done = load_result(RunDir(directory).summary, ReproductionResult)
+        if done is not None:
+            watcher.on_message(f"{directory} had finished before; nothing to do")
+            places = [str(directory / Path(place).name) for place in done.runs_in]
+            return done.model_copy(update={"runs_in": places})
+        options = Options(device or study.device)
+        work = _Work(directory, study.seeds, options, watcher, interrupt)
+        return _carry_out(study.name, reproduction, work)
+
+
+def _carry_out(name: str, reproduction: Reproduction, work: _Work) -> ReproductionResult:
+    """Train what is not trained yet, judge, and store the result."""
+    seeds = work.seeds
+    for number, part in enumerate(reproduction.parts, start=1):
         if isinstance(part, Trained):
-            work.train(part)
+            work.train(number, part)
         else:
-            work.solve_path(part)
+            work.solve_path(number, part)
     judgements = judge(reproduction.claims, work.measured)
-    return ReproductionResult(
+    result = ReproductionResult(
         name=name,
         title=reproduction.title,
         source=reproduction.reference,
@@ -80,16 +136,19 @@ def reproduce(
         diverged=sum(sweep.diverged for sweep in work.sweeps),
         failed=sum(sweep.failed for sweep in work.sweeps),
     )
+    write_atomic(RunDir(work.directory).summary, sealed_document(json_document(result)))
+    return result
 
 
 @dataclass
 class _Work:
-    """What has been trained so far."""
+    """What has been trained so far. directory: has a folder for each sweep and path."""
 
-    runs_dir: Path
+    directory: Path
     seeds: int | None
     options: Options
     observer: Observer
+    interrupt: Interrupt
     measured: defaultdict[str, dict[str, Mapping[int, float]]] = field(
         default_factory=lambda: defaultdict(dict)
     )
@@ -98,7 +157,7 @@ class _Work:
     directories: list[str] = field(default_factory=list)
     sweeps: list[SweepSummary] = field(default_factory=list)
 
-    def train(self, part: Trained) -> None:
+    def train(self, number: int, part: Trained) -> None:
         """Tune where there is something to tune; train what was chosen with fresh seeds."""
         loaded = config_from_mapping(shipped_config(part.config))
         candidates = {each.name: list(each.candidates()) for each in part.methods}
@@ -106,48 +165,107 @@ class _Work:
         tuned = [each for each in part.methods if len(candidates[each.name]) > 1]
         if tuned:
             settings = [setting for each in tuned for setting in candidates[each.name]]
-            cells = iter(self._sweep(loaded, settings, part.tuning_seeds, part.tuned_by))
+            place = f"{number}-tuning"
+            cells = iter(self._sweep(place, loaded, settings, part.tuning_seeds, part.tuned_by))
             for each in tuned:
                 own = [next(cells) for _ in candidates[each.name]]
                 chosen[each.name] = dict(best_on_validation(own, part.tuned_by).params)
                 for slope in part.slopes:
                     self.measured[each.name][slope.name] = optimum_slopes(own, slope)
             loaded = loaded.with_keys(seed=loaded.config.seed + part.tuning_seeds)
-        judged = self._sweep(loaded, list(chosen.values()), self.seeds or part.seeds)
+        seeds = self.seeds or part.seeds
+        judged = self._sweep(f"{number}-judged", loaded, list(chosen.values()), seeds)
         for each, cell in zip(part.methods, judged, strict=True):
             self._add(each, cell)
 
-    def solve_path(self, part: LassoPath) -> None:
+    def solve_path(self, number: int, part: LassoPath) -> None:
         """Solve a path. Its metrics have no seeds; they are filed under seed 0."""
-        path = run_path(
-            config_from_mapping(shipped_config(part.config)),
-            runs_dir=self.runs_dir,
-            number=part.number,
-            ratio=part.ratio,
-            device=self.options.device,
-            observer=self.observer,
-        )
-        self.directories.append(path.path_dir)
+        place = self._part(f"{number}-path")
+        begun, done = read_study(place), load_result(PathDir(place).summary, PathResult)
+        if isinstance(begun, PathStudy) and (begun.number, begun.ratio) != (
+            part.number,
+            part.ratio,
+        ):
+            raise self._of_another_version(place)
+        with self._as_a_whole():
+            if done is not None:
+                path = done
+            elif isinstance(begun, PathStudy) and PathDir(place).config.is_file():
+                path = resume_path(place, begun, device=self.options.device, observer=self.observer)
+            else:
+                path = run_path(
+                    config_from_mapping(shipped_config(part.config)),
+                    runs_dir=self.directory,
+                    number=part.number,
+                    ratio=part.ratio,
+                    device=self.options.device,
+                    observer=self.observer,
+                    directory=place,
+                )
+        self.directories.append(str(place))
         metrics = path_metrics(path, part.shares)
         self.measured[part.method] = {name: {0: value} for name, value in metrics.items()}
 
     def _sweep(
         self,
+        name: str,
         loaded: Loaded,
         settings: list[dict[str, Any]],
         seeds: int,
         metric: str | None = None,
     ) -> list[Cell]:
         section = {"cells": settings, "seeds": seeds, "metric": metric, "vary": ["seed"]}
-        summary = run_sweep(
-            loaded.with_keys(sweep=section),
-            runs_dir=self.runs_dir,
-            options=self.options,
-            observer=self.observer,
-        )
-        self.directories.append(summary.sweep_dir)
+        wanted, files = loaded.with_keys(sweep=section), SweepDir(self._part(name))
+        begun = files.config.is_file()
+        if begun:
+            stored = load_config(read_document(files.config, sealed=True))
+            if changed_keys(stored.config, wanted.config):
+                raise self._of_another_version(files.path)
+        done = load_result(files.summary, SweepSummary)
+        with self._as_a_whole():
+            if done is not None:
+                summary = done
+            elif begun:
+                summary = resume_sweep(files.path, options=self.options, observer=self.observer)
+            else:
+                summary = run_sweep(
+                    wanted,
+                    runs_dir=self.directory,
+                    options=self.options,
+                    observer=self.observer,
+                    directory=files.path,
+                )
+        self.directories.append(str(files.path))
         self.sweeps.append(summary)
-        return sweep_cells(SweepDir(Path(summary.sweep_dir)))
+        return sweep_cells(files)
+
+    def _part(self, name: str) -> Path:
+        """The directory of a sweep or path, which must not lead elsewhere."""
+        place = Place(self.directory, name)
+        if place.exists() and not place.is_folder():
+            raise CorruptInputError(f"{place}: not a folder")
+        return place.path
+
+    def _of_another_version(self, place: Path) -> UsageError:
+        return UsageError(
+            f"{place}: another version of regrun began this reproduction, with other settings; "
+            "carry it on with that version, or start a new one: regrun reproduce …"
+        )
+
+    @contextmanager
+    def _as_a_whole(self) -> Iterator[None]:
+        """A part that is stopped, or would begin after a signal, stops the reproduction."""
+        try:
+            if self.interrupt.signal_number is not None:
+                raise Interrupted("", self.interrupt.signal_number)
+            yield
+        except Interrupted as stop:
+            place = str(self.directory)
+            raise Interrupted(
+                f"saved; carry on with: regrun resume {shlex.quote(place)}",
+                stop.exit_code - 128,
+                StudySummary(study_dir=place, study="reproduce", status="interrupted"),
+            ) from stop
 
     def _add(self, method: Method, cell: Cell) -> None:
         """File the metrics of the cell that stands for a method, and its error rates in %."""

@@ -1,0 +1,110 @@
+"""What a study needs to be carried on, besides its config: `study.json`, written first of all."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from regrun.errors import UsageError
+from regrun.results import Result, StudySummary, json_document
+from regrun.store.atomic import read_bytes, write_atomic
+from regrun.store.checksums import check_document, sealed_document
+from regrun.store.lock import holder
+from regrun.store.place import Place, as_folder
+from regrun.store.run_dir import RunDir
+
+STUDY = "study.json"
+
+
+class AblatedIngredient(Result):
+    """What a config has switched on. key: the dotted one of its section or value."""
+
+    name: str
+    key: str
+
+
+class AblationStudy(Result):
+    """A sweep whose first cells are those of an ablation, in their order."""
+
+    verb: Literal["ablate"]
+    ingredients: list[AblatedIngredient]
+
+
+class PathStudy(Result):
+    """A path and how it is solved."""
+
+    verb: Literal["path"]
+    number: int = Field(ge=2)
+    ratio: float = Field(gt=0, lt=1)
+    folds: int = Field(ge=2)
+    device: str
+    stack_size: int = Field(ge=1)
+    """Members of a stack: results differ in their last bits between sizes."""
+    data: str
+    """The fingerprint of the examples."""
+
+
+class ReproductionStudy(Result):
+    """A reproduction; its sweeps and paths lie in its directory, each under the name of its part.
+
+    seeds: judged seeds of each method; None: the reproduction's own.
+    """
+
+    verb: Literal["reproduce"]
+    name: str
+    seeds: int | None = Field(ge=1)
+    device: str
+
+
+Study = AblationStudy | PathStudy | ReproductionStudy
+
+
+class _Stored(Result):
+    study: Annotated[Study, Field(discriminator="verb")]
+
+
+def write_study(directory: Path, study: Study) -> None:
+    """Store it in a directory that was just claimed. Raises StorageError."""
+    document = sealed_document(json_document(_Stored(study=study)))
+    write_atomic(as_folder(directory) / STUDY, document)
+
+
+def read_study(directory: Path | Place) -> Study | None:
+    """The study of a directory; None when there is none. Raises CorruptInputError, StorageError."""
+    place = as_folder(directory) / STUDY
+    try:
+        data = read_bytes(place)
+    except FileNotFoundError:
+        return None
+    check_document(place, data, required=True)
+    return _Stored.from_json(data, place).study
+
+
+def find_studies(runs_dir: Path) -> list[tuple[Path, Study]]:
+    """The studies below a runs directory, in order of their names. Raises as `read_study` does."""
+    root = Place(runs_dir)
+    places = [root / name / each for name in root.folders() for each in (root / name).folders()]
+    found = [(place.path, read_study(place)) for place in places]
+    return [(directory, study) for directory, study in found if study is not None]
+
+
+def summary_of(directory: Path, study: Study) -> StudySummary:
+    """What `regrun list runs` says of a study."""
+    status: Literal["completed", "running", "interrupted"] = "completed"
+    if not RunDir(directory).finished:
+        status = "running" if holder(directory) else "interrupted"
+    return StudySummary(study_dir=str(directory), study=study.verb, status=status)
+
+
+def refuse_path(directory: Path) -> None:
+    """Raise UsageError for the directory of a path, which has no runs; it says what shows it."""
+    study = read_study(directory)
+    if isinstance(study, PathStudy):
+        status = summary_of(directory, study).status
+        raise UsageError(
+            f"{directory} is a path ({status}), which has no runs; its table, and its end if it "
+            f"was stopped: regrun resume {shlex.quote(str(directory))}"
+        )
