@@ -16,6 +16,7 @@ from regrun.config.schema_tree import AnyOf, ListNode, Node, SectionNode, dotted
 from regrun.config.sweeps import Sweep
 from regrun.config.training import missing_for_metric
 from regrun.config.validate import KeyProblem, no_such_key, path_in_other_section, show
+from regrun.config.yaml_nodes import MAX_NODES
 from regrun.errors import KeyPath, Problem
 from regrun.kinds.base import Section
 from regrun.metrics import METRICS, Metric
@@ -24,7 +25,28 @@ from regrun.suggest import nearest
 
 def contradictions(config: Config) -> list[Problem]:
     """Every contradiction between the sections of a valid config."""
-    return [*_conflicts(config, config, ()), *_sweep(config)]
+    return [*_too_long(config), *_conflicts(config, config, ()), *_sweep(config)]
+
+
+def _too_long(config: Config) -> Iterator[Problem]:
+    """Nobody could read the config of the run again, where its defaults are written out."""
+    count = sum(
+        1 + _values_in(getattr(config, key)) for key in type(config).model_fields if key != "sweep"
+    )
+    if count > MAX_NODES:
+        message = f"{count:,} keys and values with all defaults, more than {MAX_NODES:,}"
+        yield Problem((), message)
+
+
+def _values_in(value: Any) -> int:
+    """How many keys and values are written for it."""
+    if isinstance(value, Section):
+        value = {key: getattr(value, key) for key in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return 1 + sum(1 + _values_in(each) for each in value.values())
+    if isinstance(value, tuple | list):
+        return 1 + sum(map(_values_in, value))
+    return 1
 
 
 def _conflicts(config: Config, section: Section, path: KeyPath) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from regrun.data.picture_files import Found, Part, Scan, part_of
 from regrun.data.pictures import SHOWN, first_of, shown
+from regrun.data.sizes import check_fits
 from regrun.errors import ConfigError, CorruptInputError
 from regrun.regular_files import open_file
 
@@ -110,6 +111,7 @@ class _Pictures:
 
 def read_rows(table: Path) -> Iterator[Row]:
     """Read a table with a header, separated by comma, semicolon or tab."""
+    check_fits(table)
     try:
         with io.TextIOWrapper(open_file(table), "utf-8-sig") as lines:
             text = lines.read()

@@ -69,12 +69,12 @@ class Stream(Protocol):
 
 
 class Unpacking(io.RawIOBase):
-    """A compressed stream that may fill half of the memory, and no more."""
+    """A compressed stream, as much of it as could be a table in memory."""
 
     def __init__(self, stream: Stream, path: Path) -> None:
         """path: for the message."""
         self._stream, self._path = stream, path
-        self._most = self._left = free_bytes() // 2
+        self._most = self._left = free_bytes() // TABLE_FACTOR
 
     def readable(self) -> bool:
         return True
@@ -87,8 +87,8 @@ class Unpacking(io.RawIOBase):
         self._left -= len(piece)
         if self._left < 0:
             raise OutOfMemoryError(
-                f"{self._path}: unpacks to more than {decimal(self._most)}, which is half of the "
-                "free memory; give fewer rows or columns"
+                f"{self._path}: unpacks to more than {decimal(self._most)}, and a table takes "
+                f"{TABLE_FACTOR} times as much memory; unpack it, or give fewer rows or columns"
             )
         return piece
 

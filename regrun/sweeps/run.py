@@ -10,6 +10,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import torch
+from rich.filesize import decimal
 
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import summarize_sweep, sweep_cells
@@ -25,6 +26,7 @@ from regrun.errors import Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import resolve_device
+from regrun.memory import free_bytes
 from regrun.results import RunSummary, StackPlan, SweepPlan, SweepSummary
 from regrun.store.atomic import make_directory, remove_stale_temporaries, write_atomic
 from regrun.store.checksums import sealed_yaml
@@ -42,7 +44,7 @@ from regrun.sweeps.search import Proposer
 from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
 from regrun.sweeps.worker_pool import train_stacks
-from regrun.sweeps.worker_process import cores
+from regrun.sweeps.worker_process import WORKER_BYTES, cores
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,10 @@ def run_sweep(
     CorruptInputError, Interrupted.
     """
     sweep = _Sweep(loaded, options, observer or Observer())
+    tree = dump_tree(loaded.source.tree)
+    parse_config(tree.encode(), "the sweep")  # or it is too long for a file
     first = sweep.first_round()  # all errors before anything is written
-    parse_config(
-        dump_tree(loaded.source.tree).encode(), "the sweep"
-    )  # or it is too long for a file
+    sweep.check_workers(len(first.stacks))
     parent = experiment_dir(runs_dir, loaded.config.name)
     with catching_signals() as interrupt:
         files = SweepDir(directory or claim_run_dir(parent, "sweep"))
@@ -429,6 +431,18 @@ class _Sweep:
         if self._device.type == "cuda" and ":" not in self._options.device:
             return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
         return [str(self._device)]
+
+    def check_workers(self, stacks: int) -> None:
+        """Raise UsageError when `--workers` asks for more processes than fit into memory."""
+        workers = min(self._options.workers or 0, stacks)
+        free = free_bytes()
+        most = max(1, free // WORKER_BYTES)
+        if workers > most and not self._options.allow_large:
+            raise UsageError(
+                f"--workers {self._options.workers}: {workers:,} processes take "
+                f"{decimal(workers * WORKER_BYTES)} or more, and {decimal(free)} of memory are "
+                f"free; use {most:,} or fewer (or --allow-large to try)"
+            )
 
     def _workers(self, stacks: int, seconds: float) -> int:
         """Worker processes; 0 trains in this one."""

@@ -17,6 +17,9 @@ PRELOAD_MODULE = "regrun.sweeps.worker_preload"
 SLOW_IMPORTS = ("typer", "sklearn.datasets", "torchvision")
 """Imported by workers on demand; preloaded when this process has already needed them."""
 
+WORKER_BYTES = 30_000_000
+"""Memory that a worker shares with no other before it trains anything."""
+
 MANY_RUNS = 200
 """From this many runs on, worker processes are certain to pay off."""
 

@@ -100,15 +100,6 @@ CASES = {
         (),
         "config.yaml:5:15: sweep.grid: 100,000,000 runs",
     ),
-    "grid of 4^1200": Case(
-        "sweep",
-        LINEAR
-        + f"penalty: [{', '.join(['{type: l2, strength: 1}'] * 1200)}]\n"
-        + f"sweep: {{grid: {{{', '.join(f'penalty.{i}.strength: 1..4' for i in range(1200))}}}}}\n",
-        ("--allow-large",),
-        "more than 10^722 runs",
-        "use fewer values",
-    ),
     "range": Case("sweep", LINEAR, ("optimizer.lr=1..1000000000",), "more than 10,000 values", ""),
     "range of numbers": Case(
         "sweep", LINEAR, ("optimizer.lr=0..1:1000000000",), "needs 2 to 10,000 values", ""
@@ -132,10 +123,30 @@ CASES = {
         ("--seeds", "3", "--confirm", "1000000000"),
         "1,000,000,000 replicates of each finalist, more than 100,000",
     ),
-    "layers": Case("train", CLASSES, (layers(9_900),), "9,900 layers, more than 1,000"),
-    "layers of inspect": Case("inspect", CLASSES, (layers(9_900),), "9,900 layers"),
+    "workers": Case(
+        "sweep",
+        LINEAR,
+        ("--seeds", "2000", "sweep.stack_size=1", "sweep.vary=[seed]", "--workers", "1000000000"),
+        "--workers 1000000000: 2,000 processes take 60.0 GB or more, and 20.0 GB of memory are",
+    ),
+    "values on the command line": Case(
+        "sweep",
+        LINEAR,
+        (f"optimizer.lr={','.join(str(1 + i) for i in range(20_000))}",),
+        "the config has more than 10,000 values",
+        "",
+    ),
+    "penalties": Case(
+        "train",
+        LINEAR + f"penalty: [{', '.join(['{type: l2, strength: 1}'] * 1500)}]\n",
+        (),
+        "keys and values with all defaults, more than 10,000",
+        "",
+    ),
+    "layers": Case("train", CLASSES, (layers(9_000),), "9,000 layers, more than 1,000"),
+    "layers of inspect": Case("inspect", CLASSES, (layers(9_000),), "9,000 layers"),
     "layers of a sweep": Case(
-        "sweep", CLASSES, (layers(9_900), "--seeds", "2"), "9,900 layers, more than 1,000"
+        "sweep", CLASSES, (layers(9_000), "--seeds", "2"), "9,000 layers, more than 1,000"
     ),
     "units": Case(
         "train", CLASSES, ("model.hidden=[1000000000]",), "75,000,000,010 parameters need about"
@@ -193,6 +204,7 @@ CASES = {
 def _little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """20 GB are free, on every machine."""
     monkeypatch.setattr("regrun.execution.budget.available_bytes", lambda _: 20 * 10**9)
+    monkeypatch.setattr("regrun.sweeps.run.free_bytes", lambda: 20 * 10**9)
 
 
 def refused(case: Case, folder: Path) -> Any:

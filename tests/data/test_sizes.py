@@ -19,6 +19,7 @@ import pytest
 from pyarrow import parquet
 
 from regrun.data.npz_file import size_of
+from regrun.data.picture_table import read_rows
 from regrun.data.preprocessing import TableFormat
 from regrun.data.sizes import TABLE_FACTOR, unpacked_bytes
 from regrun.data.table_file import read_table
@@ -104,14 +105,20 @@ COMPRESSED: dict[str, Callable[[bytes], Any]] = {
 
 
 @pytest.mark.parametrize("kind", COMPRESSED)
-def test_a_compressed_table_is_unpacked_into_half_of_the_memory(kind: str, tmp_path: Path) -> None:
+def test_no_more_is_unpacked_than_a_table_could_be(kind: str, tmp_path: Path) -> None:
     compress = COMPRESSED[kind]
     path = tmp_path / f"t.csv.{kind}"
     path.write_bytes(compress(TEXT) + 20 * compress(b"1,2,3\n" * 10**6))
     assert path.stat().st_size < 10**6
-    assert refused(path).startswith(f"{path}: unpacks to more than 50.0 MB, which is half of")
+    assert refused(path).startswith(f"{path}: unpacks to more than 25.0 MB, and a table takes 4")
     path.write_bytes(compress(TEXT))
     assert read_table(path, TableFormat()).rows == 2000
+
+
+def test_labels_of_pictures_of_200_gb_are_refused_unread(tmp_path: Path) -> None:
+    path = sparse(tmp_path / "labels.csv", 200 * 10**9, b"file,label\n")
+    with pytest.raises(OutOfMemoryError, match=r"labels\.csv: 200\.0 GB, and 100\.0 MB of"):
+        list(read_rows(path))
 
 
 def test_a_zip_archive_is_refused_by_its_list(tmp_path: Path) -> None:
