@@ -39,8 +39,7 @@ def check_run(run: RunDir) -> list[Damage]:
         if stored.status == "running":
             return []
         _check_files(stored, found)
-        if summary is None:
-            _check_checkpoints(run, found)
+        _check_checkpoints(run, found)
     _check_entries(run.place, found)
     return found.damage
 
@@ -121,7 +120,7 @@ def _check_checkpoints(run: RunDir, found: _Findings) -> None:
         from regrun.store.checkpoint import CheckpointStore  # which imports torch
 
         for place in CheckpointStore(run.checkpoints).damaged():
-            found.add(place, "damaged: its checksum does not match; the other one is used")
+            found.add(place, "damaged: its checksum does not match")
 
 
 def _check_entries(place: Place, found: _Findings) -> None:
