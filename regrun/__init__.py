@@ -14,7 +14,17 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from regrun.api import Run, Sweep, load_model, load_predictor, load_run, resume, sweep, train
+    from regrun.api import (
+        Run,
+        Sweep,
+        load_model,
+        load_predictor,
+        load_run,
+        plot,
+        resume,
+        sweep,
+        train,
+    )
 
 __all__ = [
     "Run",
@@ -23,6 +33,7 @@ __all__ = [
     "load_model",
     "load_predictor",
     "load_run",
+    "plot",
     "resume",
     "sweep",
     "train",

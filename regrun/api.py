@@ -15,6 +15,7 @@ from regrun.errors import DataWarning, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from torch import nn
 
     from regrun.execution.predict import Predictor
@@ -204,6 +205,44 @@ def _warn(card: DataCard | None) -> None:
     """Issue the notes on the data as warnings at the line that called `train` and the like."""
     for note in card.notes if card else ():
         warnings.warn(note, DataWarning, stacklevel=3)
+
+
+def plot(
+    directory: str | Path, kind: str | None = None, *, theme: Literal["light", "dark"] = "light"
+) -> Figure:
+    """A picture of a run, sweep, ablation, path or reproduction, as `regrun plot` draws it.
+
+    Args:
+        directory: Where it is stored.
+        kind: `axis`, `curves`, …, see `regrun plot --help`; default: the main picture.
+        theme: `dark` for dark pages.
+
+    Returns:
+        A figure of matplotlib, which notebooks show. `figure.savefig(file)` stores it.
+
+    Raises:
+        UsageError: There is nothing to draw, or no picture of this kind.
+        CorruptInputError: A file is damaged.
+        StorageError: A file cannot be read.
+
+    >>> import tempfile
+    >>> config = {
+    ...     "dataset": {"name": "synthetic_linear"},
+    ...     "model": {"name": "linear"},
+    ...     "optimizer": {"name": "sgd", "lr": 0.003},
+    ...     "training": {"epochs": 2},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     run = train(config, runs_dir=runs)
+    ...     figure = plot(run.directory, "curves")
+    >>> [axes.get_xlabel() for axes in figure.axes]
+    ['epoch']
+    """
+    from regrun.pictures.files import figure_of, find_picture
+    from regrun.pictures.subject import load_subject
+
+    subject = load_subject(Path(directory))
+    return figure_of(subject, find_picture(subject, kind), theme)
 
 
 def load_run(directory: str | Path) -> Run:

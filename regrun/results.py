@@ -529,6 +529,9 @@ class Judgement(Result):
     """None when nothing was measured."""
     verdict: Verdict | None
     """None for what is shown and not judged."""
+    agreeing: list[float | None] | None = None
+    """The ends of the range in which our number agrees; None where it has no end, or where the
+    claim is no range."""
 
 
 class MethodSummary(CellSummary):

@@ -12,7 +12,7 @@ from rich.text import Text
 from regrun.analysis.sweeps import sweep_cells
 from regrun.cli.cell_report import comparison_table, table_metrics
 from regrun.cli.conclusions import caption, stopped_by_test
-from regrun.cli.console import check, documenting, show
+from regrun.cli.console import check, documenting, say, show
 from regrun.cli.format import ratio, table
 from regrun.cli.options import (
     RUNS,
@@ -25,6 +25,7 @@ from regrun.cli.options import (
     Quiet,
     RunsDir,
 )
+from regrun.cli.pictures import leave_main_picture
 from regrun.cli.progress import watching
 from regrun.cli.request import Request
 from regrun.results import AblationResult, Difference
@@ -59,8 +60,7 @@ def ablate(
         result = run_ablation(
             loaded, runs_dir=runs_dir, seeds=seeds, options=options, observer=observer
         )
-    show(result, _report, as_json=as_json)
-    check(result)
+    _show(result, as_json=as_json)
 
 
 def carry_on(directory: Path, study: AblationStudy, request: Request) -> None:
@@ -77,7 +77,15 @@ def carry_on(directory: Path, study: AblationStudy, request: Request) -> None:
             options=Options(request.device or "auto", allow_large=request.allow_large),
             observer=observer,
         )
-    show(result, _report, as_json=request.as_json)
+    _show(result, as_json=request.as_json)
+
+
+def _show(result: AblationResult, *, as_json: bool) -> None:
+    """Print the effects and draw them; exit code 3 when some runs diverged or failed."""
+    show(result, _report, as_json=as_json)
+    said = leave_main_picture(result)
+    if not as_json:
+        say(*said)
     check(result)
 
 

@@ -37,6 +37,7 @@ VERBS: Mapping[str, str] = {
     "reproduce": (
         "Train a published experiment again: published values, ours, and whether they agree."
     ),
+    "plot": "Draw the pictures of a run, sweep, path or study.",
     "view": "Start TensorBoard on the runs and print its address; Ctrl-C ends it.",
     "list": "List what there is: names for a config, published results to reproduce, or the runs.",
     "schema": "Print the JSON Schema of the config, for editors.",
@@ -49,6 +50,9 @@ The function has the verb's name, in the module ``regrun.cli.VERB``, which is im
 
 TRACEBACK = "REGRUN_TRACEBACK"
 """The environment variable that shows the traceback of a plug-in's error."""
+
+_ELSEWHERE = {"plot": "pictures"}
+"""Verb → its module, where that has another name: `regrun.cli.plot` draws on the terminal."""
 
 BROKEN_PIPE = 141
 """What a shell shows for a program whose reader went away: 128 + SIGPIPE."""
@@ -70,7 +74,9 @@ def function_of(verb: str) -> Callable[..., None]:
     """Import the function behind a verb."""
     # `list` would hide the built-in of that name.
     name = "list_" if verb == "list" else verb
-    function: Callable[..., None] = getattr(import_module(f"regrun.cli.{verb}"), name)
+    function: Callable[..., None] = getattr(
+        import_module(f"regrun.cli.{_ELSEWHERE.get(verb, verb)}"), name
+    )
     return function
 
 

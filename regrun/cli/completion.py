@@ -68,6 +68,14 @@ def complete_reproduction(incomplete: str) -> list[str]:
     return [name for name in REPRODUCTIONS if name.startswith(incomplete)]
 
 
+def complete_picture(incomplete: str) -> list[tuple[str, str]]:
+    """Kinds of pictures with what they show."""
+    from regrun.pictures.registry import PICTURES
+
+    kinds = PICTURES.values()
+    return [(kind.name, kind.summary) for kind in kinds if kind.name.startswith(incomplete)]
+
+
 def complete_guide_topic(incomplete: str) -> list[str]:
     """Pages of the guide."""
     from regrun.guide import TOPICS

@@ -12,16 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from regrun.cli.completion import complete_reproduction
-from regrun.cli.console import check, documenting, show
+from regrun.cli.console import check, documenting, say, show
 from regrun.cli.format import NOTHING, interval, name_table, table
 from regrun.cli.options import RUNS, AllowLarge, Device, Json, Plugins, Quiet, RunsDir
+from regrun.cli.pictures import leave_picture_of
 from regrun.cli.progress import watching
 from regrun.cli.request import Request
 from regrun.errors import UsageError
 from regrun.results import Estimate, ReproductionResult
 from regrun.settings import format_value
 from regrun.store.atomic import probe_writable
-from regrun.store.study import ReproductionStudy
+from regrun.store.study import ReproductionStudy, read_study
 from regrun.studies.reproductions.claims import Reproduction, judge
 from regrun.studies.reproductions.registry import REPRODUCTIONS, find
 
@@ -63,8 +64,7 @@ def reproduce(
             options=Options(device, allow_large=allow_large),
             observer=observer,
         )
-    show(result, _report, as_json=as_json)
-    check(result)
+    _show(result, as_json=as_json)
 
 
 def carry_on(directory: Path, study: ReproductionStudy, request: Request) -> None:
@@ -79,7 +79,17 @@ def carry_on(directory: Path, study: ReproductionStudy, request: Request) -> Non
         result = resume_reproduction(
             directory, study, reproduction, device=request.device, observer=observer
         )
-    show(result, _report, as_json=request.as_json)
+    _show(result, as_json=request.as_json)
+
+
+def _show(result: ReproductionResult, *, as_json: bool) -> None:
+    """Print the claims and draw them; exit code 3 when some runs diverged or failed."""
+    show(result, _report, as_json=as_json)
+    directory = Path(result.runs_in[-1]).parent if result.runs_in else None
+    if directory is not None and isinstance(read_study(directory), ReproductionStudy):
+        said = leave_picture_of(directory)
+        if not as_json:
+            say(*said)
     check(result)
 
 

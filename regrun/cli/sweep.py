@@ -11,7 +11,8 @@ from rich.filesize import decimal
 from regrun.analysis.sweeps import sweep_cells
 from regrun.cli import options as opt
 from regrun.cli.cell_report import csv_rows, sweep_report
-from regrun.cli.console import check, documenting, print_csv, show
+from regrun.cli.console import check, documenting, print_csv, say, show
+from regrun.cli.pictures import leave_main_picture
 from regrun.cli.progress import watching
 from regrun.errors import UsageError
 from regrun.store.atomic import probe_writable
@@ -109,6 +110,9 @@ def show_sweep(summary: SweepSummary, *, as_json: bool, as_csv: bool = False) ->
         print_csv(csv_rows(sweep_cells(SweepDir(Path(summary.sweep_dir)))))
     else:
         show(summary, sweep_report, as_json=as_json)
+    said = leave_main_picture(summary)
+    if not as_json and not as_csv:
+        say(*said)
     check(summary)
 
 

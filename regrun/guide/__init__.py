@@ -14,6 +14,7 @@ TOPICS = (
     "sweeps",
     "statistics",
     "studies",
+    "pictures",
     "data",
     "predict",
     "plugins",

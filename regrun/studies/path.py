@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import hessian
 
-from regrun.analysis.path import path_csv, path_pictures
+from regrun.analysis.path import path_csv
 from regrun.config.changes import PLACES, Reload, asking_for_data, changed_keys
 from regrun.config.dump import dump_config
 from regrun.config.limits import check_count
@@ -47,12 +47,15 @@ from regrun.kinds.penalties import EntrywisePenalty
 from regrun.kinds.registry import KINDS
 from regrun.nn.class_scores import class_scores
 from regrun.nn.roles import roles_of, select
+from regrun.pictures.files import picture_files
+from regrun.pictures.registry import PICTURES
+from regrun.pictures.subject import Subject
 from regrun.results import BestStrength, DataCard, PathResult, StudySummary, json_document
 from regrun.seeding import derive
 from regrun.store.atomic import make_directory, remove_stale_temporaries, write_atomic
 from regrun.store.checksums import as_text, checksum_of, sealed_document, sealed_yaml
 from regrun.store.lock import exclusive
-from regrun.store.place import Place, as_folder
+from regrun.store.place import as_folder
 from regrun.store.reading import load_result, read_document
 from regrun.store.run_dir import claim_run_dir, experiment_dir, given_back_if_empty
 from regrun.store.study import PathStudy, write_study
@@ -442,10 +445,6 @@ class PathDir:
         """The directory."""
         return self.place.path
 
-    def picture(self, kind: str) -> Place:
-        """The picture in a format."""
-        return self.place / f"path.{kind}"
-
 
 def run_path(
     loaded: Loaded,
@@ -627,9 +626,10 @@ def _work_out(
     names = dataset.feature_names or [f"x{index}" for index in range(prod(dataset.input_shape))]
     sizes = (~parts[1:]).sum(1).numpy()
     result = summarize_path(files.path, path, losses, sizes, names, card)
+    pictures = picture_files(Subject(files.path, path=result), PICTURES["path"])
     contents = {
         files.table: path_csv(result).encode(),
-        **{files.picture(kind): picture for kind, picture in path_pictures(result).items()},
+        **{files.place / name: data for name, data in pictures.items()},
     }
     for place, data in contents.items():
         write_atomic(place, data)

@@ -21,6 +21,7 @@ CONTRACT = {
     "path": ["CONFIG", "KEY=VALUE"],
     "ablate": ["CONFIG", "KEY=VALUE"],
     "reproduce": ["NAME"],
+    "plot": ["DIR"],
     "view": ["RUNS"],
     "list": ["WHAT", "NAME"],
     "schema": [],

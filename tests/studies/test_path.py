@@ -597,6 +597,8 @@ def test_the_verb_leaves_the_document_and_its_files(tmp_path: Path) -> None:
     place = Path(document["path_dir"])
     assert {file.name for file in place.iterdir()} == {
         "path.yaml",
+        "path-dark.png",
+        "path-dark.svg",
         "path.csv",
         "path.png",
         "path.svg",

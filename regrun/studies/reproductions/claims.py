@@ -57,7 +57,9 @@ class Value:
             elif low <= ours.mean <= high and ours.high - ours.mean <= self.tolerance:
                 verdict = AGREES
         published = f"{self.published:g}, within {self.tolerance:g}"
-        return Judgement(claim=self.text, published=published, ours=ours, verdict=verdict)
+        return Judgement(
+            claim=self.text, published=published, ours=ours, verdict=verdict, agreeing=[low, high]
+        )
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,13 @@ def _judge_orders(orders: Sequence[Order], measured: Measured) -> list[Judgement
         if each.n:
             ours = Estimate(mean=each.mean, low=each.low, high=each.high, n=each.n)
         judgements.append(
-            Judgement(claim=order.text, published=order.published, ours=ours, verdict=verdict)
+            Judgement(
+                claim=order.text,
+                published=order.published,
+                ours=ours,
+                verdict=verdict,
+                agreeing=[None, 0.0],
+            )
         )
     return judgements
 
@@ -218,7 +226,10 @@ def _judge_range(text: str, above: float, below: float, ours: Estimate | None) -
             verdict = DIFFERS
     parts = [f"> {above:.7g}"] if above not in (0, -math.inf) else []
     parts += [f"< {below:.7g}"] if below != math.inf else []
-    return Judgement(claim=text, published=" and ".join(parts), ours=ours, verdict=verdict)
+    ends = [end if math.isfinite(end) else None for end in (above, below)]
+    return Judgement(
+        claim=text, published=" and ".join(parts), ours=ours, verdict=verdict, agreeing=ends
+    )
 
 
 def _interval(of: Of, measured: Measured) -> Estimate | None:

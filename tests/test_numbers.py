@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrun.cli.format import interval, number, ratio
+from regrun.numbers import interval, number, ratio
 from regrun.results import Difference, Estimate
 from regrun.settings import format_value
 

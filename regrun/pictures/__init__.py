@@ -1,0 +1,1 @@
+"""Pictures of stored runs, sweeps and studies: one class per kind of picture, one style for all."""
