@@ -18,7 +18,7 @@ from regrun.pictures.scales import (
 from regrun.pictures.sentences import finding, notes_on, words_of
 from regrun.pictures.sheet import Sheet
 from regrun.pictures.style import Look, plain, ramp, tick_text
-from regrun.pictures.subject import Subject
+from regrun.pictures.subject import Subject, value_of
 from regrun.settings import format_value
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Heatmap(Picture):
 
 def _values(subject: Subject, key: str) -> list[Any]:
     """The values of a key: numbers by size, others as they first appear."""
-    found = {format_value(cell.params.get(key)): cell.params.get(key) for cell in subject.cells}
+    found = {format_value(value_of(cell, key)): value_of(cell, key) for cell in subject.cells}
     numbers: list[Any] = [value for value in found.values() if is_number(value)]
     return [*sorted(numbers), *(value for value in found.values() if not is_number(value))]
 
@@ -98,7 +98,7 @@ def _fields(axes: Axes, subject: Subject, norm: Normalize, look: Look) -> Scalar
 
     across, up = subject.keys
     columns, rows = _values(subject, across), _values(subject, up)
-    at = {(format_value(cell.params.get(across)), format_value(cell.params.get(up))): cell
+    at = {(format_value(value_of(cell, across)), format_value(value_of(cell, up))): cell
           for cell in subject.cells}  # fmt: skip
     heights = np.full((len(rows), len(columns)), np.nan)
     for (x, y), cell in _placed(at, columns, rows):

@@ -18,7 +18,7 @@ from regrun.pictures.scales import (
 from regrun.pictures.sentences import finding, notes_on, words_of
 from regrun.pictures.sheet import Sheet
 from regrun.pictures.style import SIZES, Look, plain, tick_text
-from regrun.pictures.subject import Subject
+from regrun.pictures.subject import Subject, value_of
 from regrun.settings import format_value
 
 MOST_LINES = 400
@@ -68,7 +68,7 @@ class Parallel(Picture):
         order = sorted(range(len(cells)), key=lambda i: metric.sign * means[i])[:MOST_LINES]
         cells, means = [cells[i] for i in order], [means[i] for i in order]
         poles = [
-            _pole(subject.short[key], [cell.params.get(key) for cell in cells])
+            _pole(subject.short[key], [value_of(cell, key) for cell in cells])
             for key in subject.keys
         ]
         poles.append(_metric_pole(words_of(metric), means, log=metric.scale == "log"))
@@ -98,7 +98,7 @@ class Parallel(Picture):
 
 def _choices(subject: Subject, key: str) -> int:
     """How many values of a key are no numbers."""
-    values = [cell.params.get(key) for cell in subject.cells]
+    values = [value_of(cell, key) for cell in subject.cells]
     return len({format_value(value) for value in values if not is_number(value)})
 
 

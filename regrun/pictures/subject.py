@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from regrun.analysis.best import Contenders
 from regrun.analysis.cells import Cell, group_by_setting
@@ -90,6 +90,11 @@ class Subject:
             return "the config as it is"
         pairs = (f"{self.short[key]} = {setting_text(value)}" for key, value in cell.params.items())
         return ", ".join(pairs) or self.directory.name
+
+
+def value_of(cell: Cell, key: str) -> Any:
+    """The value of a key; words where the cell leaves it to the config."""
+    return cell.params.get(key, "as in the config")
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

@@ -53,6 +53,16 @@ def test_scattered_cells_are_dots_where_they_stand() -> None:
     assert sorted(map(tuple, offsets)) == sorted(map(tuple, draw))
 
 
+def test_a_key_that_a_cell_does_not_have_is_left_to_the_config() -> None:
+    cells = [
+        cell(params, {"test/loss": [2.0 + at]})
+        for at, params in enumerate(({}, {"a": 0}, {"b": 0}, {"a": 0, "b": 0}))
+    ]
+    axes = figure_of(subject(cells), Heatmap()).axes[0]
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["0", "as in the config"]
+
+
 SEARCH = [
     cell(
         {"optimizer.lr": 10.0**-at, "model.activation": ("relu", "tanh")[at % 2], "b": at},
