@@ -31,7 +31,7 @@ from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
 from regrun.data.assemble import moments
 from regrun.data.dataset import Dataset
-from regrun.errors import ConfigError, Interrupted, UsageError
+from regrun.errors import ConfigError, CorruptInputError, Interrupted, UsageError
 from regrun.execution.budget import available_bytes
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
@@ -61,6 +61,7 @@ from regrun.store.run_dir import claim_run_dir, experiment_dir, given_back_if_em
 from regrun.store.study import PathStudy, write_study
 from regrun.studies.path_stacks import (
     CHECK_EVERY,
+    HELD_OUT,
     TOO_LARGE,
     Solution,
     StackSolver,
@@ -622,7 +623,9 @@ def _work_out(
         ) from None
     if not all(each.converged for each in (path, *on_folds)):
         observer.on_message(f"not every strength converged within {MOST_EPOCHS:,} steps")
-    losses = np.asarray([[row["held_out/loss"] for row in fold.rows] for fold in on_folds])
+    if any(HELD_OUT not in row for fold in on_folds for row in fold.rows):
+        raise CorruptInputError(f"{files.stacks}: damaged: a fold without {HELD_OUT}")
+    losses = np.asarray([[row[HELD_OUT] for row in fold.rows] for fold in on_folds])
     names = dataset.feature_names or [f"x{index}" for index in range(prod(dataset.input_shape))]
     sizes = (~parts[1:]).sum(1).numpy()
     result = summarize_path(files.path, path, losses, sizes, names, card)

@@ -31,8 +31,8 @@ from regrun.training.state import Count, EngineState, State, strip_prefix, with_
 CHECK_EVERY = 20
 """Steps between looks at the members."""
 
-HELD_OUT = "held_out/"
-"""How measurements of the examples begin that a member is not fitted to."""
+HELD_OUT = "held_out/loss"
+"""The measurement on the examples that a member is not fitted to; members fitted to all lack it."""
 
 TOLERANCE = 1e-11
 """Relative change between two looks that counts as none."""
@@ -138,7 +138,7 @@ class PathStackState(State):
         ended = {str(member) for member in self.engine.ended}
         shown = everyone if self.engine.step >= CHECK_EVERY else set()
         measured = [
-            {tag for tag in row if not tag.startswith(HELD_OUT)} for row in self.rows.values()
+            {tag for tag in row if not tag.startswith("held_out/")} for row in self.rows.values()
         ]
         possible = {
             "rows": self.rows.keys() == shown

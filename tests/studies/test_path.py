@@ -624,7 +624,7 @@ def test_the_verb_leaves_the_document_and_its_files(tmp_path: Path) -> None:
         (["penalty.strenght=1"], "did you mean"),
         (["--folds", "1"], "--folds"),
         (["--number", "1"], "--number"),
-        (["--folds", "5000"], "5000 folds of 354 training examples"),
+        (["--folds", "500"], "500 folds of 354 training examples"),
     ],
 )
 def test_the_verb_ends_with_2_and_names_the_place(

@@ -6,8 +6,9 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from regrun.signals import end_on_signals
+from regrun.store.checkpoint import CheckpointStore
 from regrun.studies.reproductions.claims import LassoPath, Method, Of, Ratio, Reproduction, Trained
 from regrun.studies.reproductions.registry import REPRODUCTIONS
 from tests.support.faults import dying, in_child, recorded, signalled
@@ -402,3 +404,61 @@ def test_other_examples_are_refused_by_a_path_that_goes_on(tmp_path: Path) -> No
     assert (directory / "path.csv").read_bytes() == next(
         tmp_path.glob("whole/*/*/path.csv")
     ).read_bytes()
+
+
+def without(document: dict[str, Any], *keys: str) -> None:
+    """Remove what lies under the keys."""
+    for key in keys[:-1]:
+        document = document[key]
+    del document[keys[-1]]
+
+
+WRONG: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
+    "no rows": lambda state, tensors: without(state, "rows"),
+    "a row less": lambda state, tensors: without(state, "rows", "0"),
+    "a measurement less": lambda state, tensors: without(state, "rows", "0", "objective"),
+    "no loss held out": lambda state, tensors: [
+        row.pop("held_out/loss", None) for row in state["rows"].values()
+    ],
+    "a text": lambda state, tensors: state["rows"]["0"].update(objective="low"),
+    "an end too many": lambda state, tensors: state["ends"].update(
+        {"77": {"status": "pruned", "epoch": 1, "step": 1}}
+    ),
+    "a diverged end": lambda state, tensors: state["ends"]["0"].update(status="diverged"),
+    "no weights": lambda state, tensors: without(tensors, "solved/0/output.weight"),
+    "other weights": lambda state, tensors: tensors.update(
+        {"solved/0/output.weight": tensors["solved/0/output.bias"]}
+    ),
+    "no engine": lambda state, tensors: without(state, "engine"),
+}
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A path that was killed when all was solved."""
+    folder = tmp_path_factory.mktemp("solved")
+    path = STUDIES["path"]
+    with recorded() as operations:
+        begun(path, folder / "whole")
+    at = max(index for index, name in enumerate(operations.names) if name == "rmdir")
+    killed(path.words(folder / "runs"), at - 20)
+    directory = only_in(folder / "runs")
+    assert directory is not None
+    assert not (directory / "summary.json").exists()
+    return directory
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_checkpoint_of_a_path_with_wrong_content_is_named(
+    wrong: str, solved: Path, tmp_path: Path
+) -> None:
+    directory = tmp_path / solved.name
+    shutil.copytree(solved, directory)
+    store = CheckpointStore(directory / "stacks" / "0")
+    checkpoint = store.load()
+    assert checkpoint is not None
+    WRONG[wrong](checkpoint.state, checkpoint.tensors)
+    store.save(checkpoint.tensors, checkpoint.state)
+    refused = invoke("resume", directory)
+    assert refused.exit_code == 5, refused.output
+    assert str(directory / "stacks") in refused.stderr
