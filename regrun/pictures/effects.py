@@ -9,7 +9,7 @@ from regrun.metrics import Metric
 from regrun.numbers import ratio
 from regrun.pictures.base import Picture
 from regrun.pictures.scales import fix_ticks, round_logs
-from regrun.pictures.sentences import capital, words_of
+from regrun.pictures.sentences import words_of
 from regrun.pictures.sheet import Sheet
 from regrun.pictures.style import SIZES, Look, plain, tick_text
 from regrun.pictures.subject import Subject
@@ -183,22 +183,16 @@ def title_of(ablation: AblationResult, metric: Metric) -> str:
     certain = [effect for effect in ablation.effects if effect.left_out.is_certain]
     words = words_of(metric)
     if not certain:
-        count = len(ablation.effects)
-        none = (
-            "No ingredient has" if count > 1 else f"{capital(ablation.effects[0].ingredient)}: no"
-        )
-        return (
-            f"{none} certain effect on {words}"
-            if count == 1
-            else f"{none} a certain effect on {words}"
-        )
+        if len(ablation.effects) > 1:
+            return f"No ingredient has a certain effect on {words}"
+        return f"{plain(ablation.effects[0].ingredient)} has no certain effect on {words}"
     largest = max(certain, key=lambda effect: abs(_size(effect)))
     change = "lowers" if _size(largest) < 0 else "raises"
     by = ratio(largest.left_out)
     how = f"to {by}" if largest.left_out.scale == "log" else f"by {by.lstrip('-−')}"
     others = len(ablation.effects) - len(certain)
     rest = f"; no certain effect of {others} other{'s' if others > 1 else ''}" if others else ""
-    return f"{capital(largest.ingredient)} {change} {words} {how}{rest}"
+    return f"{plain(largest.ingredient)} {change} {words} {how}{rest}"
 
 
 def _size(effect: Effect) -> float:

@@ -82,7 +82,7 @@ def notes_on(subject: Subject, *, marked: str | None = None, dots: bool = False)
         drawn = " and 95% intervals" if dots else ""
         single = "; dots: single seeds" if dots else ""
         lines.append(f"{capital(mean)}{drawn} over {seeds} seeds{single}.")
-    if marked and subject.says:
+    if marked and subject.says and subject.alike:
         lines.append(f"{capital(marked)}: not distinguishable from the best (5% for all together).")
     if metric.split == "test" and len(subject.compared) > 1:
         lines.append("The best is chosen by the test set, which flatters it.")

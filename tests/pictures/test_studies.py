@@ -80,7 +80,7 @@ def test_a_forest_has_the_ratio_and_interval_of_every_effect() -> None:
     assert [0.9, 1.2] in spans
     assert "0.620 × [0.550, 0.700] *" in words(figure)
     assert title(figure) == (
-        "Dropout lowers validation loss to 0.620 × [0.550, 0.700]; no certain effect of 1 other"
+        "dropout lowers validation loss to 0.620 × [0.550, 0.700]; no certain effect of 1 other"
     )
     assert (overlaps(figure), cut(figure)) == ([], [])
 
@@ -88,6 +88,8 @@ def test_a_forest_has_the_ratio_and_interval_of_every_effect() -> None:
 def test_without_a_certain_effect_the_title_says_so() -> None:
     figure = figure_of(ablation(DECAY, DECAY.model_copy(update={"ingredient": "other"})), Effects())
     assert title(figure) == "No ingredient has a certain effect on validation loss"
+    alone = figure_of(ablation(DECAY), Effects())
+    assert title(alone) == "weight_decay has no certain effect on validation loss"
 
 
 def test_only_a_certain_difference_is_filled() -> None:
