@@ -14,6 +14,7 @@ from regrun.cli.cell_report import comparison_table, table_metrics
 from regrun.cli.conclusions import caption, stopped_by_test
 from regrun.cli.console import check, documenting, say, show
 from regrun.cli.format import ratio, table
+from regrun.cli.left_pictures import leave_main_picture
 from regrun.cli.options import (
     RUNS,
     AllowLarge,
@@ -25,7 +26,6 @@ from regrun.cli.options import (
     Quiet,
     RunsDir,
 )
-from regrun.cli.pictures import leave_main_picture
 from regrun.cli.progress import watching
 from regrun.cli.request import Request
 from regrun.results import AblationResult, Difference

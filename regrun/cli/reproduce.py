@@ -14,8 +14,8 @@ from rich.text import Text
 from regrun.cli.completion import complete_reproduction
 from regrun.cli.console import check, documenting, say, show
 from regrun.cli.format import NOTHING, interval, name_table, table
+from regrun.cli.left_pictures import leave_picture_of
 from regrun.cli.options import RUNS, AllowLarge, Device, Json, Plugins, Quiet, RunsDir
-from regrun.cli.pictures import leave_picture_of
 from regrun.cli.progress import watching
 from regrun.cli.request import Request
 from regrun.errors import UsageError

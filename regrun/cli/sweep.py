@@ -12,7 +12,7 @@ from regrun.analysis.sweeps import sweep_cells
 from regrun.cli import options as opt
 from regrun.cli.cell_report import csv_rows, sweep_report
 from regrun.cli.console import check, documenting, print_csv, say, show
-from regrun.cli.pictures import leave_main_picture
+from regrun.cli.left_pictures import leave_main_picture
 from regrun.cli.progress import watching
 from regrun.errors import UsageError
 from regrun.store.atomic import probe_writable

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from regrun.cli.completion import complete_picture
-from regrun.cli.pictures import MOST_LEFT, WORTH_A_PICTURE, leaves_picture
+from regrun.cli.left_pictures import MOST_LEFT, WORTH_A_PICTURE, leaves_picture
 from regrun.pictures.registry import PICTURES
 from regrun.results import Seconds, SweepSummary
 from tests.support.stored_sweeps import write_stored_sweep
