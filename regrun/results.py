@@ -584,6 +584,8 @@ class Verification(Result):
 
     runs: int
     sweeps: int
+    studies: int
+    """Paths, ablations and reproductions; the sweeps of the last two count as sweeps too."""
     damage: list[Damage]
 
     @property

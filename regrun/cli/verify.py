@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +18,9 @@ from regrun.store.lock import exclusive
 from regrun.store.place import Place
 from regrun.store.reading import find_runs
 from regrun.store.run_dir import RunDir
+from regrun.store.study import STUDY
 from regrun.store.sweep_dir import SweepDir
-from regrun.store.verification import check_run, check_sweep, rebuild_events
+from regrun.store.verification import check_run, check_study, check_sweep, rebuild_events
 
 
 def verify(
@@ -35,11 +37,24 @@ def verify(
     sweeps = [sweep for sweep in map(SweepDir, folders) if sweep.config.exists()]
     found = [(each, run.place) for run in runs for each in check_run(run)]
     found += [(each, sweep.place) for sweep in sweeps for each in check_sweep(sweep)]
+    studies = [place for place in _places(directories) if (place / STUDY).exists()]
+    found += [(each, place) for place in studies for each in check_study(place)]
     damage = [_repaired(each, owner) if repair else each for each, owner in found]
-    result = Verification(runs=len(runs), sweeps=len(sweeps), damage=damage)
+    result = Verification(runs=len(runs), sweeps=len(sweeps), studies=len(studies), damage=damage)
     show(result, _report, as_json=as_json)
     if result.remaining:
         raise CorruptInputError(f"{len(result.remaining):,} damaged, see above")
+
+
+def _places(directories: Sequence[Path]) -> list[Place]:
+    """The directories and the folders below them, where studies may lie."""
+    found: dict[str, Place] = {}
+    for root in map(Place, directories):
+        names = root.folders()
+        below = [root / name for name in names]
+        deeper = [place / name for place in below for name in place.folders()]
+        found |= {str(place): place for place in (root, *below, *deeper)}
+    return [*found.values()]
 
 
 def _repaired(damage: Damage, owner: Place) -> Damage:
@@ -79,6 +94,8 @@ def _repair(damage: Damage) -> None:
 def _report(result: Verification) -> list[RenderableType]:
     lines: list[RenderableType] = [_line(each) for each in result.damage]
     counts = f"{_counted(result.runs, 'run')}, {_counted(result.sweeps, 'sweep')}"
+    if result.studies:
+        counts += f", {result.studies:,} {'studies' if result.studies > 1 else 'study'}"
     ended = f"{len(result.damage):,} damaged" if result.damage else "all as they were left"
     return [*lines, f"{counts}: {ended}"]
 

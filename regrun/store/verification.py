@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from regrun.errors import CorruptInputError
-from regrun.results import Damage, RunSummary, SweepSummary
+from regrun.results import Damage, PathResult, ReproductionResult, RunSummary, SweepSummary
 from regrun.store.atomic import read_bytes
 from regrun.store.checksums import check_document
 from regrun.store.curve_events import HEAD_BYTES, TAIL_BYTES, masked_checksum
@@ -17,6 +17,7 @@ from regrun.store.metrics import Row
 from regrun.store.place import Place
 from regrun.store.reading import StoredRun, load_result, read_document
 from regrun.store.run_dir import EVENT_FOLDERS, RunDir
+from regrun.store.study import STUDY, PathStudy, ReproductionStudy, read_study
 from regrun.store.sweep_dir import SweepDir
 from regrun.store.tensorboard import OWN, event_files, flat_hparams, folder_of, rebuild
 
@@ -62,6 +63,25 @@ def check_sweep(sweep: SweepDir) -> list[Damage]:
                     found.add(place, "missing, though the sweep has ended", "summary")
     for name in sweep.place.entries():
         _check_kind(sweep.place / name, found)
+    return found.damage
+
+
+def check_study(directory: Place) -> list[Damage]:
+    """All that is wrong with the files of a path, an ablation or a reproduction, but for its runs.
+
+    Raises `StorageError`.
+    """
+    found = _Findings()
+    with found.noting(directory / STUDY):
+        study = read_study(directory)
+        if isinstance(study, PathStudy):
+            with found.noting(directory / "path.yaml"):
+                read_document(directory / "path.yaml", sealed=True)
+            with found.noting(directory / "summary.json"):
+                load_result(directory / "summary.json", PathResult)
+        elif isinstance(study, ReproductionStudy):
+            with found.noting(directory / "summary.json"):
+                load_result(directory / "summary.json", ReproductionResult)
     return found.damage
 
 

@@ -186,3 +186,25 @@ def test_a_lost_line_of_a_plan_is_noticed_by_all_that_read_it(invoke: Any, runs:
         ended = invoke(verb, a_sweep(runs))
         assert ended.exit_code == 5, ended.output
         assert str(plan) in ended.output
+
+
+PATH: dict[str, Any] = {
+    "name": "small",
+    "dataset": {"name": "synthetic_linear", "num_train": 12, "num_features": 3},
+    "model": {"name": "linear"},
+    "penalty": {"type": "l1", "strength": 0.1},
+    "optimizer": {"name": "sgd", "lr": 0.01},
+}
+
+
+@pytest.mark.parametrize("name", ["study.json", "path.yaml", "summary.json"])
+def test_a_path_is_checked_too(invoke: Any, tmp_path: Path, name: str) -> None:
+    (tmp_path / "path.yaml").write_text(json.dumps(PATH))
+    runs = tmp_path / "runs"
+    ended = invoke("path", tmp_path / "path.yaml", "--runs-dir", runs, "--number", 4)
+    assert ended.exit_code == 0, ended.output
+    assert invoke("verify", runs).stdout == "0 runs, 0 sweeps, 1 study: all as they were left\n"
+    file = next(runs.glob(f"small/path-*/{name}"))
+    flip(file)
+    code, found = verified(invoke, runs)
+    assert (code, [each["path"] for each in found]) == (5, [str(file)])
