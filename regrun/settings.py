@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -52,19 +53,28 @@ def format_value(value: Any, digits: int | None = 6) -> str:
     return str(value)
 
 
+_VAGUE = ("name", "type", "seed")
+"""Last parts of keys that say too little alone."""
+
+
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Dotted keys → their last words, as many as set them apart from each other.
+    """Dotted keys → the shortest end of each, in whole parts, that no other of them has.
 
-    >>> short_keys(["optimizer.lr", "penalty.0.strength", "penalty.1.strength"])
-    {'optimizer.lr': 'lr', 'penalty.0.strength': '0.strength', 'penalty.1.strength': '1.strength'}
+    >>> short_keys(["optimizer.weight_decay", "dataset.name", "penalty.0.strength"])
+    {'optimizer.weight_decay': 'weight_decay', 'dataset.name': 'dataset.name', \
+'penalty.0.strength': 'strength'}
     """
-    words = {key: key.split(".") for key in keys}
+    ends = {key: _ends(key) for key in dict.fromkeys(keys)}
+    owners = Counter(end for each in ends.values() for end in each)
+    return {key: next((end for end in each if owners[end] == 1), key) for key, each in ends.items()}
 
-    def short(key: str) -> str:
-        for size in range(1, len(words[key])):
-            ending = words[key][-size:]
-            if all(words[other][-size:] != ending for other in words if other != key):
-                return ".".join(ending)
-        return key
 
-    return {key: short(key) for key in words}
+def _ends(key: str) -> list[str]:
+    """Its ends that may stand for it, shortest first."""
+    parts = key.split(".")
+    starts = range(len(parts) - 1, -1, -1)
+    return [
+        ".".join(parts[start:])
+        for start in starts
+        if start == 0 or parts[start:] not in ([word] for word in _VAGUE)
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +12,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from regrun.analysis.sweeps import sweep_cells
-from regrun.cli.cell_report import comparison_table, table_metrics
+from regrun.cli.cell_table import cell_table, params_of, shown_metrics
+from regrun.cli.columns import Column, side_by_side, width_of
 from regrun.cli.conclusions import caption, stopped_by_test
-from regrun.cli.console import check, documenting, say, show
-from regrun.cli.format import ratio, table
+from regrun.cli.console import check, documenting, output, say, show, verbatim
+from regrun.cli.format import ratio
 from regrun.cli.left_pictures import leave_main_picture
 from regrun.cli.options import (
     RUNS,
@@ -25,11 +28,14 @@ from regrun.cli.options import (
     Plugins,
     Quiet,
     RunsDir,
+    Wide,
 )
 from regrun.cli.progress import watching
 from regrun.cli.request import Request
 from regrun.results import AblationResult, Difference
+from regrun.settings import flatten
 from regrun.store.atomic import probe_writable
+from regrun.store.reading import read_document
 from regrun.store.study import AblationStudy
 from regrun.store.sweep_dir import SweepDir
 
@@ -44,6 +50,7 @@ def ablate(
     device: Device = "auto",
     plugins: Plugins = None,
     as_json: Json = False,
+    wide: Wide = False,
     quiet: Quiet = False,
     allow_large: AllowLarge = False,
 ) -> None:
@@ -60,7 +67,7 @@ def ablate(
         result = run_ablation(
             loaded, runs_dir=runs_dir, seeds=seeds, options=options, observer=observer
         )
-    _show(result, as_json=as_json)
+    _show(result, as_json=as_json, wide=wide)
 
 
 def carry_on(directory: Path, study: AblationStudy, request: Request) -> None:
@@ -80,40 +87,55 @@ def carry_on(directory: Path, study: AblationStudy, request: Request) -> None:
     _show(result, as_json=request.as_json)
 
 
-def _show(result: AblationResult, *, as_json: bool) -> None:
+def _show(result: AblationResult, *, as_json: bool, wide: bool = False) -> None:
     """Print the effects and draw them; exit code 3 when some runs diverged or failed."""
-    show(result, _report, as_json=as_json)
+    show(result, partial(_report, wide=wide), as_json=as_json)
     said = leave_main_picture(result)
     if not as_json:
         say(*said)
     check(result)
 
 
-def _report(result: AblationResult) -> list[RenderableType]:
+def _report(result: AblationResult, *, wide: bool) -> list[RenderableType]:
     directory = Path(result.sweep_dir)
-    numbers = ("in company", "alone", "interaction")
-    effects = [
-        (
-            effect.ingredient,
-            _difference(effect.left_out),
-            _difference(effect.alone),
-            _difference(effect.interaction),
-            "acts differently in company" if effect.interacts else "",
-        )
-        for effect in result.effects
+    sweep = SweepDir(directory)
+    base = flatten(read_document(sweep.config).data)
+    # A cell has only the keys that it changes; the others are as in the config.
+    found = sweep_cells(sweep)
+    keys = params_of(found)
+    cells = [
+        replace(cell, params={key: cell.params.get(key, base.get(key)) for key in keys})
+        for cell in found
     ]
-    cells = sweep_cells(SweepDir(directory))
     how = "with over without" if result.effects[0].alone.scale == "log" else "with minus without"
     return [
-        comparison_table(cells),
-        *caption(cells, table_metrics(cells)),
+        *cell_table(cells, result.metric, width=output().width, wide=wide),
+        *caption(cells, shown_metrics(cells, result.metric)),
         Text(f"\neffect on {result.metric}: {how}, with 95% intervals of each", "bold"),
-        table(("ingredient", *numbers, ""), effects, right=numbers),
+        *_effects(result, output().width),
         "* a difference: rotation test, 5% for all stars and statements of the table together",
         *stopped_by_test(cells),
-        f"sweep      {directory}",
-        f"next       regrun compare {directory}",
+        verbatim(f"sweep      {directory}"),
+        verbatim(f"next       regrun compare {directory}"),
     ]
+
+
+def _effects(result: AblationResult, width: int) -> list[RenderableType]:
+    """A row per ingredient; interactions have a table of their own where there is no room."""
+    effects = result.effects
+    names = Column("ingredient", [each.ingredient for each in effects], is_numeric=False)
+    single = [
+        Column("in company", [_difference(each.left_out) for each in effects]),
+        Column("alone", [_difference(each.alone) for each in effects]),
+    ]
+    remarks = ["acts differently in company" if each.interacts else "" for each in effects]
+    both = [
+        Column("interaction", [_difference(each.interaction) for each in effects]),
+        Column("", remarks, is_numeric=False),
+    ]
+    if width_of([names, *single, *both]) <= width:
+        return [side_by_side([names, *single, *both], width)]
+    return [side_by_side([names, *columns], width) for columns in (single, both)]
 
 
 def _difference(difference: Difference) -> str:

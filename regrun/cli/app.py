@@ -27,7 +27,7 @@ VERBS: Mapping[str, str] = {
     "resume": "Carry on what was interrupted, or give a finished run or sweep more of what it has.",
     "predict": "Predict new data by a run, or by the seeds of a sweep's best cell, and score them.",
     "export": "Write a run's network, with its preprocessing, or a sweep's table to a file.",
-    "inspect": "Show the resolved config, the model, every parameter's group, and the update rule.",
+    "inspect": "Show the model, every parameter's group, the update rule, and the config.",
     "compare": (
         "Compare finished runs; those that differ only in the seed become mean ± 95% interval."
     ),
@@ -39,7 +39,7 @@ VERBS: Mapping[str, str] = {
     ),
     "plot": "Draw the pictures of a run, sweep, path or study.",
     "view": "Start TensorBoard on the runs and print its address; Ctrl-C ends it.",
-    "list": "List what there is: names for a config, published results to reproduce, or the runs.",
+    "list": "List what there is: names and keys for a config, published results, or the runs.",
     "schema": "Print the JSON Schema of the config, for editors.",
     "guide": "Show a page of the guide, or the list of pages.",
 }
@@ -226,6 +226,10 @@ def run() -> None:
     gc.set_threshold(50_000)
     prepare_streams()
     TorchProbe.install()
+    if "_REGRUN_COMPLETE" in os.environ:
+        from regrun.cli.completion import step_past_equals
+
+        step_past_equals()
     try:
         try:
             typer.main.get_command(app)(prog_name="regrun")

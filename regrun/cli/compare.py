@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from regrun.analysis.cells import Cell, group_by_setting
-from regrun.analysis.sweeps import (
-    chosen_metric,
-    confirmed_cells,
-    metric_of_cells,
-    sweep_cells,
-)
+from regrun.analysis.sweeps import chosen_metric, confirmed_cells, metric_of_cells, sweep_cells
 from regrun.cli.cell_report import answers, csv_rows
 from regrun.cli.completion import complete_run_directory
 from regrun.cli.console import notify, print_csv, print_json, say
-from regrun.cli.options import Csv, Json
+from regrun.cli.options import Csv, Json, Wide
+from regrun.cli.unfinished import advice
 from regrun.errors import CorruptInputError, UsageError
+from regrun.settings import flatten
 from regrun.store.reading import StoredRun, find_runs, load_stored_run
 from regrun.store.study import refuse_path
 from regrun.store.sweep_dir import SweepDir
@@ -38,7 +36,9 @@ Directories = Annotated[
 ]
 
 
-def compare(directories: Directories, as_json: Json = False, as_csv: Csv = False) -> None:
+def compare(
+    directories: Directories, as_json: Json = False, as_csv: Csv = False, wide: Wide = False
+) -> None:
     """Compare finished runs; those that differ only in the seed become mean ± 95% interval."""
     if as_json and as_csv:
         raise UsageError("--json and --csv: give one of them")
@@ -60,13 +60,31 @@ def compare(directories: Directories, as_json: Json = False, as_csv: Csv = False
     elif as_csv:
         print_csv(csv_rows(cells))
     elif is_sweep:
-        say(*answers(cells, chosen_metric(sweep, cells), confirmed=confirmed))
+        chosen = chosen_metric(sweep, cells)
+        say(*answers(cells, chosen, wide=wide, confirmed=confirmed))
     else:
-        say(*answers(cells, metric_of_cells(cells), plots=False))
+        shown = cells if wide else _that_say_something(cells)
+        say(*answers(shown, metric_of_cells(cells), plots=False, wide=wide))
     if damaged:
         runs = "1 damaged run was" if len(damaged) == 1 else f"{len(damaged):,} damaged runs were"
         names = shlex.join(str(path) for path in directories)
         raise CorruptInputError(f"{runs} left out; to check all files: regrun verify {names}")
+
+
+def _that_say_something(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells without the keys that only some of them have, all by default."""
+    shared = set.intersection(*(set(cell.params) for cell in cells))
+    if all(cell.params.keys() == shared for cell in cells):
+        return list(cells)
+    from regrun.config.defaults import without_defaults
+
+    chosen = (flatten(without_defaults(cell.runs[0].config)).keys() for cell in cells)
+    kept = shared.union(*chosen)
+    kept |= {key.partition(".")[0] for key in kept}  # `loss: auto` where another has `loss.delta`
+    return [
+        replace(cell, params={key: cell.params[key] for key in cell.params if key in kept})
+        for cell in cells
+    ]
 
 
 def _finished(directories: Sequence[Path], damaged: list[CorruptInputError]) -> list[StoredRun]:
@@ -91,11 +109,11 @@ def _finished(directories: Sequence[Path], damaged: list[CorruptInputError]) -> 
                     runs.append(run)
             except CorruptInputError as damage:
                 damaged.append(damage)
-    unfinished = [run for run in runs if run.summary is None]
-    for run in unfinished[:MOST_NAMED]:
-        notify(f"{run.path}: {run.status}, left out; to finish it: regrun resume {run.path}")
+    unfinished = advice(runs)
+    for line in unfinished[:MOST_NAMED]:
+        notify(f"left out: {line}")
     if len(unfinished) > MOST_NAMED:
-        notify(f"{len(unfinished) - MOST_NAMED:,} more unfinished runs left out")
+        notify(f"{len(unfinished) - MOST_NAMED:,} more unfinished ones left out")
     finished = [run for run in runs if run.summary is not None]
     if not finished and damaged:
         raise damaged[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,11 +37,42 @@ def complete_override(incomplete: str) -> list[tuple[str, str]]:
         keys = override_keys()
     except PluginError:  # a broken plug-in: every command reports it, completion stays silent
         return []
+    broken_off = _word_before_equals()
+    if broken_off is not None:
+        choices = keys[broken_off].choices if broken_off in keys else ()
+        return [(choice, "") for choice in choices if choice.startswith(incomplete)]
     name, equals, value = incomplete.partition("=")
     if not equals:
         return [(f"{key}=", keys[key].description) for key in sorted(keys) if key.startswith(name)]
     choices = keys[name].choices if name in keys else ()
     return [(f"{name}={choice}", "") for choice in choices if choice.startswith(value)]
+
+
+def step_past_equals() -> None:
+    """Let bash, for which `=` is a word, complete the word that follows it."""
+    words, at = _words_of_bash()
+    if at < len(words) and words[at] == "=":
+        os.environ["COMP_CWORD"] = str(at + 1)
+
+
+def _word_before_equals() -> str | None:
+    """The key whose value bash completes as a word of its own."""
+    words, at = _words_of_bash()
+    return words[at - 2] if 2 <= at <= len(words) and words[at - 1] == "=" else None
+
+
+def _words_of_bash() -> tuple[list[str], int]:
+    """The words of the line that bash completes, and which of them; none of another shell."""
+    variables = os.environ
+    if variables.get("_REGRUN_COMPLETE") != "complete_bash":
+        return [], 0
+    words, at = variables.get("COMP_WORDS", ""), variables.get("COMP_CWORD", "")
+    return words.split("\n"), int(at) if at.isdecimal() else 0
+
+
+def complete_device(incomplete: str) -> list[str]:
+    """Devices by name."""
+    return [name for name in ("auto", "cpu", "cuda", "cuda:0") if name.startswith(incomplete)]
 
 
 def complete_topic(incomplete: str) -> list[str]:

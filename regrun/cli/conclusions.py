@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from regrun.analysis.best import Contenders
 from regrun.analysis.cells import ON_TEST_EXAMPLES, Cell
 from regrun.analysis.sweeps import comparable, contenders, settling
 from regrun.metrics import Metric, scale_of
-from regrun.settings import format_value
+from regrun.settings import format_value, short_keys
 
 _LOSSES_APART = ("loss", "dataset.name", "dataset.seed")
 """Where cells differ in these, or in settings of the loss, their losses are of different things."""
@@ -78,18 +80,55 @@ def repeats(cells: Sequence[Cell]) -> str:
     return _count(fullest)
 
 
-def conclusions(cells: Sequence[Cell], metric: Metric, *, confirmed: bool = False) -> list[str]:
-    """What may be said about which cell is best, and no more. confirmed: on fresh replicates."""
-    name = metric.name
+@dataclass(frozen=True)
+class Standing:
+    """The cells that are compared with the best of them, and how that ended."""
+
+    compared: Sequence[Cell]
+    apart: Sequence[str]
+    """The keys in which they differ so that their losses are of different things."""
+    found: Contenders | None
+    """None where nothing is compared."""
+
+    @property
+    def alike(self) -> list[Cell]:
+        """The best cell, then those that a test cannot distinguish from it."""
+        if self.found is None:
+            return []
+        alike = [self.compared[index] for index in self.found.alike]
+        return alike if any(p is not None for p in self.found.p) else alike[:1]
+
+
+def standing_of(cells: Sequence[Cell], metric: Metric) -> Standing:
+    """Compare the cells with the best of them, where they can be compared."""
     compared = comparable(cells, metric)
+    apart = _losses_apart(compared) if metric.quantity == "loss" else []
+    nothing = len(compared) < 2 or bool(apart)
+    return Standing(compared, apart, None if nothing else contenders(compared, metric))
+
+
+def conclusions(
+    cells: Sequence[Cell],
+    metric: Metric,
+    *,
+    confirmed: bool = False,
+    standing: Standing | None = None,
+) -> list[str]:
+    """What may be said about which cell is best, and no more.
+
+    confirmed: on fresh replicates. standing: of these cells, where it is known.
+    """
+    name = metric.name
+    standing = standing or standing_of(cells, metric)
+    compared = standing.compared
     left_out = _left_out([cell for cell in cells if cell.lost and cell not in compared])
     if len(compared) < 2:
         return left_out
     word = "lowest" if metric.direction == "minimize" else "highest"
-    apart = _losses_apart(compared)
-    if apart and metric.quantity == "loss":
-        return [f"{name} means something else for each {' and '.join(apart)}: none is the {word}"]
-    found = contenders(compared, metric)
+    found = standing.found
+    if found is None:
+        apart = " and ".join(standing.apart)
+        return [f"{name} means something else for each {apart}: none is the {word}"]
     alike = [compared[index] for index in found.alike]
     best, others = alike[0], alike[1:]
     flatters = " (chosen by the test set, which flatters it)" if metric.split == "test" else ""
@@ -150,9 +189,12 @@ def stopped_by_test(cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def name_of(cell: Cell) -> str:
-    """A cell by its settings; the only one by its directory."""
-    settings = [f"{key}={format_value(setting)}" for key, setting in cell.params.items()]
+def name_of(cell: Cell, names: Mapping[str, str] | None = None) -> str:
+    """A cell by its settings; the only one by its directory. names: shorter ones of its keys."""
+    settings = [
+        f"{(names or {}).get(key, key)}={format_value(setting)}"
+        for key, setting in cell.params.items()
+    ]
     return " ".join(settings) or cell.runs[0].path.name
 
 
@@ -217,4 +259,5 @@ def _left_out(cells: Sequence[Cell]) -> list[str]:
 
 def _listed(cells: Sequence[Cell]) -> str:
     more = f" and {len(cells) - _MOST_NAMED:,} more" if len(cells) > _MOST_NAMED else ""
-    return ", ".join(name_of(cell) for cell in cells[:_MOST_NAMED]) + more
+    names = short_keys(key for cell in cells for key in cell.params)
+    return ", ".join(name_of(cell, names) for cell in cells[:_MOST_NAMED]) + more

@@ -36,12 +36,14 @@ _ASCII = str.maketrans(
         "γ": "gamma", "δ": "delta", "φ": "phi", "τ": "tau", "∇": "grad ", "′": "'", "⌊": "floor(",
         "⌋": ")",
         "…": "...", "√": "sqrt ", "✓": "yes", "ᵢ": "_i", "ⁱ": "^i", "∞": "inf", "•": "*",
+        "●": "*", "○": "o",
+        "█": "#", "▓": "+", "▒": "-", "░": ".",
         "│": "|", "┤": "|", "├": "|", "─": "-", "━": "-", "┬": "+", "┴": "+", "┼": "+",
         "┌": "+", "┐": "+", "└": "+", "┘": "+", "╭": "+", "╮": "+", "╰": "+", "╯": "+",
     }
 )  # fmt: skip
 
-_WIDE = 10_000
+WIDE = 10_000
 """Columns of a file or a pipe: nothing is wrapped or cut."""
 
 
@@ -69,14 +71,24 @@ def output() -> Console:
     return _console(stderr=False)
 
 
-def plotted(plot: Callable[..., str | None], *data: object) -> list[Text]:
+def plotted(plot: Callable[..., str | None], *data: object, **options: object) -> list[Text]:
     """What a function of `regrun.cli.plot` draws for stdout; nothing where it draws nothing."""
     from rich.text import Text
 
     console = output()
     colour = console.is_terminal and not console.no_color and not console.is_dumb_terminal
-    drawn = plot(*data, console.width, colour=colour)
-    return [] if drawn is None else [Text.from_ansi(drawn, no_wrap=True)]
+    drawn = plot(*data, console.width, colour=colour and _is_unicode(sys.stdout), **options)
+    return [] if drawn is None else [Text.from_ansi(spelled(drawn), no_wrap=True)]
+
+
+def spelled(text: str) -> str:
+    """The text as stdout can print it: what is laid out keeps its place."""
+    if text.isascii() or _is_unicode(sys.stdout):
+        return text
+    encoding = sys.stdout.encoding or "ascii"
+    return "".join(
+        sign if sign.encode(encoding, "ignore") else sign.translate(_ASCII) for sign in text
+    )
 
 
 def notices() -> Console:
@@ -85,10 +97,52 @@ def notices() -> Console:
 
 
 def say(*renderables: RenderableType) -> None:
-    """Print results to stdout, one below the other, without markup or highlighted numbers."""
+    """Print results to stdout, one below the other, without markup or highlighted numbers.
+
+    Prose is broken between words; what must be copied whole is `verbatim`.
+    """
+    from rich.text import Text
+
     console = output()
     for each in renderables:
+        if isinstance(each, str):
+            each = Text(wrapped(spelled(escaped(each)), console.width))
+        elif isinstance(each, Text) and not (each.no_wrap or each.spans):
+            each = Text(wrapped(spelled(escaped(each.plain)), console.width), each.style)
         console.print(each, soft_wrap=True)
+
+
+def verbatim(text: str) -> Text:
+    """A line with a command or a path, which is not broken."""
+    from rich.text import Text
+
+    return Text(text, no_wrap=True)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Lines broken between words, what follows indented: below the text after a label.
+
+    >>> print(wrapped("runs       7 completed", 20))
+    runs       7
+               completed
+    """
+    import textwrap
+
+    lines = []
+    for line in text.split("\n"):
+        if len(line) > width:
+            label = re.match(r"\s*(?:\S+ {2,})?", line)
+            indent = label.end() if label and label.end() else 2
+            space = " " * min(indent, width // 3)
+            line = textwrap.fill(
+                line,
+                width,
+                subsequent_indent=space,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def notify(text: str) -> None:
@@ -150,7 +204,7 @@ def _console(*, stderr: bool) -> Console:
 
     stream = sys.stderr if stderr else sys.stdout
     is_terminal = stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
-    width = None if stream.isatty() or os.environ.get("COLUMNS") else _WIDE
+    width = None if stream.isatty() or os.environ.get("COLUMNS") else WIDE
     return EscapingConsole(stderr=stderr, force_terminal=is_terminal or None, width=width)
 
 

@@ -27,7 +27,7 @@ def leaves_picture(sweep: SweepSummary) -> bool:
 def leave_main_picture(sweep: SweepSummary) -> list[str]:
     """Draw what a sweep shows into its directory; returns the lines that say so."""
     directory = Path(sweep.sweep_dir)
-    if sweep.unfinished:
+    if sweep.unfinished or sweep.failed == sweep.runs:
         return []
     if not leaves_picture(sweep):
         return [f"pictures   {_command(directory)}"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,12 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from regrun.cli.completion import LISTABLE, TOPICS, complete_name, complete_topic
-from regrun.cli.console import print_json, say, show
-from regrun.cli.format import name_table, number, table
+from regrun.cli.console import output, print_json, say, show
+from regrun.cli.format import name_table, table
 from regrun.cli.options import RUNS, Json, Plugins, RunsDir
 from regrun.errors import UsageError
-from regrun.store.reading import find_runs, load_stored_run
-from regrun.store.study import find_studies, summary_of
 
 if TYPE_CHECKING:
     from regrun.cli.catalog import Entry
@@ -26,7 +24,10 @@ What = Annotated[
     str | None,
     typer.Argument(
         metavar="WHAT",
-        help=f"{', '.join(LISTABLE[:-1])} or {LISTABLE[-1]}; default: everything but the runs.",
+        help=(
+            f"{', '.join(LISTABLE[:-1])} or {LISTABLE[-1]}; or any section, kind or key of the "
+            "config. Default: an overview."
+        ),
         autocompletion=complete_topic,
         show_default=False,
     ),
@@ -35,7 +36,7 @@ Name = Annotated[
     str | None,
     typer.Argument(
         metavar="NAME",
-        help="One of them, with its keys and defaults.",
+        help="One of them, with its keys and defaults; of runs: a folder.",
         autocompletion=complete_name,
         show_default=False,
     ),
@@ -49,13 +50,13 @@ def list_(
     plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
-    """List what there is: names for a config, published results to reproduce, or the runs."""
-    if what is not None and what not in LISTABLE:
-        raise UsageError(f"{what}: not one of {', '.join(LISTABLE)}")
+    """List what there is: names and keys for a config, published results, or the runs."""
     if what == "runs":
-        if name is not None:
-            raise UsageError(f"{name}: for one run use `regrun compare {runs_dir / name}`")
-        _list_runs(runs_dir, as_json)
+        from regrun.cli.run_list import list_runs
+
+        list_runs(runs_dir, name, as_json=as_json)
+    elif what is not None and what not in LISTABLE:
+        _look_up(what, name, as_json)
     elif what == "reproductions":
         _list_reproductions(name, as_json)
     elif what is not None and name is not None:
@@ -79,6 +80,48 @@ def _list_reproductions(name: str | None, as_json: bool) -> None:
         say("Claims of one: regrun list reproductions NAME; to run it: regrun reproduce NAME")
 
 
+def _look_up(word: str, name: str | None, as_json: bool) -> None:
+    from regrun.cli import lookup
+
+    found = lookup.look_up(word)
+    if name is not None:
+        if len(found.topics) != 1:
+            raise UsageError(f"{word}: not one of {', '.join(LISTABLE)}")
+        list_(found.topics[0], name, as_json=as_json)
+    elif as_json:
+        print_json(lookup.document(found))
+    else:
+        for topic in found.topics:
+            _list_names(topic, as_json=False)
+        say(*lookup.report(found))
+
+
+def _overview() -> list[RenderableType]:
+    """All names in short, a paragraph for each topic."""
+    from regrun.cli import reproduce
+    from regrun.cli.catalog import entries
+
+    names = {topic: [entry.name for entry in entries(topic)] for topic in TOPICS}
+    names["reproductions"] = [each["name"] for each in reproduce.listing()]
+    width = max(map(len, names)) + 2
+    return [
+        *(f"{topic:<{width}}{_in_short(words)}" for topic, words in names.items()),
+        "",
+        "what they are     regrun list TOPIC",
+        "keys of one       regrun list TOPIC NAME",
+        "any word          regrun list WORD: a key, kind or section, such as dropout or sweep",
+        "runs and sweeps   regrun list runs",
+    ]
+
+
+_MOST_NAMES = 24
+
+
+def _in_short(words: Sequence[str]) -> str:
+    more = len(words) - _MOST_NAMES
+    return ", ".join(words[:_MOST_NAMES]) + (f" … {more:,} more" if more > 0 else "")
+
+
 def _list_names(topic: str | None, as_json: bool) -> None:
     from regrun.cli import reproduce
     from regrun.cli.catalog import entries
@@ -89,11 +132,24 @@ def _list_names(topic: str | None, as_json: bool) -> None:
         everything = {**documents, "reproductions": reproduce.listing()}
         print_json(everything if topic is None else documents[topic])
         return
-    for name, found in listed.items():
-        say(_table(name, found))
     if topic is None:
-        say(reproduce.listing_table(reproduce.listing()))
-    say(f"Keys and defaults of one: regrun list {topic or 'WHAT'} NAME")
+        say(*_overview())
+        return
+    say(
+        *_names_of_topic(topic, listed[topic]),
+        f"Keys and defaults of one: regrun list {topic} NAME",
+    )
+    keys = _keys_of_section(topic)
+    if keys:
+        say("", *keys)
+
+
+def _keys_of_section(topic: str) -> list[RenderableType]:
+    """All keys of the section that is called like a topic, such as `training`."""
+    from regrun.cli import lookup
+
+    found = lookup.keys_below(topic)
+    return [part for key in found for part in (*lookup.described(key), "")]
 
 
 def _document(entry: Entry, *, keys: bool = False) -> dict[str, Any]:
@@ -105,11 +161,27 @@ def _document(entry: Entry, *, keys: bool = False) -> dict[str, Any]:
     return document
 
 
-def _table(topic: str, listed: list[Entry]) -> Table:
-    columns = list(dict.fromkeys(column for entry in listed for column in entry.about))
+_NARROW = 120
+"""Columns below which a table of names, formulas and sources would be a column of words."""
+
+
+def _names_of_topic(topic: str, listed: list[Entry]) -> list[RenderableType]:
+    """Each name with what it is, its formula and its source; names of one description together."""
+    grouped = groupby(listed, key=lambda entry: (entry.section, entry.line))
+    groups = [list(group) for _, group in grouped]
+    if output().width >= _NARROW:
+        return [_table(topic, groups)]
+    parts: list[RenderableType] = [Text(topic, "bold")]
+    for same in groups:
+        parts.append(Text(", ".join(entry.name for entry in same), "bold"))
+        parts += [f"  {text}" for text in (same[0].line, *same[0].about.values()) if text]
+    return parts
+
+
+def _table(topic: str, groups: Sequence[list[Entry]]) -> Table:
+    columns = list(dict.fromkeys(column for same in groups for column in same[0].about))
     rows = []
-    for _, group in groupby(listed, key=lambda entry: (entry.section, entry.line)):
-        same = list(group)
+    for same in groups:
         about = [same[0].about.get(column, "") for column in columns]
         rows.append((", ".join(entry.name for entry in same), same[0].line, *about))
     named = name_table(rows, topic)
@@ -124,22 +196,3 @@ def _details(entry: Entry) -> list[RenderableType]:
     headers = ("key", "default", "values", "")
     shown: list[RenderableType] = [Text(entry.name, "bold"), entry.line, *lines]
     return [*shown, "", table(headers, keys)] if keys else shown
-
-
-def _list_runs(runs_dir: Path, as_json: bool) -> None:
-    runs = [load_stored_run(path) for path in find_runs([runs_dir])] if runs_dir.is_dir() else []
-    studies = [summary_of(*each) for each in find_studies(runs_dir)]
-    if as_json:
-        print_json([*(run.result for run in runs), *studies])
-        return
-    rows = []
-    for run in runs:
-        metrics = run.result.metrics
-        losses = [number(metrics.get(f"{split}/loss")) for split in ("train", "test")]
-        epochs = str(run.summary.epochs) if run.summary else ""
-        rows.append((str(run.path), run.status, epochs, *losses))
-    rows += [(each.study_dir, each.status, each.study, "", "") for each in studies]
-    headers = ("run", "status", "epochs", "train/loss", "test/loss")
-    say(
-        table(headers, rows) if rows else f"No runs in {runs_dir}. To make one: regrun train CONFIG"
-    )

@@ -9,7 +9,12 @@ from typing import Annotated
 
 import typer
 
-from regrun.cli.completion import complete_config, complete_override, complete_run_directory
+from regrun.cli.completion import (
+    complete_config,
+    complete_device,
+    complete_override,
+    complete_run_directory,
+)
 
 
 def _known_device(name: str | None) -> str | None:
@@ -65,7 +70,11 @@ Plugins = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        "--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.", callback=_known_device
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda or cuda:N.",
+        callback=_known_device,
+        autocompletion=complete_device,
     ),
 ]
 ResumeDevice = Annotated[
@@ -74,6 +83,7 @@ ResumeDevice = Annotated[
         "--device",
         metavar="NAME",
         help="auto, cpu, cuda or cuda:N; default: the kind the run was started on.",
+        autocompletion=complete_device,
         callback=_known_device,
         show_default=False,
     ),
@@ -82,6 +92,7 @@ AllowLarge = Annotated[
     bool, typer.Option("--allow-large", help="Try even what seems too large for this machine.")
 ]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV to stdout.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Show all columns, whatever the width.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages.")]
 

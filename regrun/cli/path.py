@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from regrun.cli.console import documenting, plotted, show
+from regrun.cli.console import documenting, plotted, show, verbatim
 from regrun.cli.data_report import data_line
 from regrun.cli.format import number, table
 from regrun.cli.options import (
@@ -113,6 +113,6 @@ def _report(path: PathResult) -> list[RenderableType]:
         *(f"note: {note}" for note in path.notes),
         *plotted(axis_plot, curves, "strength"),
         *([f"data       {data_line(path.data)}"] if path.data else []),
-        f"path       {path.path_dir}",
-        f"pictures   {path.path_dir}/path.png, path.svg; table: path.csv",
+        verbatim(f"path       {path.path_dir}"),
+        verbatim(f"pictures   {path.path_dir}/path.png, path.svg; table: path.csv"),
     ]

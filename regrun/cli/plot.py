@@ -19,6 +19,9 @@ LOG_RATIO = 100.0
 Curves = Mapping[str, tuple[list[float], list[float]]]
 """``train/loss`` … → epochs and values."""
 
+Bars = Mapping[str, Sequence[tuple[float, float, float]]]
+"""``test/loss`` … → values of the axis, low and high."""
+
 _LARGEST_LOSS = 1e300
 """Beyond it the arithmetic of the axis overflows."""
 _COLOURS = {"train": "blue", "test": "orange", "val": "green"}
@@ -35,21 +38,27 @@ def loss_plot(rows: Sequence[Mapping[str, Any]], width: int, *, colour: bool) ->
     return _draw(curves, _epoch_ticks(curves), "epoch", width, colour=colour) if curves else None
 
 
-def axis_plot(curves: Curves, axis: str, width: int, *, colour: bool) -> str | None:
+def axis_plot(
+    curves: Curves, axis: str, width: int, *, colour: bool, bars: Bars | None = None
+) -> str | None:
     """Metrics over the values of a swept axis; evenly spaced where the axis grows by factors.
 
-    curves: ``train/loss`` … → values of the axis (rising) and of the metric. None when there is
-    nothing to draw.
+    curves: ``train/loss`` … → values of the axis (rising) and of the metric. bars: intervals of
+    those values. None when there is nothing to draw.
     """
     longest = max((xs for xs, _ in curves.values()), key=len, default=[])
     if len(longest) < 2:
         return None
     positions = _positions(longest)
     placed = {name: ([positions[x] for x in xs], values) for name, (xs, values) in curves.items()}
+    spread = {
+        name: [(positions[x], low, high) for x, low, high in each]
+        for name, each in (bars or {}).items()
+    }
     every = max(1, math.ceil(len(longest) / 8))
     shown = longest[::every]
     ticks = [positions[x] for x in shown], [f"{x:g}" for x in shown]
-    return _draw(placed, ticks, axis, width, colour=colour)
+    return _draw(placed, ticks, axis, width, colour=colour, bars=spread)
 
 
 def _positions(values: Sequence[float]) -> dict[float, float]:
@@ -70,25 +79,45 @@ def _draw(
     width: int,
     *,
     colour: bool,
+    bars: Bars | None = None,
 ) -> str | None:
     if width < SMALLEST_WIDTH:
         return None
     import plotext
 
-    log = _wants_log(curves)
+    intervals = bars or {}
+    values = [value for _, each in curves.values() for value in each]
+    values += [bound for each in intervals.values() for _, *bounds in each for bound in bounds]
+    log = _wants_log(values)
+    place = math.log10 if log else float
+    ticks = _log_ticks(values) if log else _linear_ticks(values)
+    low, high = (min(map(place, values)), max(map(place, values)))
+    low, high = min(low, ticks[0][0]), max(high, ticks[0][-1])
     plotext.clear_figure()
     plotext.limit_size(False, False)
-    plotext.plot_size(min(width, LARGEST_WIDTH), HEIGHT)
+    columns = min(width, LARGEST_WIDTH)
+    plotext.plot_size(columns, HEIGHT)
     plotext.theme("clear")
     legend = []
-    for name, (xs, values) in curves.items():
-        shown = [math.log10(value) for value in values] if log else values
+    placed = {name: (xs, [place(y) for y in ys]) for name, (xs, ys) in curves.items()}
+    dots = _apart(placed, columns, low, high)
+    for name in curves:
+        split = Metric.from_name(name).split
+        for x, *bounds in intervals.get(name, ()):
+            ends = [place(bound) for bound in bounds]
+            if ends[1] - ends[0] > (high - low) / HEIGHT:
+                marker = "braille" if colour else "|"
+                plotext.plot([x, x], ends, marker=marker, color=_COLOURS[split])
+    for name, (xs, ys) in dots.items():
         split = Metric.from_name(name).split
         marker = "braille" if colour else _PLAIN[split]
-        plotext.plot(xs, shown, marker=marker, color=_COLOURS[split])
+        if xs:
+            plotext.scatter(xs, ys, marker=marker, color=_COLOURS[split])
         sample = plotext.colorize("━━" if colour else _PLAIN[split] * 2, _COLOURS[split])
         legend.append(f"{sample} {name.replace('/', ' ')}")
-    plotext.yticks(*(_log_ticks(curves) if log else _linear_ticks(curves)))
+    if high > low:
+        plotext.ylim(low, high)
+    plotext.yticks(*ticks)
     plotext.xticks(*x_ticks)
     plotext.xlabel(x_label)
     # The library's own legend lies on the canvas, over the curves.
@@ -97,6 +126,50 @@ def _draw(
     if not colour:
         text = plotext.uncolorize(text)
     return "\n".join(line.rstrip() for line in text.rstrip().splitlines())
+
+
+_SAMPLES = 8
+"""Dots of a curve in each column, so that steep parts have no gaps."""
+
+
+def _apart(curves: Curves, columns: int, low: float, high: float) -> Curves:
+    """The curves as dots; where several fall on one place, each has every other column."""
+    first, last = _range(curves, 0)
+    span, tall = (last - first) or 1.0, (high - low) or 1.0
+    grid = [first + span * at / (columns * _SAMPLES) for at in range(columns * _SAMPLES + 1)]
+    drawn = {name: _on_grid(xs, ys, grid) for name, (xs, ys) in curves.items()}
+
+    def row(value: float | None) -> int | None:
+        return None if value is None else round((value - low) / tall * (HEIGHT - 5))
+
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in drawn}
+    for at, x in enumerate(grid):
+        rows = {name: row(ys[at]) for name, ys in drawn.items()}
+        for name, ys in drawn.items():
+            value = ys[at]
+            if value is None:
+                continue
+            here = [other for other in drawn if rows[other] == rows[name]]
+            if here[at // _SAMPLES // 2 % len(here)] == name:
+                found[name][0].append(x)
+                found[name][1].append(value)
+    return found
+
+
+def _on_grid(xs: Sequence[float], ys: Sequence[float], grid: Sequence[float]) -> list[float | None]:
+    """The curve at each place of the grid, linear between its points; None outside."""
+    values: list[float | None] = []
+    at = 0
+    for x in grid:
+        while at + 2 < len(xs) and xs[at + 1] < x:
+            at += 1
+        if not xs[0] <= x <= xs[-1]:
+            values.append(None)
+            continue
+        width = xs[at + 1] - xs[at]
+        share = (x - xs[at]) / width if width else 0.0
+        values.append(ys[at] + min(max(share, 0.0), 1.0) * (ys[at + 1] - ys[at]))
+    return values
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> Curves:
@@ -119,27 +192,44 @@ def _range(curves: Curves, axis: int) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _wants_log(curves: Curves) -> bool:
-    low, high = _range(curves, 1)
+def _wants_log(values: Sequence[float]) -> bool:
+    low, high = min(values), max(values)
     return low > 0 and high / LOG_RATIO > low
 
 
-def _log_ticks(curves: Curves) -> tuple[list[float], list[str]]:
-    """Whole powers of ten; plotext's own log axis labels odd numbers in between."""
-    low, high = (math.log10(value) for value in _range(curves, 1))
-    first, last = math.floor(low), math.ceil(high)
-    powers = range(first, last + 1, max(1, math.ceil((last - first) / 6)))
+def _log_ticks(values: Sequence[float]) -> tuple[list[float], list[str]]:
+    """Whole powers of ten, from one below all values to one above them."""
+    first, last = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    step = max(1, math.ceil((last - first) / 6))
+    last = first + step * math.ceil((last - first) / step)
+    powers = range(first, last + 1, step)
     return [float(power) for power in powers], [f"1e{power}" for power in powers]
 
 
-def _linear_ticks(curves: Curves) -> tuple[list[float], list[str]]:
-    low, high = _range(curves, 1)
-    ticks = [low + (high - low) * part / 5 for part in range(6)] if high > low else [low]
-    return ticks, [f"{tick:.4g}" for tick in ticks]
+def _linear_ticks(values: Sequence[float]) -> tuple[list[float], list[str]]:
+    """Round numbers, from one below all values to one above them."""
+    low, high = min(values), max(values)
+    if not high > low:
+        return [low], [f"{low:.4g}"]
+    step = _round_up((high - low) / 5)
+    ticks = [step * at for at in range(math.floor(low / step), math.ceil(high / step) + 1)]
+    digits = max(0, math.ceil(2 - math.log10(step))) if step < 1 else 0
+    return ticks, [f"{round(tick, digits):.10g}" for tick in ticks]
 
 
 def _epoch_ticks(curves: Curves) -> tuple[list[float], list[str]]:
-    """Epochs are counted: five whole numbers at most."""
+    """The first and the last epoch, and round numbers between them."""
     first, last = (round(epoch) for epoch in _range(curves, 0))
-    ticks = sorted({round(first + (last - first) * part / 4) for part in range(5)})
+    step = max(1, round(_round_up((last - first) / 4)))
+    inner = range(step * (first // step + 1), last, step)
+    ticks = [first, *(at for at in inner if min(at - first, last - at) >= step / 2), last]
+    ticks = list(dict.fromkeys(ticks))
     return [float(tick) for tick in ticks], [str(tick) for tick in ticks]
+
+
+def _round_up(size: float) -> float:
+    """The next of 1, 2, 2.5, 5 and 10 times a power of ten."""
+    if size <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(size))
+    return next(power * f for f in (1, 2, 2.5, 5, 10, 20) if power * f >= size * 0.999)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from regrun.cli.completion import complete_reproduction
-from regrun.cli.console import check, documenting, say, show
+from regrun.cli.console import check, documenting, say, show, verbatim
 from regrun.cli.format import NOTHING, interval, name_table, table
 from regrun.cli.left_pictures import leave_picture_of
 from regrun.cli.options import RUNS, AllowLarge, Device, Json, Plugins, Quiet, RunsDir
@@ -113,8 +113,8 @@ def _report(result: ReproductionResult) -> list[RenderableType]:
         Text.assemble("overall    ", _verdict(result.verdict)),
         *(f"{name:<10} {text}" for name, text in facts.items() if text),
         *(f"chosen     {line}" for line in _chosen(result)),
-        *(f"runs       {directory}" for directory in result.runs_in),
-        *([f"next       regrun compare {result.runs_in[-1]}"] if result.runs else []),
+        *(verbatim(f"runs       {directory}") for directory in result.runs_in),
+        *([verbatim(f"next       regrun compare {result.runs_in[-1]}")] if result.runs else []),
     ]
 
 

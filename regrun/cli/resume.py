@@ -17,7 +17,9 @@ from regrun.cli.progress import watching
 from regrun.cli.request import Request, with_overrides
 from regrun.cli.sweep import show_sweep
 from regrun.cli.train import show_run
+from regrun.cli.unfinished import advice
 from regrun.errors import UsageError
+from regrun.store.reading import find_runs, load_stored_run
 from regrun.store.run_dir import RunDir
 from regrun.store.study import read_study
 from regrun.store.sweep_dir import SweepDir
@@ -83,6 +85,7 @@ def resume(
         raise UsageError(f"--seeds: {directory} is no sweep; only sweeps have seeds")
     if confirm is not None:
         raise UsageError(f"--confirm: {directory} is no sweep; only sweeps have finalists")
+    _check_is_run(directory)
     runs_dir = Path(os.path.relpath(directory.resolve().parent.parent))
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.execution.train import resume_run
@@ -94,3 +97,12 @@ def resume(
             carry_on = partial(carry_on, reload=with_overrides(overrides, axes=False))
         summary = carry_on()
     show_run(summary, directory, RunDir(directory).config.path, runs_dir, as_json=as_json)
+
+
+def _check_is_run(directory: Path) -> None:
+    """Raise UsageError, with what there is to resume below, where there is no run."""
+    if RunDir(directory).config.is_file() or not directory.is_dir():
+        return
+    below = advice(load_stored_run(files) for files in find_runs([directory]))
+    found = "\n".join(below) or "and nothing unfinished below it"
+    raise UsageError(f"{directory}: no run here (it has no config.yaml)\n{found}")

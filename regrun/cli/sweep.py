@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from rich.filesize import decimal
 from regrun.analysis.sweeps import sweep_cells
 from regrun.cli import options as opt
 from regrun.cli.cell_report import csv_rows, sweep_report
-from regrun.cli.console import check, documenting, print_csv, say, show
+from regrun.cli.console import check, documenting, notify, print_csv, say, show
 from regrun.cli.left_pictures import leave_main_picture
 from regrun.cli.progress import watching
 from regrun.errors import UsageError
@@ -30,6 +31,9 @@ def sweep(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Train every cell with this many seeds.")
     ] = None,
+    only: Annotated[
+        bool, typer.Option("--only", help="Sweep over the axes given here, not over the config's.")
+    ] = False,
     confirm: Annotated[
         int | None,
         typer.Option(
@@ -59,6 +63,7 @@ def sweep(
     plugins: opt.Plugins = None,
     as_json: opt.Json = False,
     as_csv: opt.Csv = False,
+    wide: opt.Wide = False,
     quiet: opt.Quiet = False,
     allow_large: opt.AllowLarge = False,
 ) -> None:
@@ -69,8 +74,11 @@ def sweep(
         overrides = [*(overrides or []), f"sweep.confirm={confirm}"]
     from regrun.config.limits import check_runs
 
-    loaded = load_sweep(config, overrides or [], seeds)
+    loaded = load_sweep(config, overrides or [], seeds, only=only)
     check_runs(loaded, allow_large=allow_large)
+    if not quiet:
+        for line in _axes_that_stay(loaded, overrides or []):
+            notify(line)
     if not dry_run:
         probe_writable(runs_dir)
         if workers != 0:
@@ -83,16 +91,34 @@ def sweep(
         return
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         summary = run_sweep(loaded, runs_dir=runs_dir, options=options, observer=observer)
-    show_sweep(summary, as_json=as_json, as_csv=as_csv)
+    show_sweep(summary, as_json=as_json, as_csv=as_csv, wide=wide)
 
 
-def load_sweep(config: Path, overrides: list[str], seeds: int | None) -> Loaded:
+def _axes_that_stay(loaded: Loaded, overrides: list[str]) -> list[str]:
+    """That the config's own axes are swept, too, where the command line has others."""
+    sweep = loaded.config.sweep
+    grid = sweep.grid if sweep else {}
+    given = {text.partition("=")[0] for text in overrides}
+    stay = [f"{key} ({len(values):,})" for key, values in grid.items() if key not in given]
+    if len(stay) in (0, len(grid)):
+        return []
+    return [f"axes of the config that stay: {', '.join(stay)}; --only leaves them out"]
+
+
+def load_sweep(
+    config: Path, overrides: list[str], seeds: int | None, *, only: bool = False
+) -> Loaded:
     """The config with the axes of the command line in its `sweep` section.
 
-    Raises ConfigError, and UsageError when there is nothing to sweep.
+    only: without those of the config. Raises ConfigError, and UsageError when there is nothing to
+    sweep.
     """
     from regrun.config.load import load_config
 
+    if only and not overrides:
+        raise UsageError("--only: give the axes to sweep over, such as optimizer.lr=0.01,0.1")
+    if only:
+        overrides = ["sweep.grid={}", *overrides]
     if seeds is not None:
         overrides = [*overrides, f"sweep.seeds={seeds}"]
     loaded = load_config(config, overrides, axes=True)
@@ -104,12 +130,14 @@ def load_sweep(config: Path, overrides: list[str], seeds: int | None) -> Loaded:
     return loaded
 
 
-def show_sweep(summary: SweepSummary, *, as_json: bool, as_csv: bool = False) -> None:
+def show_sweep(
+    summary: SweepSummary, *, as_json: bool, as_csv: bool = False, wide: bool = False
+) -> None:
     """Print the answers of a sweep; exit code 3 when some runs diverged or failed."""
     if as_csv:
         print_csv(csv_rows(sweep_cells(SweepDir(Path(summary.sweep_dir)))))
     else:
-        show(summary, sweep_report, as_json=as_json)
+        show(summary, partial(sweep_report, wide=wide), as_json=as_json)
     said = leave_main_picture(summary)
     if not as_json and not as_csv:
         say(*said)

@@ -8,7 +8,7 @@ from pathlib import Path
 from regrun.analysis.cells import Cell
 from regrun.analysis.overview import ranked
 from regrun.analysis.sweeps import chosen_metric, sweep_cells
-from regrun.cli.cell_report import table_metrics
+from regrun.cli.cell_table import shown_metrics
 from regrun.cli.conclusions import caption, conclusions
 from regrun.cli.format import interval
 from regrun.escapes import escaped_name
@@ -23,7 +23,7 @@ def answer(sweep: Path) -> str:
     files = SweepDir(sweep)
     cells = sweep_cells(files, on_damage=lambda damage: None)
     metric = chosen_metric(files, cells)
-    shown = table_metrics(cells, metric.name)
+    shown = shown_metrics(cells, metric.name)
     best = ranked(cells, metric)[:MOST_ROWS]
     lines = [f"- {_plain(line)}" for line in conclusions(cells, metric)]
     return "\n".join([*lines, "", *_table(best, shown), "", *map(_plain, caption(cells, shown))])

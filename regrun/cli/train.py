@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from regrun.cli import options as opt
-from regrun.cli.console import check, documenting, show
+from regrun.cli.console import check, documenting, show, verbatim
 from regrun.cli.progress import watching
 from regrun.cli.run_report import after_training, run_report
 from regrun.results import RunSummary
@@ -65,8 +65,11 @@ def show_run(
         commands = after_training(summary, config, config_path, directory, runs_dir)
         return [
             *run_report(summary, run.config, run.rows),
-            f"run        {directory}",
-            *(f"{'' if i else 'next':<11}{command}" for i, command in enumerate(commands)),
+            verbatim(f"run        {directory}"),
+            *(
+                verbatim(f"{'' if i else 'next':<11}{command}")
+                for i, command in enumerate(commands)
+            ),
         ]
 
     show(summary, report, as_json=as_json)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,8 +68,11 @@ def parse_overrides(
     """Every override, and what is wrong with those that cannot be read; see `parse_override`."""
     assignments: list[Assignment] = []
     diagnostics: list[Diagnostic] = []
-    for number, text in enumerate(texts, start=1):
+    for number, words in _words_of_each(texts):
+        text = words[0]
         try:
+            if len(words) > 1:
+                raise _torn(words, number)
             parsed = parse_override(text, number, axes=axes)
             axis = parsed.key.removeprefix(_GRID)
             if axis != parsed.key and parsed.key in [each.key for each in assignments]:
@@ -77,6 +81,47 @@ def parse_overrides(
         except ConfigError as error:
             diagnostics += error.diagnostics
     return assignments, diagnostics
+
+
+def _words_of_each(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Number and words of each override; of several words where a shell tore it apart.
+
+    That is at spaces around the sign, and at spaces in brackets that no quotes protect.
+    """
+    at = 0
+    while at < len(texts):
+        ends = range(at + 2, len(texts) + 1)
+        whole = next((end for end in ends if _is_whole(texts[at:end])), at + 1)
+        yield at + 1, list(texts[at:whole])
+        at = whole
+
+
+def _is_whole(words: Sequence[str]) -> bool:
+    """Whether these words, no fewer, are one override."""
+    first, *others, last = words
+    if "=" in first and not first.endswith("="):  # torn at spaces in brackets
+        return not any("=" in word for word in words[1:]) and (
+            _depth(words[:-1]) > 0 and _depth(words) == 0
+        )
+    if "=" in first:
+        return not others and "=" not in last
+    if others:
+        return others == ["="] and "=" not in last
+    return last.startswith("=") and last != "="
+
+
+def _depth(words: Sequence[str]) -> int:
+    """How many brackets are open after these words."""
+    text = "".join(words)
+    return sum(text.count(each) for each in "[{") - sum(text.count(each) for each in "]}")
+
+
+def _torn(words: Sequence[str], number: int) -> ConfigError:
+    """The error for one override that arrived as several words."""
+    key = words[0].partition("=")[0]
+    joined = re.sub(r"^([^=]*?)\s*=\s*", r"\1=", " ".join(words))
+    shown = Assignment(printable(" ".join(words)[:100]), key, None, number)
+    return shown.error(f"several words; write {shlex.quote(printable(joined[:200]))}")
 
 
 def parse_override(text: str, number: int, *, axes: bool = False) -> Assignment:

@@ -137,6 +137,8 @@ class Sweep(Section):
     select_on_test: bool = False
     """Allow a search or a pruner to select on the test set."""
     pruner: Literal["median", "asha", "hyperband"] | None = None
+    """Stops runs early whose metric falls behind that of the others: behind their median, or in
+    rungs of successive halving."""
     stack_size: Count | None = None
     """Number of members trained as one stack; chosen to suit the machine by default."""
 

@@ -90,7 +90,9 @@ class Training(Section):
     """Epochs, batches, precision, clipping, averaging, early stopping and checkpoints."""
 
     epochs: Annotated[int, Field(ge=1, le=10**9)] = 100
+    """Passes over the training examples."""
     batch_size: Count | Literal["full"] = 32
+    """Examples of a step; full: all training examples."""
     evaluate_every: Count = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
     evaluate_train: Literal["auto", "all"] | Count = "auto"

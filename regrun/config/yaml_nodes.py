@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -317,13 +318,20 @@ def _syntax_error(error: yaml.MarkedYAMLError, lines: tuple[str, ...]) -> Config
     return _error(message, Span(line, column, line, column + 1))
 
 
+def _elsewhere(path: Path) -> str:
+    """A config of that name in a folder of the working directory, as a suggestion."""
+    found = islice(Path().glob("*/*.y*ml"), 500)
+    names = [str(each) for each in found if path.name in (each.name, each.stem)]
+    return f', did you mean "{min(names)}"?' if names else ""
+
+
 def _read(path: Path) -> bytes:
     try:
         with open_file_or_stream(path) as file:
             return file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         others = [each.name for each in sorted(path.parent.glob("*.y*ml"))[:500]]
-        hint = did_you_mean(path.name, others)
+        hint = did_you_mean(path.name, others) or _elsewhere(path)
         if str(path) == "-":
             hint = "; standard input is /dev/stdin"
         raise UsageError(f"{path}: no such config file{hint}") from None

@@ -67,6 +67,7 @@ class Schedule(Section):
     """Linear warm-up: over these epochs the multiplier rises from `warmup_start` to 1, and the
     schedule proper starts after them."""
     warmup_start: Rate = 0.0
+    """The multiplier at the start of the warm-up."""
 
     @abstractmethod
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
@@ -177,6 +178,7 @@ class StepDecay(Schedule):
     step_size: Count
     """In epochs."""
     gamma: Positive = 0.1
+    """The factor every `step_size` epochs."""
 
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
         import numpy as np
@@ -199,6 +201,7 @@ class MultiStep(Schedule):
     milestones: Milestones
     """Completed epochs at which the multiplier drops, counted from the end of the warm-up."""
     gamma: Positive = 0.1
+    """The factor at each milestone."""
 
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
         import numpy as np
@@ -221,6 +224,7 @@ class Cosine(Schedule):
     )
     type: Literal["cosine"]
     min_factor: Rate = 0.0
+    """The multiplier at the end."""
 
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
         import numpy as np
@@ -248,6 +252,7 @@ class CosineRestarts(Schedule):
     t_mult: Count = 1
     """Each period is this many times as long as the one before."""
     min_factor: Rate = 0.0
+    """The multiplier at the end of each period."""
 
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
         import numpy as np
@@ -338,6 +343,7 @@ class Plateau(Schedule):
     """Watched at every evaluation. auto: val/loss, or train/loss without a validation set. Metrics
     of the test set are refused."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """What the multiplier is multiplied by when the metric stops improving."""
     patience: Annotated[int, Field(ge=0, le=2**31 - 1)] = 10
     """Evaluations without a new best that are allowed; the one after them lowers the multiplier."""
     threshold: NonNegative = 1e-4
@@ -347,6 +353,7 @@ class Plateau(Schedule):
     cooldown: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Evaluations after each drop in which none is counted."""
     min_factor: Rate = 0.0
+    """The multiplier does not fall below it."""
 
     @property
     def watched(self) -> str | None:

@@ -70,6 +70,8 @@ class Outcome:
 
     done: bool
     messages: tuple[str, ...]
+    ends: tuple[RunSummary, ...] = ()
+    """Short summaries of the runs that ended."""
 
 
 def configs_of(loaded: Loaded, runs: Iterable[PlannedRun]) -> Iterator[Config]:
@@ -157,6 +159,7 @@ class _Steps(Observer):
         self._on_steps = on_steps
         self._kept: list[str] = []
         self._statuses: Counter[str] = Counter()
+        self.ends: list[RunSummary] = []
 
     def messages(self) -> list[str]:
         """Messages for the user; only the first few diverged members are named."""
@@ -167,6 +170,8 @@ class _Steps(Observer):
         self._on_steps(step)
 
     def on_end(self, summary: RunSummary) -> None:
+        short = summary.without_layers()
+        self.ends.append(short.model_copy(update={"data": None, "confusion": None}))
         self._statuses[summary.status] += 1
         if summary.status == "diverged" and self._statuses["diverged"] <= MOST_MESSAGES:
             where = Path(summary.run_dir).name

@@ -114,8 +114,11 @@ class _Watch:
                     elif error is not None:
                         self._take_error(slot, error)
                     else:
-                        for message in future.result().messages:
+                        outcome = future.result()
+                        for message in outcome.messages:
                             self.observer.on_message(message)
+                        for summary in outcome.ends:
+                            self.observer.on_end(summary)
                     idle.append(worker)
                 self._show()
         finally:

@@ -18,6 +18,8 @@ DOCUMENTS: dict[str, str] = {
     "regrun.api.resume": "overrides and axes of the caller",
     "regrun.api.sweep": "configs and axes of the caller",
     "regrun.api.train": "configs and overrides of the caller",
+    "regrun.cli.lookup.document": "JSON of `list`",
+    "regrun.config.defaults.without_defaults": "a config as YAML gives it",
     "regrun.cli.plot.loss_plot": "rows of metrics.jsonl",
     "regrun.cli.run_report.run_report": "rows of metrics.jsonl, a config as YAML gives it",
     "regrun.cli.reproduce.described": "JSON of `list`",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         loss: str = "auto",
         test: float | None = 2.0,
         epochs: int = 5,
+        optimizer: Mapping[str, Any] | None = None,
         status: Status = "completed",
         finished: bool = True,
         **changes: Any,
@@ -48,7 +49,7 @@ def make_run(tmp_path: Path) -> MakeRun:
                 "dataset": {"name": "synthetic_linear", "num_train": 20},
                 "model": {"name": "linear"},
                 "loss": loss,
-                "optimizer": {"name": "sgd", "lr": 0.003, "weight_decay": decay},
+                "optimizer": optimizer or {"name": "sgd", "lr": 0.003, "weight_decay": decay},
                 "training": {"epochs": epochs, "batch_size": 5},
             }
         ).config

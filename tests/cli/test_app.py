@@ -170,7 +170,7 @@ def test_output_to_a_full_disk_ends_with_4(arguments: list[str]) -> None:
 
 
 def test_an_ascii_terminal_gets_spelt_out_symbols_not_an_error(program: Any) -> None:
-    ended = program("list", fresh=True, env={"PYTHONIOENCODING": "ascii"})
+    ended = program("list", "penalties", fresh=True, env={"PYTHONIOENCODING": "ascii"})
     assert ended.returncode == 0
     assert ended.stdout.isascii()
     assert "lambda" in ended.stdout

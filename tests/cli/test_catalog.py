@@ -121,10 +121,13 @@ def test_list_shows_everything_in_short(invoke: Any) -> None:
     result = invoke("list")
     assert result.exit_code == 0
     for text in (
-        "datasets", "fashion_mnist", "λ Σ|w|", "adamw", "cosine", "max_norm", "vgg16",
-        "drop_connect", "label_smoothing", "early_stopping", "decoupled_schedule",
+        "datasets", "fashion_mnist", "group_lasso", "adamw", "cosine", "max_norm", "alexnet",
+        "drop_connect", "label_smoothing", "early_stopping", "decoupled_schedule", "list WORD",
+        "lasso_path_diabetes",
     ):  # fmt: skip
         assert text in result.stdout
+    assert "λ Σ|w|" in invoke("list", "penalties").stdout
+    assert "vgg16" in invoke("list", "models").stdout
     assert result.stderr == ""
 
 
@@ -150,24 +153,6 @@ def test_an_unknown_topic_or_name_ends_with_2(invoke: Any) -> None:
     result = invoke("list", "optimizers", "adamv")
     assert result.exit_code == 2
     assert 'did you mean "adam' in result.stderr
-
-
-def test_list_runs(invoke: Any, make_run: Any, tmp_path: Any) -> None:
-    make_run("one", test=2.5)
-    make_run("two", finished=False)
-    result = invoke("list", "runs", "--runs-dir", tmp_path / "runs")
-    assert "2.5" in result.stdout
-    assert "interrupted" in result.stdout
-    runs = json.loads(invoke("list", "runs", "--json", "--runs-dir", tmp_path / "runs").stdout)
-    assert [run["status"] for run in runs] == ["completed", "interrupted"]
-
-
-def test_list_runs_where_there_are_none(invoke: Any, tmp_path: Any) -> None:
-    result = invoke("list", "runs", "--runs-dir", tmp_path / "nowhere")
-    assert result.exit_code == 0
-    assert "regrun train" in result.stdout
-    as_json = invoke("list", "runs", "--json", "--runs-dir", tmp_path / "nowhere")
-    assert json.loads(as_json.stdout) == []
 
 
 def test_schema_is_a_json_schema_of_the_config(invoke: Any) -> None:

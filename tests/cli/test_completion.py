@@ -79,6 +79,29 @@ def complete(words: str) -> list[str]:
     return ended.stdout.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("words", "at", "completions"),
+    [
+        ("regrun train c.yaml optimizer.name =", 4, ["sgd", "adam", "adamw", "rmsprop"]),
+        ("regrun train c.yaml optimizer.name = ad", 5, ["adam", "adamw", "adagrad"]),
+        ("regrun train c.yaml seed = 1 dataset.name = f", 8, ["fashion_mnist"]),
+        ("regrun train c.yaml optimizer.n", 3, ["optimizer.name=", "optimizer.nesterov="]),
+        ("regrun train c.yaml optimizer.lr = ", 5, []),
+        ("regrun train c.yaml --device c", 4, ["cpu", "cuda", "cuda:0"]),
+    ],
+)
+def test_bash_which_breaks_words_at_each_equals_sign_gets_the_values(
+    words: str, at: int, completions: list[str]
+) -> None:
+    """The words are those that bash gave a completion function."""
+    code = "import sys; sys.argv = ['regrun']; from regrun.cli.app import main; main()"
+    split = "\n".join(words.split(" "))
+    bash = {"_REGRUN_COMPLETE": "complete_bash", "COMP_WORDS": split, "COMP_CWORD": str(at)}
+    ended = run_python(code, env=bash)
+    assert ended.stdout.split()[: len(completions) or None][:4] == completions
+    assert not any("=" in each for each in ended.stdout.split()) or at == 3
+
+
 def test_the_shell_gets_verbs_names_and_keys() -> None:
     assert any('"train"' in line for line in complete("regrun tr"))
     assert any('"resnet18"' in line for line in complete("regrun list models resnet1"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrun.cli.plot import HEIGHT, loss_plot
+from regrun.cli.plot import HEIGHT, _linear_ticks, _log_ticks, axis_plot, loss_plot
 
 
 def rows(train: list[float | None], test: list[float | None]) -> list[dict[str, Any]]:
@@ -95,3 +95,45 @@ def test_no_losses_break_the_plot(pairs: list[tuple[Any, Any]], colour: bool) ->
     content = rows([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     plot = loss_plot(content, 60, colour=colour)
     assert plot is None or "epoch" in plot
+
+
+def test_curves_that_meet_are_both_visible() -> None:
+    together = rows(
+        [1.0 / epoch for epoch in range(1, 30)], [1.0 / epoch for epoch in range(1, 30)]
+    )
+    plot = loss_plot(together, 80, colour=False)
+    assert plot is not None
+    last = [line for line in plot.splitlines() if "." in line.partition("┤")[2] and "o" in line]
+    assert last  # rows in which the curves take turns
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (1.72358, 2.31, ["1.6", "1.8", "2", "2.2", "2.4"]),
+        (0.0, 1.0, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        (-3.0, 11.0, ["-5", "0", "5", "10", "15"]),
+        (0.0301, 0.0322, ["0.03", "0.0305", "0.031", "0.0315", "0.032", "0.0325"]),
+    ],
+)
+def test_ticks_are_round_and_around_all_values(low: float, high: float, labels: list[str]) -> None:
+    ticks, shown = _linear_ticks([low, high])
+    assert shown == labels
+    assert ticks[0] <= low < high <= ticks[-1]
+    assert ticks == pytest.approx([float(label) for label in labels])
+
+
+def test_the_axis_reaches_beyond_the_largest_value() -> None:
+    ticks, labels = _log_ticks([1e-11, 189.0])
+    assert ticks[0] <= -11
+    assert ticks[-1] >= math.log10(189)
+    assert labels[0].startswith("1e-")
+
+
+def test_intervals_are_drawn_as_bars() -> None:
+    curves = {"test/loss": ([0.0, 1.0, 2.0], [1.0, 5.0, 9.0])}
+    bars = {"test/loss": [(1.0, 1.0, 9.0)]}
+    plain = axis_plot(curves, "decay", 60, colour=False, bars=bars)
+    assert plain is not None
+    assert sum("|" in line for line in plain.splitlines()) >= 6
+    assert "|" not in str(axis_plot(curves, "decay", 60, colour=False))

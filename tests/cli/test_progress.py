@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from regrun.cli.progress import Bar, Lines, watching
 from regrun.execution.observer import Observer, Start
+from regrun.results import RunSummary, Status
 
 START = Start("runs/toy/[x]", "cpu", 400, ["train loss is measured on 10"], epochs=100)
 
@@ -46,8 +49,9 @@ def test_lines_come_now_and_then_and_have_no_codes(
     assert lines[1] == "note: train loss is measured on 10"
     assert lines[-1] == "saved"
     reported = [line for line in lines if line.startswith("step ")]
-    assert len(reported) == 13  # the clock ticks once a step, and a line comes every 3 s
-    assert reported[-1] == "step 39 of 40 (98%)  epoch 9  train/loss 0.125  test/loss 3"
+    assert len(reported) > 10  # the clock ticks at each look, and a line comes every 3 s
+    state = "epoch 9 of 100  train/loss 0.125  test/loss 3"
+    assert re.fullmatch(rf"step (39|40) of 40 \(\d+%\)  {state}  0\.\d steps/s", reported[-1])
     assert "\x1b" not in err
     assert out == ""
 
@@ -113,3 +117,64 @@ def test_the_bar_goes_away_when_training_fails(monkeypatch: pytest.MonkeyPatch) 
         observer.on_start(START)
         raise ZeroDivisionError
     assert text_of(target).count("\x1b[?25h") == 1
+
+
+def ended(name: str, loss: float, status: Status = "completed") -> RunSummary:
+    return RunSummary(run_dir=f"runs/toy/sweep-a/{name}", status=status, metrics={"val/loss": loss})
+
+
+def sweep_round(members: int) -> Start:
+    return Start("runs/toy/sweep-a", "cpu", 100 * members, [], members=members, stacks=1)
+
+
+def test_a_search_has_one_bar_and_says_how_many_runs_there_are_in_all() -> None:
+    target = console(force_terminal=True, highlight=False)
+    bar = Bar(target)
+    for members in (36, 12):
+        bar.on_start(sweep_round(members))
+        bar.on_progress(100 * members, 100 * members)
+    bar.stop()
+    text = text_of(target)
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    assert text.count("runs/toy/sweep-a: 36 runs in 1 stack") == 1
+    assert "round 2: 12 runs more, 48 in all" in text
+    assert "0 of 48 runs" in text
+
+
+def test_a_sweep_says_how_many_runs_ended_and_which_cell_is_best(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    lines = Lines()
+    lines.on_start(sweep_round(6))
+    for name, loss in (
+        ("0000-lr=0.1-seed=0", 1.0),
+        ("0000-lr=0.1-seed=1", 5.0),
+        ("0001-lr=0.2-seed=0", 2.0),
+    ):
+        lines.on_end(ended(name, loss))
+    lines.on_end(ended("0002-lr=9-seed=0", 0.1, "diverged"))
+    lines.on_progress(300, 600)
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert "4 of 6 runs  best val/loss 2 lr=0.2" in shown
+
+
+def test_something_is_said_before_training_begins() -> None:
+    target = console(force_terminal=True)
+    bar = Bar(target)
+    bar.stop()
+    assert "loading torch and data" in text_of(target)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_bar_fits_and_keeps_its_numbers_whole(width: int) -> None:
+    target = Console(file=io.StringIO(), width=width, force_terminal=True)
+    bar = Bar(target)
+    train(bar)
+    bar.stop()
+    lines = [Text.from_ansi(line).plain for line in re.split(r"[\r\n]", text_of(target))]
+    shown = [line for line in lines if "%" in line]
+    assert shown
+    assert all(len(line) <= width for line in shown)
+    assert all(re.search(r"━{20} +\d+% +(\d+:\d\d|--:--) ", line) for line in shown)

@@ -68,9 +68,10 @@ def test_a_sweep_ends_in_a_table_a_plot_what_may_be_said_and_the_next_command(
     result = sweep(config, DECAYS, "--seeds", 3)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert re.match(r"optimizer\.weight_decay +seeds +train loss +test loss +gap", lines[0])
-    rows = [line.split()[:2] for line in lines[1:5]]
-    assert rows == [["0", "3"], ["0.1", "3"], ["1", "3"], ["10", "3"]]
+    assert re.match(r" *weight_decay +train loss +test loss +gap", lines[0])
+    assert [line.lstrip("●○ ").split()[0] for line in lines[1:5]] == ["0", "0.1", "1", "10"]
+    assert "95% intervals over 3 seeds" in result.stdout
+    assert re.search(r"in all rows: .*completed", result.stdout)
     assert re.search(r"\[\d.+, \d.+\]", lines[1])
     ticks = next(line for line in lines if re.fullmatch(r" *0 +0\.1 +1 +10", line))
     gaps = [match.start() for match in re.finditer(r"\S+", ticks)]
@@ -108,7 +109,9 @@ def test_json_has_the_contracts_keys_and_is_all_of_stdout(
     assert document["best"].keys() >= {"params", "metric", "selected_on"}
     loss = document["cells"][0]["metrics"]["test/loss"]
     assert loss.keys() == {"mean", "low", "high", "scale", "arithmetic_mean", "values"}
-    assert document == json.loads((only_sweep(tmp_path) / "summary.json").read_text())
+    stored = json.loads((only_sweep(tmp_path) / "summary.json").read_text())
+    assert stored.pop("checksum")
+    assert document == stored
     compared = json.loads(invoke("compare", only_sweep(tmp_path), "--json").stdout)
     assert all(len(cell.pop("runs")) == 2 for cell in compared)
     assert compared == document["cells"]
@@ -149,7 +152,7 @@ def test_values_in_brackets_are_one_value_of_an_axis(
 ) -> None:
     result = sweep(classes, "model.hidden=[4],[8, 6]", "model.dropout=0,0.5")
     assert result.exit_code == 0
-    assert [line.split("  ")[0] for line in result.stdout.splitlines()[1:5]] == [
+    assert re.findall(r"000\d-\S+", result.stdout) == [
         "0000-hidden=-4-,dropout=0-seed=0",
         "0001-hidden=-4-,dropout=0.5-seed=0",
         "0002-hidden=-8,6-,dropout=0-seed=0",
@@ -171,7 +174,9 @@ def test_values_in_brackets_are_one_value_of_an_axis(
 def test_axes_of_any_kind_of_value_have_a_table(sweep: Any, classes: Path, axis: str) -> None:
     result = sweep(classes, axis, "optimizer.momentum=0.5")
     assert result.exit_code == 0
-    assert len(re.findall(r"completed *$", result.stdout, re.MULTILINE)) == 2
+    header, first, second = result.stdout.splitlines()[:3]
+    assert axis.partition("=")[0].rpartition(".")[2] in header
+    assert len({len(header), len(first.rstrip()), len(second.rstrip())}) <= 3
 
 
 def test_an_accuracy_is_plotted_and_its_highest_is_the_best(sweep: Any, classes: Path) -> None:
@@ -187,6 +192,20 @@ def test_the_axes_of_the_file_and_of_the_command_line_are_one_grid(
     config.write_text(CONFIG + "sweep: {grid: {optimizer.lr: [0.01, 0.02]}, seeds: 3}\n")
     plan = sweep(config, "optimizer.momentum=0,0.5", "--dry-run", "--json", "--seeds", 2)
     assert json.loads(plan.stdout)["runs"] == 8
+
+
+def test_axes_of_the_file_that_stay_are_named_and_can_be_left_out(sweep: Any, config: Path) -> None:
+    config.write_text(CONFIG + "sweep: {grid: {optimizer.lr: [0.01, 0.02]}, seeds: 3}\n")
+    both = sweep(config, "optimizer.momentum=0,0.5", "--dry-run")
+    assert "that stay: optimizer.lr (2); --only leaves them out\n" in both.stderr
+    alone = sweep(config, "optimizer.momentum=0,0.5", "--dry-run", "--only", "--json")
+    assert json.loads(alone.stdout)["runs"] == 6
+    assert "stay" not in alone.stderr
+    replaced = sweep(config, "optimizer.lr=1,2,3", "--dry-run", "--json")
+    assert json.loads(replaced.stdout)["runs"] == 9
+    assert "stay" not in replaced.stderr
+    assert "stay" not in sweep(config, "--dry-run").stderr
+    assert sweep(config, "--only").exit_code == 2
 
 
 def test_seeds_alone_are_a_sweep(sweep: Any, config: Path) -> None:
@@ -242,7 +261,7 @@ def test_runs_that_diverge_are_reported_when_it_happens_and_end_with_3(
     assert len(re.findall(r"lr=1e\+200-seed=\d diverged at step \d", result.stderr)) == 2
     assert result.stderr.endswith("2 diverged of 4 runs\n")
     assert "2 completed, 2 diverged" in result.stdout
-    assert re.search(r"1e\+200 +2 +– .*diverged", result.stdout)
+    assert re.search(r"1e\+200 +– .*diverged", result.stdout)
     assert "lowest" not in result.stdout  # there is nothing to compare with
 
 
@@ -256,6 +275,17 @@ def test_a_failed_run_is_reported_and_the_others_go_on(
     assert "2 completed, 1 failed" in result.stdout
     (log,) = only_sweep(tmp_path).glob("*/log.txt")
     assert "out of luck" in log.read_text()
+
+
+def test_a_sweep_in_which_all_failed_names_the_log_and_no_comparison(
+    sweep: Any, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_batches_of_four(monkeypatch)
+    result = sweep(config, "training.batch_size=4", "--seeds", 2)
+    assert result.exit_code == 3
+    assert "regrun compare" not in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("why")]
+    assert "out of luck" in Path(line.split()[1]).read_text()
 
 
 def break_batches_of_four(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +336,7 @@ def test_an_unfinished_sweep_can_be_compared(
         path.unlink()
     result = invoke("compare", directory)
     assert result.exit_code == 0
-    assert re.search(r"0\.02 +2 +– .* unfinished", result.stdout)
+    assert re.search(r"0\.02 +– .* unfinished", result.stdout)
     assert json.loads(invoke("compare", directory, "--json").stdout)[1]["metrics"] == {}
 
 
@@ -316,23 +346,29 @@ def test_of_many_cells_the_best_are_shown_and_compare_shows_all(
     rates = ",".join(f"{0.0001 * (k + 1):g}" for k in range(60))
     result = sweep(config, f"optimizer.lr={rates}")
     assert "the best 40 of 60 cells by test/loss" in result.stdout
-    losses = [
-        float(line.split()[3]) for line in result.stdout.splitlines() if line.startswith("00")
-    ]
+    rows = [line for line in result.stdout.splitlines() if re.search(r" 00\d\d-lr=", line)]
+    losses = [float(line.lstrip("● ").split()[3]) for line in rows]
     assert len(losses) == 40
     assert losses == sorted(losses)
     compared = invoke("compare", only_sweep(tmp_path)).stdout
-    assert sum(line.startswith("00") for line in compared.splitlines()) == 60
+    rows = [line for line in compared.splitlines() if re.search(r" 00\d\d-lr=", line)]
+    swept = [float(line.lstrip("● ").split()[0]) for line in rows]
+    assert len(swept) == 60
+    assert swept == sorted(swept)
 
 
 def test_hundreds_of_rows_stand_in_columns_too(invoke: Any, make_run: Any, tmp_path: Path) -> None:
     for k in range(201):
         make_run(f"run{k:03d}", decay=k / 7)
     lines = invoke("compare", tmp_path / "runs").stdout.splitlines()[:202]
-    assert lines[0].split()[:2] == ["run", "optimizer.weight_decay"]
-    column = lines[0].index("optimizer.weight_decay")
+    assert lines[0].split()[:2] == ["weight_decay", "run"]
+    column = lines[0].index("run")
+    points = set()
     for k, line in enumerate(lines[1:]):
-        assert line[column:].split()[0] == f"{k / 7:g}"
+        assert line[:column].lstrip("● ").rstrip() == f"{k / 7:.6g}"
+        assert line[column:].startswith(f"run{k:03d} ")
+        points |= {line[:column].index(".")} if k % 7 else set()
+    assert len(points) == 1
 
 
 def test_quiet_leaves_stderr_empty(sweep: Any, config: Path) -> None:

@@ -331,3 +331,14 @@ def test_a_range_in_the_file_is_an_axis(tmp_path: Path) -> None:
 def test_keys_that_an_axis_may_have(sweep: str, tmp_path: Path) -> None:
     text = TEXT + (f"sweep: {sweep}\n" if sweep.startswith("{") else f"sweep:\n  {sweep}\n")
     assert _load(tmp_path, text).config.sweep is not None
+
+
+@pytest.mark.parametrize("given", ["config/digits.yaml", "digits.yaml", "digits"])
+def test_a_config_in_another_folder_is_suggested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "digits.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r'did you mean "configs/digits\.yaml"'):
+        load_config(given)

@@ -249,3 +249,27 @@ def test_a_tilde_is_null_and_quotes_are_quotes() -> None:
     assert parse_override("schedule=~", 1).value is None
     with pytest.raises(ConfigError):
         parse_override("name='", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        (["optimizer.lr", "=", "3"], "optimizer.lr=3"),
+        (["optimizer.lr=", "3"], "optimizer.lr=3"),
+        (["optimizer.lr", "=3"], "optimizer.lr=3"),
+        (["model.dropout=[0.2,", "0.5]"], "'model.dropout=[0.2, 0.5]'"),
+        (["penalty={type:", "l1,", "strength:", "0.1}"], "'penalty={type: l1, strength: 0.1}'"),
+    ],
+)
+def test_words_that_a_shell_tore_apart_are_one_mistake(words: list[str], written: str) -> None:
+    for texts in (words, [*words, "seed=1"]):
+        assignments, (problem,) = parse_overrides(texts)
+        assert problem.number == 1
+        assert problem.problem.message == f"several words; write {written}"
+        assert [each.key for each in assignments] == ["seed"] * (len(texts) - len(words))
+
+
+def test_whole_words_stay_apart() -> None:
+    assignments, problems = parse_overrides(["dataset.root=", "seed=1", "model.hidden=[4, 8]"])
+    assert [each.key for each in assignments] == ["dataset.root", "seed", "model.hidden"]
+    assert problems == []

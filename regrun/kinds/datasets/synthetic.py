@@ -23,8 +23,11 @@ class SyntheticLinear(DatasetSection):
     fixed_task: ClassVar[Task | None] = "regression"
     name: Literal["synthetic_linear"]
     num_features: Count = 200
+    """Inputs of each example."""
     num_train: Count = 20
+    """Training examples; `validation` is held out of them."""
     num_test: Count = 100
+    """Test examples."""
     noise: Annotated[float, Field(ge=0)] = 0.01
     """Standard deviation of ε."""
     weight: float = 0.01

@@ -102,6 +102,7 @@ class HiddenLayers(BuiltinModel):
         hidden: Widths
 
     activation: Activation = "relu"
+    """Nonlinearity after each hidden layer."""
     dropout: Annotated[Rates, StandardDropout.described()] = 0.0
     """Dropout after the activations of the hidden layers: one rate, or one per hidden layer."""
     dropout_type: Annotated[DropoutType, DROPOUT_TYPES] = StandardDropout.name
@@ -282,6 +283,7 @@ class CNN(HiddenLayers):
     channels: Annotated[Widths, Field(min_length=1)] = (32, 64)
     """Filters of each convolution block."""
     kernel_size: Annotated[Count, Field(le=31)] = 3
+    """Width and height of the kernels."""
     norm: Norm = "none"
     """Normalisation between each convolution and its activation."""
     pool: Literal["max", "avg", "none"] = "max"

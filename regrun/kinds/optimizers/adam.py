@@ -22,8 +22,11 @@ class AdamFamily(GivenRate):
 
     name: str
     betas: Betas = (0.9, 0.999)
+    """Decay rates of the moving averages of the gradient and of its square."""
     eps: NonNegative = 1e-8
+    """Added to the root that divides the step."""
     amsgrad: bool = False
+    """Divide by the root of the largest average of squares so far."""
 
     @classmethod
     def slots(cls, members: Sequence[Self]) -> tuple[str, ...]:

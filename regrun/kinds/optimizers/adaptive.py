@@ -20,8 +20,11 @@ class Adagrad(GivenRate):
     reference: ClassVar[str] = "Duchi, Hazan & Singer 2011"
     name: Literal["adagrad"]
     lr_decay: NonNegative = 0.0
+    """η / (1 + lr_decay (t − 1)) is the learning rate of step t."""
     eps: NonNegative = 1e-10
+    """Added to the root that divides the step."""
     initial_accumulator_value: NonNegative = 0.0
+    """Where the sums of squares begin."""
 
     @classmethod
     def slots(cls, members: Sequence[Self]) -> tuple[str, ...]:
@@ -73,9 +76,13 @@ class RMSprop(GivenRate):
     reference: ClassVar[str] = "Tieleman & Hinton 2012; centered: Graves 2013"
     name: Literal["rmsprop"]
     alpha: Rate = 0.99
+    """Decay rate of the moving average of squares."""
     eps: NonNegative = 1e-8
+    """Added to the root that divides the step."""
     momentum: Fraction = 0.0
+    """How much of the previous step is kept."""
     centered: bool = False
+    """Divide by an estimate of the standard deviation, not of the root mean square."""
 
     @classmethod
     def slots(cls, members: Sequence[Self]) -> tuple[str, ...]:

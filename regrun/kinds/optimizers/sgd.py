@@ -25,7 +25,9 @@ class SGD(GivenRate):
     proximal: ClassVar[bool] = True
     name: Literal["sgd"] = "sgd"
     momentum: Fraction = 0.0
+    """How much of the previous step's direction is kept."""
     dampening: Rate = 0.0
+    """How much less than 1 a new gradient counts in the momentum."""
     nesterov: bool = False
     """Nesterov's momentum; needs momentum above 0 and no dampening, as in torch."""
 

@@ -20,6 +20,7 @@ class ActivityPenalty(Penalty):
 
     needs: ClassVar[str] = "hidden activations: mlp and cnn"
     method: Literal["gradient"] = "gradient"
+    """gradient: its gradient is added to that of the loss."""
 
     @property
     def scale(self) -> float:

@@ -42,6 +42,8 @@ class Penalty(Section):
     strength: NonNegative
     """λ; 0 is exactly no penalty."""
     method: Method = "gradient"
+    """gradient: its gradient is added to that of the loss. proximal: its proximal map follows every
+    step, which can make weights exactly 0."""
 
     @property
     def proximal(self) -> bool:

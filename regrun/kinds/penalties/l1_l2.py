@@ -161,6 +161,7 @@ class L2(FactoredPenalty):
     half: bool = True
     """True: ½ λ Σ w², which under plain SGD is `weight_decay: λ`. False: λ Σ w², as Keras."""
     method: Literal["gradient"] = "gradient"
+    """gradient: its gradient is added to that of the loss."""
 
     def coefficients(self) -> Coefficients:
         return Coefficients(0.0, 0.5 if self.half else 1.0)
@@ -180,6 +181,7 @@ class ElasticNet(FactoredPenalty):
     l1_ratio: Annotated[float, Field(ge=0, le=1), PER_MEMBER] = 0.5
     """ρ: 1 is all L1, 0 is all L2."""
     half: bool = True
+    """Whether Σ w² has a factor ½."""
     method: Method = "gradient"
     """proximal: moves w towards 0 by η λ ρ after the step and divides it by 1 + η λ (1−ρ), without
     `half` by 1 + 2 η λ (1−ρ); with sgd and fista."""

@@ -227,6 +227,7 @@ class Orthogonal(WeightPenalty):
     min_axes: ClassVar[int] = 2
     type: Literal["orthogonal"]
     method: Literal["gradient"] = "gradient"
+    """gradient: its gradient is added to that of the loss."""
 
     def value(self, weight: Tensor) -> Tensor:
         """Return Σ_{i≠j} cos²(w_i, w_j); a neuron of zeros is orthogonal to all.
@@ -254,6 +255,7 @@ class Spectral(WeightPenalty):
     min_axes: ClassVar[int] = 2
     type: Literal["spectral"]
     method: Literal["gradient"] = "gradient"
+    """gradient: its gradient is added to that of the loss."""
 
     def value(self, weight: Tensor) -> Tensor:
         """Return ½ σ_max(W)², W with a row per neuron: (K, out, in, …) → (K,).

@@ -18,6 +18,7 @@ class L2SP(WeightPenalty):
     from_start: ClassVar[bool] = True
     type: Literal["l2_sp"]
     method: Literal["gradient"] = "gradient"
+    """gradient: its gradient is added to that of the loss."""
 
     def value(self, weight: Tensor) -> Tensor:
         """Return ½ Σ d². weight: d = w − w₀."""
