@@ -121,14 +121,14 @@ Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="type")]
 class TableFormat(Result):
     """How a table is read from a file."""
 
-    separator: str | None = None
+    separator: Annotated[str, Field(pattern=r'^[^"\r\n]$')] | None = None
     """None: a comma, or a tab in a file that ends in .tsv."""
-    decimal: str = "."
-    thousands: str | None = None
+    decimal: Literal[".", ","] = "."
+    thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     encoding: str | None = None
     """None: UTF-8, or UTF-16 where the file begins with its mark."""
     header: bool = True
-    comment: str | None = None
+    comment: Annotated[str, Field(min_length=1)] | None = None
     skip_rows: Count = 0
     missing_values: list[str] = Field(default_factory=list)
     """What stands for a missing cell, besides an empty one."""

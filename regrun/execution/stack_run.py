@@ -262,7 +262,7 @@ class StackRun:
                 if not files.finished:
                     raise CorruptInputError(f"engine.ended: {files.path} has not")
         rows = {
-            index: self._evaluations(index)
+            index: self._evaluations(index, saved)
             for index in self._histories
             if index not in state.engine.ended
         }
@@ -272,7 +272,7 @@ class StackRun:
             self._histories[index].replay(evaluations)
         self._seconds["train"] = state.train_seconds
 
-    def _evaluations(self, index: int) -> list[Row]:
+    def _evaluations(self, index: int, saved: SavedStack) -> list[Row]:
         """What a member that has not ended had been measured by when its stack was saved."""
         file = self._members[index].files.metrics
         expected = self._engine.evaluated(index)
@@ -282,6 +282,6 @@ class StackRun:
             if (found.get("epoch"), found.get("step")) != (epoch, step):
                 raise CorruptInputError(
                     f"{file}: damaged: line {number:,} is not the evaluation at epoch {epoch:,}, "
-                    f"step {step:,}; the run can only be started again"
+                    f"step {step:,}, which {saved.file} counts; the run can only be started again"
                 )
         return rows

@@ -113,10 +113,13 @@ def train_stack(
         prepared = prepare(members[0].config, resolve_device(device), allow_large=True)
         check_unchanged(members[0].config.dataset, stack.data, prepared.fingerprint)
         checkpoint = load_stack(store)
+        epochs = members[0].config.training.epochs
+        if checkpoint is not None and checkpoint.state.origin.epochs != epochs:
+            with checkpoint.naming():  # those of a sweep never change
+                raise CorruptInputError(f"origin.epochs: not the {epochs:,} of the sweep")
         done_steps = checkpoint.state.engine.step if checkpoint else 0
         watcher = _Steps(on_steps)
         run = StackRun(members, prepared, store, checkpoint, watcher)
-        epochs = members[0].config.training.epochs
         pruner = _stack_pruner(loaded.config, stack, epochs, done_steps) if stack.prunes else None
         done = run.run(should_stop, pruner)
     return Outcome(done, tuple(watcher.messages()))

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from regrun.errors import CorruptInputError, StorageError
+from regrun.errors import CorruptInputError, StorageError, UsageError
 from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer
 from regrun.memory import SHORTAGES, shortage_of
@@ -87,7 +87,7 @@ class _Watch:
     total_steps: int
     fail_fast: bool
     deaths: Counter[int] = field(default_factory=Counter)
-    corrupt: CorruptInputError | None = None
+    corrupt: CorruptInputError | UsageError | None = None
 
     def until_done(self, workers: Sequence[Worker]) -> None:
         """Keep the workers busy until all stacks are done or have stopped."""
@@ -144,7 +144,8 @@ class _Watch:
     def _take_error(self, slot: int, error: BaseException) -> None:
         if isinstance(error, StorageError):
             raise error
-        if isinstance(error, CorruptInputError):  # in this stack's files only: the others continue
+        # In this stack's files only: the others continue, and its runs have not failed.
+        if isinstance(error, CorruptInputError) or type(error) is UsageError:
             self.corrupt = error
             self.observer.on_message(str(error))
         else:

@@ -75,3 +75,32 @@ def test_pictures_keep_the_moments_of_their_pixels() -> None:
     pixels = data.train.inputs.double() / 255
     np.testing.assert_allclose(scale.mean, pixels.mean().item(), rtol=1e-12)
     np.testing.assert_allclose(scale.std, pixels.std(correction=0).item(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("separator", "ab"),
+        ("separator", "\n"),
+        ("decimal", "x"),
+        ("skip_rows", -1),
+        ("comment", ""),
+    ],
+)
+def test_a_format_that_no_table_has_is_refused_by_its_key(key: str, value: object) -> None:
+    written = json.dumps({"kind": "table", "columns": [{"type": "number", "name": "a"}]})
+    content = {**json.loads(written), "format": {key: value}}
+    with pytest.raises(CorruptInputError, match=rf"preprocessing\.json: damaged: format\.{key}: "):
+        TableInputs.from_json(json.dumps(content).encode(), Path("preprocessing.json"))
+
+
+SCALE = {"shape": [2], "mean": [0.0, 1.0], "std": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"std": [1.0, 0.0]}, {"std": [1.0]}, {"shape": [3]}, {"shape": [-2]}, {"mean": [0.0, None]}],
+)
+def test_a_scale_that_nothing_was_fitted_to_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(CorruptInputError, match=r"preprocessing\.json: damaged: "):
+        Scale.from_json(json.dumps({**SCALE, **change}).encode(), Path("preprocessing.json"))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from regrun.config.dump import dump_tree
-from regrun.errors import ConfigError, CorruptInputError, StorageError
+from regrun.errors import ConfigError, CorruptInputError, StorageError, UsageError
 from regrun.execution.observer import Observer
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps import worker_pool
@@ -137,9 +137,18 @@ def test_a_full_disk_ends_all_at_once(work: Work) -> None:
     assert work.status(1) is None
 
 
-def test_a_damaged_checkpoint_is_reported_when_the_others_are_done(work: Work) -> None:
-    work.does[1] = raising(CorruptInputError("all 2 checkpoints are damaged"))
-    with pytest.raises(CorruptInputError, match="damaged"):
+@pytest.mark.parametrize(
+    "error",
+    [
+        CorruptInputError("all 2 checkpoints are damaged"),
+        UsageError("one is damaged, or was written by another version of regrun"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used_is_reported_when_the_others_are_done(
+    error: CorruptInputError | UsageError, work: Work
+) -> None:
+    work.does[1] = raising(error)
+    with pytest.raises(type(error), match="damaged"):
         work.run(work.stacks(4))
     assert work.done == [0, 2, 3]
     assert work.status(1) is None  # it can still be repaired
