@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +13,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from regrun.cli.columns import Column, side_by_side, width_of
-from regrun.cli.console import output, print_json, say
+from regrun.cli.console import notify, output, print_json, say
 from regrun.cli.format import number
-from regrun.errors import UsageError
-from regrun.results import SweepSummary
+from regrun.errors import CorruptInputError, UsageError
+from regrun.results import StudySummary, SweepSummary
 from regrun.store.reading import StoredRun, find_runs, load_result, load_stored_run
 from regrun.store.run_dir import RunDir
 from regrun.store.study import find_studies, summary_of
@@ -36,19 +37,29 @@ def list_runs(runs_dir: Path, name: str | None, *, as_json: bool) -> None:
     name: a folder, as it is or within runs_dir; of a sweep its runs are listed.
     """
     folder = runs_dir if name is None else _folder(runs_dir, name)
+    damaged: list[CorruptInputError] = []
     found = find_runs([folder]) if folder.is_dir() else []
     studies = (
-        [summary_of(*each) for each in find_studies(folder)]
+        [summary_of(*each) for each in find_studies(folder, damaged.append)]
         if name is None and folder.is_dir()
         else []
     )
     if as_json:
-        print_json([*(load_stored_run(files).result for files in found), *studies])
-        return
-    if not found and not studies:
+        runs = [run for run in (_loaded(files, damaged) for files in found) if run is not None]
+        print_json([*(run.result for run in runs), *studies])
+    elif found or studies:
+        say(*_report(_with_studies(_lines(found, folder, damaged), studies)))
+    elif not damaged:
         say(f"No runs in {folder}. To make one: regrun train CONFIG")
-        return
-    lines = _lines(found, folder)
+    if damaged:
+        for damage in damaged:
+            notify(f"{damage}; left out")
+        command = f"regrun verify {shlex.quote(str(folder))}"
+        raise CorruptInputError(f"{len(damaged):,} damaged; to check all files: {command}")
+
+
+def _with_studies(lines: list[_Line], studies: Sequence[StudySummary]) -> list[_Line]:
+    """The lines with those of studies, the latest last."""
     for study in studies:
         path = Path(study.study_dir)
         known = next((line for line in lines if Path(line.path) == path), None)
@@ -58,7 +69,7 @@ def list_runs(runs_dir: Path, name: str | None, *, as_json: bool) -> None:
             lines.append(replace(known, status=status))
         else:
             lines.append(_Line(str(path), _date(path), f"{study.study} {study.status}", ""))
-    say(*_report(sorted(lines, key=lambda line: line.date)))
+    return sorted(lines, key=lambda line: line.date)
 
 
 def _folder(runs_dir: Path, name: str) -> Path:
@@ -68,19 +79,34 @@ def _folder(runs_dir: Path, name: str) -> Path:
     raise UsageError(f"{name}: no such folder, neither here nor in {runs_dir}")
 
 
-def _lines(found: Sequence[RunDir], folder: Path) -> list[_Line]:
+def _loaded(files: RunDir, damaged: list[CorruptInputError]) -> StoredRun | None:
+    """A run; None when it is damaged."""
+    try:
+        return load_stored_run(files)
+    except CorruptInputError as damage:
+        damaged.append(damage)
+        return None
+
+
+def _lines(found: Sequence[RunDir], folder: Path, damaged: list[CorruptInputError]) -> list[_Line]:
     """A line for each run, and for each sweep as a whole; in a sweep one for each of its runs."""
     sweeps: dict[Path, list[RunDir]] = {}
-    lines = []
+    alone = []
     for files in found:
         parent = files.path.parent
         if parent not in sweeps and not SweepDir(parent).config.is_file():
-            lines.append(_of_run(load_stored_run(files)))
+            alone.append(files)
         else:
             sweeps.setdefault(parent, []).append(files)
-    if list(sweeps) == [folder] and not lines:
-        return [_of_run(load_stored_run(files)) for files in sweeps[folder]]
-    lines += [_of_sweep(SweepDir(path), members) for path, members in sweeps.items()]
+    if list(sweeps) == [folder] and not alone:
+        alone, sweeps = sweeps[folder], {}
+    runs = [_loaded(files, damaged) for files in alone]
+    lines = [_of_run(run) for run in runs if run is not None]
+    for path, members in sweeps.items():
+        try:
+            lines.append(_of_sweep(SweepDir(path), members))
+        except CorruptInputError as damage:
+            damaged.append(damage)
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +18,9 @@ from regrun.results import Damage, Verification
 from regrun.store.lock import exclusive
 from regrun.store.place import Place
 from regrun.store.reading import find_runs
-from regrun.store.run_dir import RunDir
+from regrun.store.run_dir import CONFIG, RunDir
 from regrun.store.study import STUDY
-from regrun.store.sweep_dir import SweepDir
+from regrun.store.sweep_dir import SWEEP, SweepDir
 from regrun.store.verification import check_run, check_study, check_sweep, rebuild_events
 
 
@@ -101,10 +102,14 @@ def _report(result: Verification) -> list[RenderableType]:
 
 
 def _line(damage: Damage) -> str:
-    again = Path(damage.path).parent / "config.yaml"
     remedy = "rebuilt" if damage.repaired else f"can be rebuilt: {damage.repair} (--repair)"
     if damage.repair is None:
-        remedy = f"cannot be rebuilt; to train the run again: regrun train {again}"
+        remedy = "cannot be rebuilt"
+        folder = Path(damage.path).parent
+        for name, verb in ((SWEEP, "sweep"), (CONFIG, "train")):
+            if (folder / name).is_file() and Path(damage.path).name != name:
+                remedy += f"; to train it again: regrun {verb} {shlex.quote(str(folder / name))}"
+                break
     return f"{damage.path}: {damage.problem}\n    {remedy}"
 
 

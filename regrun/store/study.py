@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from regrun.errors import UsageError
+from regrun.errors import CorruptInputError, UsageError
 from regrun.results import Result, StudySummary, json_document
 from regrun.store.atomic import read_bytes, write_atomic
 from regrun.store.checksums import check_document, sealed_document
@@ -83,12 +84,26 @@ def read_study(directory: Path | Place) -> Study | None:
     return _Stored.from_json(data, place).study
 
 
-def find_studies(runs_dir: Path) -> list[tuple[Path, Study]]:
-    """The studies below a runs directory, in order of their names. Raises as `read_study` does."""
+def find_studies(
+    runs_dir: Path, on_damage: Callable[[CorruptInputError], None]
+) -> list[tuple[Path, Study]]:
+    """The studies below a runs directory, in order of their names.
+
+    on_damage: called for each that is damaged and left out. Raises StorageError.
+    """
     root = Place(runs_dir)
-    places = [root / name / each for name in root.folders() for each in (root / name).folders()]
-    found = [(place.path, read_study(place)) for place in places]
-    return [(directory, study) for directory, study in found if study is not None]
+    found = []
+    for place in (
+        root / name / each for name in root.folders() for each in (root / name).folders()
+    ):
+        try:
+            study = read_study(place)
+        except CorruptInputError as damage:
+            on_damage(damage)
+            continue
+        if study is not None:
+            found.append((place.path, study))
+    return found
 
 
 def summary_of(directory: Path, study: Study) -> StudySummary:

@@ -179,6 +179,18 @@ def test_a_damaged_run_is_named_and_left_out_of_the_table(invoke: Any, runs: Pat
         assert len(ended.stdout.splitlines()) > 2
 
 
+def test_a_list_names_what_is_damaged_and_shows_the_rest(invoke: Any, runs: Path) -> None:
+    flip(a_run(runs) / "summary.json")
+    ended = invoke("list", "runs", "--runs-dir", runs)
+    assert ended.exit_code == 5
+    assert f"{a_run(runs) / 'summary.json'}: damaged" in ended.stderr
+    assert str(a_sweep(runs)) in ended.stdout
+    flip(a_sweep(runs) / "summary.json")
+    ended = invoke("list", "runs", "--runs-dir", runs, "--json")
+    assert ended.exit_code == 5
+    assert len(json.loads(ended.stdout)) == 4  # the runs of the sweep
+
+
 def test_a_lost_line_of_a_plan_is_noticed_by_all_that_read_it(invoke: Any, runs: Path) -> None:
     plan = a_sweep(runs) / "plan.jsonl"
     plan.write_bytes(b"")
