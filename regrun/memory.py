@@ -18,7 +18,7 @@ from regrun.errors import OutOfMemoryError
 SHORTAGES = (MemoryError, RuntimeError, ImportError, OSError)
 """What `shortage_of` looks at."""
 
-_SPARE = 200_000_000
+_SPARE = 400_000_000
 """Bytes that have to be left once all libraries are loaded."""
 
 _PROBE = f"import regrun.sweeps.planned_stack, regrun.data.table_file; bytearray({_SPARE})"
@@ -136,8 +136,8 @@ def check_room() -> None:
         )
     except (OSError, MemoryError) as error:
         ended = subprocess.CompletedProcess([], -1, "", str(error))
-    # Without these words something else is wrong, which the import itself says better.
-    if ended.returncode and (ended.returncode < 0 or _REFUSED.search(ended.stderr)):
+    # Python itself fails in many ways without memory. What is not installed the import says better.
+    if ended.returncode and "ModuleNotFoundError" not in ended.stderr:
         raise OutOfMemoryError(
             f"out of memory: this process may use {decimal(address_limit() or 0)} of addresses "
             "(ulimit -v), too little for torch and its libraries; raise the limit: ulimit -v "
