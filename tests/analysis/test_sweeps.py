@@ -222,4 +222,4 @@ def test_what_was_not_compared_is_said(stored: SweepDir) -> None:
     change(stored, 1, 1, status="diverged", metrics={})
     lines = conclusions(sweep_cells(stored), TEST_LOSS)
     assert lines[0].startswith("lowest test/loss: optimizer.lr=0.3")
-    assert "not compared, since 2 of their runs diverged or failed: optimizer.lr=0.2" in lines
+    assert "not compared, since 2 of their runs diverged or failed: lr=0.2" in lines

@@ -26,6 +26,7 @@ from regrun.kinds.registry import KINDS
 from regrun.nn.roles import select
 from regrun.training.engine import Engine
 from regrun.training.events import MemberEnd
+from regrun.training.state import EngineState
 from tests.support.program import invoke
 
 CPU = torch.device("cpu")
@@ -274,7 +275,7 @@ def test_a_run_carried_on_is_the_run_bit_for_bit(model: str, name: str) -> None:
     assert whole.epoch == 1
     tensors, numbers = whole.state_dict()
     tensors = {key: tensor.clone() for key, tensor in tensors.items()}
-    numbers = json.loads(json.dumps(numbers))
+    numbers = EngineState.model_validate_json(numbers.model_dump_json(), strict=True)
     half = engine(members)
     half.load_state_dict(tensors, numbers)
     for carried_on, straight in zip(end(half), end(engine(members)), strict=True):

@@ -648,7 +648,7 @@ def test_list_shows_the_reproductions_and_the_claims_of_one() -> None:
     everything = invoke("list", "reproductions")
     assert all(name in everything.stdout for name in REPRODUCTIONS)
     one = invoke("list", "reproductions", "srivastava_2014_table_9")
-    assert "L2 + KL-sparsity (1.55) is not offered" in one.stdout
+    assert "L2 + KL-sparsity (1.55) is not offered" in " ".join(one.stdout.split())
     assert "dropout + max-norm minus dropout + L2, test error in %  -0.20" in one.stdout
     listed = json.loads(invoke("list", "reproductions", "--json").stdout)
     assert [entry["name"] for entry in listed] == list(REPRODUCTIONS)

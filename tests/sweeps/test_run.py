@@ -142,7 +142,7 @@ def test_a_member_that_diverges_is_counted_and_the_others_are_bit_equal(sweep: A
 def test_a_sweep_leaves_what_the_contract_says(sweep: Any) -> None:
     done = sweep(LINEAR, {"optimizer.weight_decay": [0, 1]}, seeds=3)
     summary = done.summary.to_dict()
-    assert summary == json.loads((done.directory / "summary.json").read_text())
+    assert summary == summary_of(done.directory)
     assert summary["runs"] == summary["completed"] == 6
     assert (summary["diverged"], summary["failed"], summary["pruned"]) == (0, 0, 0)
     assert [cell["params"] for cell in summary["cells"]] == [

@@ -279,7 +279,7 @@ TABLE = "x,k,y\n" + "".join(f"{i},{'ab'[i % 2]},{i + 0.5}\n" for i in range(30))
             'dataset.ignore: column "k" holds 2,000 different texts',
         ),
         (TABLE, {"path": "no.csv"}, ConfigError, "dataset.path: no.csv: no such file"),
-        (TABLE, {"path": "."}, ConfigError, "dataset.path: .: is not a file"),
+        (TABLE, {"path": "."}, ConfigError, "dataset.path: .: cannot be read: it is a folder"),
         (TABLE, {"test_path": "no.csv"}, ConfigError, "dataset.test_path: no.csv: no such file"),
         (TABLE, {"validation": 0.99}, ConfigError, "dataset.validation: 0.99: only 24 training"),
     ],
