@@ -66,9 +66,10 @@ def compare(
         shown = cells if wide else _that_say_something(cells)
         say(*answers(shown, metric_of_cells(cells), plots=False, wide=wide))
     if damaged:
-        runs = "1 damaged run was" if len(damaged) == 1 else f"{len(damaged):,} damaged runs were"
         names = shlex.join(str(path) for path in directories)
-        raise CorruptInputError(f"{runs} left out; to check all files: regrun verify {names}")
+        raise CorruptInputError(
+            f"{len(damaged):,} damaged, left out; to check all files: regrun verify {names}"
+        )
 
 
 def _that_say_something(cells: Sequence[Cell]) -> list[Cell]:
@@ -93,16 +94,17 @@ def _finished(directories: Sequence[Path], damaged: list[CorruptInputError]) -> 
     The runs of confirmations are left out: they are no more of their cells' replicates.
     """
     found = find_runs(directories)
-    confirming = {
-        files.run(run).path
-        for files in map(SweepDir, {run.path.parent for run in found})
-        for each in files.read_rounds()
-        if each.purpose == "confirmation"
-        for run in each.runs
-    }
+    left_out: set[Path] = set()
+    for sweep in map(SweepDir, dict.fromkeys(run.path.parent for run in found)):
+        try:
+            rounds = [each for each in sweep.read_rounds() if each.purpose == "confirmation"]
+            left_out |= {sweep.run(run).path for each in rounds for run in each.runs}
+        except CorruptInputError as damage:  # then nobody knows which of its runs confirm
+            damaged.append(damage)
+            left_out |= {run.path for run in found if run.path.parent == sweep.path}
     runs = []
     for files in found:
-        if files.path not in confirming:
+        if files.path not in left_out:
             try:
                 run = load_stored_run(files)
                 if run.config:  # read now, so that all damage is known

@@ -19,7 +19,7 @@ from regrun.store.lock import exclusive
 from regrun.store.place import Place
 from regrun.store.reading import find_runs
 from regrun.store.run_dir import CONFIG, RunDir
-from regrun.store.study import STUDY
+from regrun.store.study import STUDY, AblationStudy, read_study
 from regrun.store.sweep_dir import SWEEP, SweepDir
 from regrun.store.verification import check_run, check_study, check_sweep, rebuild_events
 
@@ -82,7 +82,12 @@ def _repair(damage: Damage) -> None:
 
         sweep.reopen()  # after a kill it is an unfinished one, which `resume` ends
         metric = chosen_metric(sweep, sweep_cells(sweep))
-        sweep.store_summary(summarize_sweep(sweep, metric, 0.0))
+        summary = sweep.store_summary(summarize_sweep(sweep, metric, 0.0))
+        study = read_study(directory)
+        if isinstance(study, AblationStudy):
+            from regrun.studies.ablation import with_effects
+
+            with_effects(summary, study)
         return
     from regrun.execution.repair import rebuild_summary
 

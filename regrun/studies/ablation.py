@@ -63,7 +63,7 @@ def ablate(
         study=study,
     )
     with catching_signals():  # all is trained: too late to stop
-        return _with_effects(sweep, study)
+        return with_effects(sweep, study)
 
 
 def resume_ablation(
@@ -79,10 +79,10 @@ def resume_ablation(
     remove_stale_temporaries(directory)
     sweep = resume_sweep(directory, reload=reload, seeds=seeds, options=options, observer=observer)
     with catching_signals():
-        return _with_effects(sweep, study)
+        return with_effects(sweep, study)
 
 
-def _with_effects(sweep: SweepSummary, study: AblationStudy) -> AblationResult:
+def with_effects(sweep: SweepSummary, study: AblationStudy) -> AblationResult:
     """The summary with the effects, which is stored in place of that of a mere sweep."""
     files = SweepDir(Path(sweep.sweep_dir))
     found = [Ingredient(one.name, one.key) for one in study.ingredients]

@@ -175,7 +175,7 @@ def test_a_damaged_run_is_named_and_left_out_of_the_table(invoke: Any, runs: Pat
         ended = invoke("compare", place, "--csv")
         assert ended.exit_code == 5
         assert f"{path}: damaged" in ended.stderr
-        assert "1 damaged run was left out" in ended.stderr
+        assert "1 damaged, left out" in ended.stderr
         assert len(ended.stdout.splitlines()) > 2
 
 
@@ -189,6 +189,18 @@ def test_a_list_names_what_is_damaged_and_shows_the_rest(invoke: Any, runs: Path
     ended = invoke("list", "runs", "--runs-dir", runs, "--json")
     assert ended.exit_code == 5
     assert len(json.loads(ended.stdout)) == 4  # the runs of the sweep
+
+
+def test_a_sweep_whose_plan_is_damaged_is_left_out_of_a_table_of_all(
+    invoke: Any, runs: Path
+) -> None:
+    flip(a_sweep(runs) / "plan.jsonl")
+    ended = invoke("compare", runs, "--json")
+    assert ended.exit_code == 5
+    assert f"{a_sweep(runs) / 'plan.jsonl'}: damaged" in ended.stderr
+    (cell,) = json.loads(ended.stdout)
+    assert [run["run_dir"] for run in cell["runs"]] == [cell["runs"][0]["run_dir"]]
+    assert Path(cell["runs"][0]["run_dir"]).name == a_run(runs).name
 
 
 def test_a_lost_line_of_a_plan_is_noticed_by_all_that_read_it(invoke: Any, runs: Path) -> None:
@@ -220,3 +232,17 @@ def test_a_path_is_checked_too(invoke: Any, tmp_path: Path, name: str) -> None:
     flip(file)
     code, found = verified(invoke, runs)
     assert (code, [each["path"] for each in found]) == (5, [str(file)])
+
+
+def test_the_effects_of_an_ablation_are_rebuilt_too(invoke: Any, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(json.dumps({**PATH, "training": {"epochs": 2}}))
+    runs = tmp_path / "runs"
+    ended = invoke("ablate", tmp_path / "small.yaml", "--seeds", 3, "--runs-dir", runs)
+    assert ended.exit_code == 0, ended.output
+    summary = a_sweep(runs) / "summary.json"
+    lost = json.loads(summary.read_bytes())
+    flip(summary)
+    assert verified(invoke, runs, "--repair")[0] == 0
+    rebuilt = json.loads(summary.read_bytes())
+    assert rebuilt["effects"] == lost["effects"]
+    assert {key for key in lost if lost[key] != rebuilt[key]} <= {"seconds", "checksum"}
