@@ -112,13 +112,15 @@ class StackRun:
     def _open_writer(self, index: int, member: Member) -> RunWriter:
         history, files = self._histories[index], member.files
         settings = flat_hparams(member.config.model_dump(mode="json"))
-        if history.evaluations or files.metrics.exists():
+        there = files.place.entries()
+        if history.evaluations or files.metrics.name in there:
             last = int(history.last["step"]) if history.last else 0
             writer = RunWriter.resume(
                 files.place, last, history.evaluations, member.config_text, settings
             )
         else:
-            remove_stale_temporaries(files.place)
+            if there:
+                remove_stale_temporaries(files.place)
             writer = RunWriter.create(files.place, member.config_text, settings)
         writer.store(files.data, sealed_document(json_document(self._cards[index])))
         writer.store(files.preprocessing, self._prepared.preprocessing)

@@ -29,13 +29,13 @@ def write_atomic(file: Path | Place, data: bytes | str, *, durable: bool = True)
     """
     place = as_file(file)
     payload = data.encode() if isinstance(data, str) else data
-    temporary = place.parent / f".{place.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
-    with holding_signals(), storage_errors(place):
-        _create(temporary, payload, durable=durable)
-        with _or_removed(temporary):
-            temporary.rename(place.name)
+    temporary = f".{place.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    with holding_signals(), storage_errors(place), place.parent.descriptor() as folder:
+        _create(folder, temporary, payload, durable=durable)
+        with _or_removed(folder, temporary):
+            os.replace(temporary, place.name, src_dir_fd=folder, dst_dir_fd=folder)
         if durable:
-            _sync_folder(place.parent)
+            _sync(folder)
 
 
 def append(file: Path | Place, data: bytes, length: int) -> None:
@@ -69,8 +69,8 @@ def create(file: Path | Place, data: bytes) -> None:
     Raises `StorageError`.
     """
     place = as_file(file)
-    with storage_errors(place):
-        _create(place, data, durable=False)
+    with storage_errors(place), place.parent.descriptor() as folder:
+        _create(folder, place.name, data, durable=False)
 
 
 def read_bytes(file: Path | Place) -> bytes:
@@ -103,12 +103,13 @@ def probe_writable(runs_dir: Path) -> None:
     Raises `StorageError`.
     """
     make_directory(runs_dir)
-    probe = Place(runs_dir, f".probe.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    with holding_signals(), storage_errors(runs_dir):
+    probe = f".probe.{os.getpid()}-{os.urandom(4).hex()}.tmp"
+    with holding_signals(), storage_errors(runs_dir), Place(runs_dir).descriptor() as folder:
         try:
-            _create(probe, bytes(4096), durable=True)
+            _create(folder, probe, bytes(4096), durable=True)
         finally:
-            probe.unlink()
+            with suppress(FileNotFoundError):
+                os.unlink(probe, dir_fd=folder)
 
 
 def remove_stale_temporaries(directory: Path | Place) -> None:
@@ -143,10 +144,11 @@ def storage_errors(path: Path | Place, verb: str = "written") -> Iterator[None]:
         raise StorageError(storage_message(str(path), verb, error)) from error
 
 
-def _create(place: Place, data: bytes, *, durable: bool) -> None:
-    """Create the whole file or none; fail if it exists."""
-    descriptor = place.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    with _or_removed(place):
+def _create(folder: int, name: str, data: bytes, *, durable: bool) -> None:
+    """Create the whole file or none; fail if it exists. folder: a descriptor."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o666, dir_fd=folder)
+    with _or_removed(folder, name):
         try:
             _write_all(descriptor, data)
             if durable:
@@ -156,13 +158,13 @@ def _create(place: Place, data: bytes, *, durable: bool) -> None:
 
 
 @contextmanager
-def _or_removed(place: Place) -> Iterator[None]:
+def _or_removed(folder: int, name: str) -> Iterator[None]:
     """Remove the file when the block fails."""
     try:
         yield
     except BaseException:
-        with suppress(StorageError):
-            place.unlink()
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder)
         raise
 
 
@@ -172,11 +174,10 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _sync_folder(place: Place) -> None:
-    with place.descriptor() as descriptor:
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            # Some file systems cannot sync a directory; nothing more can be done there.
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-                raise
+def _sync(folder: int) -> None:
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        # Some file systems cannot sync a directory; nothing more can be done there.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise

@@ -139,11 +139,6 @@ class Place:
                 if not self.is_folder():
                     raise
 
-    def rename(self, name: str) -> None:
-        """Give the file another name in its folder, in place of any other file. Raises OSError."""
-        with self.parent.descriptor() as folder:
-            os.replace(self.names[-1], name, src_dir_fd=folder, dst_dir_fd=folder)
-
     def unlink(self) -> None:
         """Remove the file or link, if there is one."""
         with (

@@ -55,7 +55,8 @@ class EventFiles:
         """Nothing is written before the first flush. ``started``: seconds since 1970."""
         opening = _opening(int(time.time()))
         self._files = {
-            name: _EventFile(folder, opening) for name, folder in _folders(directory).items()
+            name: _EventFile(folder, opening, is_own=name == OWN)
+            for name, folder in _folders(directory).items()
         }
         self.add(OWN, record(_session_start(hparams, started or time.time())))
 
@@ -137,8 +138,9 @@ def flat_hparams(config: Mapping[str, Any]) -> dict[str, object]:
 class _EventFile:
     """One event file, created by the first flush that has something to write."""
 
-    def __init__(self, folder: Place, opening: bytes) -> None:
-        self._folder, self._opening = folder, opening
+    def __init__(self, folder: Place, opening: bytes, *, is_own: bool) -> None:
+        """is_own: whether the folder is the run directory, which is there."""
+        self._folder, self._opening, self._is_own = folder, opening, is_own
         self._place: Place | None = None
         self._length = 0
         self._records: list[bytes] = []
@@ -151,7 +153,8 @@ class _EventFile:
             return
         data = b"".join(self._records)
         if self._place is None:
-            make_directory(self._folder)
+            if not self._is_own:
+                make_directory(self._folder)
             place = self._folder / _new_name()
             data = self._opening + data
             create(place, data)
