@@ -15,6 +15,7 @@ from regrun.analysis.statistics import paired_difference
 from regrun.errors import CorruptInputError
 from regrun.metrics import METRICS, Metric, default_metric
 from regrun.results import BestCell, DataCard, RunSummary, Seconds, SweepSummary, Varied
+from regrun.settings import format_value
 from regrun.store.reading import load_result, read_document
 from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
 
@@ -36,6 +37,9 @@ class SweptRun:
         """How it ended; `unfinished` when it has not."""
         return "unfinished" if self.summary is None else self.summary.status
 
+
+_LOSSES_APART = ("loss", "dataset.name", "dataset.seed")
+"""Where cells differ in these, or in settings of the loss, their losses are of different things."""
 
 OnDamage = Callable[[CorruptInputError], None]
 """What is called for each damaged run, which is left out."""
@@ -226,6 +230,19 @@ def chosen_metric(files: SweepDir, cells: Sequence[Cell]) -> Metric:
     if name not in METRICS:
         raise CorruptInputError(f"{files.config}: sweep.metric: {name!r} is not a metric")
     return Metric.from_name(name)
+
+
+def losses_apart(cells: Sequence[Cell], metric: Metric) -> list[str]:
+    """The keys in which cells differ so that their losses are of different things."""
+    if metric.quantity != "loss":
+        return []
+    settings = {key for cell in cells for key in cell.params if key.startswith("loss.")}
+    apart = [
+        key
+        for key in (*_LOSSES_APART, *sorted(settings))
+        if len({format_value(cell.params.get(key)) for cell in cells}) > 1
+    ]
+    return [key for key in apart if key not in settings or "loss" not in apart]
 
 
 def comparable(cells: Sequence[Cell], metric: Metric) -> list[Cell]:

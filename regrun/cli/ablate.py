@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import sweep_cells
 from regrun.cli.cell_table import cell_table, params_of, shown_metrics
 from regrun.cli.columns import Column, side_by_side, width_of
@@ -99,14 +101,7 @@ def _show(result: AblationResult, *, as_json: bool, wide: bool = False) -> None:
 def _report(result: AblationResult, *, wide: bool) -> list[RenderableType]:
     directory = Path(result.sweep_dir)
     sweep = SweepDir(directory)
-    base = flatten(read_document(sweep.config).data)
-    # A cell has only the keys that it changes; the others are as in the config.
-    found = sweep_cells(sweep)
-    keys = params_of(found)
-    cells = [
-        replace(cell, params={key: cell.params.get(key, base.get(key)) for key in keys})
-        for cell in found
-    ]
+    cells = with_all_keys(sweep_cells(sweep), sweep)
     how = "with over without" if result.effects[0].alone.scale == "log" else "with minus without"
     return [
         *cell_table(cells, result.metric, width=output().width, wide=wide),
@@ -120,17 +115,27 @@ def _report(result: AblationResult, *, wide: bool) -> list[RenderableType]:
     ]
 
 
+def with_all_keys(cells: Sequence[Cell], sweep: SweepDir) -> list[Cell]:
+    """The cells of an ablation, which have only the keys that they change, with those of all."""
+    base = flatten(read_document(sweep.config).data)
+    keys = params_of(cells)
+    return [
+        replace(cell, params={key: cell.params.get(key, base.get(key)) for key in keys})
+        for cell in cells
+    ]
+
+
 def _effects(result: AblationResult, width: int) -> list[RenderableType]:
     """A row per ingredient; interactions have a table of their own where there is no room."""
     effects = result.effects
     names = Column("ingredient", [each.ingredient for each in effects], is_numeric=False)
     single = [
-        Column("in company", [_difference(each.left_out) for each in effects]),
-        Column("alone", [_difference(each.alone) for each in effects]),
+        Column("in company", [difference_text(each.left_out) for each in effects]),
+        Column("alone", [difference_text(each.alone) for each in effects]),
     ]
     remarks = ["acts differently in company" if each.interacts else "" for each in effects]
     both = [
-        Column("interaction", [_difference(each.interaction) for each in effects]),
+        Column("interaction", [difference_text(each.interaction) for each in effects]),
         Column("", remarks, is_numeric=False),
     ]
     if width_of([names, *single, *both]) <= width:
@@ -138,6 +143,6 @@ def _effects(result: AblationResult, width: int) -> list[RenderableType]:
     return [side_by_side([names, *columns], width) for columns in (single, both)]
 
 
-def _difference(difference: Difference) -> str:
+def difference_text(difference: Difference) -> str:
     """``-0.12 ± 0.03`` or ``0.62 × [0.55, 0.70]``; a star where the difference is certain."""
     return ratio(difference) + (" *" if difference.is_certain else "")

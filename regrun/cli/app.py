@@ -38,6 +38,7 @@ VERBS: Mapping[str, str] = {
         "Train a published experiment again: published values, ours, and whether they agree."
     ),
     "plot": "Draw the pictures of a run, sweep, path or study.",
+    "report": "Write one HTML page on runs, sweeps and studies: answer, pictures, tables, limits.",
     "view": "Start TensorBoard on the runs and print its address; Ctrl-C ends it.",
     "list": "List what there is: names and keys for a config, published results, or the runs.",
     "schema": "Print the JSON Schema of the config, for editors.",

@@ -52,9 +52,8 @@ def compare(
         if damaged and not cells:
             raise damaged[0]
     else:
-        cells = group_by_setting(_finished(directories, damaged))
-    for damage in damaged[:MOST_NAMED]:
-        notify(f"{damage}; left out")
+        cells = group_by_setting(finished_runs(directories, damaged))
+    name_damage(damaged)
     if as_json:
         print_json([cell.summarize_with_runs() for cell in cells])
     elif as_csv:
@@ -65,10 +64,26 @@ def compare(
     else:
         shown = cells if wide else _that_say_something(cells)
         say(*answers(shown, metric_of_cells(cells), plots=False, wide=wide))
+    refuse_damage(damaged, directories)
+
+
+def name_damage(damaged: Sequence[CorruptInputError]) -> None:
+    """Name the first damaged runs on stderr."""
+    for damage in damaged[:MOST_NAMED]:
+        notify(f"{damage}; left out")
+
+
+def count_of(damaged: int) -> str:
+    """``2 damaged, left out``: runs, and sweeps whose plan is damaged."""
+    return f"{damaged:,} damaged, left out"
+
+
+def refuse_damage(damaged: Sequence[CorruptInputError], directories: Sequence[Path]) -> None:
+    """Raise CorruptInputError, at the end, where damaged runs were left out."""
     if damaged:
         names = shlex.join(str(path) for path in directories)
         raise CorruptInputError(
-            f"{len(damaged):,} damaged, left out; to check all files: regrun verify {names}"
+            f"{count_of(len(damaged))}; to check all files: regrun verify {names}"
         )
 
 
@@ -88,7 +103,7 @@ def _that_say_something(cells: Sequence[Cell]) -> list[Cell]:
     ]
 
 
-def _finished(directories: Sequence[Path], damaged: list[CorruptInputError]) -> list[StoredRun]:
+def finished_runs(directories: Sequence[Path], damaged: list[CorruptInputError]) -> list[StoredRun]:
     """The finished runs in the directories and below; the others are named on stderr.
 
     The runs of confirmations are left out: they are no more of their cells' replicates.

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 
 from regrun.analysis.best import Contenders
 from regrun.analysis.cells import ON_TEST_EXAMPLES, Cell
-from regrun.analysis.sweeps import comparable, contenders, settling
+from regrun.analysis.sweeps import comparable, contenders, losses_apart, settling
 from regrun.metrics import Metric, scale_of
 from regrun.settings import format_value, short_keys
-
-_LOSSES_APART = ("loss", "dataset.name", "dataset.seed")
-"""Where cells differ in these, or in settings of the loss, their losses are of different things."""
 
 _MOST_NAMED = 5
 
@@ -102,7 +99,7 @@ class Standing:
 def standing_of(cells: Sequence[Cell], metric: Metric) -> Standing:
     """Compare the cells with the best of them, where they can be compared."""
     compared = comparable(cells, metric)
-    apart = _losses_apart(compared) if metric.quantity == "loss" else []
+    apart = losses_apart(compared, metric)
     nothing = len(compared) < 2 or bool(apart)
     return Standing(compared, apart, None if nothing else contenders(compared, metric))
 
@@ -164,17 +161,6 @@ def conclusions(
     if lost:
         sentences.append(f"{lost} of its {best.seeds} runs ended without a {name}")
     return sentences
-
-
-def _losses_apart(cells: Sequence[Cell]) -> list[str]:
-    """The keys in which cells differ so that their losses are of different things."""
-    settings = {key for cell in cells for key in cell.params if key.startswith("loss.")}
-    apart = [
-        key
-        for key in (*_LOSSES_APART, *sorted(settings))
-        if len({format_value(cell.params.get(key)) for cell in cells}) > 1
-    ]
-    return [key for key in apart if key not in settings or "loss" not in apart]
 
 
 def stopped_by_test(cells: Sequence[Cell]) -> list[str]:

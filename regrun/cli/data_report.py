@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,10 +56,19 @@ def _some(names: Sequence[str]) -> str:
 
 def data_report(card: DataCard) -> list[RenderableType]:
     """The card part by part, without its notes."""
+    parts: list[RenderableType] = [name_table(data_facts(card))]
+    for each in data_tables(card):
+        parts += [Text(), table(each.headers, each.rows, right=each.right)]
+        parts += [Text(each.more)] if each.more else []
+    return parts
+
+
+def data_facts(card: DataCard) -> list[tuple[str, str]]:
+    """What the card says of all data, by name."""
     shape, low, high = card.input.shape, card.input.low, card.input.high
     values = "" if low is None or high is None else f", values {low:.6g} to {high:.6g}"
     inputs = f"{'×'.join(map(str, shape))}, read as {card.input.dtype}{values}"
-    facts = [
+    return [
         ("data", card.dataset),
         *(("file", file) for file in card.files),
         ("task", f"{card.task}{f': {card.task_reason}' if card.task_reason else ''}"),
@@ -67,36 +77,46 @@ def data_report(card: DataCard) -> list[RenderableType]:
         ("input", f"{inputs}; {card.input.scaling}"),
         *(("skipped", text) for text in card.skipped),
     ]
-    return [name_table(facts), *_classes(card), *_targets(card), *_columns(card)]
 
 
-def _classes(card: DataCard) -> list[RenderableType]:
-    if not card.classes:
-        return []
+@dataclass(frozen=True)
+class CardTable:
+    """A table of the card; `right` names its columns of numbers, `more` says what it leaves out."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    right: Sequence[str]
+    more: str = ""
+
+
+def data_tables(card: DataCard) -> list[CardTable]:
+    """The classes, targets and columns of the data, as far as it has them."""
+    tables = (_classes(card), _targets(card), _columns(card))
+    return [each for each in tables if each.rows]
+
+
+def _classes(card: DataCard) -> CardTable:
     parts = [part for part in ("train", "validation", "test") if part in card.sizes]
     rows = [
         (each.name, *(f"{getattr(each, part) or 0:,}" for part in parts))
         for each in card.classes[:MOST_CLASSES]
     ]
     more = len(card.classes) - MOST_CLASSES
-    last = [Text(f"and {more:,} more classes")] if more > 0 else []
-    return [Text(), table(("class", *parts), rows, right=parts), *last]
+    return CardTable(
+        ("class", *parts), rows, parts, f"and {more:,} more classes" if more > 0 else ""
+    )
 
 
-def _targets(card: DataCard) -> list[RenderableType]:
-    if not card.targets:
-        return []
+def _targets(card: DataCard) -> CardTable:
     rows = [
         (each.name, number(each.mean), number(each.std), "yes" if each.standardized else "no")
         for each in card.targets
     ]
     headers = ("target", "mean", "std", "standardized")
-    return [Text(), table(headers, rows, right=("mean", "std"))]
+    return CardTable(headers, rows, ("mean", "std"))
 
 
-def _columns(card: DataCard) -> list[RenderableType]:
-    if not card.columns:
-        return []
+def _columns(card: DataCard) -> CardTable:
     rows = [
         (
             each.name,
@@ -109,9 +129,8 @@ def _columns(card: DataCard) -> list[RenderableType]:
         for each in card.columns[:MOST_COLUMNS]
     ]
     more = len(card.columns) - MOST_COLUMNS
-    last = [Text(f"and {more:,} more columns")] if more > 0 else []
     headers = ("column", "role", "type", "encoding", "missing", "imputed by")
-    return [Text(), table(headers, rows, right=("missing",)), *last]
+    return CardTable(headers, rows, ("missing",), f"and {more:,} more columns" if more > 0 else "")
 
 
 def preview_report(found: Preview) -> list[RenderableType]:

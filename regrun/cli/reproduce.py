@@ -98,7 +98,7 @@ _COLOURS = {"agrees": "green", "differs": "red"}
 
 def _report(result: ReproductionResult) -> list[RenderableType]:
     claims = [
-        (claim.claim, claim.published, _ours(claim.ours), _verdict(claim.verdict))
+        (claim.claim, claim.published, ours_text(claim.ours), _verdict(claim.verdict))
         for claim in result.claims
     ]
     facts = {
@@ -112,13 +112,13 @@ def _report(result: ReproductionResult) -> list[RenderableType]:
         table(("claim", "published", "ours", "verdict"), claims, right=("ours",)),
         Text.assemble("overall    ", _verdict(result.verdict)),
         *(f"{name:<10} {text}" for name, text in facts.items() if text),
-        *(f"chosen     {line}" for line in _chosen(result)),
+        *(f"chosen     {line}" for line in chosen_lines(result)),
         *(verbatim(f"runs       {directory}") for directory in result.runs_in),
         *([verbatim(f"next       regrun compare {result.runs_in[-1]}")] if result.runs else []),
     ]
 
 
-def _ours(ours: Estimate | str | None) -> str:
+def ours_text(ours: Estimate | str | None) -> str:
     """``13.4 ± 0.3 (20 seeds)``."""
     if ours is None or isinstance(ours, str):
         return ours or NOTHING
@@ -129,7 +129,7 @@ def _verdict(verdict: str | None) -> Text:
     return Text(verdict or "not judged", _COLOURS.get(verdict or "", ""))
 
 
-def _chosen(result: ReproductionResult) -> list[str]:
+def chosen_lines(result: ReproductionResult) -> list[str]:
     """What validation chose for the methods that were tuned, and what of it is at an edge."""
     lines = []
     for method in result.methods:

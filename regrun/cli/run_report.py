@@ -37,11 +37,11 @@ def run_report(
 ) -> list[RenderableType]:
     """The report of one run as things that rich can print, top to bottom."""
     return [
-        Text(_headline(summary, config), "bold"),
+        Text(headline(summary, config), "bold"),
         *plotted(loss_plot, rows),
         _numbers(summary),
         *_confusion(summary),
-        *_weights_and_penalties(summary),
+        *weights_and_penalties(summary),
         *([f"data       {data_line(summary.data)}"] if summary.data else []),
         *(Text(line, "yellow") for line in warnings(summary)),
     ]
@@ -65,7 +65,8 @@ def warnings(summary: RunSummary) -> list[str]:
     return lines
 
 
-def _headline(summary: RunSummary, config: Mapping[str, Any]) -> str:
+def headline(summary: RunSummary, config: Mapping[str, Any]) -> str:
+    """Name, seed, how the run ended and how long it took."""
     early = " (stopped early)" if summary.stopped_early else ""
     took = f" in {summary.seconds.total:.1f} s" if summary.seconds else ""
     return (
@@ -111,7 +112,8 @@ def _confusion(summary: RunSummary) -> list[RenderableType]:
     return [table((f"{part}: true / predicted", *names), rows, right=names)]
 
 
-def _weights_and_penalties(summary: RunSummary) -> list[str]:
+def weights_and_penalties(summary: RunSummary) -> list[str]:
+    """Lines that begin with a name: norms of the weights, penalties, the best epoch."""
     lines = []
     weights = summary.weights
     if weights.l2 is not None:

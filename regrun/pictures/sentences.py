@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from regrun.analysis.cells import Cell
+from regrun.analysis.sweeps import losses_apart
 from regrun.metrics import Metric, Split
 from regrun.numbers import interval
 from regrun.pictures.scales import setting_text
@@ -44,6 +45,10 @@ def finding(subject: Subject) -> str:
         where = f" at {subject.setting(best)}" if subject.keys else ""
         return f"{capital(words)} is {value}{where}"
     extreme = "lowest" if metric.direction == "minimize" else "highest"
+    apart = losses_apart(subject.compared, metric)
+    if apart:
+        each = " and ".join(apart)
+        return f"{capital(words)} means something else for each {each}: none is the {extreme}"
     sentence = f"{capital(words)} is {extreme} at {subject.setting(best)}: {value}"
     if len(best.values(metric.name)) < 2:
         return f"{sentence}, with one seed"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from regrun.analysis.best import Contenders
 from regrun.analysis.cells import Cell, group_by_setting
 from regrun.analysis.sweeps import (
+    OnDamage,
     chosen_metric,
     comparable,
     contenders,
@@ -112,10 +113,11 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def load_subject(directory: Path) -> Subject:
+def load_subject(directory: Path, *, on_damage: OnDamage | None = None) -> Subject:
     """What a directory holds: a run, a sweep, an ablation, a path, or runs below it.
 
-    Raises UsageError where there is nothing to draw, CorruptInputError, StorageError.
+    on_damage: is called for each damaged run of a sweep, which is left out; by default damage is
+    raised. Raises UsageError where there is nothing to draw, CorruptInputError, StorageError.
     """
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory")
@@ -126,7 +128,7 @@ def load_subject(directory: Path) -> Subject:
         return Subject(directory, reproduction=_ended(directory, ReproductionResult))
     sweep = SweepDir(directory)
     if sweep.config.is_file():
-        cells = sweep_cells(sweep, layers=True)
+        cells = sweep_cells(sweep, layers=True, on_damage=on_damage)
         ablation = None
         if isinstance(study, AblationStudy):
             ablation = _ended(directory, AblationResult)

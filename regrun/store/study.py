@@ -19,6 +19,9 @@ from regrun.store.run_dir import RunDir
 
 STUDY = "study.json"
 
+PATH_CONFIG = "path.yaml"
+"""The config of a path, in its directory."""
+
 
 class AblatedIngredient(Result):
     """What a config has switched on. key: the dotted one of its section or value."""

@@ -17,7 +17,7 @@ from regrun.store.metrics import Row
 from regrun.store.place import Place
 from regrun.store.reading import StoredRun, load_result, read_document
 from regrun.store.run_dir import EVENT_FOLDERS, RunDir
-from regrun.store.study import STUDY, PathStudy, ReproductionStudy, read_study
+from regrun.store.study import PATH_CONFIG, STUDY, PathStudy, ReproductionStudy, read_study
 from regrun.store.sweep_dir import SweepDir
 from regrun.store.tensorboard import OWN, event_files, flat_hparams, folder_of, rebuild
 
@@ -75,8 +75,8 @@ def check_study(directory: Place) -> list[Damage]:
     with found.noting(directory / STUDY):
         study = read_study(directory)
         if isinstance(study, PathStudy):
-            with found.noting(directory / "path.yaml"):
-                read_document(directory / "path.yaml", sealed=True)
+            with found.noting(directory / PATH_CONFIG):
+                read_document(directory / PATH_CONFIG, sealed=True)
             with found.noting(directory / "summary.json"):
                 load_result(directory / "summary.json", PathResult)
         elif isinstance(study, ReproductionStudy):

@@ -58,7 +58,7 @@ from regrun.store.lock import exclusive
 from regrun.store.place import as_folder
 from regrun.store.reading import load_result, read_document
 from regrun.store.run_dir import claim_run_dir, experiment_dir, given_back_if_empty
-from regrun.store.study import PathStudy, write_study
+from regrun.store.study import PATH_CONFIG, PathStudy, write_study
 from regrun.studies.path_stacks import (
     CHECK_EVERY,
     HELD_OUT,
@@ -433,7 +433,7 @@ class PathDir:
 
     def __init__(self, directory: Path) -> None:
         self.place = as_folder(directory)
-        self.config = self.place / "path.yaml"
+        self.config = self.place / PATH_CONFIG
         """The resolved config, which `path_config` gives."""
         self.table = self.place / "path.csv"
         self.summary = self.place / "summary.json"

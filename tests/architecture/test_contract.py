@@ -22,6 +22,7 @@ CONTRACT = {
     "ablate": ["CONFIG", "KEY=VALUE"],
     "reproduce": ["NAME"],
     "plot": ["DIR"],
+    "report": ["DIR"],
     "view": ["RUNS"],
     "list": ["WHAT", "NAME"],
     "schema": [],

@@ -21,6 +21,7 @@ DOCUMENTS: dict[str, str] = {
     "regrun.cli.lookup.document": "JSON of `list`",
     "regrun.config.defaults.without_defaults": "a config as YAML gives it",
     "regrun.cli.plot.loss_plot": "rows of metrics.jsonl",
+    "regrun.cli.run_report.headline": "a config as YAML gives it",
     "regrun.cli.run_report.run_report": "rows of metrics.jsonl, a config as YAML gives it",
     "regrun.cli.reproduce.described": "JSON of `list`",
     "regrun.cli.reproduce.details": "JSON of `list`",

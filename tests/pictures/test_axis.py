@@ -9,6 +9,7 @@ from scipy import stats
 
 from regrun.pictures.axis import Axis
 from regrun.pictures.files import figure_of
+from regrun.pictures.sentences import finding
 from tests.support.drawn import cell, cut, line_of, notes, overlaps, subject, title, words
 
 STRENGTHS = (0.0, 0.1, 1.0, 10.0)
@@ -114,3 +115,9 @@ def test_no_text_overlaps_another_or_leaves_the_sheet(name: str) -> None:
     figure = figure_of(subject(SETS[name], metric), Axis())
     assert overlaps(figure) == []
     assert cut(figure) == []
+
+
+def test_losses_of_different_kinds_have_no_lowest() -> None:
+    cells = [cell({"loss": loss}, {"test/loss": [1.0, 1.1]}) for loss in ("mse", "half_mse")]
+    sentence = finding(subject(cells))
+    assert sentence == "Test loss means something else for each loss: none is the lowest"

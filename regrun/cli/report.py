@@ -1,0 +1,57 @@
+"""`regrun report`: one HTML page on what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regrun.cli.compare import Directories, name_damage, refuse_damage
+from regrun.cli.console import print_json, say, verbatim
+from regrun.cli.options import Json
+from regrun.errors import CorruptInputError, UsageError
+from regrun.store.atomic import write_atomic
+from regrun.store.place import as_folder
+
+REPORT = "report.html"
+
+
+def report(
+    directories: Directories,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help=f"The .html file to write; default: {REPORT} in the first DIR.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML page on runs, sweeps and studies: answer, pictures, tables, limits."""
+    from regrun.cli.report_page import page
+    from regrun.cli.report_parts import load_part
+
+    if output is not None and output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{output}: a report is a file that ends in .html")
+    damaged: list[CorruptInputError] = []
+    parts = []
+    for directory in dict.fromkeys(directories):
+        try:
+            parts.append(load_part(directory, damaged))
+        except CorruptInputError as damage:
+            damaged += [] if damage in damaged else [damage]
+    if not parts:
+        raise damaged[0]
+    name_damage(damaged)
+    place = as_folder(directories[0]) / REPORT if output is None else output
+    write_atomic(place, page(parts).encode())
+    written = output or directories[0] / REPORT
+    if as_json:
+        print_json({"report": str(written)})
+    else:
+        say(verbatim(f"report     {written}"))
+    refuse_damage(damaged, directories)
