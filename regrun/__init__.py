@@ -17,10 +17,16 @@ if TYPE_CHECKING:
     from regrun.api import (
         Run,
         Sweep,
+        ablate,
+        compare,
+        inspect,
         load_model,
         load_predictor,
         load_run,
+        load_sweep,
+        path,
         plot,
+        reproduce,
         resume,
         sweep,
         train,
@@ -30,10 +36,16 @@ __all__ = [
     "Run",
     "Sweep",
     "__version__",
+    "ablate",
+    "compare",
+    "inspect",
     "load_model",
     "load_predictor",
     "load_run",
+    "load_sweep",
+    "path",
     "plot",
+    "reproduce",
     "resume",
     "sweep",
     "train",
@@ -44,3 +56,7 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module("regrun.api"), name)
     raise AttributeError(f"module 'regrun' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from regrun.config.load import config_from_mapping
-from regrun.errors import DataWarning, UsageError
+from regrun.errors import CorruptInputError, DataWarning, UsageError
+from regrun.settings import format_value as show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,16 +21,37 @@ if TYPE_CHECKING:
     from torch import nn
 
     from regrun.execution.predict import Predictor
-    from regrun.results import DataCard, RunSummary, SweepSummary
+    from regrun.results import (
+        AblationResult,
+        CellSummary,
+        DataCard,
+        Inspection,
+        PathResult,
+        ReproductionResult,
+        RunSummary,
+        SweepSummary,
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A stored run."""
+    """A stored run. In a notebook, it shows its metrics."""
 
     directory: Path
     config: dict[str, Any]
     summary: RunSummary
+
+    def __repr__(self) -> str:
+        summary = self.summary
+        shown = [f"{name} {value:.4g}" for name, value in _losses(summary.metrics)]
+        ended = f"{summary.status} after {summary.epochs:,} epochs"
+        return f"<Run {self.directory}: {', '.join([ended, *shown])}>"
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        table = pd.DataFrame({"value": pd.Series(self.summary.metrics, dtype=float)})
+        return f"<p>{escape(repr(self))}</p>{table.to_html(float_format='{:.4g}'.format)}"
 
     @property
     def metrics(self) -> pd.DataFrame:
@@ -96,12 +119,25 @@ def train(
     return load_run(summary.run_dir)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
-    """A stored sweep."""
+    """A stored sweep. In a notebook, it shows its cells."""
 
     directory: Path
     summary: SweepSummary
+
+    def __repr__(self) -> str:
+        summary, best = self.summary, self.summary.best
+        parts = [f"{summary.completed:,} of {summary.runs:,} runs completed"]
+        parts.append(f"{len(summary.cells):,} cells")
+        if best is not None:
+            chosen = ", ".join(f"{key}={show(value)}" for key, value in best.params.items())
+            parts.append(f"best by {best.metric}: {chosen or 'the only cell'}")
+        return f"<Sweep {self.directory}: {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        table = self.cells.to_html(index=False, float_format="{:.4g}".format, max_rows=60)
+        return f"<p>{escape(repr(self))}</p>{table}"
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -110,15 +146,7 @@ class Sweep:
         Each metric ``M`` has the columns ``M``, ``M/low`` and ``M/high``: mean and 95% interval
         over seeds; no interval with one seed.
         """
-        import pandas as pd
-
-        rows = []
-        for cell in self.summary.cells:
-            row = {**cell.params, "seeds": cell.seeds}
-            for name, metric in cell.metrics.items():
-                row |= {name: metric.mean, f"{name}/low": metric.low, f"{name}/high": metric.high}
-            rows.append(row)
-        return pd.DataFrame(rows)
+        return _cells_frame(self.summary.cells)
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -130,6 +158,28 @@ class Sweep:
         from regrun.store.sweep_dir import SweepDir
 
         return runs_frame(SweepDir(self.directory))
+
+
+def _losses(metrics: Mapping[str, float | None]) -> list[tuple[str, float]]:
+    """The losses that are known, and the accuracies, of each part."""
+    return [
+        (name, value)
+        for name, value in metrics.items()
+        if value is not None and name.partition("/")[2] in ("loss", "accuracy")
+    ]
+
+
+def _cells_frame(cells: Sequence[CellSummary]) -> pd.DataFrame:
+    """A row per cell."""
+    import pandas as pd
+
+    rows = []
+    for cell in cells:
+        row = {**cell.params, "seeds": cell.seeds}
+        for name, metric in cell.metrics.items():
+            row |= {name: metric.mean, f"{name}/low": metric.low, f"{name}/high": metric.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def sweep(
@@ -251,6 +301,263 @@ def load_run(directory: str | Path) -> Run:
 
     stored = load_stored_run(Path(directory))
     return Run(Path(directory), stored.config, stored.result)
+
+
+def load_sweep(directory: str | Path) -> Sweep:
+    """A finished sweep from its directory.
+
+    Args:
+        directory: Where it is stored.
+
+    Returns:
+        The sweep, with the table of its cells.
+
+    Raises:
+        UsageError: There is no sweep, or it has not ended.
+        CorruptInputError: A file is damaged.
+        StorageError: A file cannot be read.
+
+    >>> import tempfile
+    >>> config = {
+    ...     "dataset": {"name": "synthetic_linear"},
+    ...     "model": {"name": "linear"},
+    ...     "optimizer": {"name": "sgd", "lr": 0.003},
+    ...     "training": {"epochs": 2},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     made = sweep(config, {"optimizer.weight_decay": [0, 1]}, seeds=2, runs_dir=runs)
+    ...     again = load_sweep(made.directory)
+    >>> len(again.cells), again.summary.runs
+    (2, 4)
+    """
+    from regrun.results import SweepSummary
+    from regrun.store.reading import load_result
+    from regrun.store.sweep_dir import SweepDir
+
+    files = SweepDir(Path(directory))
+    if not files.config.is_file():
+        raise UsageError(f"{directory} is not a sweep directory")
+    summary = load_result(files.summary, SweepSummary)
+    if summary is None:
+        command = f"regrun resume {shlex.quote(str(directory))}"
+        raise UsageError(f"{directory}: the sweep has not ended; {command} carries it on")
+    return Sweep(Path(directory), summary)
+
+
+def path(
+    config: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    number: int = 100,
+    ratio: float = 1e-3,
+    folds: int = 5,
+    runs_dir: str | Path = "runs",
+    device: str = "auto",
+) -> PathResult:
+    """Work out a regularization path, as `regrun path` does.
+
+    Args:
+        config: A file, or the same content as a mapping: a linear model with one penalty.
+        overrides: Dotted key → value.
+        number: How many strengths.
+        ratio: The weakest over the strongest.
+        folds: Parts of the cross-validation.
+        runs_dir: Where it is stored.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        Coefficients and metrics at each strength.
+
+    Raises:
+        RegrunError: See `regrun.errors`.
+
+    >>> import tempfile
+    >>> config = {
+    ...     "dataset": {"name": "diabetes"},
+    ...     "model": {"name": "linear"},
+    ...     "loss": "half_mse",
+    ...     "penalty": {"type": "l1", "strength": 1, "method": "proximal"},
+    ...     "optimizer": {"name": "fista"},
+    ...     "training": {"batch_size": "full"},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     found = path(config, number=4, ratio=0.1, folds=2, runs_dir=runs)
+    >>> found.nonzeros[0], len(found.strengths)
+    (0, 4)
+    """
+    from regrun.studies.path import run_path
+
+    loaded = config_from_mapping(config, overrides or {})
+    result = run_path(
+        loaded, runs_dir=Path(runs_dir), number=number, ratio=ratio, folds=folds, device=device
+    )
+    _warn(result.data)
+    return result
+
+
+def ablate(
+    config: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    seeds: int = 5,
+    runs_dir: str | Path = "runs",
+    device: str = "auto",
+) -> AblationResult:
+    """Measure what each regularizer of a config does, as `regrun ablate` does.
+
+    Args:
+        config: A file, or the same content as a mapping.
+        overrides: Dotted key → value.
+        seeds: Of every combination.
+        runs_dir: Where the runs are stored.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        The effects, and the sweep behind them; `load_sweep(result.sweep_dir)` has its table.
+
+    Raises:
+        RegrunError: See `regrun.errors`.
+
+    >>> import tempfile
+    >>> config = {
+    ...     "dataset": {"name": "synthetic_linear"},
+    ...     "model": {"name": "linear"},
+    ...     "optimizer": {"name": "sgd", "lr": 0.003, "weight_decay": 3},
+    ...     "training": {"epochs": 2},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     found = ablate(config, seeds=2, runs_dir=runs)
+    >>> [each.ingredient for each in found.effects]
+    ['weight_decay']
+    """
+    from regrun.execution.observer import Observer
+    from regrun.studies.ablation import ablate as run_ablation
+    from regrun.sweeps.run import Options
+
+    loaded = config_from_mapping(config, overrides or {})
+    result = run_ablation(
+        loaded,
+        runs_dir=Path(runs_dir),
+        seeds=seeds,
+        options=Options(device),
+        observer=Observer(),
+    )
+    _warn(result.data)
+    return result
+
+
+def reproduce(
+    name: str, *, seeds: int | None = None, runs_dir: str | Path = "runs", device: str = "auto"
+) -> ReproductionResult:
+    """Train a published experiment again, as `regrun reproduce` does.
+
+    Args:
+        name: One of `regrun list reproductions`.
+        seeds: Of each method; default: the reproduction's own.
+        runs_dir: Where the runs are stored.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        Published values, ours, and whether they agree.
+
+    Raises:
+        RegrunError: See `regrun.errors`.
+
+    >>> reproduce("nothing like it")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    regrun.errors.UsageError: ...
+    """
+    from regrun.studies.reproductions.registry import find
+    from regrun.studies.reproductions.run import reproduce as run_reproduction
+    from regrun.sweeps.run import Options
+
+    return run_reproduction(
+        name, find(name), runs_dir=Path(runs_dir), seeds=seeds, options=Options(device)
+    )
+
+
+def inspect(
+    config: str | Path | Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    device: str = "auto",
+) -> Inspection:
+    """Everything about a config that is known without training, as `regrun inspect` shows it.
+
+    Args:
+        config: A file, or the same content as a mapping.
+        overrides: Dotted key → value.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        Model, parameters, update rule, data and memory.
+
+    Raises:
+        RegrunError: See `regrun.errors`.
+
+    >>> found = inspect({
+    ...     "dataset": {"name": "digits"},
+    ...     "model": {"name": "linear"},
+    ...     "optimizer": {"name": "sgd", "lr": 0.1},
+    ... })
+    >>> found.model.parameters, found.data.task
+    (650, 'classification')
+    """
+    from regrun.execution.describe import describe
+
+    return describe(config_from_mapping(config, overrides or {}), device)
+
+
+def compare(*directories: str | Path) -> pd.DataFrame:
+    """Compare finished runs, as `regrun compare` does.
+
+    Args:
+        *directories: Runs, sweeps, or folders of them.
+
+    Returns:
+        A row per setting: the keys that differ, `seeds`, and of each metric mean and 95% interval,
+        as in `Sweep.cells`. Runs that are not finished are left out, with a warning.
+
+    Raises:
+        UsageError: There is no finished run.
+        CorruptInputError: A file is damaged.
+        StorageError: A file cannot be read.
+
+    >>> import tempfile
+    >>> config = {
+    ...     "dataset": {"name": "synthetic_linear"},
+    ...     "model": {"name": "linear"},
+    ...     "optimizer": {"name": "sgd", "lr": 0.003},
+    ...     "training": {"epochs": 2},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     for decay in (0, 1):
+    ...         run = train(config, {"optimizer.weight_decay": decay}, runs_dir=runs)
+    ...     table = compare(runs)
+    >>> sorted(table["optimizer.weight_decay"]), table["seeds"].tolist()
+    ([0.0, 1.0], [1, 1])
+    """
+    from regrun.analysis.cells import group_by_setting
+    from regrun.analysis.comparison import runs_to_compare
+    from regrun.analysis.sweeps import sweep_cells
+    from regrun.store.sweep_dir import SweepDir
+
+    paths = [Path(directory) for directory in directories]
+    if len(paths) == 1 and SweepDir(paths[0]).config.is_file():
+        return _cells_frame([cell.summarize() for cell in sweep_cells(SweepDir(paths[0]))])
+    damaged: list[CorruptInputError] = []
+    runs = runs_to_compare(paths, damaged.append)
+    if damaged:
+        raise damaged[0]
+    finished = [run for run in runs if run.summary is not None]
+    if not finished:
+        raise UsageError(f"no finished run in {', '.join(map(str, paths)) or 'no directory'}")
+    if len(finished) < len(runs):
+        count = len(runs) - len(finished)
+        noun = "run that is" if count == 1 else "runs that are"
+        warnings.warn(f"left out: {count:,} {noun} not finished", DataWarning, stacklevel=2)
+    return _cells_frame([cell.summarize() for cell in group_by_setting(finished)])
 
 
 def load_model(directory: str | Path, average: Literal["ema", "swa"] | None = None) -> nn.Module:

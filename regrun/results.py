@@ -178,6 +178,24 @@ class DataCard(Result):
     """What a user should know about the data and how the run measures them."""
 
 
+class FirstConfig(Result):
+    """What `init` wrote, and why: `init --json`.
+
+    >>> FirstConfig(output="flats.yaml", dataset="csv", task="regression", target="rent").target
+    'rent'
+    """
+
+    output: str
+    dataset: str
+    """Its `dataset.name`."""
+    task: Task
+    target: str | None = None
+    """The column to predict; None where the data leave no choice."""
+    ignored: list[str] = Field(default_factory=list)
+    """Columns that are no features."""
+    notes: list[str] = Field(default_factory=list)
+
+
 class Best(Result):
     """The evaluation at which the selecting metric was best, the first of equals."""
 

@@ -22,6 +22,7 @@ from regrun.escapes import escaped
 from regrun.memory import SHORTAGES, TorchProbe, shortage_of
 
 VERBS: Mapping[str, str] = {
+    "init": "Write a commented first config for a data file, by looking at it.",
     "train": "Train one run.",
     "sweep": "Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own.",
     "resume": "Carry on what was interrupted, or give a finished run or sweep more of what it has.",

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from regrun.analysis.cells import Cell, group_by_setting
+from regrun.analysis.comparison import runs_to_compare
 from regrun.analysis.sweeps import chosen_metric, confirmed_cells, metric_of_cells, sweep_cells
 from regrun.cli.cell_report import answers, csv_rows
 from regrun.cli.completion import complete_run_directory
@@ -19,7 +20,7 @@ from regrun.cli.options import Csv, Json, Wide
 from regrun.cli.unfinished import advice
 from regrun.errors import CorruptInputError, UsageError
 from regrun.settings import flatten
-from regrun.store.reading import StoredRun, find_runs, load_stored_run
+from regrun.store.reading import StoredRun
 from regrun.store.study import refuse_path
 from regrun.store.sweep_dir import SweepDir
 
@@ -104,28 +105,8 @@ def _that_say_something(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def finished_runs(directories: Sequence[Path], damaged: list[CorruptInputError]) -> list[StoredRun]:
-    """The finished runs in the directories and below; the others are named on stderr.
-
-    The runs of confirmations are left out: they are no more of their cells' replicates.
-    """
-    found = find_runs(directories)
-    left_out: set[Path] = set()
-    for sweep in map(SweepDir, dict.fromkeys(run.path.parent for run in found)):
-        try:
-            rounds = [each for each in sweep.read_rounds() if each.purpose == "confirmation"]
-            left_out |= {sweep.run(run).path for each in rounds for run in each.runs}
-        except CorruptInputError as damage:  # then nobody knows which of its runs confirm
-            damaged.append(damage)
-            left_out |= {run.path for run in found if run.path.parent == sweep.path}
-    runs = []
-    for files in found:
-        if files.path not in left_out:
-            try:
-                run = load_stored_run(files)
-                if run.config:  # read now, so that all damage is known
-                    runs.append(run)
-            except CorruptInputError as damage:
-                damaged.append(damage)
+    """The finished runs in the directories and below; the others are named on stderr."""
+    runs = runs_to_compare(directories, damaged.append)
     unfinished = advice(runs)
     for line in unfinished[:MOST_NAMED]:
         notify(f"left out: {line}")

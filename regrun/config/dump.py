@@ -76,6 +76,25 @@ def dump_tree(tree: Mapping[str, Any]) -> str:
     return text
 
 
+def dump_value(value: object) -> str:
+    """Plain data as YAML of one line."""
+
+    def dumped(style: str | None) -> str:
+        text: str = yaml.dump(
+            value,
+            Dumper=_Dumper,
+            default_style=style,
+            default_flow_style=True,
+            sort_keys=False,
+            allow_unicode=True,
+            width=1 << 30,
+        )
+        return text.removesuffix("\n").removesuffix("\n...")
+
+    text = dumped(None)
+    return dumped('"') if len(text.splitlines()) > 1 else text
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of what a config file may hold, shorthands included."""
     return {

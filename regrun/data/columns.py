@@ -17,7 +17,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from regrun.data.preprocessing import TableFormat
-from regrun.data.table import FALSE, SIGNS, TRUE, WORDS, Table, Texts, number_pattern, unmarked
+from regrun.data.table import (
+    FALSE,
+    SIGNS,
+    TRUE,
+    WORDS,
+    Table,
+    Texts,
+    has_fractions,
+    number_pattern,
+    unmarked,
+)
 from regrun.errors import ConfigError, CorruptInputError
 
 Declared = Literal["number", "category", "ignore"]
@@ -151,6 +161,14 @@ def check_categories(name: str, tables: Sequence[Table], declared: Declared | No
             f"for each, from which nothing can be learnt; leave it out by ignore: [{name}], or "
             f"keep it by columns: {{{name}: category}}",
         )
+
+
+def names_rows(name: str, table: Table) -> bool:
+    """Whether a column is called as identifiers are, and no two of its cells are the same."""
+    column = table.columns[name]
+    if not _NAMES_ROWS.search(name) or not column.is_unique or len(column) < 3:
+        return False
+    return column.numbers is None or not has_fractions(column.numbers)
 
 
 def place_of(name: str, tables: Sequence[Table], text: str) -> str:

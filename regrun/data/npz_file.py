@@ -78,6 +78,16 @@ def _meaning(name: str) -> str | None:
     return "_".join(kinds + which)
 
 
+def holds_arrays(path: Path) -> bool:
+    """Whether a file is an archive of arrays, or is called so."""
+    try:
+        check_file(path)
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".npy") for name in archive.namelist())
+    except _DAMAGE:
+        return path.suffix.lower() == ".npz"
+
+
 def names_in(path: Path) -> list[str]:
     """Return the names of an archive's arrays, without reading them. Raises CorruptInputError."""
     try:

@@ -49,7 +49,7 @@ def table_targets(
     """
     for name in names:
         for table in tables:
-            _check_filled(table, name)
+            _check_filled(table, name, table.missing(name))
     types = {name: _type(name, tables, task, declared.get(name)) for name in names}
     notes = [note for kind in types.values() for note in kind.notes]
     shown = tuple(kind.type for kind in types.values())
@@ -69,9 +69,8 @@ def _called(names: Sequence[str]) -> str:
     return f'"{names[0]}"' if len(names) == 1 else ", ".join(names)
 
 
-def _check_filled(table: Table, name: str) -> None:
+def _check_filled(table: Table, name: str, missing: NDArray[np.bool_]) -> None:
     column = table.columns[name]
-    missing = table.missing(name)
     if missing.any():
         row = int(missing.argmax())
         words = f" (as {', '.join(column.words)} is among numbers)" if column.words else ""
@@ -79,6 +78,13 @@ def _check_filled(table: Table, name: str) -> None:
             f'{table.place(row)}: the target "{name}" is empty{words}; a row without a target '
             "cannot be used"
         )
+
+
+def _filled_numbers(table: Table, name: str, kind: ColumnType) -> Array:
+    """The numbers of a target: NA is missing among those with signs, too."""
+    numbers = table.numbers(name, marked=kind.marked)
+    _check_filled(table, name, np.isnan(numbers))
+    return numbers
 
 
 def _type(
@@ -104,7 +110,7 @@ def _columns(table: Table, types: Mapping[str, ColumnType]) -> Array:
     columns: list[Array] = []
     for name, kind in types.items():
         if kind.type == "number":
-            columns.append(table.numbers(name, marked=kind.marked))
+            columns.append(_filled_numbers(table, name, kind))
         else:
             labels = table.labels(name, boolean=kind.type == "boolean")
             columns.append(labels == "True" if kind.type == "boolean" else labels.astype(str))
@@ -135,7 +141,7 @@ def _numbers(table: Table, types: Mapping[str, ColumnType]) -> NDArray[np.float6
                     f'regression: the target "{name}" is {column.texts[row].as_py()!r} at '
                     f"{table.place(row)}, not a number",
                 )
-        values.append(table.numbers(name, marked=kind.marked))
+        values.append(_filled_numbers(table, name, kind))
     return np.column_stack(values).astype(np.float64)
 
 

@@ -10,6 +10,7 @@ from typer.main import get_command
 from regrun.cli.app import VERBS, Verbs, app, function_of
 
 CONTRACT = {
+    "init": ["DATA"],
     "train": ["CONFIG", "KEY=VALUE"],
     "sweep": ["CONFIG", "KEY=VALUE"],
     "resume": ["DIR", "KEY=VALUE"],

@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "sweeps": TRAINING | {"analysis", "execution", "store"},
     "studies": TRAINING | {"sweeps", "analysis", "pictures", "execution", "store"},
     "guide": BASE,
-    "api": ENGINE | {"sweeps", "execution", "store", "analysis", "pictures"},
+    "api": ENGINE | {"studies", "sweeps", "execution", "store", "analysis", "pictures"},
     "cli": CONFIG
     | {"studies", "sweeps", "execution", "store", "analysis", "pictures", "guide", "__init__"},
     "__init__": {"api"},

@@ -31,6 +31,7 @@ OTHER_MEANINGS = {"step", "linear", "l1", "l2", "mse"}
 summaries."""
 
 MAY_NAME: dict[str, set[str]] = {
+    "regrun.execution.first_config": {"mlp", "cnn", "adam"},  # the experiment that it writes
     "regrun.studies.path": {"constant", "fista"},  # the solver of a path and its schedule
 }
 """Module → the kinds that it may name, each for a reason."""

@@ -15,6 +15,9 @@ UNTYPED = {"dict[str, Any]", "Mapping[str, Any]", "MutableMapping[str, Any]"}
 DOCUMENTS: dict[str, str] = {
     "regrun.analysis.cells.Run.config": "a config as YAML gives it",
     "regrun.analysis.cells.differing_keys": "configs as YAML gives them",
+    "regrun.api.ablate": "configs and overrides of the caller",
+    "regrun.api.inspect": "configs and overrides of the caller",
+    "regrun.api.path": "configs and overrides of the caller",
     "regrun.api.resume": "overrides and axes of the caller",
     "regrun.api.sweep": "configs and axes of the caller",
     "regrun.api.train": "configs and overrides of the caller",

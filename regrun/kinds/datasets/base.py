@@ -12,12 +12,15 @@ from regrun.kinds.base import Count, Section, Seed, running
 from regrun.results import Task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
     from torch import Tensor
 
     from regrun.data.assemble import Scaling
     from regrun.data.dataset import Dataset, Examples
     from regrun.data.splits import Parts, SplitOrder
+    from regrun.data.written_keys import WrittenKey
     from regrun.kinds.optimizers.base import Optimizer
 
 __all__ = ["DatasetSection", "Held", "Progress", "Subset", "Task", "ValueRange"]
@@ -109,6 +112,23 @@ class DatasetSection(Section):
             other y, (N,) or (N, T), are the numbers to predict.
         """
         raise NotImplementedError
+
+    @classmethod
+    def first_keys(cls, path: Path, target: str | None) -> list[WrittenKey] | None:
+        """Find the keys, besides `name` and `path`, under which a file can be trained on.
+
+        Args:
+            path: A file or folder of the user's own.
+            target: What to predict, where the file leaves a choice; None: what is usual.
+
+        Returns:
+            Keys with their reasons; None where the dataset does not read such files.
+
+        Raises:
+            ConfigError: There is nothing to learn from, or no such target.
+            CorruptInputError: The file is damaged.
+        """
+        return None
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """Load, split, encode and standardize the examples.

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Strict
 
+from regrun.errors import UsageError
 from regrun.kinds.base import Count
 from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task, ValueRange
 
 if TYPE_CHECKING:
     from regrun.data.dataset import Dataset, Examples
     from regrun.data.picture_files import Found
+    from regrun.data.written_keys import WrittenKey
 
 
 def _opaque_colour(name: str) -> str:
@@ -55,6 +57,17 @@ class ImageFolder(Subset, DatasetSection):
     """Damaged pictures: refuse the dataset and name them, or skip and count them."""
     test: Held = 0.2
     """Held out as the test set when there is none."""
+
+    @classmethod
+    def first_keys(cls, path: Path, target: str | None) -> list[WrittenKey] | None:
+        """The folders are the classes."""
+        from regrun.data.written_keys import WrittenKey
+
+        if not path.is_dir():
+            return None
+        if target is not None:
+            raise UsageError(f"--target {target}: only a table leaves a choice of the target")
+        return [WrittenKey("size", 32, "every picture is resized to so many pixels a side")]
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """uint8 (N, 3, H, W) in RGB.

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from regrun.errors import UsageError
 from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task, ValueRange
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from regrun.data.dataset import Dataset
+    from regrun.data.written_keys import WrittenKey
 
 
 class NPZ(Subset, DatasetSection):
@@ -34,6 +38,17 @@ class NPZ(Subset, DatasetSection):
     """What is black and what is white in images. Default: uint8 from 0 to 255; other integers from
     0 to the largest number of 1, 8, 10, 12, 14 or 16 bits, whichever holds all values;
     floating-point numbers from 0 to 1, or else from 0 to 255."""
+
+    @classmethod
+    def first_keys(cls, path: Path, target: str | None) -> list[WrittenKey] | None:
+        """The names of the arrays say what to predict."""
+        from regrun.data.npz_file import holds_arrays
+
+        if path.is_dir() or not holds_arrays(path):
+            return None
+        if target is not None:
+            raise UsageError(f"--target {target}: only a table leaves a choice of the target")
+        return []
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Read those arrays of the archive that a dataset may have."""

@@ -10,8 +10,11 @@ from regrun.errors import ConfigError
 from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from regrun.data.dataset import Dataset
     from regrun.data.preprocessing import TableFormat
+    from regrun.data.written_keys import WrittenKey
 
 ColumnName = str | int
 """A name, or a position counted from 0 (negative: from the end)."""
@@ -74,6 +77,16 @@ class CSV(Subset, DatasetSection):
     missing: Literal["refuse", "mean", "median", "most_frequent"] = "refuse"
     """Empty cells: refuse the file, or impute from the training rows (text columns always by the
     most frequent value)."""
+
+    @classmethod
+    def first_keys(cls, path: Path, target: str | None) -> list[WrittenKey] | None:
+        """Look at the columns, and at how they are written."""
+        from regrun.data.first_table import first_table_keys
+        from regrun.data.npz_file import holds_arrays
+
+        if path.is_dir() or holds_arrays(path):
+            return None
+        return first_table_keys(path, target)
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """Numbers as they are, text and booleans one-hot encoded, missing cells as `missing` says.
