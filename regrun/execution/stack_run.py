@@ -110,6 +110,10 @@ class StackRun:
         }
 
     def _open_writer(self, index: int, member: Member) -> RunWriter:
+        with member.files.place.kept_open():
+            return self._opened_writer(index, member)
+
+    def _opened_writer(self, index: int, member: Member) -> RunWriter:
         history, files = self._histories[index], member.files
         settings = flat_hparams(member.config.model_dump(mode="json"))
         there = files.place.entries()

@@ -43,16 +43,21 @@ class Place:
     'runs/a/train/events'
     """
 
-    __slots__ = ("names", "root")
+    __slots__ = ("_descriptor", "_parent", "names", "root")
 
     def __init__(self, root: Path, *names: str) -> None:
         """Raises ValueError for a name that leads elsewhere: `..`, or one with a slash."""
         if not all(map(is_plain, names)):
             raise ValueError(f"not plain names: {names}")
         self.root, self.names = root, names
+        self._parent: Place | None = None
+        self._descriptor: int | None = None
+        """Of the folder, while it is kept open."""
 
     def __truediv__(self, name: str) -> Place:
-        return Place(self.root, *self.names, name)
+        below = Place(self.root, *self.names, name)
+        below._parent = self
+        return below
 
     def __str__(self) -> str:
         return str(self.path)
@@ -79,7 +84,7 @@ class Place:
     @property
     def parent(self) -> Place:
         """The folder that holds it, which is not above the directory that the user named."""
-        return Place(self.root, *self.names[:-1])
+        return self._parent or Place(self.root, *self.names[:-1])
 
     def open(self, flags: int) -> int:
         """A descriptor of the file, as by `os.open`. Raises OSError."""
@@ -165,18 +170,40 @@ class Place:
     @contextmanager
     def descriptor(self) -> Iterator[int]:
         """A descriptor of the folder while the block runs. Raises OSError."""
+        if self._descriptor is not None:
+            yield self._descriptor
+            return
+        descriptor = self._opened()
         try:
-            descriptor = os.open(self.root, _FOLDER)
-        except NotADirectoryError as error:  # below it there is nothing
-            raise FileNotFoundError(error.errno, error.strerror) from error
-        try:
-            for name in self.names:
-                above = descriptor
-                descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
-                os.close(above)
             yield descriptor
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Open the folder once for all that the block does with places made from this one."""
+        if self._descriptor is not None:
+            yield
+            return
+        try:
+            descriptor = self._opened()
+        except OSError as error:
+            raise self.described("opened", error) from error
+        self._descriptor = descriptor
+        try:
+            yield
+        finally:
+            self._descriptor = None
+            os.close(descriptor)
+
+    def _opened(self) -> int:
+        if self.names:
+            with self.parent.descriptor() as above:
+                return os.open(self.names[-1], _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+        try:
+            return os.open(self.root, _FOLDER)
+        except NotADirectoryError as error:  # below it there is nothing
+            raise FileNotFoundError(error.errno, error.strerror) from error
 
     @contextmanager
     def errors(self, verb: str) -> Iterator[None]:

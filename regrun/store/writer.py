@@ -103,6 +103,16 @@ class RunWriter:
         summary with the files that it lists. Raises `StorageError`.
         """
         self.events.end("success" if summary.status == "completed" else "failure")
+        with self.run.place.kept_open():
+            return self._finish(summary, weights, averages or {}, test_examples)
+
+    def _finish(
+        self,
+        summary: RunSummary,
+        weights: Mapping[str, Tensor] | None,
+        averages: Mapping[str, Mapping[str, Tensor]],
+        test_examples: Mapping[str, Tensor] | None,
+    ) -> RunSummary:
         self.flush()
         files = dict(self._files)
         if self.metrics.checksum:
@@ -110,8 +120,8 @@ class RunWriter:
         if weights is not None:
             from regrun.store.weights import save_weights
 
-            named = {label: (self.run.average(label), w) for label, w in (averages or {}).items()}
-            tensors = [(self.run.weights, weights), *named.values()]
+            named = [(self.run.average(label), each) for label, each in averages.items()]
+            tensors = [(self.run.weights, weights), *named]
             if test_examples is not None:
                 tensors.append((self.run.test_examples, test_examples))
             files |= {place.name: save_weights(place, each) for place, each in tensors}
