@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from regrun.errors import PluginError, RegrunError
 from regrun.results import RunSummary
 from regrun.store.atomic import write_atomic
-from regrun.store.checksums import as_text, checksum_of, sealed_yaml
+from regrun.store.checksums import sealed_yaml, text_of
 from regrun.store.run_dir import RunDir
 from regrun.store.writer import store_summary
 
@@ -42,7 +42,7 @@ class Failure:
             seed=seed,
             metrics={},
             error=self.text,
-            files={place.name: as_text(checksum_of(data)) for place, data in stored.items()},
+            files={place.name: text_of(data) for place, data in stored.items()},
         )
         return store_summary(files, summary)
 

@@ -12,7 +12,7 @@ from regrun.execution.summary import History
 from regrun.kinds.models import build_model
 from regrun.nn.roles import roles_of
 from regrun.results import DataCard, ModelShape, RunSummary, Seconds
-from regrun.store.checksums import as_text, checksum_of
+from regrun.store.checksums import text_of
 from regrun.store.curves import curves_of
 from regrun.store.place import Place
 from regrun.store.reading import StoredRun, read_card, read_listed
@@ -52,7 +52,7 @@ def rebuild_summary(run: RunDir) -> RunSummary:
     summary = history.summarize(
         run.path, end, roles_of(module), torch.device("cpu"), Seconds(total=0.0), shape, card
     )
-    files = {place.name: as_text(checksum_of(read_listed(place, {}))) for place in _files(run)}
+    files = {place.name: text_of(read_listed(place, {})) for place in _files(run)}
     return store_summary(run, summary.model_copy(update={"files": files, "versions": {}}))
 
 

@@ -41,6 +41,11 @@ def as_text(checksum: int) -> str:
     return f"{checksum:08x}"
 
 
+def text_of(data: bytes) -> str:
+    """The checksum of a whole file, as summaries list it."""
+    return as_text(checksum_of(data))
+
+
 def sealed_document(document: bytes) -> bytes:
     """A JSON document of `json_document`, a mapping with keys, with its checksum."""
     body = document.removesuffix(b"\n}\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from regrun.errors import ConfigError, CorruptInputError, UsageError
 from regrun.results import DataCard, Listing, Result, RunSummary
 from regrun.store.atomic import read_bytes
-from regrun.store.checksums import as_text, check_document, check_yaml, checksum_of
+from regrun.store.checksums import check_document, check_yaml, text_of
 from regrun.store.lock import holder
 from regrun.store.metrics import Row, metrics_frame, parse_metrics
 from regrun.store.place import Place
@@ -199,7 +199,7 @@ def read_listed(place: Place, files: Mapping[str, str]) -> bytes:
     except FileNotFoundError:
         raise CorruptInputError(f"{place}: missing") from None
     expected = files.get(place.name)
-    if expected is not None and expected != as_text(checksum_of(data)):
+    if expected is not None and expected != text_of(data):
         raise CorruptInputError(f"{place}: damaged: it is not the file that the summary lists")
     return data
 

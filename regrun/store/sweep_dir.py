@@ -25,13 +25,7 @@ from regrun.errors import CorruptInputError
 from regrun.kinds.base import Seed
 from regrun.results import Listing, SweepSummary, first_problem, json_document, json_line
 from regrun.store.atomic import read_bytes, write_atomic
-from regrun.store.checksums import (
-    as_text,
-    check_lines,
-    checksum_of,
-    sealed_document,
-    sealed_lines,
-)
+from regrun.store.checksums import check_lines, sealed_document, sealed_lines, text_of
 from regrun.store.place import Place, as_folder, is_plain
 from regrun.store.reading import load_result, read_listed
 from regrun.store.run_dir import RunDir
@@ -130,7 +124,7 @@ class SweepDir:
 
         Raises StorageError.
         """
-        files = {self.plan.name: as_text(checksum_of(read_bytes(self.plan)))}
+        files = {self.plan.name: text_of(read_bytes(self.plan))}
         listed = summary.model_copy(update={"files": files})
         write_atomic(self.summary, sealed_document(json_document(listed)))
         return listed

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from regrun.errors import CorruptInputError
 from regrun.store.atomic import read_bytes, write_atomic
-from regrun.store.checksums import as_text, checksum_of
+from regrun.store.checksums import text_of
 from regrun.store.place import Place, as_file
 
 _CHECKSUM = "blake2b"
@@ -30,7 +30,7 @@ def save_weights(
     portable = to_portable(tensors)
     data = save(portable, {**(metadata or {}), _CHECKSUM: _checksum(portable)})
     write_atomic(file, data, durable=False)
-    return as_text(checksum_of(data))
+    return text_of(data)
 
 
 def load_weights(file: Path | Place) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from regrun.errors import CorruptInputError, StorageError, UsageError
 from regrun.results import RunSummary, json_document
 from regrun.store.atomic import read_bytes, remove_stale_temporaries, write_atomic
-from regrun.store.checksums import as_text, checksum_of, sealed_document, sealed_yaml
+from regrun.store.checksums import as_text, sealed_document, sealed_yaml, text_of
 from regrun.store.curves import Curves
 from regrun.store.metrics import MetricsWriter, truncate_after
 from regrun.store.place import Place
@@ -83,7 +83,7 @@ class RunWriter:
     def store(self, place: Place, data: bytes) -> None:
         """Write a file that the summary is to list. Raises `StorageError`."""
         write_atomic(place, data, durable=False)
-        self._files[place.name] = as_text(checksum_of(data))
+        self._files[place.name] = text_of(data)
 
     def flush(self) -> None:
         """Append all added evaluations to the metrics and event files. Raises `StorageError`."""
@@ -139,7 +139,7 @@ class RunWriter:
         except FileNotFoundError:
             there = False
         if there:
-            self._files[place.name] = as_text(checksum_of(data))
+            self._files[place.name] = text_of(data)
         else:
             self.store(place, data)
 
@@ -161,7 +161,7 @@ def rewrite(run: RunDir, contents: Mapping[Place, bytes]) -> None:
         for place, data in contents.items():
             write_atomic(place, data)
         return
-    names = {place.name: as_text(checksum_of(data)) for place, data in contents.items()}
+    names = {place.name: text_of(data) for place, data in contents.items()}
     others = {name: each for name, each in summary.files.items() if name not in names}
     store_summary(run, summary.model_copy(update={"files": others}))
     for place, data in contents.items():

@@ -53,7 +53,7 @@ from regrun.pictures.subject import Subject
 from regrun.results import BestStrength, DataCard, PathResult, StudySummary, json_document
 from regrun.seeding import derive
 from regrun.store.atomic import make_directory, remove_stale_temporaries, write_atomic
-from regrun.store.checksums import as_text, checksum_of, sealed_document, sealed_yaml
+from regrun.store.checksums import sealed_document, sealed_yaml, text_of
 from regrun.store.lock import exclusive
 from regrun.store.place import as_folder
 from regrun.store.reading import load_result, read_document
@@ -636,7 +636,7 @@ def _work_out(
     }
     for place, data in contents.items():
         write_atomic(place, data)
-    listed = {place.name: as_text(checksum_of(data)) for place, data in contents.items()}
+    listed = {place.name: text_of(data) for place, data in contents.items()}
     result = result.model_copy(update={"files": listed})
     write_atomic(files.summary, sealed_document(json_document(result)))
     files.stacks.remove_tree()
