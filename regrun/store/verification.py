@@ -77,11 +77,11 @@ def check_study(directory: Place) -> list[Damage]:
         if isinstance(study, PathStudy):
             with found.noting(directory / PATH_CONFIG):
                 read_document(directory / PATH_CONFIG, sealed=True)
-            with found.noting(directory / "summary.json"):
-                load_result(directory / "summary.json", PathResult)
-        elif isinstance(study, ReproductionStudy):
-            with found.noting(directory / "summary.json"):
-                load_result(directory / "summary.json", ReproductionResult)
+        if isinstance(study, PathStudy | ReproductionStudy):
+            kind = PathResult if isinstance(study, PathStudy) else ReproductionResult
+            summary = RunDir(directory).summary
+            with found.noting(summary):
+                load_result(summary, kind)
     return found.damage
 
 
