@@ -143,7 +143,7 @@ class Scan:
     def tree(self) -> list[Path]:
         """The pictures at any depth; a folder that several links lead to is listed once.
 
-        What lies in the tree itself is found at its own place, whatever links there are to it.
+        A folder of the tree is listed at its own place, even if a link leads to it, too.
         """
         seen = {self.root.resolve()}
         folders, linked, pictures = [self.root], list[Path](), []

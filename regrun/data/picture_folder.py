@@ -52,7 +52,7 @@ class NewPictures:
 
     paths: list[Path]
     labels: list[str] | None
-    """Their classes, where each lies in a folder of a class's name."""
+    """The class of each, where they lie in folders that are named after classes."""
     skipped: list[str]
 
 

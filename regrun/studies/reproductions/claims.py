@@ -217,7 +217,7 @@ def _judge_orders(orders: Sequence[Order], measured: Measured) -> list[Judgement
 
 
 def _judge_range(text: str, above: float, below: float, ours: Estimate | None) -> Judgement:
-    """Whether all of an interval lies in a range, or all of it outside."""
+    """Whether an interval lies wholly inside a range, or wholly outside it."""
     verdict = UNDECIDED
     if ours is not None and ours.low is not None and ours.high is not None:
         if above < ours.low and ours.high < below:
