@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from regrun.analysis.cells import Cell
 from regrun.metrics import SPLITS, Metric, Split
 from regrun.pictures.base import Picture
+from regrun.pictures.needs import measured, one_number, several_cells
 from regrun.pictures.scales import FACTOR, Strengths, scale_heights, wants_log
 from regrun.pictures.sentences import below, finding, notes_on, words_of
 from regrun.pictures.sheet import Sheet
@@ -57,11 +58,7 @@ class Axis(Picture):
     summary = "the metric over one swept number, with intervals and single seeds"
 
     def problem(self, subject: Subject) -> str | None:
-        if len(subject.cells) < 2:
-            return "it needs more than one cell"
-        if len(subject.keys) != 1 or not subject.numeric:
-            return "it needs one swept key, whose values are numbers"
-        return None if subject.best else f"no run has a {words_of(subject.metric)}"
+        return several_cells(subject) or one_number(subject) or measured(subject)
 
     def draw(self, subject: Subject, look: Look) -> Sheet:
         (key,) = subject.keys

@@ -7,6 +7,7 @@ from regrun.metrics import SPLITS
 from regrun.pictures.axis import Point
 from regrun.pictures.axis import heights as ranges
 from regrun.pictures.base import Picture
+from regrun.pictures.needs import measured, several_cells
 from regrun.pictures.scales import fix_ticks, round_logs
 from regrun.pictures.sentences import below, finding, notes_on, values_of, words_of
 from regrun.pictures.sheet import Sheet
@@ -30,9 +31,7 @@ class Cells(Picture):
     summary = "all cells, best first, with intervals and single seeds"
 
     def problem(self, subject: Subject) -> str | None:
-        if len(subject.cells) < 2:
-            return "it needs more than one cell"
-        return None if subject.best else f"no run has a {words_of(subject.metric)}"
+        return several_cells(subject) or measured(subject)
 
     def draw(self, subject: Subject, look: Look) -> Sheet:
         metric = subject.metric

@@ -5,6 +5,7 @@ from __future__ import annotations
 from regrun.numbers import interval
 from regrun.pictures.axis import MOST_DOTS, Point
 from regrun.pictures.base import Picture
+from regrun.pictures.needs import one_number, several_cells
 from regrun.pictures.scales import Strengths, scale_heights, setting_text, wants_log
 from regrun.pictures.sheet import Sheet
 from regrun.pictures.style import Look
@@ -18,13 +19,11 @@ class Gap(Picture):
     summary = "the generalisation gap, test minus train, over one swept number"
 
     def problem(self, subject: Subject) -> str | None:
-        if len(subject.cells) < 2:
-            return "it needs more than one cell"
-        if len(subject.keys) != 1 or not subject.numeric:
-            return "it needs one swept key, whose values are numbers"
-        if sum(cell.interval(_name(subject)) is not None for cell in subject.cells) < 2:
+        missing = several_cells(subject) or one_number(subject)
+        measured = sum(cell.interval(_name(subject)) is not None for cell in subject.cells)
+        if missing is None and measured < 2:
             return "it needs cells with a train and a test set"
-        return None
+        return missing
 
     def draw(self, subject: Subject, look: Look) -> Sheet:
         (key,) = subject.keys

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from regrun.analysis.cells import Cell
 from regrun.pictures.base import Picture
+from regrun.pictures.needs import measured
 from regrun.pictures.scales import (
     Strengths,
     fix_ticks,
@@ -42,11 +43,10 @@ class Heatmap(Picture):
     def problem(self, subject: Subject) -> str | None:
         if len(subject.keys) != 2:
             return "it needs two swept keys"
-        if subject.best is None:
-            return f"no run has a {words_of(subject.metric)}"
-        if not _is_grid(subject) and len(subject.numeric) < 2:
+        missing = measured(subject)
+        if missing is None and not _is_grid(subject) and len(subject.numeric) < 2:
             return "it needs a grid, or two keys whose values are numbers"
-        return None
+        return missing
 
     def draw(self, subject: Subject, look: Look) -> Sheet:
         grid = _is_grid(subject)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regrun.pictures.base import Picture
+from regrun.pictures.needs import measured
 from regrun.pictures.scales import (
     Strengths,
     fix_ticks,
@@ -50,14 +51,12 @@ class Parallel(Picture):
     def problem(self, subject: Subject) -> str | None:
         if len(subject.keys) < 2 or len(subject.cells) < 3:
             return "it needs two swept keys and three cells"
-        if subject.best is None:
-            return f"no run has a {words_of(subject.metric)}"
         if len(subject.keys) > 12:
             return "it needs at most twelve swept keys"
         many = [key for key in subject.keys if _choices(subject, key) > MOST_CHOICES]
         if many:
             return f"{many[0]} has more than {MOST_CHOICES} values that are no numbers"
-        return None
+        return measured(subject)
 
     def draw(self, subject: Subject, look: Look) -> Sheet:
         from matplotlib.collections import LineCollection

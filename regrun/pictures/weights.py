@@ -11,6 +11,7 @@ from regrun.analysis.statistics import mean_interval
 from regrun.numbers import number
 from regrun.pictures.base import Picture
 from regrun.pictures.curves import tick_epochs
+from regrun.pictures.needs import one_number, several_cells
 from regrun.pictures.scales import Strengths, scale_heights, setting_text, wants_log
 from regrun.pictures.sheet import Sheet
 from regrun.pictures.style import Look, plain
@@ -44,8 +45,8 @@ class Weights(Picture):
 
 
 def _over_strength(subject: Subject) -> bool:
-    one_axis = len(subject.keys) == 1 and bool(subject.numeric)
-    return len(subject.cells) > 1 and one_axis and bool(_layers(subject.cells))
+    missing = several_cells(subject) or one_number(subject)
+    return missing is None and bool(_layers(subject.cells))
 
 
 def _by_layer(subject: Subject, look: Look) -> Sheet:
