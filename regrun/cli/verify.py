@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from regrun.store.lock import exclusive
 from regrun.store.place import Place
 from regrun.store.reading import find_runs
 from regrun.store.run_dir import CONFIG, RunDir
-from regrun.store.study import STUDY, AblationStudy, read_study
+from regrun.store.study import AblationStudy, read_study, study_places
 from regrun.store.sweep_dir import SWEEP, SweepDir
 from regrun.store.verification import check_run, check_study, check_sweep, rebuild_events
 
@@ -38,24 +37,13 @@ def verify(
     sweeps = [sweep for sweep in map(SweepDir, folders) if sweep.config.exists()]
     found = [(each, run.place) for run in runs for each in check_run(run)]
     found += [(each, sweep.place) for sweep in sweeps for each in check_sweep(sweep)]
-    studies = [place for place in _places(directories) if (place / STUDY).exists()]
-    found += [(each, place) for place in studies for each in check_study(place)]
+    studies = {str(place): place for root in directories for place in study_places(Place(root))}
+    found += [(each, place) for place in studies.values() for each in check_study(place)]
     damage = [_repaired(each, owner) if repair else each for each, owner in found]
     result = Verification(runs=len(runs), sweeps=len(sweeps), studies=len(studies), damage=damage)
     show(result, _report, as_json=as_json)
     if result.remaining:
         raise CorruptInputError(f"{len(result.remaining):,} damaged, see above")
-
-
-def _places(directories: Sequence[Path]) -> list[Place]:
-    """The directories and the folders below them, where studies may lie."""
-    found: dict[str, Place] = {}
-    for root in map(Place, directories):
-        names = root.folders()
-        below = [root / name for name in names]
-        deeper = [place / name for place in below for name in place.folders()]
-        found |= {str(place): place for place in (root, *below, *deeper)}
-    return [*found.values()]
 
 
 def _repaired(damage: Damage, owner: Place) -> Damage:

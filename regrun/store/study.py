@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,11 +16,15 @@ from regrun.store.checksums import check_document, sealed_document
 from regrun.store.lock import holder
 from regrun.store.place import Place, as_folder
 from regrun.store.run_dir import RunDir
+from regrun.store.sweep_dir import SweepDir
 
 STUDY = "study.json"
 
 PATH_CONFIG = "path.yaml"
 """The config of a path, in its directory."""
+
+_DEPTH = 3
+"""Levels from the runs directory down to a path of a reproduction."""
 
 
 class AblatedIngredient(Result):
@@ -90,15 +94,12 @@ def read_study(directory: Path | Place) -> Study | None:
 def find_studies(
     runs_dir: Path, on_damage: Callable[[CorruptInputError], None]
 ) -> list[tuple[Path, Study]]:
-    """The studies below a runs directory, in order of their names.
+    """The studies below a runs directory, in order of their names, without those that others hold.
 
     on_damage: called for each that is damaged and left out. Raises StorageError.
     """
-    root = Place(runs_dir)
     found = []
-    for place in (
-        root / name / each for name in root.folders() for each in (root / name).folders()
-    ):
+    for place in study_places(Place(runs_dir), parts=False):
         try:
             study = read_study(place)
         except CorruptInputError as damage:
@@ -107,6 +108,20 @@ def find_studies(
         if study is not None:
             found.append((place.path, study))
     return found
+
+
+def study_places(place: Place, *, parts: bool = True, depth: int = _DEPTH) -> Iterator[Place]:
+    """Every directory of a study at or below a place, in order of their names.
+
+    parts: with the studies that a study holds in its directory. Raises StorageError.
+    """
+    is_study = (place / STUDY).exists()
+    if is_study:
+        yield place
+    if not depth or (is_study and not parts) or SweepDir(place).config.exists():
+        return
+    for name in place.folders():
+        yield from study_places(place / name, parts=parts, depth=depth - 1)
 
 
 def summary_of(directory: Path, study: Study) -> StudySummary:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import regrun
+from regrun.store.study import ReproductionStudy, write_study
 from tests.support.tampering import age
 
 CONFIG: dict[str, Any] = {
@@ -232,6 +233,28 @@ def test_a_path_is_checked_too(invoke: Any, tmp_path: Path, name: str) -> None:
     flip(file)
     code, found = verified(invoke, runs)
     assert (code, [each["path"] for each in found]) == (5, [str(file)])
+
+
+@pytest.mark.parametrize("below", ["", "small", "small/reproduce-aaaaaa"])
+def test_a_path_in_the_directory_of_a_reproduction_is_checked_too(
+    invoke: Any, tmp_path: Path, below: str
+) -> None:
+    (tmp_path / "path.yaml").write_text(json.dumps(PATH))
+    ended = invoke("path", tmp_path / "path.yaml", "--runs-dir", tmp_path, "--number", 4)
+    assert ended.exit_code == 0, ended.output
+    runs = tmp_path / "runs"
+    held = runs / "small" / "reproduce-aaaaaa"
+    held.parent.mkdir(parents=True)
+    held.mkdir()
+    write_study(held, ReproductionStudy(verb="reproduce", name="tiny", seeds=1, device="cpu"))
+    next(tmp_path.glob("small/path-*")).rename(held / "path")
+    said = invoke("verify", runs / below, held, runs / below)
+    assert said.stdout == "0 runs, 0 sweeps, 2 studies: all as they were left\n"
+    listed = json.loads(invoke("list", "runs", "--runs-dir", runs, "--json").stdout)
+    assert [each["study"] for each in listed] == ["reproduce"]
+    flip(held / "path" / "summary.json")
+    code, found = verified(invoke, runs / below)
+    assert (code, [each["path"] for each in found]) == (5, [str(held / "path" / "summary.json")])
 
 
 def test_the_effects_of_an_ablation_are_rebuilt_too(invoke: Any, tmp_path: Path) -> None:
