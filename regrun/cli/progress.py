@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regrun.execution.observer import Observer, Start
+from regrun.cli.console import WIDE
+from regrun.execution.observer import Observer, Standing, Start
+from regrun.numbers import number
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from regrun.results import RunSummary
-
 SECONDS_BETWEEN_LINES = 3.0
 """How often a log file or a pipe gets a line."""
+
+NUMBERS = 15
+"""Columns of the share that is done, of the time that is left, and of the gaps."""
 
 
 @contextmanager
@@ -48,19 +49,23 @@ class _State:
         self.rounds = 0
         self.members = 0
         """Runs of all rounds so far."""
-        self.ended = 0
         self.row: Mapping[str, float] = {}
+        self.standing: Callable[[], Standing] | None = None
+        self.loss: Callable[[], float] | None = None
+        """The loss of the latest batch."""
         self._before = self._steps = 0
         self._since = time.monotonic()
         self._first: int | None = None
-        self._cells: dict[str, list[float]] = {}
-        self._metric = ""
+        self._epoch = -1
+        self._losses: list[float] = []
+        """Of the batches of this epoch that were looked at."""
 
     def begin(self, start: Start) -> list[str]:
         """Take up a round. Return the lines that announce it."""
         if self.start is not None:
             self._before += self.start.total_steps
         self.start, self.row = start, {}
+        self.standing = self.loss = None
         self.rounds += 1
         self.members += start.members
         self._steps, self._first, self._since = 0, None, time.monotonic()
@@ -74,18 +79,6 @@ class _State:
         if self._first is None:
             self._first, self._since = step, time.monotonic()
         self._steps = step
-
-    def end(self, summary: RunSummary) -> None:
-        """Note how a run ended."""
-        self.ended += 1
-        names = (f"{split}/loss" for split in ("val", "test", "train"))
-        name = next((each for each in names if summary.metrics.get(each) is not None), "")
-        value = summary.metrics.get(name)
-        if value is None or summary.status in ("diverged", "failed"):
-            return
-        self._metric = name
-        label = re.sub(r"^\d+-|(^|-|,)seed=.*$", "", Path(summary.run_dir).name)
-        self._cells.setdefault(label, []).append(value)
 
     @property
     def done(self) -> int:
@@ -102,33 +95,39 @@ class _State:
         """What is counted."""
         return self.start.unit if self.start else "step"
 
-    def words(self) -> list[str]:
-        """How it stands, the most telling first."""
+    def words(self, width: int) -> str:
+        """How it stands, as much of it as fits."""
         if self.start is None or self.unit != "step":
-            return _losses(self.row)
-        speed = self._rate
-        rate = [f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.1f} steps/s"] if speed else []
+            return _fitting([(0, text) for text in _losses(self.row)], width)
+        rate = [(3, _rate(self._speed))] if self._speed else []
         if not self.start.stacks:
-            epochs, total = self.start.epochs, max(self.start.total_steps, 1)
-            epoch = self.row.get("epoch", epochs * self._steps / total)
-            return [f"epoch {int(epoch):,} of {epochs:,}", *_losses(self.row), *rate]
-        return [f"{self.ended:,} of {self.members:,} runs", *self._best(), *rate]
+            return _fitting([*self._of_run(self.start), *rate], width)
+        standing = self.standing() if self.standing else None
+        if standing is None:
+            return f"0 of {self.members:,} runs"
+        ended = f"{standing.ended:,} of {standing.runs:,} runs"
+        return _fitting([(0, ended), (1, _leader(standing, width - len(ended) - 2)), *rate], width)
+
+    def _of_run(self, start: Start) -> list[tuple[int, str]]:
+        """Epoch, the loss so far within it, and the losses of the last evaluation."""
+        epoch = max(1, -(-start.epochs * self._steps // max(start.total_steps, 1)))
+        if epoch != self._epoch:
+            self._epoch, self._losses = epoch, []
+        shown = [(0, f"epoch {epoch:,} of {start.epochs:,}")]
+        value = self.loss() if self.loss is not None else math.nan
+        if math.isfinite(value):
+            self._losses.append(value)
+            mean = math.fsum(self._losses) / len(self._losses)
+            shown.append((4 if self.row else 1, f"loss so far {number(mean)}"))
+        ranks = {"train": 2, "val": 1, "test": 1}
+        losses = _losses(self.row)
+        return shown + [(ranks[text.partition("/")[0]], text) for text in losses]
 
     @property
-    def _rate(self) -> float:
+    def _speed(self) -> float:
         """Steps a second in this round; 0 while it is not known."""
         seconds = time.monotonic() - self._since
         return (self._steps - (self._first or 0)) / seconds if seconds > 0 else 0.0
-
-    def _best(self) -> list[str]:
-        """The best cell so far, by the mean of its runs."""
-        from regrun.cli.format import number
-
-        means = {label: math.fsum(each) / len(each) for label, each in self._cells.items()}
-        if not means:
-            return []
-        label = min(means, key=means.__getitem__)
-        return [f"best {self._metric} {number(means[label])} {label}".rstrip()]
 
 
 class Lines(Observer):
@@ -150,13 +149,16 @@ class Lines(Observer):
             self._last = now
             share = 100 * step / max(total_steps, 1)
             text = f"{self._state.unit} {step:,} of {total_steps:,} ({share:.0f}%)"
-            self.on_message("  ".join([text, *self._state.words()]))
+            self.on_message("  ".join([text, self._state.words(WIDE)]).rstrip())
+
+    def on_batch(self, loss: Callable[[], float]) -> None:
+        self._state.loss = loss
+
+    def on_standing(self, standing: Callable[[], Standing]) -> None:
+        self._state.standing = standing
 
     def on_evaluation(self, row: Mapping[str, float]) -> None:
         self._state.row = row
-
-    def on_end(self, summary: RunSummary) -> None:
-        self._state.end(summary)
 
     def on_message(self, text: str) -> None:
         from regrun.cli.console import notify
@@ -175,8 +177,9 @@ class Bar(Observer):
         whole = Column(no_wrap=True)
         rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         words = TextColumn("{task.fields[words]}", markup=False, table_column=rest)
+        self._bar = 10 if console.width < 90 else 20 if console.width < 120 else 40
         columns = (
-            BarColumn(20 if console.width < 120 else 40, table_column=whole),
+            BarColumn(self._bar, table_column=whole),
             TaskProgressColumn(table_column=whole),
             TimeLeft(compact=True, table_column=whole),
             words,
@@ -201,15 +204,16 @@ class Bar(Observer):
 
     def on_evaluation(self, row: Mapping[str, float]) -> None:
         self._state.row = row
-        self._show()
 
-    def on_end(self, summary: RunSummary) -> None:
-        self._state.end(summary)
-        self._show()
+    def on_batch(self, loss: Callable[[], float]) -> None:
+        self._state.loss = loss
+
+    def on_standing(self, standing: Callable[[], Standing]) -> None:
+        self._state.standing = standing
 
     def _show(self) -> None:
         state = self._state
-        words = "  ".join(state.words())
+        words = state.words(self._console.width - self._bar - NUMBERS)
         self._progress.update(self._task, completed=state.done, total=state.total, words=words)
 
     def on_message(self, text: str) -> None:
@@ -238,8 +242,37 @@ def _opening(start: Start) -> list[str]:
     return [where, *data, *(f"note: {note}" for note in start.notes)]
 
 
-def _losses(row: Mapping[str, float]) -> list[str]:
-    from regrun.cli.format import number
+def _leader(standing: Standing, width: int) -> str:
+    """The best cell so far, with as many of its settings as fit; nothing before there is one."""
+    from regrun.settings import format_value, short_keys
 
+    if standing.value is None or standing.best is None:
+        return ""
+    text = f"{standing.metric} {number(standing.value)}"
+    if standing.cells < 2 or not standing.best:
+        return text
+    text = f"best {text}"
+    names = short_keys(standing.best)
+    for key, value in standing.best.items():
+        setting = f"{text} {names[key]}={format_value(value)}"
+        if len(setting) > width:
+            return f"{text} …"
+        text = setting
+    return text
+
+
+def _fitting(parts: Sequence[tuple[int, str]], width: int) -> str:
+    """The parts in a line, without those of the highest ranks where there is no room."""
+    left = [(rank, text) for rank, text in parts if text]
+    while left and len("  ".join(text for _, text in left)) > width and len(left) > 1:
+        left.remove(max(left, key=lambda part: part[0]))
+    return "  ".join(text for _, text in left)
+
+
+def _rate(speed: float) -> str:
+    return f"{speed:,.0f} steps/s" if speed >= 10 else f"{speed:.1f} steps/s"
+
+
+def _losses(row: Mapping[str, float]) -> list[str]:
     names = [f"{split}/loss" for split in ("train", "val", "test")]
     return [f"{name} {number(row[name])}" for name in names if name in row]

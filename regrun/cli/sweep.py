@@ -16,13 +16,13 @@ from regrun.cli.console import check, documenting, notify, print_csv, say, show
 from regrun.cli.left_pictures import leave_main_picture
 from regrun.cli.progress import watching
 from regrun.errors import UsageError
+from regrun.results import SweepPlan, SweepSummary
 from regrun.store.atomic import probe_writable
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.worker_process import start_early
 
 if TYPE_CHECKING:
     from regrun.config.load import Loaded
-    from regrun.results import SweepPlan, SweepSummary
 
 
 def sweep(
@@ -83,15 +83,20 @@ def sweep(
         probe_writable(runs_dir)
         if workers != 0:
             start_early(loaded.config.runs)
-    from regrun.sweeps.run import Options, plan_sweep, run_sweep
-
-    options = Options(device, workers, fail_fast, allow_large)
-    if dry_run:
-        show(plan_sweep(loaded, options), _plan_report, as_json=as_json)
-        return
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
-        summary = run_sweep(loaded, runs_dir=runs_dir, options=options, observer=observer)
-    show_sweep(summary, as_json=as_json, as_csv=as_csv, wide=wide)
+        # Imports torch, so only now that something is on the screen.
+        from regrun.sweeps.run import Options, plan_sweep, run_sweep
+
+        options = Options(device, workers, fail_fast, allow_large)
+        result = (
+            plan_sweep(loaded, options)
+            if dry_run
+            else run_sweep(loaded, runs_dir=runs_dir, options=options, observer=observer)
+        )
+    if isinstance(result, SweepPlan):
+        show(result, _plan_report, as_json=as_json)
+    else:
+        show_sweep(result, as_json=as_json, as_csv=as_csv, wide=wide)
 
 
 def _axes_that_stay(loaded: Loaded, overrides: list[str]) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regrun.results import DataCard, RunSummary
+    from regrun.training.events import Evaluation
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,23 @@ class Start:
     """None for a sweep whose cells differ in their data."""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How a sweep stands, all its rounds together.
+
+    ended, runs: how many are over, of how many that are known of. metric: what cells are compared
+    by. cells: how many can be compared. best: the settings of the best of them. value: the mean of
+    its runs, each as it was last measured.
+    """
+
+    ended: int
+    runs: int
+    metric: str
+    cells: int = 0
+    best: Mapping[str, Any] | None = None
+    value: float | None = None
+
+
 class Observer:
     """Is notified of what happens and ignores it; subclasses show it."""
 
@@ -40,8 +58,20 @@ class Observer:
     def on_progress(self, step: int, total_steps: int) -> None:
         """Training goes on; called a few times a second."""
 
+    def on_batch(self, loss: Callable[[], float]) -> None:
+        """The same, of a run that trains alone: its loss on the latest batch.
+
+        loss: Waits for the device, so it is asked for only where the number is shown.
+        """
+
+    def on_standing(self, standing: Callable[[], Standing]) -> None:
+        """The same, of a sweep: how it stands, worked out where that is asked for."""
+
     def on_evaluation(self, row: Mapping[str, float]) -> None:
         """A line of `metrics.jsonl`, of a run that trains alone."""
+
+    def on_measured(self, evaluation: Evaluation) -> None:
+        """An evaluation of all members of a stack."""
 
     def on_end(self, summary: RunSummary) -> None:
         """A run is over; its summary is stored."""

@@ -152,6 +152,8 @@ class StackRun:
             elif isinstance(event, MemberEnd):
                 self._finish(event)
             if now - shown > PROGRESS_SECONDS:
+                if len(self._members) == 1:
+                    self._observer.on_batch(engine.batch_loss)
                 self._observer.on_progress(engine.step, engine.total_steps)
                 shown = now
             at_end, before = engine.step == engine.total_steps, at_end
@@ -178,6 +180,7 @@ class StackRun:
 
     def _take(self, event: Evaluation) -> None:
         self._measured.append((time.time(), event))
+        self._observer.on_measured(event)
         if len(self._members) == 1 and event.rows:
             self._observer.on_evaluation(event.rows[0])
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
+import numpy as np
+
+from regrun.analysis.cells import metric_values
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
@@ -19,6 +22,7 @@ from regrun.execution.observer import Observer
 from regrun.execution.origin import load_stack
 from regrun.execution.prepare import check_unchanged, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackPruner, StackRun
+from regrun.metrics import Metric
 from regrun.results import RunSummary
 from regrun.store.atomic import make_directory
 from regrun.store.checkpoint import CheckpointStore
@@ -29,6 +33,7 @@ from regrun.store.reading import read_document
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps.pruning import pruner_of
 from regrun.sweeps.replicates import with_seeds
+from regrun.sweeps.selection import metric_of
 from regrun.training.events import Evaluation
 
 ORPHAN_SECONDS = 60.0
@@ -70,8 +75,19 @@ class Outcome:
 
     done: bool
     messages: tuple[str, ...]
-    ends: tuple[RunSummary, ...] = ()
-    """Short summaries of the runs that ended."""
+
+
+class Report:
+    """What a stack says about itself while it is trained; this one says it to nobody."""
+
+    def steps(self, steps: int) -> None:
+        """The steps taken so far."""
+
+    def measured(self, members: Sequence[int], values: np.ndarray) -> None:
+        """What these members were measured by last, of the metric that orders cells."""
+
+    def ended(self, member: int, value: float, *, counts: bool) -> None:
+        """A member is over. value: NaN where it has none. counts: False if it was lost."""
 
 
 def configs_of(loaded: Loaded, runs: Iterable[PlannedRun]) -> Iterator[Config]:
@@ -87,9 +103,9 @@ def train_stack(
     stack: PlannedStack,
     device: str,
     should_stop: Callable[[], bool],
-    on_steps: Callable[[int], None],
+    report: Report,
 ) -> Outcome:
-    """Train a stack from its last checkpoint. on_steps: called with the steps taken so far.
+    """Train a stack from its last checkpoint.
 
     After a kill all members are trained again, also those whose files are complete, since only the
     whole stack continues bit for bit; complete files are left unchanged.
@@ -118,7 +134,7 @@ def train_stack(
             with checkpoint.naming():  # those of a sweep never change
                 raise CorruptInputError(f"origin.epochs: not the {epochs:,} of the sweep")
         done_steps = checkpoint.state.engine.step if checkpoint else 0
-        watcher = _Steps(on_steps)
+        watcher = _Reporting(stack, metric_of(loaded.config), report)
         run = StackRun(members, prepared, store, checkpoint, watcher)
         pruner = _stack_pruner(loaded.config, stack, epochs, done_steps) if stack.prunes else None
         done = run.run(should_stop, pruner)
@@ -155,14 +171,14 @@ def _held(folder: Place) -> Iterator[None]:
         yield
 
 
-class _Steps(Observer):
-    """Passes on progress and keeps the messages."""
+class _Reporting(Observer):
+    """Reports how a stack stands, and keeps the messages."""
 
-    def __init__(self, on_steps: Callable[[int], None]) -> None:
-        self._on_steps = on_steps
+    def __init__(self, stack: PlannedStack, metric: Metric, report: Report) -> None:
+        self._report, self._metric = report, metric.name
+        self._places = {run.directory: at for at, run in enumerate(stack.runs)}
         self._kept: list[str] = []
         self._statuses: Counter[str] = Counter()
-        self.ends: list[RunSummary] = []
 
     def messages(self) -> list[str]:
         """Messages for the user; only the first few diverged members are named."""
@@ -170,15 +186,22 @@ class _Steps(Observer):
         return [*self._kept, f"{unnamed:,} more diverged"] if unnamed > 0 else self._kept
 
     def on_progress(self, step: int, total_steps: int) -> None:
-        self._on_steps(step)
+        self._report.steps(step)
+
+    def on_measured(self, evaluation: Evaluation) -> None:
+        for table in evaluation.tables:
+            if self._metric in table.tags:
+                values = table.values[:, table.tags.index(self._metric)]
+                self._report.measured(table.members, values)
 
     def on_end(self, summary: RunSummary) -> None:
-        short = summary.without_layers()
-        self.ends.append(short.model_copy(update={"data": None, "confusion": None}))
+        directory = Path(summary.run_dir).name
+        value = metric_values(summary).get(self._metric, nan)
+        counts = summary.status == "completed"
+        self._report.ended(self._places[directory], value, counts=counts)
         self._statuses[summary.status] += 1
         if summary.status == "diverged" and self._statuses["diverged"] <= MOST_MESSAGES:
-            where = Path(summary.run_dir).name
-            self._kept.append(f"{where} diverged at step {summary.diverged_at_step:,}")
+            self._kept.append(f"{directory} diverged at step {summary.diverged_at_step:,}")
 
     def on_message(self, text: str) -> None:
         self._kept.append(text)

@@ -13,7 +13,7 @@ import torch
 from rich.filesize import decimal
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.sweeps import summarize_sweep, sweep_cells
+from regrun.analysis.sweeps import confirmed_cells, summarize_sweep, sweep_cells
 from regrun.config.changes import PLACES, Reload, asking_for_data
 from regrun.config.dump import dump_config, dump_tree
 from regrun.config.limits import check_runs
@@ -22,7 +22,7 @@ from regrun.config.origins import origins_in
 from regrun.config.paths import with_portable_paths
 from regrun.config.sweeps import Sweep
 from regrun.config.yaml_nodes import parse_config
-from regrun.errors import Interrupted, UsageError
+from regrun.errors import CorruptInputError, Interrupted, UsageError
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import resolve_device
@@ -38,6 +38,7 @@ from regrun.store.sweep_dir import Round, SweepDir
 from regrun.store.writer import rewrite
 from regrun.sweeps.confirmation import MOST_FINALISTS, to_confirm
 from regrun.sweeps.growth import check_growth, check_more, lacking, said_of
+from regrun.sweeps.leaderboard import Leaderboard
 from regrun.sweeps.planned_stack import PlannedStack, configs_of
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
 from regrun.sweeps.search import Proposer
@@ -271,6 +272,9 @@ class _Sweep:
         with loaded.source.locating():
             self._metric = check_selection(loaded.config)
             self.proposer = Proposer(loaded.config, self._metric)
+        section = loaded.config.sweep or Sweep()
+        linear = section.scale == "linear"
+        self._leaderboard = Leaderboard(self._metric, "linear" if linear else self._metric.scale)
         self.planner = Planner(
             loaded, self._device, metric=self._metric, allow_large=options.allow_large
         )
@@ -309,9 +313,12 @@ class _Sweep:
         return replace(planned, device=self._device.type if device == "auto" else device)
 
     def run(
-        self, files: SweepDir, interrupt: Interrupt, added: Sequence[Round] = ()
+        self, files: SweepDir, interrupt: Interrupt, added: Sequence[Round] | None = None
     ) -> SweepSummary:
-        """Everything that is left of the sweep; returns its summary. added: to its plan."""
+        """Everything that is left of the sweep; returns its summary.
+
+        added: to the plan of a sweep that had begun before; None for a new one.
+        """
         started = time.monotonic()
         rounds = files.read_rounds()
         for each in rounds:
@@ -319,6 +326,10 @@ class _Sweep:
         if added:
             rounds += [replace(each, begun_in=rounds[0].begun_in) for each in added]
             files.write_rounds(rounds)
+        for each in rounds:
+            self._list(each)
+        if added is not None:
+            self._list_ended(files)
         going, position = True, 0
         carry_on = f"regrun resume {shlex.quote(str(files.path))}"
         while going:
@@ -328,6 +339,7 @@ class _Sweep:
                     break
                 begun_in = rounds[0].begun_in if rounds else ()
                 rounds.append(replace(following, begun_in=begun_in))
+                self._list(rounds[-1])
                 files.write_rounds(rounds)
             going = self._run_round(files, rounds, position, interrupt)
             position += 1
@@ -342,6 +354,15 @@ class _Sweep:
         else:
             self._observer.on_message(f"stopped; carry on with the rest: {carry_on}")
         return summary
+
+    def _list(self, added: Round) -> None:
+        self._leaderboard.add(added.runs, compared=added.purpose == "cells")
+
+    def _list_ended(self, files: SweepDir) -> None:
+        """Note the runs that ended before. What is damaged is reported where it is needed."""
+        damaged: list[CorruptInputError] = []
+        for cells in (sweep_cells, confirmed_cells):
+            self._leaderboard.take_stored(cells(files, on_damage=damaged.append))
 
     def _next_round(self, files: SweepDir, rounds: Sequence[Round]) -> Round | None:
         """What comes after these rounds, which have ended; None when nothing does."""
@@ -408,6 +429,7 @@ class _Sweep:
             should_stop=lambda: interrupt.signal_number is not None,
             observer=self._observer,
             total_steps=steps,
+            leaderboard=self._leaderboard,
             fail_fast=self._options.fail_fast,
         )
 

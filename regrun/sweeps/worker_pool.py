@@ -9,47 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from regrun.errors import CorruptInputError, StorageError, UsageError
 from regrun.execution.failure import Failure
-from regrun.execution.observer import Observer
+from regrun.execution.observer import Observer, Standing
 from regrun.memory import SHORTAGES, shortage_of
+from regrun.sweeps.leaderboard import Leaderboard
 from regrun.sweeps.planned_stack import Outcome, PlannedStack, mark_failed, train_stack
+from regrun.sweeps.shared_progress import ProgressFile, SharedProgress
 from regrun.sweeps.worker import InThisProcess, OwnProcess, Worker, WorkerDied
 
 ATTEMPTS = 3
 """How often a stack is started whose worker keeps dying."""
 
 POLL_SECONDS = 0.1
-
-
-class SharedProgress:
-    """Numbers shared by the main process and its workers: a stop flag, and the steps of each stack.
-
-    Plain memory in a temporary file, without a lock that a dying worker could hold. stacks: how
-    many there are, for a new file; None opens the file of the main process.
-    """
-
-    def __init__(self, path: Path, stacks: int | None = None) -> None:
-        if stacks is not None:
-            path.write_bytes(bytes(8 * (1 + stacks)))
-        self.path = path
-        self._numbers = np.memmap(path, np.int64, "r+")
-
-    @property
-    def stopped(self) -> bool:
-        """Whether all stacks shall save and stop."""
-        return bool(self._numbers[0])
-
-    def stop(self) -> None:
-        self._numbers[0] = 1
-
-    def count(self, slot: int, steps: int) -> None:
-        self._numbers[1 + slot] = steps
-
-    def steps(self) -> list[int]:
-        return [int(steps) for steps in self._numbers[1:]]
 
 
 def train_stacks(
@@ -60,6 +32,7 @@ def train_stacks(
     should_stop: Callable[[], bool],
     observer: Observer,
     total_steps: int,
+    leaderboard: Leaderboard,
     fail_fast: bool = False,
 ) -> bool:
     """Train all stacks; False when stopped, after each running stack has saved.
@@ -69,8 +42,9 @@ def train_stacks(
     restarted. A StorageError is raised at once, a CorruptInputError once the others are done.
     """
     with TemporaryDirectory() as folder:
-        progress = SharedProgress(Path(folder) / "progress", len(stacks))
-        watch = _Watch(stacks, progress, should_stop, observer, total_steps, fail_fast)
+        sizes = [len(stack.runs) for stack in stacks]
+        progress = SharedProgress.create(Path(folder) / "progress", sizes)
+        watch = _Watch(stacks, progress, should_stop, observer, total_steps, leaderboard, fail_fast)
         kind = InThisProcess if in_process else OwnProcess
         watch.until_done([kind(device) for device in devices])
         return not progress.stopped
@@ -85,6 +59,7 @@ class _Watch:
     should_stop: Callable[[], bool]
     observer: Observer
     total_steps: int
+    leaderboard: Leaderboard
     fail_fast: bool
     deaths: Counter[int] = field(default_factory=Counter)
     corrupt: CorruptInputError | UsageError | None = None
@@ -99,7 +74,7 @@ class _Watch:
                 while waiting and idle and not self.progress.stopped:
                     slot, worker = waiting.popleft(), idle.pop()
                     future = worker.submit(
-                        _run, self.stacks[slot], worker.device, slot, self.progress.path
+                        _run, self.stacks[slot], worker.device, slot, self.progress.file
                     )
                     running[future] = slot, worker
                 done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
@@ -114,13 +89,11 @@ class _Watch:
                     elif error is not None:
                         self._take_error(slot, error)
                     else:
-                        outcome = future.result()
-                        for message in outcome.messages:
+                        for message in future.result().messages:
                             self.observer.on_message(message)
-                        for summary in outcome.ends:
-                            self.observer.on_end(summary)
                     idle.append(worker)
                 self._show()
+            self._standing()
         finally:
             if running:
                 self.progress.stop()
@@ -153,6 +126,7 @@ class _Watch:
 
     def _fail(self, slot: int, error: BaseException) -> None:
         count = mark_failed(self.stacks[slot], error)
+        self.progress.lose(slot)
         self.observer.on_message(f"{count} run(s) failed: {Failure.of(error).text}")
         if self.fail_fast:
             self.progress.stop()
@@ -160,15 +134,19 @@ class _Watch:
     def _show(self) -> None:
         members = [len(stack.runs) for stack in self.stacks]
         done = sum(n * steps for n, steps in zip(members, self.progress.steps(), strict=True))
+        self.observer.on_standing(self._standing)
         self.observer.on_progress(done, self.total_steps)
 
+    def _standing(self) -> Standing:
+        for stack, slot in zip(self.stacks, self.progress.slots(), strict=True):
+            self.leaderboard.take(stack.runs, slot.values, slot.states)
+        return self.leaderboard.standing()
 
-def _run(stack: PlannedStack, device: str, slot: int, progress_path: Path) -> Outcome:
-    progress = SharedProgress(progress_path)
+
+def _run(stack: PlannedStack, device: str, slot: int, file: ProgressFile) -> Outcome:
+    progress = SharedProgress(file)
     try:
-        return train_stack(
-            stack, device, lambda: progress.stopped, lambda steps: progress.count(slot, steps)
-        )
+        return train_stack(stack, device, lambda: progress.stopped, progress.slot(slot))
     except SHORTAGES as error:
         shortage = shortage_of(error)
         if shortage is None:

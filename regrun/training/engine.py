@@ -7,6 +7,7 @@ bit on the same machine.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
@@ -151,6 +152,8 @@ class Engine:
         """(K,), whether all losses of a row have been finite so far."""
         self._finite_steps = torch.zeros(len(configs), dtype=torch.int64, device=device)
         """(K,), steps that a row took before its loss was not finite."""
+        self._losses = torch.full((len(configs),), math.nan, device=device)
+        """(K,), the data losses of the latest step."""
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -199,6 +202,10 @@ class Engine:
         for member in self.live:
             yield self._end(member, "completed", self.step)
 
+    def batch_loss(self) -> float:
+        """The mean data loss of the latest step; waits for the device. NaN before the first."""
+        return self._losses.mean().item()
+
     def prune(self, members: Sequence[int]) -> list[MemberEnd]:
         """End these members now and shrink the stack; those that have already ended are skipped."""
         pruned = [member for member in members if member in self.live]
@@ -212,6 +219,7 @@ class Engine:
         # evaluation. Looking at the losses here would make the CPU wait for the device.
         self._alive &= torch.isfinite(losses)
         self._finite_steps += self._alive
+        self._losses = losses
         self.step += 1
 
     def _evaluate(self, epoch: int) -> Evaluation:

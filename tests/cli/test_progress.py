@@ -11,9 +11,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from regrun.cli.progress import Bar, Lines, watching
-from regrun.execution.observer import Observer, Start
-from regrun.results import RunSummary, Status
+from regrun.cli.progress import Bar, Lines, _State, watching
+from regrun.execution.observer import Observer, Standing, Start
 
 START = Start("runs/toy/[x]", "cpu", 400, ["train loss is measured on 10"], epochs=100)
 
@@ -50,7 +49,7 @@ def test_lines_come_now_and_then_and_have_no_codes(
     assert lines[-1] == "saved"
     reported = [line for line in lines if line.startswith("step ")]
     assert len(reported) > 10  # the clock ticks at each look, and a line comes every 3 s
-    state = "epoch 9 of 100  train/loss 0.125  test/loss 3"
+    state = "epoch 10 of 100  train/loss 0.125  test/loss 3"
     assert re.fullmatch(rf"step (39|40) of 40 \(\d+%\)  {state}  0\.\d steps/s", reported[-1])
     assert "\x1b" not in err
     assert out == ""
@@ -119,10 +118,6 @@ def test_the_bar_goes_away_when_training_fails(monkeypatch: pytest.MonkeyPatch) 
     assert text_of(target).count("\x1b[?25h") == 1
 
 
-def ended(name: str, loss: float, status: Status = "completed") -> RunSummary:
-    return RunSummary(run_dir=f"runs/toy/sweep-a/{name}", status=status, metrics={"val/loss": loss})
-
-
 def sweep_round(members: int) -> Start:
     return Start("runs/toy/sweep-a", "cpu", 100 * members, [], members=members, stacks=1)
 
@@ -141,23 +136,47 @@ def test_a_search_has_one_bar_and_says_how_many_runs_there_are_in_all() -> None:
     assert "0 of 48 runs" in text
 
 
+def standing(ended: int, best: dict[str, Any], cells: int = 3) -> Standing:
+    return Standing(ended, 48, "val/accuracy", cells, best, 0.93)
+
+
+@pytest.mark.parametrize(
+    ("width", "best", "cells", "shown"),
+    [
+        (10_000, {"optimizer.lr": 0.2}, 3, "4 of 48 runs  best val/accuracy 0.93 lr=0.2"),
+        (10_000, {}, 1, "4 of 48 runs  val/accuracy 0.93"),
+        (49, {"optimizer.lr": 0.2, "model.dropout": 0.5}, 3,
+            "4 of 48 runs  best val/accuracy 0.93 lr=0.2 …"),
+        (62, {"optimizer.lr": 0.2, "model.dropout": 0.5}, 3,
+            "4 of 48 runs  best val/accuracy 0.93 lr=0.2 dropout=0.5"),
+    ],
+)  # fmt: skip
 def test_a_sweep_says_how_many_runs_ended_and_which_cell_is_best(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    width: int, best: dict[str, Any], cells: int, shown: str
 ) -> None:
-    clock = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
-    lines = Lines()
-    lines.on_start(sweep_round(6))
-    for name, loss in (
-        ("0000-lr=0.1-seed=0", 1.0),
-        ("0000-lr=0.1-seed=1", 5.0),
-        ("0001-lr=0.2-seed=0", 2.0),
-    ):
-        lines.on_end(ended(name, loss))
-    lines.on_end(ended("0002-lr=9-seed=0", 0.1, "diverged"))
-    lines.on_progress(300, 600)
-    shown = capsys.readouterr().err.splitlines()[-1]
-    assert "4 of 6 runs  best val/loss 2 lr=0.2" in shown
+    state = _State()
+    state.begin(sweep_round(48))
+    assert state.words(width) == "0 of 48 runs"
+    state.standing = lambda: standing(4, best, cells)
+    assert state.words(width) == shown
+
+
+def test_the_loss_so_far_is_the_mean_of_what_was_seen_within_the_epoch() -> None:
+    state = _State()
+    state.begin(START)
+    losses = iter([4.0, 2.0, 8.0, 8.0])
+    state.loss = lambda: next(losses)
+    seen = []
+    for step in (1, 2, 5):  # an epoch has four steps
+        state.advance(step)
+        seen.append(state.words(40))
+    assert seen == [
+        "epoch 1 of 100  loss so far 4",
+        "epoch 1 of 100  loss so far 3",
+        "epoch 2 of 100  loss so far 8",
+    ]
+    state.row = {"train/loss": 0.5, "test/loss": 0.25}
+    assert state.words(40) == "epoch 2 of 100  test/loss 0.25"
 
 
 def test_something_is_said_before_training_begins() -> None:
@@ -177,4 +196,4 @@ def test_the_bar_fits_and_keeps_its_numbers_whole(width: int) -> None:
     shown = [line for line in lines if "%" in line]
     assert shown
     assert all(len(line) <= width for line in shown)
-    assert all(re.search(r"━{20} +\d+% +(\d+:\d\d|--:--) ", line) for line in shown)
+    assert all(re.search(r"━{10,20} +\d+% +(\d+:\d\d|--:--) ", line) for line in shown)

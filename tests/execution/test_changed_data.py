@@ -15,7 +15,7 @@ from regrun.data.assemble import moments
 from regrun.errors import CorruptInputError, Interrupted
 from regrun.execution.train import resume_run, train_run
 from regrun.store.sweep_dir import SweepDir
-from regrun.sweeps.planned_stack import PlannedStack, train_stack
+from regrun.sweeps.planned_stack import PlannedStack, Report, train_stack
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from tests.support.program import run_python
 from tests.support.stopping import StopsRun, StopsSweep
@@ -133,7 +133,7 @@ def test_data_that_change_while_a_sweep_runs_are_noticed_by_the_next_stack(
     last = PlannedStack(directory, 2, (planned.runs[2],), planned.data[2])
     edit(table)
     with pytest.raises(CorruptInputError, match=str(table)):
-        train_stack(last, "cpu", lambda: False, lambda steps: None)
+        train_stack(last, "cpu", lambda: False, Report())
     assert last.unfinished()
 
 

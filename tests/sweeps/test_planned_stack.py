@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import regrun
@@ -14,7 +16,13 @@ from regrun.errors import CorruptInputError, UsageError
 from regrun.store.lock import exclusive
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps import planned_stack
-from regrun.sweeps.planned_stack import MOST_MESSAGES, PlannedStack, mark_failed, train_stack
+from regrun.sweeps.planned_stack import (
+    MOST_MESSAGES,
+    PlannedStack,
+    Report,
+    mark_failed,
+    train_stack,
+)
 from regrun.sweeps.run import Options, run_sweep
 from tests.support.runs import rows_in
 from tests.support.sweeps import DIGITS, LINEAR, results, summary_of, with_keys
@@ -48,7 +56,7 @@ def go(stack: PlannedStack, stop_at: int | None = None) -> planned_stack.Outcome
         files = list(stack.sweep.glob("*/metrics.jsonl"))
         return max((len(rows_in(path.parent)) for path in files), default=0) >= stop_at
 
-    return train_stack(stack, "cpu", should_stop, lambda steps: None)
+    return train_stack(stack, "cpu", should_stop, Report())
 
 
 GRID = with_keys(
@@ -210,11 +218,49 @@ def test_of_many_that_diverge_some_are_named_and_the_rest_counted(
     assert messages[-1] == "4 more diverged"
 
 
-def test_the_steps_are_reported(tmp_path: Path, monkeypatch: Any) -> None:
-    (stack,) = unstarted(tmp_path, GRID, monkeypatch)
-    reported: list[int] = []
-    train_stack(stack, "cpu", lambda: False, reported.append)
-    assert reported[-1] == rows_in(stack.sweep / stack.runs[0].directory)[-1]["step"]
+class Kept(Report):
+    """Keeps what is reported."""
+
+    def __init__(self) -> None:
+        self.last_step = 0
+        self.values: list[dict[int, float]] = []
+        self.ends: dict[int, tuple[float, bool]] = {}
+
+    def steps(self, steps: int) -> None:
+        self.last_step = steps
+
+    def measured(self, members: Sequence[int], values: np.ndarray) -> None:
+        self.values.append(dict(zip(members, values.tolist(), strict=True)))
+
+    def ended(self, member: int, value: float, *, counts: bool) -> None:
+        self.ends[member] = value, counts
+
+
+@pytest.mark.parametrize("metric", ["test/accuracy", "train/loss"])
+def test_what_cells_are_compared_by_is_reported_at_each_evaluation_and_at_the_end(
+    tmp_path: Path, monkeypatch: Any, metric: str
+) -> None:
+    config = with_keys(GRID, sweep={**GRID["sweep"], "metric": metric})
+    (stack,) = unstarted(tmp_path, config, monkeypatch)
+    report = Kept()
+    train_stack(stack, "cpu", lambda: False, report)
+    stored = [rows_in(stack.sweep / run.directory) for run in stack.runs]
+    assert report.last_step == stored[0][-1]["step"]
+    assert report.values == [
+        {member: row[metric] for member, row in enumerate(rows)}
+        for rows in zip(*stored, strict=True)
+    ]
+    assert report.ends == {member: (rows[-1][metric], True) for member, rows in enumerate(stored)}
+
+
+def test_a_run_that_diverges_is_reported_as_one_that_does_not_count(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    config = with_keys(LINEAR, optimizer={"lr": 1e200}, sweep={"seeds": 2, "vary": ["seed"]})
+    (stack,) = unstarted(tmp_path, config, monkeypatch)
+    report = Kept()
+    train_stack(stack, "cpu", lambda: False, report)
+    assert [counts for _, counts in report.ends.values()] == [False, False]
 
 
 def test_a_plan_of_version_0_1_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

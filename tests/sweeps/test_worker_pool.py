@@ -14,11 +14,13 @@ import torch
 
 from regrun.config.dump import dump_tree
 from regrun.errors import ConfigError, CorruptInputError, StorageError, UsageError
-from regrun.execution.observer import Observer
+from regrun.execution.observer import Observer, Standing
+from regrun.metrics import Metric
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps import worker_pool
-from regrun.sweeps.planned_stack import Outcome, PlannedStack
-from regrun.sweeps.worker_pool import ATTEMPTS, SharedProgress, train_stacks
+from regrun.sweeps.leaderboard import Leaderboard
+from regrun.sweeps.planned_stack import Outcome, PlannedStack, Report
+from regrun.sweeps.worker_pool import ATTEMPTS, train_stacks
 from tests.support.sweeps import LINEAR, Deadly, results, summary_of, with_keys
 from tests.support.tampering import write_yaml
 
@@ -30,6 +32,9 @@ class Recorder(Observer):
 
     def on_message(self, text: str) -> None:
         self.messages.append(text)
+
+    def on_standing(self, standing: Callable[[], Standing]) -> None:
+        self.standing = standing
 
     def on_progress(self, step: int, total_steps: int) -> None:
         self.progress.append((step, total_steps))
@@ -43,27 +48,33 @@ class Work:
     does: dict[int, Callable[[], None]] = field(default_factory=dict)
     done: list[int] = field(default_factory=list)
     recorder: Recorder = field(default_factory=Recorder)
+    leaderboard: Leaderboard = field(
+        default_factory=lambda: Leaderboard(Metric.from_name("test/loss"), "log")
+    )
 
     def stacks(self, count: int) -> list[PlannedStack]:
         runs = [PlannedRun(i, {}, 0, f"{i:04d}") for i in range(count)]
         return [PlannedStack(self.sweep, number, (run,), "") for number, run in enumerate(runs)]
 
     def train_stack(
-        self, stack: PlannedStack, device: str, should_stop: Any, on_steps: Any
+        self, stack: PlannedStack, device: str, should_stop: Any, report: Report
     ) -> Outcome:
         if stack.number in self.does:
             self.does[stack.number]()
-        on_steps(10)
+        report.steps(10)
+        report.ended(0, 0.5, counts=True)
         self.done.append(stack.number)
         return Outcome(True, ())
 
     def run(self, stacks: list[PlannedStack], **options: Any) -> bool:
+        self.leaderboard.add(run for stack in stacks for run in stack.runs)
         given: dict[str, Any] = {
             "devices": ["cpu"],
             "in_process": True,
             "should_stop": lambda: False,
             "observer": self.recorder,
             "total_steps": 10 * len(stacks),
+            "leaderboard": self.leaderboard,
         }
         return train_stacks(stacks, **{**given, **options})
 
@@ -95,6 +106,8 @@ def test_one_stack_that_raises_is_marked_failed_and_the_others_go_on(work: Work)
     assert "Traceback" in (work.sweep / "0001" / "log.txt").read_text()
     assert work.recorder.messages == ["1 run(s) failed: ZeroDivisionError: a bug"]
     assert work.recorder.progress[-1] == (30, 40)
+    standing = work.recorder.standing()
+    assert (standing.ended, standing.runs, standing.cells) == (4, 4, 3)  # one of them lost
 
 
 class Large:
@@ -177,15 +190,6 @@ def test_a_worker_that_keeps_dying_takes_nobody_with_it(work: Work) -> None:
     again = [text for text in work.recorder.messages if "starting them again" in text]
     assert len(again) == ATTEMPTS - 1
     assert sum("failed" in text for text in work.recorder.messages) == 1
-
-
-def test_the_board_is_seen_by_everyone(tmp_path: Path) -> None:
-    mine, other = SharedProgress(tmp_path / "board", 3), SharedProgress(tmp_path / "board")
-    mine.count(1, 7)
-    assert other.steps() == [0, 7, 0]
-    assert not other.stopped
-    mine.stop()
-    assert other.stopped
 
 
 def test_a_failing_cell_fails_alone_and_the_sweep_ends_with_3(

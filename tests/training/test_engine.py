@@ -356,3 +356,16 @@ def test_the_last_step_is_a_tick_of_its_own_where_only_the_end_is_evaluated(
     between = epochs % every != 0
     assert engine.ends_between_evaluations == between
     assert kinds == [*(["Tick"] if between else []), "Evaluation", "MemberEnd"]
+
+
+def test_the_loss_of_the_latest_batch_is_that_of_the_weights_before_the_step() -> None:
+    """On full batches without noise that is the training loss of the evaluation before."""
+    whole = config(model={"name": "linear"}, training={"batch_size": "full"})
+    engine = Engine([whole, whole], dataset_of(whole), CPU)
+    assert math.isnan(engine.batch_loss())
+    measured, seen = [], []
+    for event in engine.run():
+        if isinstance(event, Evaluation):
+            measured.append(event.rows[0]["train/loss"])
+            seen.append(engine.batch_loss())
+    assert seen[1:] == pytest.approx(measured[:-1], rel=1e-12)
