@@ -25,7 +25,21 @@ from regrun.suggest import nearest
 
 def contradictions(config: Config) -> list[Problem]:
     """Every contradiction between the sections of a valid config."""
-    return [*_too_long(config), *_conflicts(config, config, ()), *_sweep(config)]
+    found = (
+        replace(problem, path=(*path, *problem.path))
+        for path, section in _sections(config, ())
+        for problem in section.conflicts(config)
+    )
+    return [*_too_long(config), *found, *_sweep(config)]
+
+
+def idle_keys(config: Config, steps_per_epoch: int) -> list[Problem]:
+    """Every key of a valid config that has no effect in a single run, and why."""
+    return [
+        replace(problem, path=(*path, *problem.path))
+        for path, section in _sections(config, ())
+        for problem in section.idle(config, steps_per_epoch)
+    ]
 
 
 def _too_long(config: Config) -> Iterator[Problem]:
@@ -49,18 +63,17 @@ def _values_in(value: Any) -> int:
     return 1
 
 
-def _conflicts(config: Config, section: Section, path: KeyPath) -> Iterator[Problem]:
-    """What a section, and every section in it, cannot be combined with."""
-    for problem in section.conflicts(config):
-        yield replace(problem, path=(*path, *problem.path))
+def _sections(section: Section, path: KeyPath) -> Iterator[tuple[KeyPath, Section]]:
+    """A section and every section in it, each with its place."""
+    yield path, section
     for name in type(section).model_fields:
         value = getattr(section, name)
         if isinstance(value, Section):
-            yield from _conflicts(config, value, (*path, name))
+            yield from _sections(value, (*path, name))
         elif isinstance(value, tuple):
             for index, each in enumerate(value):
                 if isinstance(each, Section):
-                    yield from _conflicts(config, each, (*path, name, index))
+                    yield from _sections(each, (*path, name, index))
 
 
 def _sweep(config: Config) -> Iterator[Problem]:

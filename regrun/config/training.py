@@ -75,6 +75,11 @@ class WeightAveraging(Section):
             message = f"{self.start} is not within the {epochs} training.epochs"
             yield Problem(("start",), message)
 
+    def idle(self, config: Config, steps_per_epoch: int) -> Iterator[Problem]:
+        """Yield that only one point is averaged."""
+        if self.count(config.training.epochs, config.training.epochs) == 1:
+            yield Problem((), "only one epoch is averaged, so the mean is its weights")
+
     def first_epoch(self, epochs: int) -> int:
         """The 1-based epoch after which averaging starts in a run of ``epochs`` epochs."""
         if isinstance(self.start, int):

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import torch
 
+from regrun.config.consistency import idle_keys
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import CorruptInputError, UsageError
@@ -18,6 +19,7 @@ from regrun.metrics import Metric
 from regrun.nn.modules import has_noise
 from regrun.results import DataCard, json_document
 from regrun.store.checksums import sealed_document
+from regrun.training.batches import steps_per_epoch
 from regrun.training.evaluation import train_subset_size
 from regrun.training.network import build_network
 from regrun.training.step import DTYPES
@@ -92,11 +94,14 @@ def notes_on(config: Config, dataset: Dataset) -> list[str]:
 
 def idle_notes(config: Config, dataset: Dataset) -> list[str]:
     """What a single run has switched on and cannot make use of. A sweep may, in other cells."""
+    steps = steps_per_epoch(len(dataset.train), config.training.batch_size)
+    notes = [str(problem) for problem in idle_keys(config, steps)]
     if config.training.r_drop is None or has_noise(build_network(config, dataset)):
-        return []
+        return notes
     return [
+        *notes,
         "training.r_drop only doubles the passes: both are equal, as the network has no noise such "
-        "as model.dropout"
+        "as model.dropout",
     ]
 
 

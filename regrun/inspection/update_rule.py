@@ -25,7 +25,7 @@ def update_rule(config: Config, *, drawn: bool = False) -> list[str]:
         *config.model.symbols(),
         *_target(config),
         f"L = {config.loss.symbols(weighted=weighted)}   ({config.loss.kind})",
-        *config.augment.symbols_in_loss(),
+        *config.augment.symbols_in_loss(weighted=weighted),
         *([] if config.training.r_drop is None else [config.training.r_drop.symbols()]),
         " + ".join(["J = L", *names]),
         *(penalty.symbols(name) for name, penalty in penalties.items()),

@@ -226,16 +226,24 @@ class LabelSmoothing(Augmentation):
     """A share of the loss for all classes alike."""
 
     key = "label_smoothing"
-    formula = "L ← (1−ε) L(y) + ε mean over classes of L"
+    formula = "L ← (1−ε) L(y) + ε mean over classes c of L(c)"
     reference = "Szegedy et al. 2016, §7; torch's label_smoothing"
-    symbols = "L ← {rest:g} L + {level:g} mean over classes of −log p   (label smoothing)"
+    symbols = "L ← {rest:g} L + {level:g} mean over classes of {each}   (label smoothing)"
     needs = "classification"
     in_loss = True
 
     @staticmethod
-    def smoothed_loss(loss: Tensor, outputs: Tensor, level: Tensor) -> Tensor:
-        """Return (1−ε) L + ε mean −log p, (K, B), for outputs (K, B, C); for ε = 0 exactly L."""
-        return loss.lerp(-outputs.log_softmax(-1).mean(-1), level)
+    def smoothed_loss(
+        loss: Tensor, outputs: Tensor, level: Tensor, class_weights: Tensor | None = None
+    ) -> Tensor:
+        """Return (1−ε) L + ε mean −c log p, (K, B), for outputs (K, B, C); for ε = 0 exactly L.
+
+        class_weights: c, (C,), which L has as well; None: 1 for all.
+        """
+        logarithms = outputs.log_softmax(-1)
+        if class_weights is not None:
+            logarithms = logarithms * class_weights
+        return loss.lerp(-logarithms.mean(-1), level)
 
 
 AUGMENTATIONS: Mapping[str, type[Augmentation]] = {
@@ -325,8 +333,11 @@ class Augment(Section):
         either = ", one of the two per batch" if both else ""
         return [kind.symbols.format(level=level, either=either) for kind, level in on]
 
-    def symbols_in_loss(self) -> list[str]:
+    def symbols_in_loss(self, *, weighted: bool = False) -> list[str]:
         """Lines of `inspect` on the loss."""
         mixed = [Mixing.loss_symbols] if self.mixes_examples else []
         on = [(kind, level) for kind, level in self.active() if kind.in_loss]
-        return mixed + [kind.symbols.format(level=level, rest=1 - level) for kind, level in on]
+        each = "−c log p" if weighted else "−log p"
+        return mixed + [
+            kind.symbols.format(level=level, rest=1 - level, each=each) for kind, level in on
+        ]

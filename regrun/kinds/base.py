@@ -101,6 +101,20 @@ class Section(BaseModel):
         """
         return iter(())
 
+    def idle(self, config: Config, steps_per_epoch: int) -> Iterator[Problem]:
+        """Yield what is set here and has no effect in a single run of a valid config.
+
+        Such a config is valid: in a sweep, or with more epochs, the key may have its effect.
+
+        Args:
+            config: The whole config that this section is a part of.
+            steps_per_epoch: Steps of one epoch.
+
+        Yields:
+            Notes whose path starts at this section, as those of `conflicts`.
+        """
+        return iter(())
+
     def numbers(self) -> dict[str, float]:
         """Return the values of its `PerMember` keys, where they are numbers."""
         return {

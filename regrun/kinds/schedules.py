@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import isnan, nan
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
@@ -32,6 +32,10 @@ def _ascending(epochs: tuple[int, ...]) -> tuple[int, ...]:
 Milestones = Annotated[
     tuple[Count, ...], Strict(False), Field(min_length=1), AfterValidator(_ascending)
 ]
+
+
+def _epochs(count: int) -> str:
+    return f"{count:,} epoch{'s' * (count != 1)}"
 
 
 class Memory(NamedTuple):
@@ -86,6 +90,33 @@ class Schedule(Section):
     def watched(self) -> str | None:
         """The metric that a key `metric` names; None if the measurements do not matter."""
         return None
+
+    def idle(self, config: Config, steps_per_epoch: int) -> Iterator[Problem]:
+        """Yield that a warm-up or a change of the multiplier lies after the end of the run."""
+        epochs = config.training.epochs
+        if self.warmup_epochs >= epochs:
+            message = (
+                f"{self.warmup_epochs:g}: the run ends after {_epochs(epochs)}, before "
+                "the warm-up does"
+            )
+            yield Problem(("warmup_epochs",), message)
+            return
+        for key, values in self.changes().items():
+            late = [value for value in values if value + self.warmup_epochs >= epochs]
+            if late:
+                after = f", {self.warmup_epochs:g} of them warm-up" if self.warmup_epochs else ""
+                message = (
+                    f"{', '.join(map(str, late))}: never reached, as the run ends after "
+                    f"{_epochs(epochs)}{after}"
+                )
+                yield Problem((key,), message)
+
+    def changes(self) -> Mapping[str, Sequence[int]]:
+        """Return the epochs after the warm-up at which the multiplier first jumps, by their key.
+
+        A run that ends before has a schedule that does less than its config says.
+        """
+        return {}
 
     def after(self, memory: Memory, measured: Mapping[str, float | int]) -> Memory:
         """Return what is remembered after an evaluation; `factor` holds from the next step on.
@@ -180,6 +211,9 @@ class StepDecay(Schedule):
     gamma: Positive = 0.1
     """The factor every `step_size` epochs."""
 
+    def changes(self) -> Mapping[str, Sequence[int]]:
+        return {"step_size": [self.step_size]}
+
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
         import numpy as np
 
@@ -202,6 +236,9 @@ class MultiStep(Schedule):
     """Completed epochs at which the multiplier drops, counted from the end of the warm-up."""
     gamma: Positive = 0.1
     """The factor at each milestone."""
+
+    def changes(self) -> Mapping[str, Sequence[int]]:
+        return {"milestones": self.milestones}
 
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
         import numpy as np
@@ -253,6 +290,9 @@ class CosineRestarts(Schedule):
     """Each period is this many times as long as the one before."""
     min_factor: Rate = 0.0
     """The multiplier at the end of each period."""
+
+    def changes(self) -> Mapping[str, Sequence[int]]:
+        return {"t_0": [self.t_0]}
 
     def factors(self, steps: Steps, total_steps: int, steps_per_epoch: int) -> Array:
         import numpy as np
@@ -388,6 +428,16 @@ class Plateau(Schedule):
             factor = max(factor * self.factor, self.min_factor)
             waited, resting = 0, self.cooldown
         return Memory(factor, best, waited, resting)
+
+    def idle(self, config: Config, steps_per_epoch: int) -> Iterator[Problem]:
+        yield from super().idle(config, steps_per_epoch)
+        training = config.training
+        count = -(-training.epochs // training.evaluate_every)
+        # The first evaluation is the first best; the multiplier acts on the steps after a drop.
+        if self.patience + 2 >= count:
+            has = f"{count:,} evaluation{'s' * (count != 1)}"
+            message = f"{self.patience}: the run has {has}, too few for a drop"
+            yield Problem(("patience",), message)
 
     def _improves(self, value: float, best: float, sign: int) -> bool:
         """Whether a value is a new best; sign: 1 where lower is better, else -1."""

@@ -25,6 +25,7 @@ from torch.autograd.functional import hessian
 
 from regrun.analysis.path import path_csv
 from regrun.config.changes import PLACES, Reload, asking_for_data, changed_keys
+from regrun.config.defaults import without_defaults
 from regrun.config.dump import dump_config
 from regrun.config.limits import check_count
 from regrun.config.load import Loaded, load_config
@@ -120,6 +121,17 @@ def path_config(loaded: Loaded) -> Config:
         )
     if _l1_share(config) == 0:
         raise ConfigError.at("penalty.l1_ratio", "0: without an L1 part no weight is ever zero")
+    for key, value, instead in (
+        ("optimizer.weight_decay", config.optimizer.weight_decay, "use elastic_net, or 0"),
+        ("optimizer.sam", config.optimizer.sam, "use 0"),
+        ("constraints", config.constraints, "leave them out"),
+        ("training.r_drop", config.training.r_drop, "leave it out"),
+    ):
+        if value:
+            shown = f"{value:g}: " if isinstance(value, float) else ""
+            raise ConfigError.at(
+                key, f"{shown}a path minimizes the loss and the one penalty alone; {instead}"
+            )
     return loaded.member(
         {
             "penalty.method": "proximal",
@@ -137,6 +149,26 @@ def path_config(loaded: Loaded) -> Config:
             },
         }
     ).config
+
+
+EXPECTED = frozenset(
+    ("name", "lr", "epochs", "batch_size", "evaluate_every", "evaluate_train", "precision")
+)
+"""Keys of `optimizer` and `training` that every config has: nobody expects a path to use them."""
+
+
+def unused_keys(config: Config, path: Config) -> list[str]:
+    """The keys that a config sets and `path_config` replaced, but for the expected ones."""
+    written = without_defaults(config.model_dump(mode="json"))
+    found = ["schedule"] if config.schedule != path.schedule else []
+    for section in ("optimizer", "training"):
+        before, now = getattr(config, section), getattr(path, section)
+        found += [
+            f"{section}.{key}"
+            for key in written.get(section, ())
+            if key not in EXPECTED and getattr(before, key) != getattr(now, key, None)
+        ]
+    return found
 
 
 def largest_strength(config: Config, dataset: Dataset) -> float:
@@ -160,7 +192,8 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     def per_example(outputs: Tensor, targets: Tensor) -> Tensor:
         classes = data.task == "classification"
         scores = class_scores(outputs) if classes else outputs
-        return Targets(targets, smoothing=level).losses(minimized, scores)
+        smoothed = Targets(targets, smoothing=level, class_weights=data.class_weights)
+        return smoothed.losses(minimized, scores)
 
     for name, parameter in module.named_parameters():
         parameter.data.zero_()
@@ -475,6 +508,12 @@ def run_path(
     problem = _Problem.prepare(
         loaded, number, ratio, folds, device, watcher, allow_large=allow_large
     )
+    unused = unused_keys(loaded.config, problem.config)
+    if unused:
+        does = "does" if len(unused) == 1 else "do"
+        watcher.on_message(
+            f"note: {', '.join(unused)} {does} nothing here: a path solves each strength exactly"
+        )
     study = PathStudy(
         verb="path",
         number=number,

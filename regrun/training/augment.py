@@ -33,7 +33,7 @@ class Augmenter:
 
     A batch that several members share stays shared if they have the same seed and section.
 
-    hidden_layers: names of those that manifold mixup may mix.
+    hidden_layers: names of those that manifold mixup may mix. class_weights: those of the loss.
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class Augmenter:
         dtype: torch.dtype,
         device: torch.device,
         hidden_layers: Sequence[str] = (),
+        class_weights: Tensor | None = None,
     ) -> None:
+        self._class_weights = class_weights
         self._hidden_layers = {name: number for number, name in enumerate(hidden_layers, 1)}
         self._members = list(zip(seeds, sections, strict=True))
         self._device = device
@@ -93,7 +95,8 @@ class Augmenter:
             share = share.unsqueeze(1)
         smoothing = levels.get(LabelSmoothing.key)
         smoothing = None if smoothing is None else smoothing.unsqueeze(1)
-        return inputs, Targets(targets, second, share, smoothing), hidden
+        mixed = Targets(targets, second, share, smoothing, self._class_weights)
+        return inputs, mixed, hidden
 
     def _hidden_mixing(self, chosen: Tensor, order: Tensor, share: Tensor) -> HiddenMixing:
         """The mixing of all members' hidden layers, from (R,), (R, B) and (R,)."""
@@ -106,7 +109,8 @@ class Augmenter:
     def smoothed(self, targets: Tensor) -> Targets:
         """Targets with the members' label smoothing alone, (S, B, …)."""
         levels = self._levels.get(LabelSmoothing.key)
-        return Targets(targets, smoothing=None if levels is None else levels.unsqueeze(1))
+        smoothing = None if levels is None else levels.unsqueeze(1)
+        return Targets(targets, smoothing=smoothing, class_weights=self._class_weights)
 
     def _representatives(self, groups: int) -> Tensor:
         """The rows to draw for: the first of each group whose members are alike, else all."""

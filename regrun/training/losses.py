@@ -87,12 +87,14 @@ class Targets:
         second: Those of the examples mixed in, if any.
         share: The weight of `first` in the loss.
         smoothing: The ε of label smoothing. S and R divide K.
+        class_weights: Those that the loss has; label smoothing weighs its classes by them, too.
     """
 
     first: Shaped[Tensor, "S B ..."]
     second: Shaped[Tensor, "R B ..."] | None = None
     share: Float[Tensor, "R 1"] | None = None
     smoothing: Float[Tensor, "R 1"] | None = None
+    class_weights: Float[Tensor, " classes"] | None = None
 
     def losses(
         self, per_example: PerExampleLoss, outputs: Float[Tensor, "K B C"]
@@ -105,5 +107,5 @@ class Targets:
             losses = Mixing.mixed_loss(losses, other, expand_groups(self.share, members))
         if self.smoothing is not None:
             level = expand_groups(self.smoothing, members)
-            losses = LabelSmoothing.smoothed_loss(losses, outputs, level)
+            losses = LabelSmoothing.smoothed_loss(losses, outputs, level, self.class_weights)
         return losses

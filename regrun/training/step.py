@@ -62,6 +62,7 @@ class Step:
         self._autocast = first.training.precision == "bfloat16"
         self._per_example = training_loss(first, dataset)
         self._classifies = dataset.task == "classification"
+        self._class_weights = dataset.class_weights
         for config in configs:
             config.augment.check(dataset)
             if config.training.r_drop is not None:
@@ -105,6 +106,7 @@ class Step:
             self._dtype,
             self._device,
             configs[0].model.hidden_layers,
+            self._class_weights,
         )
         self._agreement = Agreement([config.training.r_drop for config in configs], self._device)
         roles = self._stack.roles

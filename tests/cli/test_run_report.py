@@ -200,6 +200,22 @@ def test_r_drop_without_noise_is_noted(invoke: Any, tmp_path: Path) -> None:
             assert noted == (not noise)
 
 
+def test_a_key_without_effect_is_noted_in_a_run_and_not_in_a_sweep(
+    invoke: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "dataset: {name: digits, num_train: 60}\nmodel: {name: linear}\n"
+        "optimizer: {name: sgd, lr: 0.1}\ntraining: {epochs: 2}\n"
+        "schedule: {type: multistep, milestones: [1, 5]}\nsweep: {seeds: 2}\n"
+    )
+    note = "note: schedule.milestones: 5: never reached, as the run ends after 2 epochs"
+    for words in (("train", path, "--runs-dir", tmp_path), ("inspect", path)):
+        result = invoke(*words)
+        assert note in " ".join((result.stdout + result.stderr).split())
+    assert "never reached" not in invoke("sweep", path, "--runs-dir", tmp_path).stderr
+
+
 def test_choosing_by_the_test_set_is_marked(invoke: Any, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(

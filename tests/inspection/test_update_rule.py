@@ -187,6 +187,17 @@ def test_the_update_rule_shows_the_weights_of_classes(loss: str) -> None:
     assert lines[0].startswith("L = mean(−c_y log p(y)),  c_y the weight of class y")
 
 
+def test_the_update_rule_weighs_the_classes_of_smoothed_labels() -> None:
+    def smoothing(weights: Any) -> str:
+        dataset = {"name": "digits", "class_weights": weights}
+        lines = update_rule(config(dataset=dataset, augment={"label_smoothing": 0.1}))
+        return next(line for line in lines if "label smoothing" in line)
+
+    start = "L ← 0.9 L + 0.1 mean over classes of"
+    assert smoothing("none") == f"{start} −log p   (label smoothing)"
+    assert smoothing("balanced") == f"{start} −c log p   (label smoothing)"
+
+
 def test_the_update_rule_shows_standardized_targets() -> None:
     dataset = {"name": "diabetes", "standardize_target": True}
     lines = update_rule(config(loss="mse", dataset=dataset))

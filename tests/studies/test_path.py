@@ -526,6 +526,26 @@ def test_the_choice_is_the_lowest_mean_and_the_largest_within_its_standard_error
         ({"model": {"name": "linear", "input_noise": 0.1}}, "model.input_noise", "use 0"),
         ({"augment": {"mixup": 0.4}}, "augment.mixup", "0.4: .* use 0"),
         ({"penalty": []}, "penalty", "one penalty"),
+        (
+            {"optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 0.2}},
+            "optimizer.weight_decay",
+            "0.2: a path minimizes the loss and the one penalty alone; use elastic_net",
+        ),
+        (
+            {"optimizer": {"name": "sgd", "lr": 0.1, "sam": 0.1}},
+            "optimizer.sam",
+            "0.1: .*; use 0",
+        ),
+        (
+            {"constraints": [{"type": "max_norm", "limit": 3.0}]},
+            "constraints",
+            "leave them out",
+        ),
+        (
+            {"dataset": {"name": "wine"}, "loss": "auto", "training": {"r_drop": {}}},
+            "training.r_drop",
+            "leave it out",
+        ),
         ({"penalty": {"type": "l2", "strength": 1.0}}, "penalty", "l1 or elastic_net"),
         ({"penalty": {**NET, "l1_ratio": 0.0}}, "penalty.l1_ratio", "without an L1 part"),
     ],
@@ -536,6 +556,38 @@ def test_a_config_without_a_path_is_refused_where_it_says_so(
     with pytest.raises(ConfigError, match=words) as caught:
         path_config(loaded(**changes))
     assert where in str(caught.value.details if hasattr(caught.value, "details") else caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        ({}, []),
+        ({"training": {"epochs": 7, "batch_size": 5, "precision": "float32"}}, []),
+        ({"schedule": "constant", "training": {"ema": 0.0}}, []),
+        ({"schedule": "cosine"}, ["schedule"]),
+        (
+            {
+                "schedule": {"type": "constant", "warmup_epochs": 2},
+                "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+                "training": {"ema": 0.5, "clip_norm": 1.0},
+            },
+            ["schedule", "optimizer.momentum", "training.clip_norm", "training.ema"],
+        ),
+    ],
+)
+def test_what_a_path_makes_no_use_of_is_listed(changes: dict[str, Any], keys: list[str]) -> None:
+    one = loaded(**changes)
+    config = path_config(one)
+    assert study.unused_keys(one.config, config) == keys
+    assert study.unused_keys(config, config) == []
+
+
+def test_the_verb_says_what_a_path_makes_no_use_of(tmp_path: Path) -> None:
+    config = Path(__file__).parents[2] / "configs" / "diabetes.yaml"
+    few = ["path", config, "--number", 2, "--ratio", 0.5, "--folds", 2, "--runs-dir", tmp_path]
+    noted = "note: schedule does nothing here: a path solves each strength exactly"
+    assert noted in " ".join(invoke(*few, "schedule=cosine").stderr.split())
+    assert "does nothing here" not in invoke(*few).stderr
 
 
 def test_more_folds_than_examples_are_refused(tmp_path: Path) -> None:

@@ -43,6 +43,24 @@ def test_label_smoothing_is_torchs(groups: int) -> None:
         torch.testing.assert_close(losses[row], expected, rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, 1.0])
+def test_label_smoothing_with_class_weights_is_torchs(smoothing: float) -> None:
+    """For every number of classes, those of one logit included."""
+    weights = torch.tensor([3.0, 1.0, 0.2, 0.0, 5.0], dtype=torch.float64)
+    level = torch.tensor([[smoothing]], dtype=torch.float64)
+    o, y = outputs(1), labels(1, 1)
+    for classes in (2, CLASSES):
+        own = weights[:classes]
+        scores, labelled = o[..., :classes], y % classes
+        plain = ENTROPY(scores, labelled) * own[labelled]
+        targets = Targets(labelled, smoothing=level, class_weights=own)
+        losses = targets.losses(lambda *_, plain=plain: plain, scores)
+        expected = F.cross_entropy(
+            scores[0], labelled[0], own, reduction="none", label_smoothing=smoothing
+        )
+        torch.testing.assert_close(losses[0], expected, rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_mixed_targets_are_the_weighted_losses_of_both(groups: int) -> None:
     share = torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=torch.float64)[4 - groups :].unsqueeze(1)

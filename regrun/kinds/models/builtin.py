@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from regrun.errors import ConfigError
+from regrun.errors import ConfigError, Problem
 from regrun.kinds.base import PER_MEMBER, Choices, Count, Described, NonNegative, Rate
 from regrun.kinds.models.base import ModelSection
 from regrun.kinds.noise import (
     DROPOUT_TYPES,
     DROPOUTS,
     DenseDropoutType,
+    DropBlock,
     DropConnect,
     Dropout,
     DropoutType,
@@ -26,6 +27,8 @@ from regrun.kinds.noise import (
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from regrun.config.schema import Config
 
     Layer = tuple[str, nn.Module]
 
@@ -145,6 +148,15 @@ class HiddenLayers(BuiltinModel):
             lines.append(DropConnect.line("W", what))
         kind = self._dropout_kind.on_units()
         return lines + _dropout_symbols("dropout", kind, self.dropout_rates)
+
+    def idle(self, config: Config, steps_per_epoch: int) -> Iterator[Problem]:
+        if self.dropout_type != StandardDropout.name and not any(self._all_rates):
+            yield Problem(("dropout_type",), f"{self.dropout_type}: every dropout rate is 0")
+
+    @property
+    def _all_rates(self) -> tuple[float, ...]:
+        """The rates of all layers that `dropout_type` is about."""
+        return self.dropout_rates
 
     def _image_dropout_symbols(self) -> list[str]:
         """The line of dropout before the dense layers."""
@@ -299,6 +311,22 @@ class CNN(HiddenLayers):
     def conv_dropout_rates(self) -> tuple[float, ...]:
         """One rate per convolution block."""
         return _each(self.conv_dropout, len(self.channels))
+
+    @property
+    def _all_rates(self) -> tuple[float, ...]:
+        return self.conv_dropout_rates + super()._all_rates
+
+    def idle(self, config: Config, steps_per_epoch: int) -> Iterator[Problem]:
+        yield from super().idle(config, steps_per_epoch)
+        if self.block_size == type(self).model_fields["block_size"].default:
+            return
+        if self._dropout_kind is not DropBlock:
+            needs = f"dropout_type: {DropBlock.name}"
+        elif not any(self.conv_dropout_rates):
+            needs = "a rate at conv_dropout"
+        else:
+            return
+        yield Problem(("block_size",), f"{self.block_size}: has no effect without {needs}")
 
     @property
     def hidden_layers(self) -> tuple[str, ...]:

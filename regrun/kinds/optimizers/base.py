@@ -184,6 +184,14 @@ class Lookahead(Section):
         every = f"when t is a multiple of {self.k}" if self.k > 1 else "after each step"
         return f"φ ← φ + {self.alpha:g} (w − φ),  w ← φ  {every}   (Lookahead; φ starts as w)"
 
+    def idle(self, config: Config, steps_per_epoch: int) -> Iterator[Problem]:
+        """Yield that the run ends before the first update of φ."""
+        steps = config.training.epochs * steps_per_epoch
+        if self.k > steps:
+            taken = f"{steps:,} step{'s' * (steps != 1)}"
+            message = f"{self.k:,}: the run has {taken}, so the slow weights have no effect"
+            yield Problem(("k",), message)
+
 
 class Optimizer(Section):
     """Keys that every optimizer has. Derive from it to bring an optimizer of your own.
