@@ -405,6 +405,8 @@ class SweepPlan(Result):
     seconds: float
     test_examples_bytes: int = 0
     """What all runs store of their test examples, with `training.test_examples`."""
+    notes: list[str] = []
+    """What a user should know about how the runs are computed."""
 
 
 class LayerSummary(Result):

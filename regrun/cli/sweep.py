@@ -160,4 +160,5 @@ def _plan_report(plan: SweepPlan) -> list[str]:
         f"memory     about {decimal(memory)} for the largest stack",
         f"time       about {plan.seconds:.0f} s on one core, at a rough guess",
         *([f"disk       {decimal(stored)} for the results on test examples"] if stored else []),
+        *(f"note: {note}" for note in plan.notes),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import torch
@@ -16,10 +16,11 @@ from regrun.kinds.datasets import DatasetSection
 from regrun.memory import free_bytes
 from regrun.nn.layer_table import activations, widest
 from regrun.nn.roles import roles_of
+from regrun.stack.trial import Trial
 from regrun.training.batches import steps_per_epoch
 from regrun.training.data_checks import check_config_against_data
 from regrun.training.evaluation import EVALUATION_ELEMENTS
-from regrun.training.network import build_network, layers_of
+from regrun.training.network import build_network, layers_of, trial_of
 
 STEP_SECONDS, BYTE_SECONDS = 4e-4, 2.5e-10
 """What one step costs however small, and per byte of the members' tensors; measured, and rough."""
@@ -52,10 +53,20 @@ class Budget:
     passes: int = 1
     test_examples_bytes: int = 0
     """What a run stores of its test examples."""
+    trial: Trial = field(default_factory=Trial)
+    """How the network can be computed."""
 
     def total_bytes(self, members: int) -> int:
         """For a stack of this many members, with what they share."""
         return self.shared_bytes + members * self.member_bytes
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know about how a sweep computes the network."""
+        why = self.trial.unstackable
+        if not why:
+            return []
+        return [f"members of a stack are computed one after another: torch.vmap: {why}"]
 
     def seconds(self, members: int) -> float:
         """A rough guess for a CPU core, from operations launched and memory walked through."""
@@ -108,6 +119,7 @@ def estimate(
         least,
         member_bytes=least.member_bytes + batch * example,
         test_examples_bytes=_test_examples_bytes(config, dataset, size),
+        trial=trial_of(module, config, dataset),
         shared_bytes=size * 2 * max(EVALUATION_ELEMENTS, widest(rows, dataset.input_shape)),
     )
     if not allow_large:

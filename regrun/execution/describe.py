@@ -32,7 +32,8 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
         shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
         explicit = config.model_copy(update={"loss": resolve_loss(config, dataset)})
         (explicit,) = with_learning_rates(with_input_positions([explicit], dataset), dataset)
-        drawn = not follows_from_weights(config, module)
+        trial = prepared.budget.trial
+        drawn = trial.draws or not follows_from_weights(config, module)
         layers = layers_of(module, config, dataset, idle=False)
         return Inspection(
             config=config.model_dump(mode="json"),
@@ -47,7 +48,8 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
             data=prepared.card(config),
             notes=[
                 *prepared.notes(config),
-                *idle_notes(config, dataset),
+                *prepared.budget.notes,
+                *idle_notes(config, prepared),
                 *on_one_logit(config, dataset, roles),
             ],
         )

@@ -22,7 +22,7 @@ from regrun.store.checksums import sealed_document
 from regrun.training.batches import steps_per_epoch
 from regrun.training.evaluation import train_subset_size
 from regrun.training.network import build_network
-from regrun.training.step import DTYPES
+from regrun.training.precision import DTYPES
 
 
 def resolve_device(name: str) -> torch.device:
@@ -92,11 +92,13 @@ def notes_on(config: Config, dataset: Dataset) -> list[str]:
     return notes + config.model.notes(dataset.input_shape)
 
 
-def idle_notes(config: Config, dataset: Dataset) -> list[str]:
+def idle_notes(config: Config, prepared: Prepared) -> list[str]:
     """What a single run has switched on and cannot make use of. A sweep may, in other cells."""
+    dataset = prepared.dataset
     steps = steps_per_epoch(len(dataset.train), config.training.batch_size)
     notes = [str(problem) for problem in idle_keys(config, steps)]
-    if config.training.r_drop is None or has_noise(build_network(config, dataset)):
+    noisy = prepared.budget.trial.draws or has_noise(build_network(config, dataset))
+    if config.training.r_drop is None or noisy:
         return notes
     return [
         *notes,

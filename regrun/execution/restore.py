@@ -18,7 +18,7 @@ from regrun.stack.state import check_statistics, check_tensors, naming
 from regrun.store.checksums import check_document
 from regrun.store.reading import StoredRun, load_stored_run
 from regrun.store.weights import parse_weights
-from regrun.training.step import DTYPES
+from regrun.training.precision import DTYPES
 
 
 def restore_model(directory: Path, average: str | None = None) -> nn.Module:

@@ -242,7 +242,7 @@ def _train(
             str(directory),
             str(prepared.device),
             run.total_steps,
-            [*prepared.notes(config), *idle_notes(config, prepared.dataset)],
+            [*prepared.notes(config), *idle_notes(config, prepared)],
             config.training.epochs,
             data=prepared.card(config),
         )

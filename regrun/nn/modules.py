@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 if TYPE_CHECKING:
     from regrun.kinds.noise import DropConnect, NoiseKind
+
+CPU = torch.device("cpu")
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -147,8 +150,20 @@ class Residual(nn.Sequential):
 
 def noise_level(layer: nn.Module) -> float | None:
     """The rate or standard deviation of a noise layer; None for a layer without noise."""
-    level = getattr(layer, "level", getattr(layer, "p", None))
-    return level if isinstance(level, float) else None
+    if isinstance(layer, NoiseLayer | DropConnectLinear):
+        return layer.level
+    # torchvision's, without importing it
+    if isinstance(layer, _DropoutNd) or type(layer).__name__ == "StochasticDepth":
+        return float(cast(_DropoutNd, layer).p)
+    return None
+
+
+def set_noise_level(layer: nn.Module, level: float) -> None:
+    """Set what `noise_level` gives for a noise layer."""
+    if isinstance(layer, NoiseLayer | DropConnectLinear):
+        layer.level = level
+    else:
+        cast(_DropoutNd, layer).p = level
 
 
 def has_noise(module: nn.Module) -> bool:
@@ -162,18 +177,28 @@ def noise_block(layer: nn.Module) -> int:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global generator, and restore its state at the end.
+def seeded(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """Seed torch's global generators of the CPU and of this device, and restore them at the end.
 
     Not with `torch.manual_seed`: it also prepares every accelerator, and takes longer than
     building a network.
     """
-    before = torch.default_generator.get_state()
+    generators = _generators(device)
+    before = [generator.get_state() for generator in generators]
     try:
-        torch.default_generator.manual_seed(seed)
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
     finally:
-        torch.default_generator.set_state(before)
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
+
+
+def _generators(device: torch.device) -> list[torch.Generator]:
+    if device.type != "cuda":
+        return [torch.default_generator]
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return [torch.default_generator, torch.cuda.default_generators[index]]
 
 
 class OnMeta(TorchFunctionMode):

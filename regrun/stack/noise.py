@@ -44,6 +44,14 @@ class Noise:
         """(K, *shape) numbers of the distribution that a kind of noise needs."""
         return self.normal(layer, shape) if kind.normal else self.uniform(layer, shape)
 
+    def seeds(self, layer: str) -> list[int]:
+        """A number to seed a generator with for each member, the next of its own stream."""
+        drawn = [
+            int(torch.randint(2**63 - 1, (), generator=generator, device=self._device))
+            for generator in self._streams(layer)
+        ]
+        return [drawn[row] for row in self._rows.tolist()]
+
     def _fill(self, layer: str, shape: Sequence[int], fill: Callable[..., Tensor]) -> Tensor:
         draws = torch.empty((len(self._seeds), *shape), device=self._device)
         for row, generator in zip(draws, self._streams(layer), strict=True):

@@ -1,6 +1,6 @@
 """A stack: the parameters of K members with a leading axis, and one forward pass for all.
 
-The network runs layer by layer where every layer is known, else through `torch.vmap`.
+The network runs layer by layer where every layer is known, else as a whole; see `whole`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from regrun.stack.layers import ForwardContext, Handler, expand_groups, handler_
 from regrun.stack.mixing import HiddenMixing
 from regrun.stack.noise import Noise
 from regrun.stack.state import check_statistics, check_tensors
-from regrun.stack.vmapped import make_vmapped
+from regrun.stack.whole import AtOnce, Way, make_whole
 
 
 class Stack:
@@ -37,8 +37,12 @@ class Stack:
         device: torch.device,
         dtype: torch.dtype,
         model: ModelSection | None = None,
+        way: type[Way] = AtOnce,
     ) -> None:
-        """model: the section that built the modules, whose own code then runs as its own."""
+        """model: the section that built the modules, whose own code then runs as its own.
+
+        way: how the members of a network with layers that are not known are computed.
+        """
         first = modules[0]
         self.size = len(modules)
         self.roles: dict[str, Role] = roles_of(first)
@@ -57,7 +61,7 @@ class Stack:
             if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is not None
         }
         """Batch norm layer → how far each batch moves its running statistics."""
-        self._network = _layer_by_layer("", modules) or make_vmapped(first, model)
+        self._network = _layer_by_layer("", modules) or make_whole(first, model, way)
 
     def __call__(
         self,
@@ -69,7 +73,7 @@ class Stack:
         """Outputs (K, B, C) for x (S, B, *input_shape), S dividing K; noise: training mode.
 
         hidden: gets the activations of the hidden layers, (K, B, …) each. Neither it nor mixing
-        goes through vmap.
+        reaches a network that runs as a whole.
         """
         context = ForwardContext(
             self.size, self.parameters, self.buffers, self.levels, noise, hidden, mixing
@@ -108,6 +112,11 @@ class Stack:
         for name, tensor in own.items():
             check_statistics(name, state[name])
             tensor.copy_(state[name])
+
+
+def runs_layer_by_layer(module: nn.Module) -> bool:
+    """Whether every layer is known."""
+    return _layer_by_layer("", [module]) is not None
 
 
 def _layer_by_layer(name: str, modules: Sequence[nn.Module]) -> Handler | None:

@@ -237,9 +237,11 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
     sweep = _Sweep(loaded, options, Observer())
     first = sweep.first_round()
     stacks, stored = [], 0
+    notes: dict[str, None] = {}
     for members in first.stacks:
         budget = sweep.planner.budget_of(first.runs[members[0]])
         stored += len(members) * budget.test_examples_bytes
+        notes |= dict.fromkeys(budget.notes)
         stacks.append(
             StackPlan(
                 members=len(members),
@@ -259,6 +261,7 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
         stacks=stacks,
         seconds=seconds,
         test_examples_bytes=stored * runs // len(first.runs),
+        notes=[*notes],
     )
 
 
@@ -436,7 +439,12 @@ class _Sweep:
     def _notes(self, stacks: Sequence[PlannedStack]) -> list[str]:
         """What a user should know of a round, and of its data."""
         data = [note for card in self.planner.cards.values() for note in card.notes]
-        return [*self.planner.notes, *dict.fromkeys(data), *self._notes_on_pruning(stacks)]
+        stacking = [note for each in stacks for note in self.planner.budget_of(each.runs[0]).notes]
+        return [
+            *self.planner.notes,
+            *dict.fromkeys([*data, *stacking]),
+            *self._notes_on_pruning(stacks),
+        ]
 
     def _notes_on_pruning(self, stacks: Sequence[PlannedStack]) -> list[str]:
         pruner = self._loaded.config.sweep and self._loaded.config.sweep.pruner

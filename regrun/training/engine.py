@@ -42,11 +42,12 @@ from regrun.training.events import (
 )
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import reported_loss
-from regrun.training.network import build_network, layers_of
+from regrun.training.network import build_network, layers_of, trial_of
 from regrun.training.network_inputs import with_input_positions
 from regrun.training.objective import follows_from_weights
+from regrun.training.precision import DTYPES
 from regrun.training.state import Ending, EngineState, part, strip_prefix, with_prefix
-from regrun.training.step import DTYPES, Step
+from regrun.training.step import Step
 
 
 class _MetricSet(NamedTuple):
@@ -111,14 +112,16 @@ class Engine:
                 standardizing(module, *input_scales.of(member))
                 for module, member in zip(modules, self._members, strict=True)
             ]
-        self._stack = Stack(modules, device, DTYPES[first.training.precision], first.model)
+        trial = trial_of(modules[0], first, dataset)
+        dtype = DTYPES[first.training.precision]
+        self._stack = Stack(modules, device, dtype, first.model, trial.way)
         if train_mask is not None:
             batch_norm = bool(self._stack.momenta)
             check_train_mask(train_mask, configs, len(dataset.train), batch_norm=batch_norm)
             train_mask = train_mask[self._members].to(device)
         self._train_mask = TrainMask(train_mask)
         drawn = [
-            not follows_from_weights(config, module)
+            trial.draws or not follows_from_weights(config, module)
             for config, module in zip(sorted_configs, modules, strict=True)
         ]
         self._step = Step(sorted_configs, self._stack, dataset, self._train_mask, drawn, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from regrun.config.schema import Config
@@ -10,7 +11,13 @@ from regrun.kinds.base import running, wrong
 from regrun.kinds.boundary import shown
 from regrun.kinds.models import build_model
 from regrun.nn.layer_table import LayerRow, layer_table
+from regrun.stack.stacked import runs_layer_by_layer
+from regrun.stack.trial import Trial, try_out
 from regrun.training.losses import resolve_loss
+from regrun.training.precision import DTYPES
+
+EXAMPLES = 2
+"""Of each of two members in a trial; batch norm needs more than one."""
 
 
 def network_outputs(config: Config, dataset: Dataset) -> int:
@@ -48,3 +55,16 @@ def build_network(config: Config, dataset: Dataset, seed: int | None = None) -> 
     """Build the network, see `build_model`. Raises ConfigError when the loss does not fit."""
     outputs = network_outputs(config, dataset)
     return build_model(config.model, dataset.input_shape, outputs, seed)
+
+
+def trial_of(module: nn.Module, config: Config, dataset: Dataset) -> Trial:
+    """How the config's network can be computed; regrun's own go through vmap.
+
+    Raises PluginError where it fails on the first examples.
+    """
+    if config.model.plugin_origin is None or runs_layer_by_layer(module):
+        return Trial()
+    dtype = DTYPES[config.training.precision]
+    chosen = torch.arange(2 * EXAMPLES) % len(dataset.train)
+    inputs = dataset.features(dataset.train.inputs[chosen.to(dataset.train.inputs.device)], dtype)
+    return try_out(module, config.model, inputs.view(2, EXAMPLES, *inputs.shape[1:]))

@@ -32,10 +32,8 @@ from regrun.training.gradients import SAM, Clipping
 from regrun.training.lookahead import SlowWeights
 from regrun.training.losses import Targets, training_loss
 from regrun.training.objective import BatchLosses
+from regrun.training.precision import DTYPES
 from regrun.training.state import part, with_prefix
-
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
-"""`training.precision` → dtype of the parameters; bfloat16 is autocast over float32."""
 
 
 class Step:
@@ -173,7 +171,10 @@ class Step:
         if extra is not None:
             objective = objective + extra.sum()
         parameters = list(self._stack.parameters.values())
-        gradients: Sequence[Tensor] = torch.autograd.grad(objective, parameters)
+        # Of what the loss does not depend on, zeros.
+        gradients: Sequence[Tensor] = torch.autograd.grad(
+            objective, parameters, allow_unused=True, materialize_grads=True
+        )
         if self._needs_whole:
             gradients = add_penalty_gradient(
                 self._stack.parameters, gradients, self._penalty_columns

@@ -12,7 +12,7 @@ from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd, Row
-from regrun.training.step import DTYPES
+from regrun.training.precision import DTYPES
 
 CPU = torch.device("cpu")
 

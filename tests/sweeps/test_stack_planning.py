@@ -36,7 +36,7 @@ from regrun.sweeps.planning import (
 )
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation
-from regrun.training.step import DTYPES
+from regrun.training.precision import DTYPES
 
 CPU = torch.device("cpu")
 Path = tuple[str | int, ...]

@@ -37,8 +37,9 @@ class ModelSection(Section):
         """Return the network of one member, with its weights as torch draws them.
 
         `init` is applied afterwards. A stack runs layer by layer where it knows every layer, else
-        through `torch.func.vmap`. Parameter names are those of the module's `state_dict`; they
-        appear in `inspect`, in `weights.safetensors` and in name patterns.
+        through `torch.func.vmap`, and member by member where that cannot take it. Parameter names
+        are those of the module's `state_dict`; they appear in `inspect`, in `weights.safetensors`
+        and in name patterns.
 
         Args:
             input_shape: Shape of one example, without the batch axis: ``(features,)``, or

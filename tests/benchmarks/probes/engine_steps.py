@@ -19,7 +19,7 @@ import torch
 from regrun.config.load import load_config
 from regrun.training.engine import Engine
 from regrun.training.events import Event, Tick
-from regrun.training.step import DTYPES
+from regrun.training.precision import DTYPES
 
 WARM_UP = 20
 

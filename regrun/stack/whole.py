@@ -1,0 +1,245 @@
+"""Any module as a stack: its parameters are swapped for those of the members.
+
+Most modules are computed for all members at once, through `torch.vmap`. Those that vmap cannot take
+(recurrent layers, random functions, branches on the values of tensors) are computed for one member
+after another.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from contextlib import nullcontext
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from regrun.kinds.base import running, wrong
+from regrun.kinds.boundary import shown
+from regrun.kinds.models import ModelSection
+from regrun.kinds.noise import NoiseKind
+from regrun.nn.modules import noise_block, noise_level, seeded, set_noise_level
+from regrun.stack.layers import ForwardContext, Handler, expand_groups, noise_of
+
+_Tensors = dict[str, Tensor]
+_Given = dict[str, tuple[Tensor, Tensor]]
+"""Noise layer → draws and level."""
+
+RANDOM_CALLS = "forward()"
+"""The stream that seeds a network's own random calls; no layer has this name."""
+
+
+class Way(ABC):
+    """How a module is computed for all members; made of the module of one."""
+
+    @abstractmethod
+    def __init__(self, module: nn.Module) -> None: ...
+
+    @abstractmethod
+    def __call__(self, x: Tensor, context: ForwardContext) -> tuple[Any, _Tensors]:
+        """Outputs (K, B, C) for x (S, B, *input_shape); and buffers that were assigned, (K, …)."""
+
+
+class OneByOne(Way):
+    """One member after another, each as torch computes it.
+
+    What a network draws, in its noise layers too, begins anew in each pass, from a seed of the
+    member's own stream; in evaluation always from the same seed.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._template = _template(module)
+        self._noises = {
+            name: layer
+            for name, layer in self._template.named_modules()
+            if noise_level(layer) is not None
+        }
+
+    def __call__(self, x: Tensor, context: ForwardContext) -> tuple[Any, _Tensors]:
+        self._template.train(context.noise is not None)
+        seeds = context.noise.seeds(RANDOM_CALLS) if context.noise else [0] * context.size
+        # Gradients of unbound rows are put together once. Those of `p[row]` would each be as large
+        # as the whole stack.
+        parameters = {name: tensor.unbind() for name, tensor in context.parameters.items()}
+        levels = {name: context.levels[name].tolist() for name in self._noises}
+        share = context.size // x.shape[0]
+        outputs, assigned = [], []
+        for row, seed in enumerate(seeds):
+            for name, layer in self._noises.items():
+                set_noise_level(layer, levels[name][row])
+            own = {name: rows[row] for name, rows in parameters.items()}
+            buffers = {name: tensor[row] for name, tensor in context.buffers.items()}
+            with seeded(seed, x.device):
+                output, new = _call(self._template, own, buffers, x[row // share])
+            outputs.append(output)
+            assigned.append(new)
+        whole = {
+            name: torch.stack([new.get(name, old) for new, old in zip(assigned, olds, strict=True)])
+            for name, olds in context.buffers.items()
+            if any(name in new for new in assigned)
+        }
+        # The caller says what is wrong with others than tensors.
+        tensors = all(isinstance(each, Tensor) for each in outputs)
+        return torch.stack(outputs) if tensors else outputs, whole
+
+
+class AtOnce(Way):
+    """All members through vmap, which raises its own errors for what it cannot take.
+
+    Noise layers are given the draws of the members' own streams (`noise_of`).
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._template = _template(module)
+        self._noises = _replace_noise(self._template)
+        for layer in self._template.modules():
+            if isinstance(layer, _BatchNorm):
+                _widen(layer)
+        self._measured = False
+
+    def __call__(self, x: Tensor, context: ForwardContext) -> tuple[Any, _Tensors]:
+        self._template.train(context.noise is not None)
+        given: _Given = {}
+        if context.noise is not None and self._noises:
+            if not self._measured:
+                self._measure(x, context)
+                self._measured = True
+            for name, layer in self._noises.items():
+                draws = context.noise.draw(layer.kind, name, (x.shape[1], *layer.shape))
+                given[name] = draws, context.levels[name]
+
+        def one(
+            parameters: _Tensors, buffers: _Tensors, given: _Given, inputs: Tensor
+        ) -> tuple[Any, _Tensors]:
+            for name, layer in self._noises.items():
+                layer.given = given.get(name)
+            return _call(self._template, parameters, buffers, inputs)
+
+        shared = x.shape[0] == 1
+        stacked = torch.vmap(one, in_dims=(0, 0, 0, None if shared else 0), randomness="error")
+        with warnings.catch_warnings():
+            # torch warns of operations that run member by member; the user cannot change that.
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            outputs, assigned = stacked(
+                dict(context.parameters),
+                dict(context.buffers),
+                given,
+                x[0] if shared else expand_groups(x, context.size),
+            )
+        for layer in self._noises.values():
+            layer.given = None
+        return outputs, assigned
+
+    def _measure(self, x: Tensor, context: ForwardContext) -> None:
+        """Record the shape of every noise layer's draws: two examples through the first member."""
+        first = {name: tensor[0].detach() for name, tensor in context.parameters.items()}
+        buffers = {name: tensor[0].clone() for name, tensor in context.buffers.items()}
+        with torch.no_grad(), seeded(0, x.device):
+            _call(self._template, first, buffers, x[0, :2])
+
+
+class _MemberNoise(nn.Module):
+    """Replaces a noise layer of the template.
+
+    The measuring pass records the shape of the draws that it needs; in a stacked pass the caller
+    sets this member's draws and level (`given`).
+    """
+
+    def __init__(self, kind: type[NoiseKind], block: int) -> None:
+        super().__init__()
+        self.kind, self.block = kind, block
+        self.shape: tuple[int, ...] = ()
+        self.given: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shape = self.kind.draws_shape(x.shape, self.block)[1:]
+        return x if self.given is None else self.kind.apply(x, *self.given)
+
+
+def _template(module: nn.Module) -> nn.Module:
+    """A copy without numbers of its own."""
+    return deepcopy(module).to("meta", torch.float32)
+
+
+def _call(
+    template: nn.Module, parameters: _Tensors, buffers: _Tensors, inputs: Tensor
+) -> tuple[Any, _Tensors]:
+    """One member's outputs, and the buffers that are other tensors afterwards."""
+    tensors = {**parameters, **buffers}
+    outputs = functional_call(template, tensors, (inputs,))
+    return outputs, {name: tensors[name] for name in buffers if tensors[name] is not buffers[name]}
+
+
+def make_whole(
+    module: nn.Module, model: ModelSection | None = None, way: type[Way] = AtOnce
+) -> Handler:
+    """A handler of the whole module: (S, B, *input_shape) → (K, B, C). model: what built it."""
+    with nullcontext() if model is None else running(model, "forward"):
+        compute = way(module)
+
+    def forward(x: Tensor, context: ForwardContext) -> Tensor:
+        outputs, assigned = compute(x, context)
+        with torch.no_grad():
+            for name, tensor in assigned.items():
+                context.buffers[name].copy_(tensor)
+        result: Tensor = outputs
+        return result
+
+    if model is None or model.plugin_origin is None:
+        return forward
+
+    def forward_of_plugin(x: Tensor, context: ForwardContext) -> Tensor:
+        with running(model, "forward"):
+            outputs = forward(x, context)
+        check_outputs(model, outputs[0], x.shape[1])
+        return outputs
+
+    return forward_of_plugin
+
+
+def check_outputs(model: ModelSection, outputs: object, examples: int) -> None:
+    """Raise PluginError for anything but a row of numbers for each example of one member."""
+    if not isinstance(outputs, Tensor):
+        what = f"gives {shown(outputs)}; it has to give a tensor with a row for each example"
+    elif outputs.dim() != 2 or len(outputs) != examples:
+        what = (
+            f"gives {list(outputs.shape)} for {examples} examples; "
+            "it has to give a row for each example"
+        )
+    elif not outputs.is_floating_point():
+        what = f"gives numbers of type {outputs.dtype}; it has to give floating-point numbers"
+    else:
+        return
+    raise wrong(model, "build", f"gave a network that {what}")
+
+
+def _widen(layer: _BatchNorm) -> None:
+    """Let batch norm compute in float32 where autocast has made its inputs bfloat16.
+
+    Its running statistics are float32. CUDA takes both dtypes in one call where weight and bias are
+    float32 as well, but vmap's rule applies those afterwards.
+    """
+    forward = layer.forward
+
+    def in_float32(input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        if input.dtype != torch.bfloat16:
+            return forward(input)
+        return forward(input.float()).to(input.dtype)
+
+    layer.forward = in_float32  # type: ignore[method-assign]
+
+
+def _replace_noise(template: nn.Module) -> dict[str, _MemberNoise]:
+    replaced: dict[str, _MemberNoise] = {}
+    for name, layer in list(template.named_modules()):
+        kind = noise_of(layer)
+        if kind is None:
+            continue
+        parent, _, child = name.rpartition(".")
+        replaced[name] = _MemberNoise(kind, noise_block(layer))
+        setattr(template.get_submodule(parent), child, replaced[name])
+    return replaced
