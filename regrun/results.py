@@ -532,6 +532,8 @@ class PathResult(Listing):
     """What a user should know about the choice."""
     converged: bool
     data: DataCard | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    """`regrun`, `torch` and `python`; empty in files of versions before 0.3."""
 
 
 class Estimate(MeanInterval):

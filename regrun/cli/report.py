@@ -32,8 +32,8 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one HTML page on runs, sweeps and studies: answer, pictures, tables, limits."""
-    from regrun.cli.report_page import page
-    from regrun.cli.report_parts import load_part
+    from regrun.cli.reports.load import load_part
+    from regrun.cli.reports.page import page
 
     if output is not None and output.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{output}: a report is a file that ends in .html")

@@ -105,11 +105,7 @@ class History:
             data=card,
             model=shape,
             seconds=seconds,
-            versions={
-                "regrun": regrun.__version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
+            versions=versions(),
         )
         if end.status == "diverged":
             return summary.model_copy(update={"diverged_at_step": end.step})
@@ -118,6 +114,15 @@ class History:
         if end.status == "stopped":
             return summary.model_copy(update={"stopped_early": True})
         return summary
+
+
+def versions() -> dict[str, str]:
+    """The versions that compute."""
+    return {
+        "regrun": regrun.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def _per_layer(weights: Mapping[str, Tensor], roles: Mapping[str, Role]) -> dict[str, Norms]:

@@ -43,6 +43,7 @@ from regrun.execution.prepare import (
     resolve_device,
     with_notes,
 )
+from regrun.execution.summary import versions
 from regrun.kinds.base import Section, names_of
 from regrun.kinds.penalties import EntrywisePenalty
 from regrun.kinds.registry import KINDS
@@ -453,6 +454,7 @@ def summarize_path(
         notes=end_notes(path.strengths, mean),
         converged=path.converged,
         data=card,
+        versions=versions(),
     )
 
 
