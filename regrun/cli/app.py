@@ -197,6 +197,24 @@ def regrun(
     """Run regularization experiments from YAML: train, compare, see it in TensorBoard."""
 
 
+def program() -> TyperGroup:
+    """The verbs and options, with the completion scripts of `regrun.cli.shells`."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    for parameter in group.params:
+        if parameter.name in ("install_completion", "show_completion"):
+            parameter.callback = _completion_in_shells
+    return group
+
+
+def _completion_in_shells(context: Any, parameter: Any, value: Any) -> None:
+    """The callback of `--install-completion` and `--show-completion`."""
+    if value and not context.resilient_parsing:
+        from regrun.cli import shells
+
+        (shells.install if parameter.name == "install_completion" else shells.show)()
+
+
 def main() -> None:
     """The console script."""
     try:
@@ -229,12 +247,12 @@ def run() -> None:
     prepare_streams()
     TorchProbe.install()
     if "_REGRUN_COMPLETE" in os.environ:
-        from regrun.cli.completion import step_past_equals
+        from regrun.cli.completion import prepare_completion
 
-        step_past_equals()
+        prepare_completion()
     try:
         try:
-            typer.main.get_command(app)(prog_name="regrun")
+            program()(prog_name="regrun")
         finally:
             sys.stdout.flush()
     except (BrokenPipeError, SystemExit) as end:

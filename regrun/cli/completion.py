@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from regrun.errors import PluginError
 from regrun.escapes import escaped_name
+
+if TYPE_CHECKING:
+    from regrun.cli.catalog import Key
 
 TOPICS = (
     "datasets", "models", "losses", "penalties", "constraints", "noise", "norms", "augmentation",
     "decay", "training", "optimizers", "schedules",
 )  # fmt: skip
 """Topics of `regrun list` whose names are those of the schema, from data to schedule."""
+
+LONGEST = 72
+"""Characters of a description: the menus of shells have no room for more."""
 
 LISTABLE = (*TOPICS, "reproductions", "runs")
 
@@ -38,18 +45,43 @@ def complete_override(incomplete: str) -> list[tuple[str, str]]:
     except PluginError:  # a broken plug-in: every command reports it, completion stays silent
         return []
     broken_off = _word_before_equals()
-    if broken_off is not None:
-        choices = keys[broken_off].choices if broken_off in keys else ()
-        return [(choice, "") for choice in choices if choice.startswith(incomplete)]
     name, equals, value = incomplete.partition("=")
-    if not equals:
-        return [(f"{key}=", keys[key].description) for key in sorted(keys) if key.startswith(name)]
-    choices = keys[name].choices if name in keys else ()
-    return [(f"{name}={choice}", "") for choice in choices if choice.startswith(value)]
+    if broken_off is not None:
+        return [(each, "") for each in _values(broken_off, keys, incomplete)]
+    if equals:
+        return [(f"{name}={each}", "") for each in _values(name, keys, value)]
+    starting = sorted(key for key in keys if key.startswith(name))
+    return [(f"{key}=", _in_brief(keys[key].description)) for key in starting]
 
 
-def step_past_equals() -> None:
-    """Let bash, for which `=` is a word, complete the word that follows it."""
+def _values(key: str, keys: Mapping[str, Key], begun: str) -> list[str]:
+    """What the value of a key can be, of those that go on after what is typed of it.
+
+    In ``optimizer.name=sgd,ad`` that is the last of the values of an axis.
+    """
+    from regrun.config.changes import PLACES
+
+    if key in PLACES:
+        return [text for _, text in _entries(begun)]
+    first, comma, last = begun.rpartition(",")
+    choices = keys[key].choices if key in keys else ()
+    return [f"{first}{comma}{choice}" for choice in choices if choice.startswith(last)]
+
+
+def _in_brief(text: str) -> str:
+    """The first sentence of a description, in a line, as typer can show it."""
+    from rich.markup import escape
+
+    sentence = " ".join(text.split()).partition(". ")[0].removesuffix(".")
+    return escape(sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST - 1].rstrip()}…")
+
+
+def prepare_completion() -> None:
+    """Let typer take the words of the line as they are meant, and give each of its answers a line.
+
+    For bash `=` is a word; what is completed then is the word that follows it.
+    """
+    os.environ["TERMINAL_WIDTH"] = "10000"
     words, at = _words_of_bash()
     if at < len(words) and words[at] == "=":
         os.environ["COMP_CWORD"] = str(at + 1)

@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from regrun.cli.completion import (
+    LONGEST,
     complete_config,
     complete_name,
     complete_override,
@@ -53,6 +54,24 @@ def test_values_are_completed_where_there_is_a_choice() -> None:
     assert names == ["optimizer.name=adam", "optimizer.name=adamw", "optimizer.name=adagrad"]
     assert complete_override("optimizer.lr=0") == []
     assert complete_override("no.such=1") == []
+
+
+def test_each_value_of_an_axis_is_completed() -> None:
+    names = [text for text, _ in complete_override("optimizer.name=sgd,ada")]
+    assert names == [f"optimizer.name=sgd,{name}" for name in ("adam", "adamw", "adagrad")]
+
+
+def test_places_of_data_are_completed_by_paths(folder: Path) -> None:
+    assert complete_override("dataset.path=configs/n") == [("dataset.path=configs/notes.txt", "")]
+    assert complete_override("dataset.root=c") == [("dataset.root=configs/", "")]
+
+
+def test_a_description_is_one_line_in_which_nothing_is_markup() -> None:
+    from rich.markup import render
+
+    for key, description in complete_override(""):
+        assert "\n" not in description, key
+        assert len(render(description)) <= LONGEST, key
 
 
 def test_a_broken_plug_in_completes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
