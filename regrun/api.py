@@ -540,12 +540,12 @@ def compare(*directories: str | Path) -> pd.DataFrame:
     """
     from regrun.analysis.cells import group_by_setting
     from regrun.analysis.comparison import runs_to_compare
-    from regrun.analysis.sweeps import sweep_cells
+    from regrun.analysis.sweeps import StoredSweep
     from regrun.store.sweep_dir import SweepDir
 
     paths = [Path(directory) for directory in directories]
     if len(paths) == 1 and SweepDir(paths[0]).config.is_file():
-        return _cells_frame([cell.summarize() for cell in sweep_cells(SweepDir(paths[0]))])
+        return _cells_frame([cell.summarize() for cell in StoredSweep(SweepDir(paths[0])).cells])
     damaged: list[CorruptInputError] = []
     runs = runs_to_compare(paths, damaged.append)
     if damaged:

@@ -14,7 +14,8 @@ from regrun.analysis.statistics import AddErrors, mean_interval
 from regrun.metrics import METRICS, scale_of
 from regrun.results import CellSummary, DataCard, Estimate, MetricInterval, Part, RunSummary, Scale
 from regrun.settings import flatten
-from regrun.store.reading import TestExamples, load_test_examples
+from regrun.store.reading import StoredRun, TestExamples
+from regrun.store.run_dir import RunDir
 
 if TYPE_CHECKING:
     from regrun.analysis.test_sets import Losses
@@ -139,7 +140,7 @@ class Cell:
         for run in self.runs:
             if run.status in LOST or run.summary is None:
                 continue
-            stored = load_test_examples(run.path)
+            stored = StoredRun(RunDir(run.path), run.summary).test_examples
             if stored is None:
                 return []
             found.append(stored)

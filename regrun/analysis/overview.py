@@ -19,7 +19,7 @@ import numpy as np
 from regrun.analysis.board import OWN, Board, Curve, Series, Shown, as_code, joined
 from regrun.analysis.cells import LOST, Cell
 from regrun.analysis.statistics import mean_interval
-from regrun.analysis.sweeps import chosen_metric, confirmed_cells, sweep_cells
+from regrun.analysis.sweeps import StoredSweep
 from regrun.errors import CorruptInputError, RegrunError
 from regrun.escapes import escaped_name
 from regrun.metrics import Metric
@@ -271,10 +271,8 @@ def _read_sweep(path: Path) -> _Sweep | None:
     if not files.config.is_file():
         return None
     try:
-        cells = sweep_cells(files, on_damage=_left_out)
-        metric = chosen_metric(files, cells)
-        confirmed = confirmed_cells(files, on_damage=_left_out)
-        return _Sweep(ranked(cells, metric), confirmed, metric)
+        sweep = StoredSweep(files, on_damage=_left_out)
+        return _Sweep(ranked(sweep.cells, sweep.metric), sweep.confirmed, sweep.metric)
     except RegrunError:
         return None
 

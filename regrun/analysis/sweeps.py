@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,6 +18,7 @@ from regrun.metrics import METRICS, Metric, default_metric
 from regrun.results import BestCell, DataCard, RunSummary, Seconds, SweepSummary, Varied
 from regrun.settings import format_value
 from regrun.store.reading import load_result, read_document
+from regrun.store.run_dir import RunDir
 from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
 
 if TYPE_CHECKING:
@@ -27,10 +29,15 @@ if TYPE_CHECKING:
 class SweptRun:
     """A run of a sweep: what the plan says about it, and its summary."""
 
-    path: Path
+    files: RunDir
     config: Mapping[str, Any]
     """Its swept keys, its `seed`, and its `dataset.seed` where the data vary."""
     summary: RunSummary | None
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.files.path
 
     @property
     def status(self) -> str:
@@ -45,29 +52,110 @@ OnDamage = Callable[[CorruptInputError], None]
 """What is called for each damaged run, which is left out."""
 
 
-def sweep_cells(
-    files: SweepDir, *, layers: bool = False, on_damage: OnDamage | None = None
-) -> list[Cell]:
-    """The cells of a sweep in the order of the plan, each with its runs by replicate.
+@dataclass(frozen=True)
+class StoredSweep:
+    """A sweep on disk. Its config, plan and runs are read once, when they are asked for.
 
-    Reads the plan and each run's summary, nothing else. Runs of a confirmation are left out.
-    layers: keep the norms of single layers, which are most of a summary. on_damage: by default
-    damage is raised. Raises CorruptInputError, StorageError.
+    layers: keep the norms of single layers, which are most of a summary. on_damage: is called for
+    each damaged run, which is left out; by default damage is raised. All properties raise
+    CorruptInputError, StorageError.
     """
-    rounds = [each for each in files.read_rounds() if each.purpose != "confirmation"]
-    cells = _cells(files, rounds, layers, on_damage)
-    if _section(files).get("search") != "race":
-        return cells
-    most = max((cell.seeds for cell in cells), default=0)
-    return [replace(cell, is_out=cell.seeds < most) for cell in cells]
 
+    files: SweepDir
+    layers: bool = False
+    on_damage: OnDamage | None = None
 
-def confirmed_cells(files: SweepDir, *, on_damage: OnDamage | None = None) -> list[Cell]:
-    """The finalists with the runs of their confirmation alone, best first; empty without one.
+    @cached_property
+    def _section(self) -> Mapping[str, Any]:
+        """The stored `sweep` section."""
+        section = read_document(self.files.config).data.get("sweep")
+        return section if isinstance(section, Mapping) else {}
 
-    on_damage: see `sweep_cells`. Raises CorruptInputError, StorageError.
-    """
-    return _cells(files, confirmation_of(files.read_rounds()), False, on_damage)
+    @cached_property
+    def rounds(self) -> list[Round]:
+        """The plan."""
+        return self.files.read_rounds()
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """The cells in the order of the plan, each with its runs by replicate.
+
+        Of the runs the summaries are read, nothing else. Those of a confirmation are left out.
+        """
+        cells = self._cells([each for each in self.rounds if each.purpose != "confirmation"])
+        if not self.is_race:
+            return cells
+        most = max((cell.seeds for cell in cells), default=0)
+        return [replace(cell, is_out=cell.seeds < most) for cell in cells]
+
+    @cached_property
+    def confirmed(self) -> list[Cell]:
+        """The finalists with the runs of their confirmation alone, best first; or none."""
+        return self._cells(confirmation_of(self.rounds))
+
+    @property
+    def is_race(self) -> bool:
+        """Whether cells were taken out of the sweep before they had all their seeds."""
+        return self._section.get("search") == "race"
+
+    @property
+    def metric(self) -> Metric:
+        """What the best cell is chosen by."""
+        name = self._section.get("metric")
+        if name is None:
+            return metric_of_cells(self.cells)
+        if name not in METRICS:
+            raise CorruptInputError(f"{self.files.config}: sweep.metric: {name!r} is not a metric")
+        return Metric.from_name(name)
+
+    @property
+    def scale(self) -> ScaleChoice:
+        """`sweep.scale`."""
+        chosen: ScaleChoice = self._section.get("scale", "auto")
+        if chosen not in get_args(ScaleChoice):
+            raise CorruptInputError(f"{self.files.config}: sweep.scale: {chosen!r} is not a scale")
+        return chosen
+
+    @property
+    def vary(self) -> list[Varied]:
+        """What differs between the replicates of cells: `sweep.vary`, or what the plan shows."""
+        given = self._section.get("vary") or ()
+        shown: list[Varied] = ["seed", "data"] if _data_vary(self.cells) else ["seed"]
+        return [each for each in shown if each in given] or shown
+
+    @property
+    def saved(self) -> int | None:
+        """The runs that a race did not train; None without a race."""
+        if not self.is_race:
+            return None
+        wanted = len(self.cells) * int(self._section.get("seeds", 1))
+        return wanted - sum(cell.seeds for cell in self.cells)
+
+    def _cells(self, rounds: Sequence[Round]) -> list[Cell]:
+        has_ended, scale = self.files.summary.exists(), self.scale
+        groups: dict[int, tuple[Mapping[str, Any], list[SweptRun]]] = {}
+        with self.files.place.kept_open():
+            for run in (run for each in rounds for run in each.runs):
+                _, runs = groups.setdefault(run.cell, (run.params, []))
+                try:
+                    runs.append(self._swept(run, has_ended))
+                except CorruptInputError as damage:
+                    if self.on_damage is None:
+                        raise
+                    self.on_damage(damage)
+        return [Cell(params, runs, scale) for params, runs in groups.values() if runs]
+
+    def _swept(self, run: PlannedRun, has_ended: bool) -> SweptRun:
+        directory = self.files.run(run)
+        summary = load_result(directory.summary, RunSummary)
+        if summary is None and has_ended:
+            raise CorruptInputError(f"{directory.summary}: missing, though the sweep has ended")
+        if summary is not None and not self.layers:
+            summary.weights.per_layer.clear()  # nobody else has it; a copy would cost more
+        seeds = {"seed": run.seed}
+        if run.data_seed is not None:
+            seeds["dataset.seed"] = run.data_seed
+        return SweptRun(directory, {**run.params, **seeds}, summary)
 
 
 def confirmation_of(rounds: Sequence[Round]) -> list[Round]:
@@ -75,23 +163,6 @@ def confirmation_of(rounds: Sequence[Round]) -> list[Round]:
     confirms = [each.purpose == "confirmation" for each in rounds]
     last = max((at for at, each in enumerate(confirms) if not each), default=-1)
     return [*rounds[last + 1 :]]
-
-
-def _cells(
-    files: SweepDir, rounds: Sequence[Round], layers: bool, on_damage: OnDamage | None
-) -> list[Cell]:
-    has_ended = files.summary.exists()
-    groups: dict[int, tuple[Mapping[str, Any], list[SweptRun]]] = {}
-    for run in (run for each in rounds for run in each.runs):
-        _, runs = groups.setdefault(run.cell, (run.params, []))
-        try:
-            runs.append(_swept(files, run, layers, has_ended))
-        except CorruptInputError as damage:
-            if on_damage is None:
-                raise
-            on_damage(damage)
-    scale = _scale_choice(files)
-    return [Cell(params, runs, scale) for params, runs in groups.values() if runs]
 
 
 def runs_frame(files: SweepDir) -> DataFrame:
@@ -106,22 +177,9 @@ def runs_frame(files: SweepDir) -> DataFrame:
             "run_dir": str(run.path),
             **metric_values(run.summary),
         }
-        for cell in sweep_cells(files)
+        for cell in StoredSweep(files).cells
         for run in cell.runs
     )
-
-
-def _swept(files: SweepDir, run: PlannedRun, layers: bool, has_ended: bool) -> SweptRun:
-    directory = files.run(run)
-    summary = load_result(directory.summary, RunSummary)
-    if summary is None and has_ended:
-        raise CorruptInputError(f"{directory.summary}: missing, though the sweep has ended")
-    if summary is not None and not layers:
-        summary = summary.without_layers()
-    seeds = {"seed": run.seed}
-    if run.data_seed is not None:
-        seeds["dataset.seed"] = run.data_seed
-    return SweptRun(directory.path, {**run.params, **seeds}, summary)
 
 
 def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSummary:
@@ -129,8 +187,8 @@ def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSum
 
     metric: what the best cell is chosen by. Cells that were pruned cannot be the best.
     """
-    cells = sweep_cells(files)
-    confirmed = confirmed_cells(files)
+    sweep = StoredSweep(files)
+    cells, confirmed = sweep.cells, sweep.confirmed
     counts = Counter(run.status for cell in [*cells, *confirmed] for run in cell.runs)
     alike = best_cells(cells, metric)
     best = None
@@ -152,33 +210,12 @@ def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSum
         unfinished=counts["unfinished"],
         cells=[cell.summarize() for cell in cells],
         best=best,
-        vary=varied_in(files, cells),
-        saved=_saved(files, cells),
+        vary=sweep.vary,
+        saved=sweep.saved,
         confirmation=[cell.summarize() for cell in confirmed] or None,
         data=_shared_card(cells),
         seconds=Seconds(total=seconds),
     )
-
-
-def _saved(files: SweepDir, cells: Sequence[Cell]) -> int | None:
-    """The runs that a race did not train; None without a race."""
-    section = _section(files)
-    if section.get("search") != "race":
-        return None
-    return len(cells) * int(section.get("seeds", 1)) - sum(cell.seeds for cell in cells)
-
-
-def _section(files: SweepDir) -> Mapping[str, Any]:
-    """The stored `sweep` section. Raises CorruptInputError, StorageError."""
-    section = read_document(files.config).data.get("sweep")
-    return section if isinstance(section, Mapping) else {}
-
-
-def varied_in(files: SweepDir, cells: Sequence[Cell]) -> list[Varied]:
-    """What differs between the replicates of the cells: `sweep.vary`, or what the plan shows."""
-    given = _section(files).get("vary") or ()
-    shown: list[Varied] = ["seed", "data"] if _data_vary(cells) else ["seed"]
-    return [each for each in shown if each in given] or shown
 
 
 def _data_vary(cells: Sequence[Cell]) -> bool:
@@ -219,17 +256,6 @@ def metric_of_cells(cells: Sequence[Cell]) -> Metric:
     validated = bool(ended) and all(cell.values("val/loss") for cell in ended)
     tested = not ended or all(cell.values("test/loss") for cell in ended)
     return default_metric(has_validation=validated, has_test=tested)
-
-
-def chosen_metric(files: SweepDir, cells: Sequence[Cell]) -> Metric:
-    """What a stored sweep's best cell is chosen by. Raises CorruptInputError, StorageError."""
-    section = _section(files)
-    name = section.get("metric")
-    if name is None:
-        return metric_of_cells(cells)
-    if name not in METRICS:
-        raise CorruptInputError(f"{files.config}: sweep.metric: {name!r} is not a metric")
-    return Metric.from_name(name)
 
 
 def losses_apart(cells: Sequence[Cell], metric: Metric) -> list[str]:
@@ -324,12 +350,3 @@ def settling(best: Cell, others: Sequence[Cell], metric: Metric) -> list[int | N
         )
         for cell in others
     ]
-
-
-def _scale_choice(files: SweepDir) -> ScaleChoice:
-    """`sweep.scale`. Raises CorruptInputError, StorageError."""
-    section = _section(files)
-    chosen: ScaleChoice = section.get("scale", "auto")
-    if chosen not in get_args(ScaleChoice):
-        raise CorruptInputError(f"{files.config}: sweep.scale: {chosen!r} is not a scale")
-    return chosen

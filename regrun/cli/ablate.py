@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.sweeps import sweep_cells
+from regrun.analysis.sweeps import StoredSweep
 from regrun.cli.cell_table import cell_table, params_of, shown_metrics
 from regrun.cli.columns import Column, side_by_side, width_of
 from regrun.cli.conclusions import caption, stopped_by_test
@@ -101,7 +101,7 @@ def _show(result: AblationResult, *, as_json: bool, wide: bool = False) -> None:
 def _report(result: AblationResult, *, wide: bool) -> list[RenderableType]:
     directory = Path(result.sweep_dir)
     sweep = SweepDir(directory)
-    cells = with_all_keys(sweep_cells(sweep), sweep)
+    cells = with_all_keys(StoredSweep(sweep).cells, sweep)
     how = "with over without" if result.effects[0].alone.scale == "log" else "with minus without"
     return [
         *cell_table(cells, result.metric, width=output().width, wide=wide),

@@ -241,9 +241,9 @@ def _leave(end: SystemExit) -> NoReturn:
 def run() -> None:
     """The program; raises SystemExit with the exit codes of `regrun.errors`."""
     sys.excepthook = _report_bug
-    # A quarter of the time of `import torch` would go into searches for garbage, of which there is
-    # little here.
-    gc.set_threshold(50_000)
+    # A quarter of the time of `import torch`, and of the time that a table of thousands of runs
+    # takes, would go into searches for garbage, of which there is little here.
+    gc.set_threshold(50_000, 100)
     prepare_streams()
     TorchProbe.install()
     if "_REGRUN_COMPLETE" in os.environ:

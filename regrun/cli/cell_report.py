@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.sweeps import confirmed_cells, metric_of_cells, sweep_cells
+from regrun.analysis.sweeps import StoredSweep, metric_of_cells
 from regrun.cli.cell_table import (
     ALIKE,
     BEST,
@@ -39,7 +39,8 @@ MOST_SWEEP_ROWS = 40
 def sweep_report(sweep: SweepSummary, *, wide: bool = False) -> list[RenderableType]:
     """Everything to print after a sweep, in order."""
     directory = Path(sweep.sweep_dir)
-    cells = sweep_cells(SweepDir(directory))
+    stored = StoredSweep(SweepDir(directory))
+    cells = stored.cells
     metric = Metric.from_name(sweep.best.metric) if sweep.best else metric_of_cells(cells)
     endings = ("completed", "pruned", "diverged", "failed", "unfinished")
     counts = [(getattr(sweep, name), name) for name in endings]
@@ -51,7 +52,7 @@ def sweep_report(sweep: SweepSummary, *, wide: bool = False) -> list[RenderableT
             metric,
             MOST_SWEEP_ROWS,
             wide=wide,
-            confirmed=confirmed_cells(SweepDir(directory)),
+            confirmed=stored.confirmed,
         ),
         *([f"data       {data_line(sweep.data)}"] if sweep.data else []),
         f"runs       {ended} in {sweep.seconds.total:.1f} s",

@@ -12,7 +12,7 @@ import typer
 
 from regrun.analysis.cells import Cell, group_by_setting
 from regrun.analysis.comparison import runs_to_compare
-from regrun.analysis.sweeps import chosen_metric, confirmed_cells, metric_of_cells, sweep_cells
+from regrun.analysis.sweeps import StoredSweep, metric_of_cells
 from regrun.cli.cell_report import answers, csv_rows
 from regrun.cli.completion import complete_run_directory
 from regrun.cli.console import notify, print_csv, print_json, say
@@ -43,13 +43,12 @@ def compare(
     """Compare finished runs; those that differ only in the seed become mean ± 95% interval."""
     if as_json and as_csv:
         raise UsageError("--json and --csv: give one of them")
-    sweep = SweepDir(directories[0])
-    is_sweep = len(directories) == 1 and sweep.config.is_file()
     damaged: list[CorruptInputError] = []
+    stored = StoredSweep(SweepDir(directories[0]), layers=as_json, on_damage=damaged.append)
+    is_sweep = len(directories) == 1 and stored.files.config.is_file()
     confirmed: list[Cell] = []
     if is_sweep:
-        cells = sweep_cells(sweep, layers=as_json, on_damage=damaged.append)
-        confirmed = confirmed_cells(sweep, on_damage=damaged.append)
+        cells, confirmed = stored.cells, stored.confirmed
         if damaged and not cells:
             raise damaged[0]
     else:
@@ -60,8 +59,7 @@ def compare(
     elif as_csv:
         print_csv(csv_rows(cells))
     elif is_sweep:
-        chosen = chosen_metric(sweep, cells)
-        say(*answers(cells, chosen, wide=wide, confirmed=confirmed))
+        say(*answers(cells, stored.metric, wide=wide, confirmed=confirmed))
     else:
         shown = cells if wide else _that_say_something(cells)
         say(*answers(shown, metric_of_cells(cells), plots=False, wide=wide))

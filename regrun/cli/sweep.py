@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.filesize import decimal
 
-from regrun.analysis.sweeps import sweep_cells
+from regrun.analysis.sweeps import StoredSweep
 from regrun.cli import options as opt
 from regrun.cli.cell_report import csv_rows, sweep_report
 from regrun.cli.console import check, documenting, notify, print_csv, say, show
@@ -140,7 +140,7 @@ def show_sweep(
 ) -> None:
     """Print the answers of a sweep; exit code 3 when some runs diverged or failed."""
     if as_csv:
-        print_csv(csv_rows(sweep_cells(SweepDir(Path(summary.sweep_dir)))))
+        print_csv(csv_rows(StoredSweep(SweepDir(Path(summary.sweep_dir))).cells))
     else:
         show(summary, partial(sweep_report, wide=wide), as_json=as_json)
     said = leave_main_picture(summary)

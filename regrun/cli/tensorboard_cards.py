@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regrun.analysis.cells import Cell
 from regrun.analysis.overview import ranked
-from regrun.analysis.sweeps import chosen_metric, sweep_cells
+from regrun.analysis.sweeps import StoredSweep
 from regrun.cli.cell_table import shown_metrics
 from regrun.cli.conclusions import caption, conclusions
 from regrun.cli.format import interval
@@ -20,9 +20,8 @@ MOST_ROWS = 20
 
 def answer(sweep: Path) -> str:
     """The statements about a sweep and its best cells, in Markdown."""
-    files = SweepDir(sweep)
-    cells = sweep_cells(files, on_damage=lambda damage: None)
-    metric = chosen_metric(files, cells)
+    stored = StoredSweep(SweepDir(sweep), on_damage=lambda damage: None)
+    cells, metric = stored.cells, stored.metric
     shown = shown_metrics(cells, metric.name)
     best = ranked(cells, metric)[:MOST_ROWS]
     lines = [f"- {_plain(line)}" for line in conclusions(cells, metric)]

@@ -66,10 +66,10 @@ def _repair(damage: Damage) -> None:
     directory = Path(damage.path).parent
     sweep = SweepDir(directory)
     if sweep.config.exists():
-        from regrun.analysis.sweeps import chosen_metric, summarize_sweep, sweep_cells
+        from regrun.analysis.sweeps import StoredSweep, summarize_sweep
 
         sweep.reopen()  # after a kill it is an unfinished one, which `resume` ends
-        metric = chosen_metric(sweep, sweep_cells(sweep))
+        metric = StoredSweep(sweep).metric
         summary = sweep.store_summary(summarize_sweep(sweep, metric, 0.0))
         study = read_study(directory)
         if isinstance(study, AblationStudy):

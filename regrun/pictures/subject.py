@@ -13,11 +13,10 @@ from regrun.analysis.best import Contenders
 from regrun.analysis.cells import Cell, group_by_setting
 from regrun.analysis.sweeps import (
     OnDamage,
-    chosen_metric,
+    StoredSweep,
     comparable,
     contenders,
     metric_of_cells,
-    sweep_cells,
 )
 from regrun.errors import UsageError
 from regrun.metrics import METRICS, Metric
@@ -126,13 +125,13 @@ def load_subject(directory: Path, *, on_damage: OnDamage | None = None) -> Subje
         return Subject(directory, path=_ended(directory, PathResult))
     if isinstance(study, ReproductionStudy):
         return Subject(directory, reproduction=_ended(directory, ReproductionResult))
-    sweep = SweepDir(directory)
-    if sweep.config.is_file():
-        cells = sweep_cells(sweep, layers=True, on_damage=on_damage)
+    files = SweepDir(directory)
+    if files.config.is_file():
+        sweep = StoredSweep(files, layers=True, on_damage=on_damage)
         ablation = None
         if isinstance(study, AblationStudy):
             ablation = _ended(directory, AblationResult)
-        return Subject(directory, cells, chosen_metric(sweep, cells), ablation)
+        return Subject(directory, sweep.cells, sweep.metric, ablation)
     if RunDir(directory).config.is_file():
         run = load_stored_run(directory)
         cells = group_by_setting([run])

@@ -80,7 +80,7 @@ def read_bytes(file: Path | Place) -> bytes:
     `StorageError`.
     """
     place = as_file(file)
-    with place.errors("read"), os.fdopen(place.open(os.O_RDONLY), "rb") as content:
+    with place.errors("read"), os.fdopen(place.open(os.O_RDONLY), "rb", 0) as content:
         return content.read()
 
 

@@ -52,9 +52,9 @@ def sealed_document(document: bytes) -> bytes:
     return b'%b,\n  "checksum": "%08x"\n}\n' % (body, crc32c(body))
 
 
-def check_document(place: Place, data: bytes, *, required: bool = False) -> None:
-    """Check a JSON document. required: it has a checksum. Raises CorruptInputError."""
-    _check_end(place, data, _DOCUMENT_END, required)
+def check_document(place: Place, data: bytes) -> bool:
+    """Check a JSON document. Returns whether it has a checksum. Raises CorruptInputError."""
+    return _check_end(place, data, _DOCUMENT_END)
 
 
 def sealed_yaml(text: str) -> bytes:
@@ -65,7 +65,8 @@ def sealed_yaml(text: str) -> bytes:
 
 def check_yaml(place: Place, data: bytes, *, required: bool = False) -> None:
     """Check a YAML file. required: it has a checksum. Raises CorruptInputError."""
-    _check_end(place, data, _YAML_END, required)
+    if not _check_end(place, data, _YAML_END) and required:
+        raise missing_checksum(place)
 
 
 def sealed_lines(lines: Iterable[bytes], before: int = 0) -> tuple[bytes, int]:
@@ -106,13 +107,17 @@ def check_lines(place: Place, lines: Iterable[bytes], *, required: bool = False)
     return checksum
 
 
-def _check_end(place: Place, data: bytes, end: re.Pattern[bytes], required: bool) -> None:
+def missing_checksum(place: Place) -> CorruptInputError:
+    """What is said of a file that must have a checksum, and has none."""
+    return CorruptInputError(
+        f"{place}: damaged, or written by a version before 0.3: its checksum is missing"
+    )
+
+
+def _check_end(place: Place, data: bytes, end: re.Pattern[bytes]) -> bool:
     found = end.search(data, max(0, len(data) - 40))
     if found is None:
-        if required:
-            raise CorruptInputError(
-                f"{place}: damaged, or written by a version before 0.3: its checksum is missing"
-            )
-        return
+        return False
     if int(found[1], 16) != crc32c(data[: found.start()]):
         raise CorruptInputError(f"{place}: damaged: its checksum does not match")
+    return True

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from regrun.errors import ConfigError, CorruptInputError, UsageError
 from regrun.results import DataCard, Listing, Result, RunSummary
 from regrun.store.atomic import read_bytes
-from regrun.store.checksums import check_document, check_yaml, text_of
+from regrun.store.checksums import check_document, check_yaml, missing_checksum, text_of
 from regrun.store.lock import holder
 from regrun.store.metrics import Row, metrics_frame, parse_metrics
 from regrun.store.place import Place
@@ -240,8 +240,8 @@ def load_result(place: Place, kind: type[R]) -> R | None:
         data = read_bytes(place)
     except FileNotFoundError:
         return None
-    check_document(place, data)
+    sealed = check_document(place, data)
     found = kind.from_json(data, place)
-    if isinstance(found, Listing) and found.files:
-        check_document(place, data, required=True)
+    if isinstance(found, Listing) and found.files and not sealed:
+        raise missing_checksum(place)
     return found

@@ -12,7 +12,7 @@ from pydantic import Field
 from regrun.errors import CorruptInputError, UsageError
 from regrun.results import Result, StudySummary, json_document
 from regrun.store.atomic import read_bytes, write_atomic
-from regrun.store.checksums import check_document, sealed_document
+from regrun.store.checksums import check_document, missing_checksum, sealed_document
 from regrun.store.lock import holder
 from regrun.store.place import Place, as_folder
 from regrun.store.run_dir import RunDir
@@ -87,7 +87,8 @@ def read_study(directory: Path | Place) -> Study | None:
         data = read_bytes(place)
     except FileNotFoundError:
         return None
-    check_document(place, data, required=True)
+    if not check_document(place, data):
+        raise missing_checksum(place)
     return _Stored.from_json(data, place).study
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from regrun.analysis.cells import Cell, Replicate
 from regrun.analysis.effects import Contrast, estimate_contrasts
-from regrun.analysis.sweeps import sweep_cells
+from regrun.analysis.sweeps import StoredSweep
 from regrun.config.changes import Reload
 from regrun.config.load import Loaded, load_config
 from regrun.errors import CorruptInputError, UsageError
@@ -87,7 +87,7 @@ def with_effects(sweep: SweepSummary, study: AblationStudy) -> AblationResult:
     files = SweepDir(Path(sweep.sweep_dir))
     found = [Ingredient(one.name, one.key) for one in study.ingredients]
     subsets = removals(found)
-    cells = sweep_cells(files)
+    cells = StoredSweep(files).cells
     if len(cells) < len(subsets):
         raise CorruptInputError(
             f"{files.plan}: {len(cells)} cells, where an ablation of {len(found)} ingredients has "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from regrun.analysis.sweeps import best_cells, chosen_metric, sweep_cells
+from regrun.analysis.sweeps import StoredSweep, best_cells
 from regrun.errors import UsageError
 from regrun.execution.predict import Predictor, load_run_predictor
 from regrun.settings import format_value
@@ -27,10 +27,9 @@ def load_sweep_predictor(directory: Path, average: str | None, device: str) -> P
 
     Raises UsageError when no run has any, CorruptInputError, StorageError.
     """
-    files = SweepDir(directory)
-    cells = sweep_cells(files)
-    metric = chosen_metric(files, cells)
-    best = best_cells(cells, metric)
+    sweep = StoredSweep(SweepDir(directory))
+    metric = sweep.metric
+    best = best_cells(sweep.cells, metric)
     if not best:
         raise UsageError(f"{directory}: no cell of this sweep has {metric.name}")
     runs = [run.path for run in best[0].runs]

@@ -66,7 +66,8 @@ class PlannedStack:
     def unfinished(self) -> list[PlannedRun]:
         """The runs that have not ended."""
         files = SweepDir(self.sweep)
-        return [run for run in self.runs if not files.run(run).finished]
+        with files.place.kept_open():
+            return [run for run in self.runs if not files.run(run).finished]
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def train_stack(
     folder = files.stack(stack.number)
     make_directory(files.stacks)
     make_directory(folder)
-    with _held(folder):
+    with files.place.kept_open(), _held(folder):
         store = CheckpointStore(folder)
         if not stack.unfinished():
             store.clear()  # a kill may have come between the last summary and this

@@ -13,7 +13,7 @@ import torch
 from rich.filesize import decimal
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.sweeps import confirmed_cells, summarize_sweep, sweep_cells
+from regrun.analysis.sweeps import StoredSweep, summarize_sweep
 from regrun.config.changes import PLACES, Reload, asking_for_data
 from regrun.config.dump import dump_config, dump_tree
 from regrun.config.limits import check_runs
@@ -225,7 +225,7 @@ def _as_proposed(files: SweepDir, rounds: Sequence[Round]) -> list[Cell]:
     kept = {name for names in first.values() for name in names}
     return [
         Cell(cell.params, [run for run in cell.runs if run.path.name in kept])
-        for cell in sweep_cells(files)
+        for cell in StoredSweep(files).cells
     ]
 
 
@@ -364,13 +364,16 @@ class _Sweep:
     def _list_ended(self, files: SweepDir) -> None:
         """Note the runs that ended before. What is damaged is reported where it is needed."""
         damaged: list[CorruptInputError] = []
-        for cells in (sweep_cells, confirmed_cells):
-            self._leaderboard.take_stored(cells(files, on_damage=damaged.append))
+        stored = StoredSweep(files, on_damage=damaged.append)
+        for cells in (stored.cells, stored.confirmed):
+            self._leaderboard.take_stored(cells)
 
     def _next_round(self, files: SweepDir, rounds: Sequence[Round]) -> Round | None:
         """What comes after these rounds, which have ended; None when nothing does."""
         ended = sum(each.purpose == "cells" for each in rounds)
-        cells = sweep_cells(files) if self._races else _as_proposed(files, rounds)
+        cells: list[Cell] = []
+        if self.proposer.learns:
+            cells = StoredSweep(files).cells if self._races else _as_proposed(files, rounds)
         self.proposer.take(cells, ended)
         proposal = self.proposer.propose()
         if proposal.cells:
@@ -378,7 +381,7 @@ class _Sweep:
         wanted = (self._loaded.config.sweep or Sweep()).confirm
         if not wanted:
             return None
-        finalists, numbers = to_confirm(rounds, sweep_cells(files), self._metric, wanted)
+        finalists, numbers = to_confirm(rounds, StoredSweep(files).cells, self._metric, wanted)
         if not finalists:
             return None
         return replace(self._planned(finalists, numbers), purpose="confirmation")

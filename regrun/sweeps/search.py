@@ -303,12 +303,20 @@ class Proposer:
         self._rounds = 0
 
     @property
+    def learns(self) -> bool:
+        """Whether what it proposes depends on the results of earlier cells."""
+        return self._race is not None or self._search is not None
+
+    @property
     def total_cells(self) -> int:
         """How many there will be in all (of a search, at most)."""
         return self._section.trials if self._section.space else len(self.fixed_cells())
 
     def take(self, cells: Sequence[Cell], rounds: int) -> None:
-        """Learn from every cell trained so far. rounds: in which they were."""
+        """Learn from every cell trained so far. rounds: in which they were.
+
+        cells: none are needed by one that does not learn.
+        """
         if self._search is not None:
             results = [_result(cell, self._metric.name) for cell in cells]
             if results and not self._taken:
@@ -327,7 +335,7 @@ class Proposer:
             return self._race.propose(self._taken, self._rounds)
         if self._search is not None:
             return Proposal(self._search.ask())
-        return Proposal([] if self._taken else self.fixed_cells())
+        return Proposal([] if self._rounds else self.fixed_cells())
 
     def fixed_cells(self) -> list[PlannedCell]:
         """Those of a grid, or the cells given one by one; of a space there are none."""

@@ -18,6 +18,7 @@ from regrun.analysis.sweeps import SweptRun, best_cells
 from regrun.metrics import Metric
 from regrun.results import DataCard, InputCard, Norms, RunSummary, Status, WeightNorms
 from regrun.settings import flatten
+from regrun.store.run_dir import RunDir
 
 
 def a_run(seed: int, decay: float, test: float | None, status: Status = "completed") -> SweptRun:
@@ -28,7 +29,9 @@ def a_run(seed: int, decay: float, test: float | None, status: Status = "complet
         "penalty": [],
     }
     metrics = {"train/loss": 0.5, "test/loss": test}
-    return SweptRun(Path("toy"), config, RunSummary(run_dir="toy", status=status, metrics=metrics))
+    return SweptRun(
+        RunDir(Path("toy")), config, RunSummary(run_dir="toy", status=status, metrics=metrics)
+    )
 
 
 def test_runs_that_differ_only_in_the_seed_are_one_cell() -> None:
@@ -176,7 +179,9 @@ def over_splits(card: DataCard, seeds: list[int], data_seeds: list[int]) -> Cell
             metrics={"train/loss": 0.5, "test/loss": 1.0 + seed + 0.1 * data_seed},
             data=card,
         )
-        runs.append(SweptRun(Path("toy"), {"seed": seed, "dataset.seed": data_seed}, summary))
+        runs.append(
+            SweptRun(RunDir(Path("toy")), {"seed": seed, "dataset.seed": data_seed}, summary)
+        )
     return Cell({}, runs)
 
 

@@ -13,11 +13,10 @@ import pytest
 from scipy import stats
 
 from regrun.analysis.sweeps import (
+    StoredSweep,
     best_cells,
-    chosen_metric,
     metric_of_cells,
     summarize_sweep,
-    sweep_cells,
 )
 from regrun.cli.conclusions import conclusions
 from regrun.errors import CorruptInputError
@@ -48,7 +47,7 @@ def change(files: SweepDir, number: int, seed: int, **changes: Any) -> None:
 
 
 def test_cells_stand_in_the_order_of_the_plan_with_their_runs_by_seed(stored: SweepDir) -> None:
-    cells = sweep_cells(stored)
+    cells = StoredSweep(stored).cells
     assert [dict(cell.params) for cell in cells] == CELLS
     for cell, losses in zip(cells, LOSSES, strict=True):
         assert cell.values("test/loss") == {(seed, 0): loss for seed, loss in enumerate(losses)}
@@ -90,7 +89,7 @@ def test_the_highest_can_be_the_best(stored: SweepDir) -> None:
     for cell in range(3):
         for seed in range(4):
             change(stored, cell, seed, metrics={"test/accuracy": LOSSES[cell, seed] / 10})
-    best = best_cells(sweep_cells(stored), Metric("test", "accuracy"))
+    best = best_cells(StoredSweep(stored).cells, Metric("test", "accuracy"))
     assert [dict(cell.params) for cell in best] == CELLS[:1]
 
 
@@ -125,25 +124,24 @@ def test_without_any_result_there_is_no_best(stored: SweepDir) -> None:
 
 
 def test_cells_are_ordered_by_validation_where_all_that_ended_have_one(stored: SweepDir) -> None:
-    assert metric_of_cells(sweep_cells(stored)) == TEST_LOSS
+    assert metric_of_cells(StoredSweep(stored).cells) == TEST_LOSS
     for cell in range(3):
         for seed in range(4):
             change(stored, cell, seed, metrics={"val/loss": 1.0, "test/loss": 2.0})
     change(stored, 0, 0, status="failed", metrics={}, weights={})
-    assert metric_of_cells(sweep_cells(stored)) == Metric("val", "loss")
+    assert metric_of_cells(StoredSweep(stored).cells) == Metric("val", "loss")
 
 
 def test_the_metric_that_was_chosen_is_remembered(stored: SweepDir) -> None:
-    cells = sweep_cells(stored)
-    assert chosen_metric(stored, cells) == TEST_LOSS
+    assert StoredSweep(stored).metric == TEST_LOSS
     stored.config.path.write_text("name: stored\nsweep: {metric: train/accuracy}\n")
-    assert chosen_metric(stored, cells) == Metric("train", "accuracy")
+    assert StoredSweep(stored).metric == Metric("train", "accuracy")
 
 
 def test_a_stored_metric_that_does_not_exist_is_named_with_its_file(stored: SweepDir) -> None:
     stored.config.path.write_text("name: stored\nsweep: {metric: train/acuracy}\n")
     with pytest.raises(CorruptInputError, match=r"sweep\.yaml: sweep\.metric: 'train/acuracy'"):
-        chosen_metric(stored, sweep_cells(stored))
+        _ = StoredSweep(stored).metric
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"epochs": 3}', "\0"])
@@ -151,13 +149,13 @@ def test_a_damaged_summary_is_named(stored: SweepDir, damage: str) -> None:
     path = stored.path / "0001-seed=2" / "summary.json"
     path.write_text(damage)
     with pytest.raises(CorruptInputError, match="0001-seed=2"):
-        sweep_cells(stored)
+        _ = StoredSweep(stored).cells
 
 
 def test_a_damaged_plan_is_named_with_its_line(stored: SweepDir) -> None:
     stored.plan.path.write_text(stored.plan.path.read_text() + '{"runs": 3}\n')
     with pytest.raises(CorruptInputError, match=r"plan\.jsonl:2"):
-        sweep_cells(stored)
+        _ = StoredSweep(stored).cells
 
 
 @pytest.mark.benchmark
@@ -198,7 +196,7 @@ def test_a_cell_whose_runs_diverged_is_never_the_best(stored: SweepDir) -> None:
     """Their last values before the end look better than those of every other cell."""
     for seed in range(4):
         change(stored, 0, seed, status="diverged", metrics={"test/loss": 0.001})
-    best = best_cells(sweep_cells(stored), TEST_LOSS)
+    best = best_cells(StoredSweep(stored).cells, TEST_LOSS)
     assert [dict(cell.params) for cell in best] == [CELLS[1], CELLS[2]]
     document = summarize_sweep(stored, TEST_LOSS, 1.0).to_dict()
     assert document["cells"][0]["metrics"] == {}
@@ -206,20 +204,20 @@ def test_a_cell_whose_runs_diverged_is_never_the_best(stored: SweepDir) -> None:
 
 def test_of_cells_that_lost_runs_those_that_lost_fewest_are_compared(stored: SweepDir) -> None:
     change(stored, 1, 0, status="diverged", metrics={"test/loss": 0.001})
-    best = best_cells(sweep_cells(stored), TEST_LOSS)
+    best = best_cells(StoredSweep(stored).cells, TEST_LOSS)
     assert [dict(cell.params) for cell in best] == [CELLS[2]]
     change(stored, 0, 0, status="failed", metrics={})
     change(stored, 2, 3, status="diverged", metrics={})
-    best = best_cells(sweep_cells(stored), TEST_LOSS)
+    best = best_cells(StoredSweep(stored).cells, TEST_LOSS)
     # The seeds that all three have are two, too few to exclude the worst.
     assert [dict(cell.params) for cell in best] == [CELLS[1], CELLS[2], CELLS[0]]
-    lines = conclusions(sweep_cells(stored), TEST_LOSS)
+    lines = conclusions(StoredSweep(stored).cells, TEST_LOSS)
     assert lines[-1] == "1 of its 4 runs ended without a test/loss"
 
 
 def test_what_was_not_compared_is_said(stored: SweepDir) -> None:
     change(stored, 1, 0, status="diverged", metrics={"test/loss": 0.001})
     change(stored, 1, 1, status="diverged", metrics={})
-    lines = conclusions(sweep_cells(stored), TEST_LOSS)
+    lines = conclusions(StoredSweep(stored).cells, TEST_LOSS)
     assert lines[0].startswith("lowest test/loss: optimizer.lr=0.3")
     assert "not compared, since 2 of their runs diverged or failed: lr=0.2" in lines

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from regrun.analysis import cells as cells_module
 from regrun.analysis.cells import Cell
 from regrun.analysis.sweeps import SweptRun, contenders
 from regrun.cli.conclusions import caption, conclusions
 from regrun.metrics import Metric
 from regrun.results import DataCard, InputCard, RunSummary
 from regrun.store import reading
+from regrun.store.run_dir import RunDir
 
 TEST_LOSS = Metric("test", "loss")
 SHOWN = ["train/loss", "test/loss"]
@@ -51,7 +51,7 @@ def a_cell(
             data=card or a_card(),
         )
         config = {"seed": number * seeds, "dataset.seed": number * data}
-        runs.append(SweptRun(Path(f"toy-{decay}"), config, summary))
+        runs.append(SweptRun(RunDir(Path(f"toy-{decay}")), config, summary))
     return Cell({"decay": decay}, runs)
 
 
@@ -137,7 +137,8 @@ def stored(losses: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
         f"toy-{decay}": iter([reading.TestExamples(row, None, "set") for row in losses[decay]])
         for decay in (0, 1)
     }
-    monkeypatch.setattr(cells_module, "load_test_examples", lambda path: next(queues[path.name]))
+    found = property(lambda run: next(queues[run.path.name]))
+    monkeypatch.setattr(reading.StoredRun, "test_examples", found)
     return cells
 
 
@@ -170,11 +171,10 @@ def test_two_single_networks_are_compared_on_their_test_examples(
         a_cell(decay, [1.0 + decay], card=a_card(drawn=[]), metrics={"test/accuracy": 0.9})
         for decay in (0, 1)
     ]
-    monkeypatch.setattr(
-        cells_module,
-        "load_test_examples",
-        lambda path: reading.TestExamples(np.ones(100), right[int(path.name[-1])], "set"),
+    found = property(
+        lambda run: reading.TestExamples(np.ones(100), right[int(run.path.name[-1])], "set")
     )
+    monkeypatch.setattr(reading.StoredRun, "test_examples", found)
     lines = conclusions(cells, TEST_LOSS)
     assert "one seed cannot distinguish a difference from chance" in lines
     p = stats.binomtest(20, 30).pvalue

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from regrun.analysis.sweeps import sweep_cells
+from regrun.analysis.sweeps import StoredSweep
 from regrun.cli.conclusions import caption, conclusions
 from regrun.cli.reports.charts import Chart
 from regrun.cli.reports.load import load_part
@@ -173,7 +173,7 @@ def test_the_words_of_a_report_are_those_of_the_terminal(invoke: Any, stored: Pa
     printed = " ".join(invoke("compare", stored).stdout.split())
     from regrun.store.sweep_dir import SweepDir
 
-    cells = sweep_cells(SweepDir(stored))
+    cells = StoredSweep(SweepDir(stored)).cells
     lines = [*conclusions(cells, Metric.from_name("test/loss")), *caption(cells, ["test/loss"])]
     assert len(lines) > 2
     assert set(lines) <= set(said)

@@ -16,6 +16,7 @@ from regrun.pictures.files import figure_of
 from regrun.pictures.weights import Weights
 from regrun.results import Norms, RunSummary, WeightNorms, json_line
 from regrun.store.checksums import sealed_lines
+from regrun.store.run_dir import RunDir
 from tests.support.drawn import cut, line_of, notes, overlaps, subject, title, words
 
 LOSSES = {"train/loss": 1.0, "test/loss": 2.0}
@@ -50,7 +51,7 @@ def trained(folder: Path, key: float, seeds: int, epochs: int = 6, end: str = "c
                 l2=2.0 + key, per_layer={"a.weight": Norms(l2=1.0 + key + seed, sparsity=0.5)}
             ),
         )
-        runs.append(SweptRun(path, {"k": key, "seed": seed}, summary))
+        runs.append(SweptRun(RunDir(path), {"k": key, "seed": seed}, summary))
     return Cell({"k": key}, runs)
 
 

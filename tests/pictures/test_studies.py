@@ -32,6 +32,7 @@ from regrun.results import (
     RunSummary,
     Seconds,
 )
+from regrun.store.run_dir import RunDir
 from tests.support.drawn import cut, line_of, overlaps, subject, title, words
 from tests.support.paths import a_path
 
@@ -160,7 +161,7 @@ def classified(names: list[str], seeds: int = 1) -> Subject:
     )  # fmt: skip
     runs = [
         SweptRun(
-            NOWHERE,
+            RunDir(NOWHERE),
             {"seed": seed},
             RunSummary(
                 run_dir="", status="completed", metrics={"test/loss": 1.0},

@@ -22,6 +22,7 @@ from regrun.execution.observer import Observer
 from regrun.kinds.base import Choices, Described, Section
 from regrun.kinds.ingredients import Ingredient, ingredients_of, overrides_without
 from regrun.results import RunSummary
+from regrun.store.run_dir import RunDir
 from regrun.studies.ablation import (
     ablate,
     effects_of,
@@ -170,7 +171,7 @@ def test_each_set_of_ingredients_is_trained_once(count: int) -> None:
 def ended(seed: int, value: float | None) -> SweptRun:
     metrics: dict[str, float | None] = {} if value is None else {"test/loss": value}
     summary = RunSummary(run_dir="", status="completed", metrics=metrics)
-    return SweptRun(Path(), {"seed": seed}, summary)
+    return SweptRun(RunDir(Path()), {"seed": seed}, summary)
 
 
 def cells_of(

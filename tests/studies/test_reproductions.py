@@ -28,6 +28,7 @@ from regrun.results import (
     RunSummary,
     Verdict,
 )
+from regrun.store.run_dir import RunDir
 from regrun.studies.reproductions.claims import (
     AGREES,
     DIFFERS,
@@ -234,7 +235,7 @@ def cell(params: Mapping[str, Any], *values: float | None, metric: str = "val/lo
         params,
         [
             SweptRun(
-                Path(),
+                RunDir(Path()),
                 {**params, "seed": seed},
                 RunSummary(
                     run_dir="",

@@ -16,6 +16,7 @@ from regrun.analysis.sweeps import SweptRun
 from regrun.metrics import Metric
 from regrun.pictures.subject import Subject
 from regrun.results import RunSummary, Status
+from regrun.store.run_dir import RunDir
 
 Values = Mapping[str, Sequence[float]]
 """Metric → a value per seed."""
@@ -31,7 +32,7 @@ def cell(params: Mapping[str, Any], values: Values, lost: int = 0) -> Cell:
             name: each[seed] for name, each in values.items() if seed < len(each)
         }
         summary = RunSummary(run_dir="", status=status, seed=seed, metrics=metrics)
-        runs.append(SweptRun(Path("nowhere"), {**params, "seed": seed}, summary))
+        runs.append(SweptRun(RunDir(Path("nowhere")), {**params, "seed": seed}, summary))
     return Cell(params, runs)
 
 

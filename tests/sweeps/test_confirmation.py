@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import regrun
-from regrun.analysis.sweeps import best_cells, confirmed_cells, sweep_cells
+from regrun.analysis.sweeps import StoredSweep, best_cells
 from regrun.api import Sweep
 from regrun.config.load import config_from_mapping
 from regrun.errors import ConfigError
@@ -110,7 +110,7 @@ def test_a_sweep_that_grew_is_confirmed_anew_on_fresh_replicates(sweep: Any) -> 
     assert [cell.seeds for cell in done.summary.cells] == [4] * 4
     new = confirming(directory) - old
     assert {seed for _, seed, _ in new} == {1_000_002, 1_000_003}
-    confirmed = confirmed_cells(SweepDir(directory))
+    confirmed = StoredSweep(SweepDir(directory)).confirmed
     assert {seed.seed for cell in confirmed for seed in cell.replicates} == {1_000_002, 1_000_003}
 
 
@@ -158,6 +158,6 @@ def test_the_plan_says_how_many_runs_a_confirmation_may_add(tmp_path: Path) -> N
 def test_the_best_cell_alone_is_confirmed_where_it_is_distinguishable(sweep: Any) -> None:
     section = {"grid": {"optimizer.lr": [1e-9, 0.05]}, "seeds": 6, "vary": ["seed"]}
     done = sweep(with_keys(CONFIRMED, training={"epochs": 12}, sweep=section))
-    cells = sweep_cells(SweepDir(done.directory))
+    cells = StoredSweep(SweepDir(done.directory)).cells
     assert len(best_cells(cells, Metric("val", "loss"))) == 1
     assert [cell.params for cell in done.summary.confirmation] == [{"optimizer.lr": 0.05}]

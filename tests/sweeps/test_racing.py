@@ -11,7 +11,7 @@ import pytest
 
 import regrun
 from regrun.analysis.racing import alpha_of_look, race_survivors
-from regrun.analysis.sweeps import sweep_cells
+from regrun.analysis.sweeps import StoredSweep
 from regrun.api import Sweep
 from regrun.config.load import config_from_mapping
 from regrun.errors import ConfigError
@@ -42,7 +42,7 @@ def rounds_of(sweep: Path) -> list[list[tuple[int, int]]]:
 
 def by_hand(whole: Sweep, seeds: int) -> list[list[tuple[int, int]]]:
     """The rounds of the race, from the runs of the sweep that trained everything."""
-    cells = sweep_cells(SweepDir(whole.directory))
+    cells = StoredSweep(SweepDir(whole.directory)).cells
     left, first, rounds = list(range(len(cells))), 0, []
     for end in (3, 5, 7, 8):
         rounds.append([(cell, seed) for cell in left for seed in range(first, min(end, seeds))])
@@ -74,7 +74,7 @@ def test_a_race_trains_what_its_rule_says_and_the_runs_are_those_of_the_whole_sw
 
 def test_a_cell_that_is_out_cannot_be_the_best(sweep: Any) -> None:
     race = sweep(RACE)
-    out = [cell for cell in sweep_cells(SweepDir(race.directory)) if cell.is_out]
+    out = [cell for cell in StoredSweep(SweepDir(race.directory)).cells if cell.is_out]
     assert [cell.params["optimizer.lr"] for cell in out] == [1e-9, 2e-9]
     best = race.summary.best
     assert not {1e-9, 2e-9} & {

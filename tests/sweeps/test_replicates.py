@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import regrun
-from regrun.analysis.sweeps import sweep_cells
+from regrun.analysis.sweeps import StoredSweep
 from regrun.config.load import config_from_mapping
 from regrun.errors import ConfigError
 from regrun.store.sweep_dir import SweepDir
@@ -67,7 +67,7 @@ def test_vary_does_not_change_what_train_does(tmp_path: Path) -> None:
 
 def test_cells_hold_a_value_for_each_draw_and_the_table_of_runs_its_seed(sweep: Any) -> None:
     done = sweep(with_keys(DIGITS, sweep={"vary": ["data"]}), RATES, seeds=4)
-    for cell in sweep_cells(SweepDir(done.directory)):
+    for cell in StoredSweep(SweepDir(done.directory)).cells:
         assert len(set(cell.values("test/loss").values())) == 4
     assert list(done.runs["dataset.seed"]) == [0, 1, 2, 3] * 3
     assert list(done.runs["seed"]) == [0] * 12

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import gmean
 
 import regrun
-from regrun.analysis.sweeps import best_cells, sweep_cells
+from regrun.analysis.sweeps import StoredSweep, best_cells
 from regrun.config.load import config_from_mapping, load_config
 from regrun.errors import ConfigError, UsageError
 from regrun.execution.observer import Observer, Start
@@ -313,7 +313,7 @@ def assert_asha_finds_the_best(sweep: Any, cells: int, epochs: int) -> None:
     assert 3 * spent <= cells * 3 * epochs
     assert pruned.summary.pruned > 0
     chosen = pruned.summary.best.params
-    alike = best_cells(sweep_cells(SweepDir(whole.directory)), Metric("val", "loss"))
+    alike = best_cells(StoredSweep(SweepDir(whole.directory)).cells, Metric("val", "loss"))
     assert chosen in [dict(cell.params) for cell in alike]
 
 

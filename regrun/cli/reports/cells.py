@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.sweeps import confirmed_cells, losses_apart
+from regrun.analysis.sweeps import StoredSweep, losses_apart
 from regrun.cli.ablate import difference_text, with_all_keys
 from regrun.cli.cell_table import shown_metrics
 from regrun.cli.compare import count_of
@@ -42,7 +42,7 @@ def part_of_cells(subject: Subject, damaged: list[CorruptInputError], known: int
     pictures = drawings(subject, len(summaries), damaged.append)
     confirmed = []
     if is_sweep:
-        confirmed = confirmed_cells(SweepDir(subject.directory), on_damage=damaged.append)
+        confirmed = StoredSweep(SweepDir(subject.directory), on_damage=damaged.append).confirmed
     left_out = len(damaged) - known
     limits = [*caption(cells, shown_metrics(cells, metric.name)), *stopped_by_test(cells)]
     limits += _lost(cells)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from regrun.analysis.cells import Cell
-from regrun.analysis.sweeps import sweep_cells
+from regrun.analysis.sweeps import StoredSweep
 from regrun.config.changes import changed_keys
 from regrun.config.limits import check_count
 from regrun.config.load import Loaded, config_from_mapping, load_config
@@ -237,7 +237,7 @@ class _Work:
                 )
         self.directories.append(str(files.path))
         self.sweeps.append(summary)
-        return sweep_cells(files)
+        return StoredSweep(files).cells
 
     def _part(self, name: str) -> Path:
         """The directory of a sweep or path, which must not lead elsewhere."""
