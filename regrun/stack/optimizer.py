@@ -130,6 +130,11 @@ class StackedOptimizer:
         for name, tensor in own.items():
             tensor.copy_(state[name])
 
+    def forget(self, row: int) -> None:
+        """Set the slots and counters of one member to 0, as at the start."""
+        for tensor in self._state.values():
+            tensor[row] = 0
+
     def shrink_to(self, rows: Tensor, parameters: Mapping[str, Tensor]) -> None:
         """Keep the members at these indices. parameters: their tensors, (len(rows), ...)."""
         _check_parameters(parameters, len(rows))

@@ -47,7 +47,6 @@ from regrun.execution.summary import versions
 from regrun.kinds.base import Section, names_of
 from regrun.kinds.penalties import EntrywisePenalty
 from regrun.kinds.registry import KINDS
-from regrun.nn.class_scores import class_scores
 from regrun.nn.roles import roles_of, select
 from regrun.pictures.files import picture_files
 from regrun.pictures.registry import PICTURES
@@ -61,6 +60,7 @@ from regrun.store.place import as_folder
 from regrun.store.reading import load_result, read_document
 from regrun.store.run_dir import claim_run_dir, experiment_dir, given_back_if_empty
 from regrun.store.study import PATH_CONFIG, PathStudy, write_study
+from regrun.studies.path_newton import Newton, minimized_loss
 from regrun.studies.path_stacks import (
     CHECK_EVERY,
     HELD_OUT,
@@ -73,7 +73,7 @@ from regrun.studies.path_stacks import (
 from regrun.training.batches import InputScales
 from regrun.training.engine import Engine
 from regrun.training.events import Row
-from regrun.training.losses import PerExampleLoss, Targets, training_loss
+from regrun.training.losses import PerExampleLoss
 from regrun.training.network import build_network
 
 MOST_EPOCHS = 20_000
@@ -187,15 +187,7 @@ def largest_strength(config: Config, dataset: Dataset) -> float:
     chosen = select(penalty.apply_to, roles, "penalty.apply_to")
     if any(role == "weight" and name not in chosen for name, role in roles.items()):
         raise ConfigError.at("penalty.apply_to", "a path needs the penalty on all weights")
-    minimized, smoothing = training_loss(config, data), config.augment.label_smoothing
-    level = torch.tensor([[smoothing]], dtype=torch.float64) if smoothing else None
-
-    def per_example(outputs: Tensor, targets: Tensor) -> Tensor:
-        classes = data.task == "classification"
-        scores = class_scores(outputs) if classes else outputs
-        smoothed = Targets(targets, smoothing=level, class_weights=data.class_weights)
-        return smoothed.losses(minimized, scores)
-
+    per_example = minimized_loss(config, data)
     for name, parameter in module.named_parameters():
         parameter.data.zero_()
         if name not in chosen:  # with zero weights, the bias is the outputs
@@ -291,16 +283,18 @@ def solve(
     configs = each * len(parts)
     which = torch.arange(len(parts)).repeat_interleave(len(each))
     scales = None if dataset.input_scale is None else input_scales(dataset, parts)
+    newton = Newton(config, dataset, parts, scales)
+    members = [(part, float(strength)) for part in range(len(parts)) for strength in strengths]
     most = stack_size or largest_stack(dataset, device)
     solved: list[Solution] = []
     for number, start in enumerate(range(0, len(configs), most)):
         chunk = slice(start, start + most)
         own = None if scales is None else InputScales(*(each[which[chunk]] for each in scales))
         engine = Engine(configs[chunk], dataset, device, parts[which[chunk]], own)
-        solved += solver.solve(number, engine, configs[chunk])
+        solved += solver.solve(number, engine, configs[chunk], newton, members[chunk])
     return [
-        _path(strengths, solved[start : start + len(each)])
-        for start in range(0, len(solved), len(each))
+        _path(strengths, solved[part * len(each) :][: len(each)], newton, part)
+        for part in range(len(parts))
     ]
 
 
@@ -322,14 +316,19 @@ def input_scales(dataset: Dataset, parts: Tensor) -> InputScales:
     return InputScales(torch.stack(means), torch.stack(stds))
 
 
-def _path(strengths: np.ndarray, solved: Sequence[Solution]) -> RegularizationPath:
+def _path(
+    strengths: np.ndarray, solved: Sequence[Solution], newton: Newton, part: int
+) -> RegularizationPath:
     weights = [end.weights or {} for end, _ in solved]
     return RegularizationPath(
         strengths,
         [each["output.weight"] for each in weights],
         [each["output.bias"] for each in weights],
         [row for _, row in solved],
-        converged=all(end.status == "pruned" for end, _ in solved),
+        converged=all(
+            end.status == "pruned" and newton.is_minimum(part, float(strength), end.weights or {})
+            for strength, (end, _) in zip(strengths, solved, strict=True)
+        ),
     )
 
 

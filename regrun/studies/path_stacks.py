@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import FiniteFloat, ValidationError
@@ -24,6 +24,7 @@ from regrun.stack.state import check_tensors, naming
 from regrun.store.atomic import make_directory
 from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.place import Place
+from regrun.studies.path_newton import Newton
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Event, MemberEnd, MemberStatus, Row
 from regrun.training.state import Count, EngineState, State, strip_prefix, with_prefix
@@ -41,6 +42,9 @@ WATCHED = ("objective", "weights/l1", "weights/l2")
 """What has to stand still. The norms move with the weights, the objective with their square."""
 
 TOO_LARGE = "a loss overflows: the numbers are too large; scale them"
+
+SHARES = 8
+"""Looks over which the exact solutions are spread, so that there is progress between them."""
 
 LEAVING = 8
 """Settled members leave when they are one in so many: shrinking the stack costs a few steps."""
@@ -64,8 +68,10 @@ class Progress:
     rows: dict[int, Row] = field(default_factory=dict)
     ends: dict[int, MemberEnd] = field(default_factory=dict)
 
-    def advance(self, engine: Engine) -> Iterator[Event]:
+    def advance(self, engine: Engine, jumps: Jumps) -> Iterator[Event]:
         """Train to the end; between any two events the state can be saved."""
+        if engine.step and engine.step % CHECK_EVERY == 0:
+            jumps.follow(engine, self)  # of the look at which it was saved
         for event in engine.run():
             if isinstance(event, MemberEnd):
                 self.ends[event.member] = event
@@ -75,6 +81,13 @@ class Progress:
                 if len(still) * LEAVING >= len(engine.live):
                     self.ends |= {end.member: end for end in engine.prune(still)}
             yield event
+            if isinstance(event, Evaluation):
+                jumps.follow(engine, self)
+
+    def weights_of(self, member: int, engine: Engine) -> Mapping[str, Tensor]:
+        """The weights of a member that has ended or is live."""
+        ended = self.ends.get(member)
+        return engine.weights_of(member) if ended is None else ended.weights or {}
 
     def _stands_still(self, member: int, now: Row) -> bool:
         before = self.rows.get(member)
@@ -110,6 +123,54 @@ class Progress:
             )
             for member, end in state.ends.items()
         }
+
+
+class Jumps:
+    """Moves the members of a stack to the exact solutions, a share of them after each look.
+
+    FISTA goes on from there and has to stand still, so that it judges them.
+
+    Args:
+        newton: Solves single models.
+        members: The part and the strength of each member, in the order of the path.
+        step: Called after each solution; raises Stopped to stop.
+    """
+
+    def __init__(
+        self,
+        newton: Newton,
+        members: Sequence[tuple[int, float]],
+        step: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._newton, self._members, self._step = newton, members, step
+        self._size = -(-len(members) // SHARES)
+        self.solved: set[int] = set()
+        """The members that were moved."""
+
+    def follow(self, engine: Engine, progress: Progress) -> None:
+        """Move the members whose turn it is at this step; all of them or, when stopped, none.
+
+        Each starts from the solution before it, of the next larger strength.
+        """
+        first = (engine.step // CHECK_EVERY - 1) * self._size
+        if first >= len(self._members) or not self._newton.affordable:
+            return
+        live, found = set(engine.live), dict[int, Mapping[str, Tensor]]()
+        for member in range(first, min(first + self._size, len(self._members))):
+            if member not in live:
+                continue
+            part, strength = self._members[member]
+            start = member
+            if member and self._members[member - 1][0] == part:
+                start -= 1
+            begin = found.get(start) or progress.weights_of(start, engine)
+            solution = self._newton.solve(part, strength, begin)
+            if solution is not None:
+                found[member] = solution
+                self.solved.add(member)
+            self._step()
+        for member, weights in found.items():
+            engine.move(member, weights)
 
 
 class SolvedMember(State):
@@ -162,10 +223,20 @@ class PathStackState(State):
 class StackSolver:
     """Solves the stacks of a path one after the other."""
 
-    def solve(self, number: int, engine: Engine, configs: Sequence[Config]) -> list[Solution]:
-        """Train until every member stands still."""
+    def solve(
+        self,
+        number: int,
+        engine: Engine,
+        configs: Sequence[Config],
+        newton: Newton,
+        members: Sequence[tuple[int, float]],
+    ) -> list[Solution]:
+        """Train until every member stands still.
+
+        members: the part and the strength of each.
+        """
         progress = Progress()
-        for _ in progress.advance(engine):
+        for _ in progress.advance(engine, Jumps(newton, members)):
             pass
         return progress.solutions()
 
@@ -188,7 +259,14 @@ class StoredStackSolver(StackSolver):
         self._observer, self._interrupt = observer, interrupt
         self._solved = 0
 
-    def solve(self, number: int, engine: Engine, configs: Sequence[Config]) -> list[Solution]:
+    def solve(
+        self,
+        number: int,
+        engine: Engine,
+        configs: Sequence[Config],
+        newton: Newton,
+        members: Sequence[tuple[int, float]],
+    ) -> list[Solution]:
         """The same; raises Stopped when a signal came."""
         make_directory(self._folder)
         store, progress = CheckpointStore(self._folder / str(number)), Progress()
@@ -198,18 +276,27 @@ class StoredStackSolver(StackSolver):
                 self._restore(checkpoint, engine, configs, progress)
         interval, saved_at = configs[0].training.checkpoint_every, time.monotonic()
         saved = checkpoint is not None
-        for event in progress.advance(engine):
-            saved = False
-            self._observer.on_progress(self._solved + len(progress.ends), self._members)
-            stopping = self._interrupt.signal_number is not None
-            # An interval of 0 means evaluations, not steps.
-            due = time.monotonic() - saved_at >= interval
-            due = due and bool(interval or isinstance(event, Evaluation))
-            if due or stopping:
-                self._save(store, engine, configs, progress)
-                saved, saved_at = True, time.monotonic()
-            if self._interrupt.signal_number is not None and saved:
+
+        def step() -> None:
+            known = len(jumps.solved.union(progress.ends))
+            self._observer.on_progress(self._solved + known, self._members)
+            if self._interrupt.signal_number is not None:
                 raise Stopped(self._interrupt.signal_number)
+
+        jumps = Jumps(newton, members, step)
+        try:
+            for event in progress.advance(engine, jumps):
+                saved = False
+                # An interval of 0 means evaluations, not steps.
+                due = time.monotonic() - saved_at >= interval
+                if due and (interval or isinstance(event, Evaluation)):
+                    self._save(store, engine, configs, progress)
+                    saved, saved_at = True, time.monotonic()
+                step()
+        except Stopped:
+            if not saved:
+                self._save(store, engine, configs, progress)
+            raise
         if not saved:
             self._save(store, engine, configs, progress)
         self._solved += len(configs)

@@ -216,6 +216,22 @@ class Engine:
         self._remove(pruned)
         return ends
 
+    def weights_of(self, member: int) -> dict[str, Tensor]:
+        """The weights of a live member by name, on the CPU."""
+        row = self._members.index(member)
+        return {name: each[row].cpu() for name, each in self._stack.state_dict().items()}
+
+    def move(self, member: int, weights: Mapping[str, Tensor]) -> None:
+        """Let a live member train on from other weights, without the optimizer's momentum.
+
+        weights: by name; those without a name here stay.
+        """
+        row = self._members.index(member)
+        own = self._stack.state_dict()
+        for name, tensor in weights.items():
+            own[name][row].copy_(tensor)
+        self._step.forget(row)
+
     def _take_step(self) -> None:
         losses = self._step(self.step)
         # A NaN never reaches other members, so a diverged one stays in the stack until the next

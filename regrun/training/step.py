@@ -181,6 +181,10 @@ class Step:
             )
         return losses.detach(), gradients
 
+    def forget(self, row: int) -> None:
+        """Drop what the optimizer remembers of a row's gradients."""
+        self._optimizer.forget(row)
+
     def refresh_statistics(self) -> None:
         """Recompute batch norm's statistics for the current weights, in one pass over the data."""
         noise = Noise([derive(seed, "statistics") for seed in self._seeds], self._device)
