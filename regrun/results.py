@@ -407,6 +407,8 @@ class SweepPlan(Result):
     """What all runs store of their test examples, with `training.test_examples`."""
     notes: list[str] = []
     """What a user should know about how the runs are computed."""
+    histograms_bytes: int = 0
+    """What all runs store of histograms, roughly, with `training.histograms_every`."""
 
 
 class LayerSummary(Result):

@@ -152,13 +152,14 @@ def show_sweep(
 def _plan_report(plan: SweepPlan) -> list[str]:
     memory = max(stack.memory_bytes for stack in plan.stacks)
     members = max(stack.members for stack in plan.stacks)
-    stored = plan.test_examples_bytes
+    examples, histograms = plan.test_examples_bytes, plan.histograms_bytes
     return [
         f"runs       {plan.runs:,} ({plan.cells:,} cells)",
         *([f"confirm    up to {plan.confirmation:,} runs more"] if plan.confirmation else []),
         f"stacks      {len(plan.stacks):,}, of up to {members:,} members",
         f"memory     about {decimal(memory)} for the largest stack",
         f"time       about {plan.seconds:.0f} s on one core, at a rough guess",
-        *([f"disk       {decimal(stored)} for the results on test examples"] if stored else []),
+        *([f"disk       {decimal(examples)} for the results on test examples"] if examples else []),
+        *([f"disk       about {decimal(histograms)} for histograms"] if histograms else []),
         *(f"note: {note}" for note in plan.notes),
     ]

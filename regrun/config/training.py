@@ -167,6 +167,9 @@ class Training(Section):
     keep_checkpoint: bool = True
     """Keep the last checkpoint of a finished run, so that `regrun resume` can train it for more
     epochs. The runs of a sweep keep none."""
+    histograms_every: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Epochs between histograms of all parameters, which are also stored at the start and the end:
+    about 900 bytes a parameter tensor, time and run. 0 stores none."""
     test_examples: bool = False
     """Store the loss of each test example, and whether its class is right, measured once with the
     final weights: 5 bytes an example and run, 4 without classes, and 4 more in float64."""
@@ -177,6 +180,12 @@ class Training(Section):
         if size != "full" and optimizer.full_batch:
             message = f"{size}: {optimizer.kind} needs full; {optimizer.full_batch}"
             yield Problem(("batch_size",), message)
+
+    @property
+    def histogram_times(self) -> int:
+        """How often the parameters are counted."""
+        every = self.histograms_every
+        return 1 + ceil(self.epochs / every) if every else 0
 
     def missing_average(self, metric: str) -> str | None:
         """The key that switches on the average that a metric is of; None if it is on."""

@@ -34,6 +34,12 @@ MOST_STEPS = 10**9
 MOST_EVALUATIONS = 10**6
 """Each is a line of about 200 bytes in a run's metrics, which are read as a whole."""
 
+HISTOGRAM_BYTES = 900
+"""What a histogram takes in `histograms.jsonl` and in an event file."""
+
+MOST_HISTOGRAM_BYTES = 10**9
+"""Of a run; its histograms are read as a whole."""
+
 MOST_LAYERS = 1_000
 """Each costs milliseconds to build and to plan, several times, however small it is."""
 
@@ -55,6 +61,8 @@ class Budget:
     """What a run stores of its test examples."""
     trial: Trial = field(default_factory=Trial)
     """How the network can be computed."""
+    histograms_bytes: int = 0
+    """What a run stores of histograms, roughly."""
 
     def total_bytes(self, members: int) -> int:
         """For a stack of this many members, with what they share."""
@@ -92,13 +100,17 @@ def estimate(
         _check_layers(config)
     template = build_network(config, dataset)
     count = sum(p.numel() for p in template.parameters())
+    tensors = sum(1 for _ in template.parameters())
     training = config.training
     size = 8 if training.precision == "float64" else 4
     copies = tensor_copies(configs)
     passes = 1 + any(each.optimizer.sam for each in configs)
     steps = training.epochs * steps_per_epoch(len(dataset.train), training.batch_size)
     evaluations = training.epochs // training.evaluate_every
-    least = Budget(count, steps, evaluations, size * copies * count, 0, passes)
+    stored = HISTOGRAM_BYTES * tensors * training.histogram_times
+    least = Budget(
+        count, steps, evaluations, size * copies * count, 0, passes, histograms_bytes=stored
+    )
     if not allow_large:
         check(least, device)
     module = build_network(config, dataset, seed=0)
@@ -205,4 +217,11 @@ def check(budget: Budget, device: torch.device) -> None:
             "training.evaluate_every",
             f"{budget.evaluations:,} evaluations in all, more than {MOST_EVALUATIONS:,}; use fewer "
             "epochs, or evaluate every so many of them (or --allow-large to try)",
+        )
+    if budget.histograms_bytes > MOST_HISTOGRAM_BYTES:
+        raise ConfigError.at(
+            "training.histograms_every",
+            f"the histograms of a run take about {decimal(budget.histograms_bytes)}, more than "
+            f"{decimal(MOST_HISTOGRAM_BYTES)}; count the weights at fewer epochs "
+            "(or --allow-large to try)",
         )

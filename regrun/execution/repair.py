@@ -69,6 +69,9 @@ def _shape(config: Config, card: DataCard, stored: StoredRun) -> ModelShape:
 
 def _files(run: RunDir) -> list[Place]:
     """What the summary lists."""
-    named = [run.config, run.metrics, run.data, run.preprocessing, run.weights, run.test_examples]
+    named = (
+        *(run.config, run.metrics, run.histograms, run.data, run.preprocessing, run.weights),
+        run.test_examples,
+    )
     averages = [run.place / name for name in run.place.entries() if is_average(name)]
     return [place for place in (*named, *averages) if place.exists()]

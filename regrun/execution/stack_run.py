@@ -35,7 +35,7 @@ from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import flat_hparams
 from regrun.store.writer import RunWriter, add_evaluations
 from regrun.training.engine import Engine
-from regrun.training.events import Evaluation, MemberEnd
+from regrun.training.events import Evaluation, MemberEnd, WeightHistograms
 from regrun.training.network import network_outputs
 
 FLUSH_SECONDS = 2.0
@@ -99,6 +99,8 @@ class StackRun:
         self._cards = [prepared.card(member.config) for member in members]
         self._measured: list[tuple[float, Evaluation]] = []
         """(seconds since 1970, evaluation) of those that the writers have not got yet."""
+        self._counted: list[tuple[float, WeightHistograms]] = []
+        """The same for histograms."""
         self._seconds = {"data": prepared.seconds, "train": 0.0}
         self.summaries: dict[int, RunSummary] = {}
         if checkpoint is not None:
@@ -117,10 +119,12 @@ class StackRun:
         history, files = self._histories[index], member.files
         settings = flat_hparams(member.config.model_dump(mode="json"))
         there = files.place.entries()
-        if history.evaluations or files.metrics.name in there:
+        counted = self._engine.counted()
+        begun = {files.metrics.name, files.histograms.name}.intersection(there)
+        if history.evaluations or counted or begun:
             last = int(history.last["step"]) if history.last else 0
             writer = RunWriter.resume(
-                files.place, last, history.evaluations, member.config_text, settings
+                files.place, last, history.evaluations, member.config_text, settings, counted
             )
         else:
             if there:
@@ -144,6 +148,9 @@ class StackRun:
         for event in engine.run():
             now = time.monotonic()
             self._seconds["train"] = trained_before + now - started
+            if isinstance(event, WeightHistograms):
+                self._counted.append((time.time(), event))
+                continue  # the state is that of the event before
             if isinstance(event, Evaluation):
                 self._take(event)
                 if pruner is not None:
@@ -201,12 +208,19 @@ class StackRun:
                     self._histories[member].record(curves, run)
                 add_evaluations([self._writers[member] for member in members], curves)
         self._measured.clear()
+        for measured, counted in self._counted:
+            for member, histograms in counted.by_member.items():
+                if member in self._writers:
+                    self._writers[member].add_histograms(histograms, measured)
+        self._counted.clear()
 
     def _finish(self, end: MemberEnd) -> None:
         self._hand_over()
         writer = self._writers.pop(end.member, None)
         if writer is None:
             return
+        if end.histograms is not None:
+            writer.add_histograms(end.histograms, time.time())
         summary = self._with_confusion(self._summary(end), end)
         summary = writer.finish(summary, end.weights, end.averages, end.test_examples)
         self.summaries[end.member] = summary

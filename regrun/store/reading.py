@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from regrun.config.yaml_nodes import Document
+    from regrun.histograms import Histograms
 
 R = TypeVar("R", bound=Result)
 
@@ -87,9 +88,21 @@ class StoredRun:
     def rows(self) -> list[Row]:
         """A row per evaluation. Raises `CorruptInputError`, `StorageError`."""
         place = self.files.metrics
-        if self.summary is None and not place.exists():
+        lists = self.summary is None or bool(self.summary.files)
+        if lists and not self.has(place):  # as where a run diverged before its first evaluation
             return []
         return parse_metrics(place, self.read(place))
+
+    @cached_property
+    def histograms(self) -> list[Histograms]:
+        """Those of the parameters, in order; none where `training.histograms_every` was 0.
+
+        Raises `CorruptInputError`, `StorageError`.
+        """
+        from regrun.store.histograms import parse_file
+
+        place = self.files.histograms
+        return parse_file(place, self.read(place)) if self.has(place) else []
 
     def has(self, place: Place) -> bool:
         """Whether the run left this file, or should have it."""

@@ -3,6 +3,7 @@
     <runs-dir>/<name>/<run-id>/              a run
     <runs-dir>/<name>/<sweep-id>/<run-id>/   a run of a sweep
         config.yaml  metrics.jsonl  summary.json  weights.safetensors  log.txt
+        histograms.jsonl
         data.json  preprocessing.json
         weights_ema.safetensors  weights_swa.safetensors  test_examples.safetensors
         checkpoints/  train/  test/  val/
@@ -48,6 +49,8 @@ class RunDir:
     """The resolved config; `regrun train` on it alone gives the same run."""
     metrics = _Entry("metrics.jsonl")
     """One JSON line per evaluation; event files can be rebuilt from it."""
+    histograms = _Entry("histograms.jsonl")
+    """One JSON line per time at which the parameters were counted."""
     summary = _Entry("summary.json")
     """Written last: it exists once the run has ended."""
     weights = _Entry("weights.safetensors")

@@ -27,6 +27,8 @@ from regrun.settings import flatten
 from regrun.store.atomic import append, create, make_directory, storage_errors
 from regrun.store.curve_events import curve_records, record
 from regrun.store.curves import Curves, curves_of
+from regrun.store.histogram_events import histogram_record
+from regrun.store.histograms import read_histograms
 from regrun.store.metrics import read_metrics
 from regrun.store.place import Place, as_folder
 from regrun.store.run_dir import EVENT_FOLDERS, RunDir
@@ -86,18 +88,23 @@ def add_curves(runs: Sequence[EventFiles], curves: Curves) -> None:
 
 
 def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
-    """Rewrite the event files from ``metrics.jsonl``; the old ones are emptied, never read.
+    """Rewrite the event files from the files of lines; the old ones are emptied, never read.
 
     The time of each evaluation is not stored, so the points are spread evenly between the times at
-    which the config and the last row were written. Returns the new files, to which a resumed run
+    which the config and the last row were written, and histograms lie between them by their steps.
+    Returns the new files, to which a resumed run
     appends. Raises `CorruptInputError`, `StorageError`.
     """
     rows = read_metrics(run.metrics)
     old = event_files(run.place)
-    times = _spread_times(run, len(rows))
-    files = EventFiles(run.place, hparams, started=next(times))
-    for curves in curves_of(rows, list(times)):
+    start, *times = _spread_times(run, len(rows))
+    files = EventFiles(run.place, hparams, started=start)
+    for curves in curves_of(rows, times):
         add_curves([files], curves)
+    steps = [0, *(row["step"] for row in rows)]
+    for histograms in read_histograms(run.histograms):
+        at = float(np.interp(histograms.step, steps, [start, *times]))
+        files.add(OWN, histogram_record(histograms, at))
     files.flush()
     for place in old:
         _retire(place)

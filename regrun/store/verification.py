@@ -6,7 +6,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from regrun.errors import CorruptInputError
 from regrun.results import Damage, PathResult, ReproductionResult, RunSummary, SweepSummary
@@ -20,6 +20,9 @@ from regrun.store.run_dir import EVENT_FOLDERS, RunDir
 from regrun.store.study import PATH_CONFIG, STUDY, PathStudy, ReproductionStudy, read_study
 from regrun.store.sweep_dir import SweepDir
 from regrun.store.tensorboard import OWN, event_files, flat_hparams, folder_of, rebuild
+
+if TYPE_CHECKING:
+    from regrun.histograms import Histograms
 
 Repair = Literal["summary", "event files"]
 """What can be rebuilt from the other files."""
@@ -126,11 +129,15 @@ def _check_files(stored: StoredRun, found: _Findings) -> None:
             with found.noting(place):
                 check_document(place, read_bytes(place))
     rows: list[Row] | None = None
+    histograms: list[Histograms] | None = None
     if not any(each.path == str(run.metrics) for each in found.damage):
         with found.noting(run.metrics):
             rows = stored.rows
-    if summary is not None and rows is not None:
-        problem = _problem_with_events(run, rows)
+    if not any(each.path == str(run.histograms) for each in found.damage):
+        with found.noting(run.histograms):
+            histograms = stored.histograms
+    if summary is not None and rows is not None and histograms is not None:
+        problem = _problem_with_events(run, rows, histograms)
         if problem is not None:
             found.add(run.place, problem, "event files")
 
@@ -163,16 +170,18 @@ def _check_kind(place: Place, found: _Findings) -> None:
         found.add(place, "not a regular file")
 
 
-def _problem_with_events(run: RunDir, rows: list[Row]) -> str | None:
+def _problem_with_events(run: RunDir, rows: list[Row], histograms: list[Histograms]) -> str | None:
     """What is wrong with the event files of an ended run; None when nothing is.
 
-    Each sub-run has a record for each evaluation that has one of its metrics.
+    Each sub-run has a record for each evaluation that has one of its metrics, and the run itself
+    one for the histograms of each time.
     """
     expected = dict.fromkeys((OWN, *EVENT_FOLDERS), 0)
     for row in rows:
         for folder in {folder_of(tag) for tag in row if tag not in ("epoch", "step")}:
             expected[folder] += 1
-    if rows:
+    expected[OWN] += len(histograms)
+    if rows or histograms:
         expected[OWN] += 2  # the start and the end of the session, for the HParams tab
     found = dict.fromkeys(expected, 0)
     for place in event_files(run.place):
@@ -183,7 +192,7 @@ def _problem_with_events(run: RunDir, rows: list[Row]) -> str | None:
         if data:
             found[OWN if place.parent == run.place else place.parent.name] += count - _OPENING
     for folder, count in expected.items():
-        if found[folder] != count and rows:
+        if found[folder] != count and (rows or histograms):
             return (
                 f"{found[folder]:,} event records in {folder or 'it'}, and {count:,} are expected"
             )

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regrun.errors import CorruptInputError, StorageError, UsageError
+from regrun.histograms import Histograms
 from regrun.results import RunSummary, json_document
 from regrun.store.atomic import read_bytes, remove_stale_temporaries, write_atomic
 from regrun.store.checksums import as_text, sealed_document, sealed_yaml, text_of
 from regrun.store.curves import Curves
-from regrun.store.metrics import MetricsWriter, truncate_after
+from regrun.store.histogram_events import histogram_record
+from regrun.store.histograms import keep_counted
+from regrun.store.lines import LinesWriter
+from regrun.store.metrics import truncate_after
 from regrun.store.place import Place
 from regrun.store.reading import load_result
 from regrun.store.run_dir import RunDir, is_average
-from regrun.store.tensorboard import EventFiles, Hparams, add_curves, rebuild
+from regrun.store.tensorboard import OWN, EventFiles, Hparams, add_curves, rebuild
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,11 +28,19 @@ if TYPE_CHECKING:
 class RunWriter:
     """The only writer of a run directory (see `regrun.store.lock`)."""
 
-    def __init__(self, run: RunDir, config_text: str, events: EventFiles, written: bytes) -> None:
-        """Use `create` or `resume`. written: what the metrics file holds."""
+    def __init__(
+        self,
+        run: RunDir,
+        config_text: str,
+        events: EventFiles,
+        metrics: bytes = b"",
+        histograms: bytes = b"",
+    ) -> None:
+        """Use `create` or `resume`. metrics, histograms: what their files hold."""
         self.run = run
         self.events = events
-        self.metrics = MetricsWriter(run.metrics, written)
+        self.metrics = LinesWriter(run.metrics, metrics)
+        self.histograms = LinesWriter(run.histograms, histograms)
         self._files: dict[str, str] = {}
         self._store_config(sealed_yaml(config_text))
 
@@ -39,7 +51,7 @@ class RunWriter:
         ``config_text``: the resolved config as YAML. ``hparams``: for the HParams tab, flat.
         """
         run = RunDir(directory)
-        return cls(run, config_text, EventFiles(run.place, hparams), b"")
+        return cls(run, config_text, EventFiles(run.place, hparams))
 
     @classmethod
     def resume(
@@ -49,10 +61,12 @@ class RunWriter:
         evaluations: int,
         config_text: str,
         hparams: Hparams,
+        counted: Sequence[tuple[int, int]] = (),
     ) -> RunWriter:
         """Continue after the evaluation at ``step``: later rows are dropped, events rewritten.
 
-        ``evaluations``: the number of rows up to that step. Raises `UsageError` when the run has
+        ``evaluations``: the number of rows up to that step. ``counted``: epoch and step of the
+        histograms so far. Raises `UsageError` when the run has
         ended, `CorruptInputError` also when rows are missing, `StorageError`.
         """
         run = RunDir(directory)
@@ -65,7 +79,8 @@ class RunWriter:
                 f"{run.metrics}: damaged: {len(rows):,} of the {evaluations:,} evaluations up to "
                 f"step {step:,} are there; the run can only be started again"
             )
-        return cls(run, config_text, rebuild(run, hparams), written)
+        histograms = keep_counted(run.histograms, counted)
+        return cls(run, config_text, rebuild(run, hparams), written, histograms)
 
     @staticmethod
     def reopen(directory: Path | Place, config_text: str) -> None:
@@ -85,9 +100,15 @@ class RunWriter:
         write_atomic(place, data, durable=False)
         self._files[place.name] = text_of(data)
 
+    def add_histograms(self, histograms: Histograms, wall_time: float) -> None:
+        """Add those of one time, in seconds since 1970. Nothing is written before `flush`."""
+        self.histograms.add(histograms)
+        self.events.add(OWN, histogram_record(histograms, wall_time))
+
     def flush(self) -> None:
-        """Append all added evaluations to the metrics and event files. Raises `StorageError`."""
+        """Append all that was added to the files of lines and events. Raises `StorageError`."""
         self.metrics.flush()
+        self.histograms.flush()
         self.events.flush()
 
     def finish(
@@ -115,8 +136,12 @@ class RunWriter:
     ) -> RunSummary:
         self.flush()
         files = dict(self._files)
-        if self.metrics.checksum:
-            files[self.run.metrics.name] = as_text(self.metrics.checksum)
+        for place, lines in (
+            (self.run.metrics, self.metrics),
+            (self.run.histograms, self.histograms),
+        ):
+            if lines.checksum:
+                files[place.name] = as_text(lines.checksum)
         if weights is not None:
             from regrun.store.weights import save_weights
 

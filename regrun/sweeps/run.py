@@ -236,11 +236,12 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
     """
     sweep = _Sweep(loaded, options, Observer())
     first = sweep.first_round()
-    stacks, stored = [], 0
+    stacks, examples, histograms = [], 0, 0
     notes: dict[str, None] = {}
     for members in first.stacks:
         budget = sweep.planner.budget_of(first.runs[members[0]])
-        stored += len(members) * budget.test_examples_bytes
+        examples += len(members) * budget.test_examples_bytes
+        histograms += len(members) * budget.histograms_bytes
         notes |= dict.fromkeys(budget.notes)
         stacks.append(
             StackPlan(
@@ -260,7 +261,8 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
         confirmation=min(cells, MOST_FINALISTS) * confirm,
         stacks=stacks,
         seconds=seconds,
-        test_examples_bytes=stored * runs // len(first.runs),
+        test_examples_bytes=examples * runs // len(first.runs),
+        histograms_bytes=histograms * runs // len(first.runs),
         notes=[*notes],
     )
 

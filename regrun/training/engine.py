@@ -1,8 +1,8 @@
 """The training loop: K members trained as one stack. A single run is a stack of one.
 
-The engine knows no files and no terminal. `Engine.run` yields events; between any two of them its
-state can be saved and loaded into a new engine of the same members, which then continues bit for
-bit on the same machine.
+The engine knows no files and no terminal. `Engine.run` yields events; between any two of them, but
+not after `WeightHistograms`, its state can be saved and loaded into a new engine of the same
+members, which then continues bit for bit on the same machine.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ from regrun.training.events import (
     MetricTable,
     Row,
     Tick,
+    WeightHistograms,
 )
+from regrun.training.histograms import count_entries
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import reported_loss
 from regrun.training.network import build_network, layers_of, trial_of
@@ -102,6 +104,7 @@ class Engine:
         first = configs[0]
         self._evaluate_every = first.training.evaluate_every
         self._epochs = first.training.epochs
+        self._histograms_every = first.training.histograms_every
 
         # Members with the same seed are adjacent, so that a batch is gathered once for them.
         self._members = sorted(range(len(configs)), key=lambda member: configs[member].seed)
@@ -151,6 +154,7 @@ class Engine:
         """What was found at the last evaluation and not yet yielded as `MemberEnd`."""
         self._stopped: list[int] = []
         """Members stopped at the last evaluation, which are to leave the stack."""
+        self._counted: WeightHistograms | None = None
         self._alive = torch.ones(len(configs), dtype=torch.bool, device=device)
         """(K,), whether all losses of a row have been finite so far."""
         self._finite_steps = torch.zeros(len(configs), dtype=torch.int64, device=device)
@@ -191,8 +195,11 @@ class Engine:
         """Train to the end from the current state."""
         per_epoch = self._step.per_epoch
         yield from self._yield_pending()
+        if self.step == 0:
+            yield from self._yield_histograms()
         while self.live and self.step < self.total_steps:
             self._take_step()
+            yield from self._yield_histograms()
             epoch, within = divmod(self.step, per_epoch)
             if within == 0 and epoch % self._evaluate_every == 0:
                 yield self._evaluate(epoch)
@@ -231,6 +238,25 @@ class Engine:
         for name, tensor in weights.items():
             own[name][row].copy_(tensor)
         self._step.forget(row)
+
+    def _yield_histograms(self) -> Iterator[WeightHistograms]:
+        """At the start, and every so many epochs."""
+        if self._histograms_are_due:
+            yield self._count_weights()
+
+    @property
+    def _histograms_are_due(self) -> bool:
+        period = self._histograms_every * self._step.per_epoch
+        return period > 0 and self.step % period == 0
+
+    def _count_weights(self) -> WeightHistograms:
+        """Count for all members that have not ended, at once, and once at each step."""
+        if self._counted is None or self._counted.step != self.step:
+            found = count_entries(self._stack.parameters, self.roles, self.epoch, self.step)
+            own = zip(self._members, found, strict=True)
+            by_member = {member: each for member, each in own if member not in self._ended}
+            self._counted = WeightHistograms(self.step, by_member)
+        return self._counted
 
     def _take_step(self) -> None:
         losses = self._step(self.step)
@@ -322,9 +348,12 @@ class Engine:
         self._stopped = []
 
     def _end(self, member: int, status: MemberStatus, step: int) -> MemberEnd:
+        last = None
+        if self._histograms_every and not self._histograms_are_due:
+            last = self._count_weights().by_member[member]
         self._ended.add(member)
         if status == "diverged":
-            return MemberEnd(member, status, self.epoch, step, None)
+            return MemberEnd(member, status, self.epoch, step, None, histograms=last)
         row = self._members.index(member)
         stopper = self._stoppers.get(member)
         networks, best_row, epoch = self._networks(), None, self.epoch
@@ -343,7 +372,9 @@ class Engine:
             with self._step.precision():
                 found = self._evaluator.test_examples(self._stack.alone(row, networks))
             examples = {name: tensor[0].cpu() for name, tensor in found.items()}
-        return MemberEnd(member, status, self.epoch, step, weights, best_row, averages, examples)
+        return MemberEnd(
+            member, status, self.epoch, step, weights, best_row, averages, examples, last
+        )
 
     def _networks(self) -> dict[str, Tensor]:
         """The stack's tensors, (K, ...), by name, and its averages' by `<label>/<name>`."""
@@ -494,6 +525,14 @@ class Engine:
             last -= 1
         epochs = range(self._evaluate_every, last + 1, self._evaluate_every)
         return [(epoch, epoch * self._step.per_epoch) for epoch in epochs]
+
+    def counted(self) -> list[tuple[int, int]]:
+        """Epoch and step of the histograms of each member that has not ended, but for its end."""
+        per_epoch = self._step.per_epoch
+        if not self._histograms_every or self.step == 0:
+            return []
+        epochs = range(0, self.step // per_epoch + 1, self._histograms_every)
+        return [(epoch, epoch * per_epoch) for epoch in epochs]
 
     def check_evaluations(self, rows: Mapping[int, Sequence[Row]]) -> None:
         """Compare what was remembered of the evaluations with the evaluations themselves.

@@ -19,6 +19,7 @@ BASE = {
     "seeding",
     "metrics",
     "numbers",
+    "histograms",
     "results",
     "suggest",
     "settings",

@@ -18,7 +18,13 @@ CONFIG: dict[str, Any] = {
     "dataset": {"name": "synthetic_linear", "num_train": 12, "num_features": 5},
     "model": {"name": "linear"},
     "optimizer": {"name": "sgd", "lr": 0.01},
-    "training": {"epochs": 4, "checkpoint_every": 0, "test_examples": True, "ema": 0.9},
+    "training": {
+        "epochs": 4,
+        "checkpoint_every": 0,
+        "test_examples": True,
+        "histograms_every": 2,
+        "ema": 0.9,
+    },
 }
 GRID: dict[str, Any] = {**CONFIG, "sweep": {"grid": {"optimizer.lr": [0.01, 0.02]}, "seeds": 2}}
 LEFT = (
@@ -29,7 +35,7 @@ LEFT = (
 )
 """What an unfinished run does not have."""
 
-HEALED = ("data.json", "preprocessing.json", "metrics.jsonl", "events.*")
+HEALED = ("data.json", "preprocessing.json", "metrics.jsonl", "histograms.jsonl", "events.*")
 """What the resume of an unfinished run writes again, if only in part; `verify` need not name it."""
 
 
@@ -75,18 +81,18 @@ DAMAGE: dict[str, Callable[[bytes, random.Random], bytes]] = {
 }
 FILES: dict[str, tuple[str, ...]] = {
     "run-finished": (
-        "config.yaml", "metrics.jsonl", "summary.json", "data.json", "preprocessing.json",
-        "weights.safetensors", "weights_ema.safetensors", "test_examples.safetensors",
-        "checkpoints/*", "events.*", "train/events.*",
+        "config.yaml", "metrics.jsonl", "histograms.jsonl", "summary.json", "data.json",
+        "preprocessing.json", "weights.safetensors", "weights_ema.safetensors",
+        "test_examples.safetensors", "checkpoints/*", "events.*", "train/events.*",
     ),
     "run-unfinished": (
-        "config.yaml", "metrics.jsonl", "data.json", "preprocessing.json", "checkpoints/*",
-        "events.*",
+        "config.yaml", "metrics.jsonl", "histograms.jsonl", "data.json", "preprocessing.json",
+        "checkpoints/*", "events.*",
     ),
     "sweep-finished": (
         "sweep.yaml", "plan.jsonl", "summary.json", "0*/config.yaml", "0*/metrics.jsonl",
         "0*/summary.json", "0*/data.json", "0*/preprocessing.json", "0*/weights.safetensors",
-        "0*/test_examples.safetensors",
+        "0*/histograms.jsonl", "0*/test_examples.safetensors",
     ),
     "sweep-unfinished": (
         "sweep.yaml", "plan.jsonl", "0*/config.yaml", "0*/metrics.jsonl", "0*/data.json",

@@ -19,7 +19,12 @@ CONFIG: dict[str, Any] = {
     "dataset": {"name": "synthetic_linear", "num_train": 12, "num_features": 5},
     "model": {"name": "linear"},
     "optimizer": {"name": "sgd", "lr": 0.01},
-    "training": {"epochs": 4, "checkpoint_every": 0, "test_examples": True},
+    "training": {
+        "epochs": 4,
+        "checkpoint_every": 0,
+        "test_examples": True,
+        "histograms_every": 1,
+    },
 }
 GRID: dict[str, Any] = {**CONFIG, "sweep": {"grid": {"optimizer.lr": [0.01, 0.02]}, "seeds": 2}}
 VERBS = ("resume", "compare", "verify", "verify --repair", "predict", "list runs", "export")
@@ -120,6 +125,7 @@ RUNS: dict[str, Callable[[Path, Path], None]] = {
     "event files": link_events,
     "checkpoints": lambda run, outside: link(run / "checkpoints", outside),
     "metrics": lambda run, outside: link(run / "metrics.jsonl", outside / "metrics.jsonl"),
+    "histograms": lambda run, outside: link(run / "histograms.jsonl", outside / "own.txt"),
     "a summary": lambda run, outside: link(run / "summary.json", outside / "own.txt"),
     "a config": lambda run, outside: link(run / "config.yaml", outside / "own.txt"),
     "weights": lambda run, outside: link(run / "weights.safetensors", outside / "own.txt"),
@@ -129,6 +135,7 @@ RUNS: dict[str, Callable[[Path, Path], None]] = {
     "a hard link": lambda run, outside: _hard_link(run / "metrics.jsonl", outside / "own.txt"),
     "a hard-linked lock": lambda run, outside: _hard_link(run / ".lock", outside / "own.txt"),
     "a pipe": lambda run, outside: _pipe(run / "metrics.jsonl"),
+    "a pipe as histograms": lambda run, outside: _pipe(run / "histograms.jsonl"),
     "a pipe as config": lambda run, outside: _pipe(run / "config.yaml"),
     "a pipe as summary": lambda run, outside: _pipe(run / "summary.json"),
     "a pipe as lock": lambda run, outside: _pipe(run / ".lock"),
@@ -143,6 +150,7 @@ SWEEPS: dict[str, Callable[[Path, Path], None]] = {
     "the plan": lambda sweep, outside: link(sweep / "plan.jsonl", outside / "own.txt"),
     "the config": lambda sweep, outside: link(sweep / "sweep.yaml", outside / "own.txt"),
     "a pipe as plan": lambda sweep, outside: _pipe(sweep / "plan.jsonl"),
+    "a pipe as histograms": lambda run, outside: _pipe(run / "histograms.jsonl"),
     "a pipe as config": lambda sweep, outside: _pipe(sweep / "sweep.yaml"),
     "a directory above": in_first_run(directory="../../../outside"),
     "an absolute directory": in_first_run(directory="{outside}"),

@@ -69,6 +69,12 @@ CASES = {
         ("training.epochs=1000000000", "training.batch_size=1", "training.evaluate_every=1000000"),
         "10,000,000,000 optimizer steps in all, more than 1,000,000,000",
     ),
+    "histograms": Case(
+        "train",
+        LINEAR,
+        ("training.epochs=1000000", "training.evaluate_every=1000", "training.histograms_every=1"),
+        "the histograms of a run take about 1.8 GB, more than 1.0 GB",
+    ),
     "epochs of inspect": Case(
         "inspect", LINEAR, ("training.epochs=1000000000",), "1,000,000,000 evaluations in all"
     ),

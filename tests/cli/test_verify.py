@@ -20,7 +20,7 @@ CONFIG: dict[str, Any] = {
     "dataset": {"name": "synthetic_linear", "num_train": 12, "num_features": 5},
     "model": {"name": "linear"},
     "optimizer": {"name": "sgd", "lr": 0.01},
-    "training": {"epochs": 3, "ema": 0.9, "test_examples": True},
+    "training": {"epochs": 3, "ema": 0.9, "test_examples": True, "histograms_every": 1},
 }
 GRID: dict[str, Any] = {**CONFIG, "sweep": {"grid": {"optimizer.lr": [0.01, 0.02]}, "seeds": 2}}
 
@@ -68,10 +68,24 @@ def test_what_was_left_alone_is_as_it_was_left(invoke: Any, runs: Path) -> None:
     assert ended.stdout == "5 runs, 1 sweep: all as they were left\n"
 
 
+def test_a_run_that_diverged_before_its_first_evaluation_is_as_it_was_left(
+    invoke: Any, tmp_path: Path
+) -> None:
+    lost = {**CONFIG, "optimizer": {"name": "sgd", "lr": 1e30}}
+    for every, name in ((0, "without"), (1, "with")):
+        training = {"epochs": 4, "evaluate_every": 4, "histograms_every": every}
+        run = regrun.train({**lost, "training": training}, runs_dir=tmp_path / name)
+        assert run.summary.status == "diverged"
+        assert run.metrics.empty
+        assert verified(invoke, tmp_path / name) == (0, [])
+
+
 DAMAGED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a config": (lambda runs: a_run(runs) / "config.yaml", "flip"),
     "metrics": (lambda runs: a_run(runs) / "metrics.jsonl", "flip"),
     "no metrics": (lambda runs: a_run(runs) / "metrics.jsonl", "unlink"),
+    "histograms": (lambda runs: a_run(runs) / "histograms.jsonl", "flip"),
+    "no histograms": (lambda runs: a_run(runs) / "histograms.jsonl", "unlink"),
     "weights": (lambda runs: a_run(runs) / "weights.safetensors", "flip"),
     "an average": (lambda runs: a_run(runs) / "weights_ema.safetensors", "unlink"),
     "test examples": (lambda runs: a_run(runs) / "test_examples.safetensors", "flip"),

@@ -78,6 +78,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "model": {"name": "linear"},
     },
     "l1": with_keys(penalty={"type": "l1", "strength": 1e-3}, training={"evaluate_every": 2}),
+    "histograms": with_keys(training={"histograms_every": 3, "evaluate_every": 2}),
+    "histograms at the end": with_keys(training={"histograms_every": 20, "evaluate_every": 3}),
 }
 
 

@@ -34,12 +34,14 @@ NOISY: dict[str, Any] = {
         "checkpoint_every": 0.05,
         "early_stopping": {"metric": "val/loss", "patience": 1000},
         "test_examples": True,
+        "histograms_every": 2,
     },
 }
 """All that has a state: noise, moments, schedule, best weights; about a second of training."""
 
 RESULTS = (
     "metrics.jsonl",
+    "histograms.jsonl",
     "weights.safetensors",
     "test_examples.safetensors",
     "data.json",
@@ -146,8 +148,11 @@ def test_with_json_a_signal_leaves_one_document(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("damage", ["a row", "the file"])
-def test_evaluations_that_are_lost_are_noticed(program: Program, damage: str, half: Path) -> None:
-    metrics = half / "metrics.jsonl"
+@pytest.mark.parametrize("name", ["metrics.jsonl", "histograms.jsonl"])
+def test_lines_that_are_lost_are_noticed(
+    program: Program, name: str, damage: str, half: Path
+) -> None:
+    metrics = half / name
     lines = metrics.read_bytes().splitlines(keepends=True)
     if damage == "a row":
         metrics.write_bytes(b"".join(lines[1:]))
@@ -216,7 +221,13 @@ def test_a_run_killed_ten_times_at_random_is_the_undisturbed_run(
 TINY: dict[str, Any] = {
     **LINEAR,
     "name": "tiny",
-    "training": {"epochs": 3, "batch_size": 5, "checkpoint_every": 0, "test_examples": True},
+    "training": {
+        "epochs": 3,
+        "batch_size": 5,
+        "checkpoint_every": 0,
+        "test_examples": True,
+        "histograms_every": 2,
+    },
 }
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from regrun.errors import CorruptInputError, StorageError
 from regrun.results import json_document, json_line
-from regrun.store.metrics import MetricsWriter, metrics_frame, read_metrics, truncate_after
+from regrun.store.lines import LinesWriter
+from regrun.store.metrics import metrics_frame, read_metrics, truncate_after
 from tests.support.faults import failing, recorded
 from tests.support.tampering import write_lines
 
@@ -25,7 +26,7 @@ ROWS = [{"epoch": n, "step": 4 * n, "train/loss": 1 / n, "lr": 0.1} for n in ran
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    writer = MetricsWriter(tmp_path / "metrics.jsonl")
+    writer = LinesWriter(tmp_path / "metrics.jsonl")
     for row in ROWS:
         writer.add(row)
     writer.flush()
@@ -47,7 +48,7 @@ def test_the_checksum_of_a_line_is_that_of_all_bytes_before_it(path: Path) -> No
 
 
 def test_nothing_is_written_before_the_flush_and_one_write_does_it(tmp_path: Path) -> None:
-    writer = MetricsWriter(tmp_path / "m")
+    writer = LinesWriter(tmp_path / "m")
     writer.add(ROWS[0])
     writer.add(ROWS[1])
     assert not (tmp_path / "m").exists()
@@ -66,7 +67,7 @@ def test_no_file_means_no_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_not_finite_become_null(tmp_path: Path, value: float) -> None:
-    writer = MetricsWriter(tmp_path / "m")
+    writer = LinesWriter(tmp_path / "m")
     writer.add({"epoch": 1, "step": 1, "train/loss": value, "lr": 0.5})
     writer.flush()
     row = {"epoch": 1, "step": 1, "train/loss": None, "lr": 0.5}
@@ -107,7 +108,7 @@ def test_a_changed_order_of_lines_is_noticed(path: Path, tmp_path: Path, edit: s
     elif edit == "glued":
         lines[0] = lines[0].rstrip(b"\n") + b","
     else:
-        other = MetricsWriter(tmp_path / "other")
+        other = LinesWriter(tmp_path / "other")
         other.add(*({**row, "lr": 0.2} for row in ROWS))
         other.flush()
         lines[2] = (tmp_path / "other").read_bytes().splitlines(keepends=True)[2]
@@ -168,7 +169,7 @@ def test_a_failing_flush_leaves_whole_lines_and_can_be_tried_again(
 ) -> None:
     for number in (1, 2, 3):  # the folder and the file opened, written
         path = tmp_path / f"{number}"
-        writer = MetricsWriter(path)
+        writer = LinesWriter(path)
         writer.add(ROWS[0])
         writer.flush()
         writer.add(ROWS[1])

@@ -14,7 +14,8 @@ import pytest
 from regrun.errors import StorageError
 from regrun.results import RunSummary, Status
 from regrun.store.curves import curves_of
-from regrun.store.metrics import MetricsWriter, read_metrics
+from regrun.store.lines import LinesWriter
+from regrun.store.metrics import read_metrics
 from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import EventFiles, add_curves, flat_hparams, rebuild
 from regrun.store.writer import RunWriter
@@ -339,7 +340,7 @@ def test_configs_are_flattened_as_overrides_name_them() -> None:
 def test_an_empty_metrics_file_rebuilds_to_the_hyper_parameters_alone(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     run.config.path.write_text("")
-    MetricsWriter(run.metrics).flush()
+    LinesWriter(run.metrics).flush()
     rebuild(run, HPARAMS)
     assert len(event_paths(tmp_path)) == 1
     assert "session_start_info" in hparams_of(tmp_path)

@@ -79,6 +79,7 @@ def results(sweep: Path) -> dict[str, tuple[object, ...]]:
         summary = summary_of(path)
         found[run.directory] = (
             bytes_of(path / "metrics.jsonl"),
+            bytes_of(path / "histograms.jsonl"),
             bytes_of(path / "weights.safetensors"),
             bytes_of(path / "test_examples.safetensors"),
             summary["status"],

@@ -26,6 +26,7 @@ CONFIG: dict[str, Any] = with_keys(
         "precision": "float32",
         "checkpoint_every": 0.05,
         "test_examples": True,
+        "histograms_every": 25,
     },
     sweep={
         "grid": {"optimizer.lr": [1e-3, 3e-3], "model.activation": ["relu", "tanh"]},

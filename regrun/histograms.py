@@ -1,0 +1,120 @@
+"""Histograms of a network's parameters while it was trained.
+
+As in `tf.summary.histogram`, each has 30 bins of equal width from the smallest to the largest
+entry, so that it needs no range that was known before. The counts are those of `numpy.histogram`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from regrun.results import first_problem
+
+BINS = 30
+
+_Count = Annotated[int, Field(ge=0, strict=True)]
+_Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+_ALONE = ConfigDict(extra="forbid")
+
+
+@checked(frozen=True, slots=True, config=_ALONE)
+class Histogram:
+    """The entries of one parameter at one time; None where no entry is finite.
+
+    role: what the parameter is. zeros: entries that are exactly 0. not_finite: NaN and infinities,
+    which are in no bin. low, high: the smallest and the largest entry. std: of all entries, as
+    `numpy.std` has it. mean, std: None also where they overflow.
+    """
+
+    role: Literal["weight", "bias", "norm"]
+    zeros: _Count
+    not_finite: _Count
+    low: _Number | None
+    high: _Number | None
+    mean: _Number | None
+    std: Annotated[_Number, Field(ge=0)] | None
+    counts: Annotated[list[_Count], Field(min_length=BINS, max_length=BINS)]
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return sum(self.counts) + self.not_finite
+
+    @property
+    def sparsity(self) -> float:
+        """The share of the entries that are exactly 0."""
+        return self.zeros / self.size
+
+    @property
+    def edges(self) -> np.ndarray:
+        """(BINS + 1,): where the bins begin, and where the last one ends."""
+        ends = (np.array([end or 0.0]) for end in (self.low, self.high))
+        edges: np.ndarray = bin_edges(*ends)[0]
+        return edges
+
+
+@checked(frozen=True, slots=True, config=_ALONE)
+class Histograms:
+    """Those of all parameters of a network after `epoch` epochs, by name."""
+
+    epoch: _Count
+    step: _Count
+    parameters: dict[str, Histogram]
+
+
+_parser = TypeAdapter(Histograms)
+
+
+def parse_histograms(data: object) -> Histograms:
+    """Those of one line, as JSON has it. Raises ValueError, with what is wrong."""
+    try:
+        found = _parser.validate_python(data)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from error
+    for name, each in found.parameters.items():
+        problem = _problem_with(each)
+        if problem is not None:
+            raise ValueError(f"parameters.{name}.{problem}")
+    return found
+
+
+def _problem_with(histogram: Histogram) -> str | None:
+    counted = sum(histogram.counts)
+    if histogram.size == 0:
+        return "counts: no entries"
+    if histogram.zeros > counted:
+        return f"zeros: {histogram.zeros:,} of {counted:,} entries"
+    if (histogram.low is None or histogram.high is None) != (counted == 0):
+        return "low: does not fit the counts"
+    if histogram.low is not None and histogram.high is not None:
+        if histogram.low > histogram.high:
+            return "low: above high"
+        if histogram.zeros and not histogram.low <= 0 <= histogram.high:
+            return "zeros: not between low and high"
+    return None
+
+
+def bin_edges(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """(N,) finite float64, low ≤ high → (N, BINS + 1), rising: those of `numpy.histogram`.
+
+    As there, the bins around a single value span 1 in all; or more, where that would be no
+    difference to it.
+    """
+    with np.errstate(over="ignore"):  # of numbers that are replaced
+        edges = _evenly(low, high)
+        narrow = (np.diff(edges) <= 0).any(1)
+        if narrow.any():
+            room = np.maximum(0.5, np.maximum(abs(low), abs(high)) * 2.0**-40) * narrow
+            largest = np.finfo(float).max
+            edges = _evenly(np.maximum(low - room, -largest), np.minimum(high + room, largest))
+    return edges
+
+
+def _evenly(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    # Halved, since the difference of the largest numbers would overflow.
+    edges = 2 * np.linspace(low / 2, high / 2, BINS + 1, axis=1)
+    return np.ascontiguousarray(edges)

@@ -1,0 +1,183 @@
+"""The lines of histograms.jsonl, and the events that TensorBoard reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regrun.errors import CorruptInputError
+from regrun.histograms import BINS, Histogram, Histograms
+from regrun.store.histogram_events import histogram_record
+from regrun.store.histograms import keep_counted, read_histograms
+from regrun.store.lines import LinesWriter
+from tests.support.tampering import write_lines
+
+
+def histogram_of(entries: np.ndarray, role: str = "weight") -> Histogram:
+    counts, edges = np.histogram(entries, BINS)
+    return Histogram(
+        role=role,  # type: ignore[arg-type]
+        zeros=int((entries == 0).sum()),
+        not_finite=0,
+        low=float(edges[0]),
+        high=float(edges[-1]),
+        mean=float(entries.mean()),
+        std=float(entries.std()),
+        counts=counts.tolist(),
+    )
+
+
+DRAW = np.random.default_rng(0)
+COUNTED = [
+    Histograms(
+        epoch,
+        4 * epoch,
+        {
+            "output.weight": histogram_of(DRAW.normal(size=50)),
+            "output.bias": histogram_of(DRAW.uniform(size=3), "bias"),
+        },
+    )
+    for epoch in (0, 2, 4, 5)
+]
+LOST = Histogram("weight", 0, 50, None, None, None, None, [0] * BINS)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    writer = LinesWriter(tmp_path / "histograms.jsonl")
+    writer.add(*COUNTED)
+    writer.flush()
+    return tmp_path / "histograms.jsonl"
+
+
+def test_they_come_back_as_they_were(path: Path) -> None:
+    assert read_histograms(path) == COUNTED
+    assert path.read_bytes().count(b"\n") == len(COUNTED)
+    assert read_histograms(path.with_name("none")) == []
+
+
+def test_those_of_a_lost_network_come_back(tmp_path: Path) -> None:
+    writer = LinesWriter(tmp_path / "h")
+    lost = replace(COUNTED[0], parameters={"output.weight": LOST})
+    writer.add(lost)
+    writer.flush()
+    assert read_histograms(tmp_path / "h") == [lost]
+
+
+def test_a_torn_last_line_does_not_count(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+    assert read_histograms(path) == COUNTED[:-1]
+
+
+@pytest.mark.parametrize("at", range(7, 2000, 137))
+def test_any_flipped_bit_is_noticed_with_its_line(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+    number = data.count(b"\n", 0, at) + 1
+    with pytest.raises(CorruptInputError, match=re.escape(f"{path}:{number}")):
+        read_histograms(path)
+
+
+def named(**parameters: Histogram) -> dict[str, Histogram]:
+    return dict(parameters)
+
+
+WEIGHT, OTHER = histogram_of(DRAW.normal(size=5)), histogram_of(DRAW.normal(size=6))
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ([(1, 4, named(w=WEIGHT)), (1, 4, named(w=WEIGHT))], "step 4 after step 4"),
+        ([(2, 4, named(w=WEIGHT)), (1, 8, named(w=WEIGHT))], "step 8 after step 4"),
+        ([(1, 4, named(w=WEIGHT)), (2, 8, named(v=WEIGHT))], "parameters.v: not at all times"),
+        ([(1, 4, named(w=WEIGHT)), (2, 8, named())], "parameters.w: not at all times"),
+        ([(1, 4, named(w=WEIGHT)), (2, 8, named(w=OTHER))], "parameters.w: not as at the time"),
+        (
+            [(1, 4, named(w=WEIGHT)), (2, 8, named(w=replace(WEIGHT, role="bias")))],
+            "parameters.w: not as at the time",
+        ),
+    ],
+)
+def test_lines_that_do_not_follow_each_other_are_refused(
+    tmp_path: Path, lines: list[tuple[int, int, dict[str, Histogram]]], problem: str
+) -> None:
+    writer = LinesWriter(tmp_path / "h")
+    writer.add(*(Histograms(*line) for line in lines))
+    writer.flush()
+    with pytest.raises(CorruptInputError, match=re.escape(f"h:2: no histograms: {problem}")):
+        read_histograms(tmp_path / "h")
+
+
+def test_what_is_no_histogram_is_named_with_its_line(tmp_path: Path) -> None:
+    write_lines(tmp_path / "h", [{"epoch": 1, "step": 4, "parameters": {"w": {"role": "weight"}}}])
+    with pytest.raises(CorruptInputError, match=r"h:1: no histograms: parameters\.w\.zeros: "):
+        read_histograms(tmp_path / "h")
+
+
+def test_a_resumed_run_keeps_what_it_had_reached(path: Path) -> None:
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    assert keep_counted(path, [(0, 0), (2, 8), (4, 16)]) == b"".join(lines[:3])
+    assert path.read_bytes() == b"".join(lines[:3])
+    assert keep_counted(path, []) == path.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("expected", "line"), [([(0, 0), (1, 4)], 2), ([(0, 0), (2, 8), (4, 16), (5, 20), (6, 24)], 5)]
+)
+def test_what_a_run_had_reached_must_be_there(
+    path: Path, expected: list[tuple[int, int]], line: int
+) -> None:
+    before = path.read_bytes()
+    with pytest.raises(CorruptInputError, match=rf"{path.name}: damaged: line {line} is not of"):
+        keep_counted(path, expected)
+    assert path.read_bytes() == before
+
+
+def test_tensorboard_reads_the_bins_as_they_were_counted(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    lost = Histograms(9, 36, {"output.weight": LOST, "output.bias": WEIGHT})
+    file = tmp_path / "events.out.tfevents.1.here"
+    file.write_bytes(b"".join(histogram_record(each, 100.0) for each in [*COUNTED, lost]))
+    events = EventAccumulator(str(tmp_path), {"histograms": 0}).Reload()
+    assert set(events.Tags()["histograms"]) == {
+        "parameters/output.weight",
+        "parameters/output.bias",
+    }
+    found = events.Histograms("parameters/output.weight")
+    assert [each.step for each in found] == [0, 8, 16, 20]  # there is nothing to show at 36
+    for each, counted in zip(found, COUNTED, strict=True):
+        own, value = counted.parameters["output.weight"], each.histogram_value
+        assert [value.min, *value.bucket_limit] == own.edges.tolist()
+        assert value.bucket == own.counts
+        assert (value.num, value.max) == (50, own.high)
+        assert own.mean is not None
+        assert own.std is not None
+        assert value.sum == pytest.approx(50 * own.mean)
+        assert value.sum_squares == pytest.approx(50 * (own.std**2 + own.mean**2))
+
+
+def test_tensorboard_shows_the_bins_as_they_were_counted(tmp_path: Path) -> None:
+    """Its tabs take tensors (left, right, count), to which it converts what files hold."""
+    from tensorboard import data_compat, dataclass_compat
+    from tensorboard.compat.proto import event_pb2
+    from tensorboard.util import tensor_util
+
+    from regrun.store.curve_events import HEAD_BYTES, TAIL_BYTES
+
+    data = histogram_record(COUNTED[1], 100.0)[HEAD_BYTES:-TAIL_BYTES]
+    event = data_compat.migrate_event(event_pb2.Event.FromString(data))
+    (event,) = dataclass_compat.migrate_event(event, {})
+    shown = {value.tag: tensor_util.make_ndarray(value.tensor) for value in event.summary.value}
+    for name, own in COUNTED[1].parameters.items():
+        table = shown[f"parameters/{name}"]
+        np.testing.assert_allclose(table[:, 0], own.edges[:-1], rtol=1e-6)
+        np.testing.assert_allclose(table[:, 1], own.edges[1:], rtol=1e-6)
+        np.testing.assert_array_equal(table[:, 2], own.counts)
