@@ -63,6 +63,8 @@ class Budget:
     """How the network can be computed."""
     histograms_bytes: int = 0
     """What a run stores of histograms, roughly."""
+    multiplications: int = 0
+    """Of the largest layer, forward, for one batch."""
 
     def total_bytes(self, members: int) -> int:
         """For a stack of this many members, with what they share."""
@@ -132,6 +134,7 @@ def estimate(
         member_bytes=least.member_bytes + batch * example,
         test_examples_bytes=_test_examples_bytes(config, dataset, size),
         trial=trial_of(module, config, dataset),
+        multiplications=batch * max((row.multiplications for row in rows), default=0),
         shared_bytes=size * 2 * max(EVALUATION_ELEMENTS, widest(rows, dataset.input_shape)),
     )
     if not allow_large:

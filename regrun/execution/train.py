@@ -18,6 +18,7 @@ from regrun.execution.observer import Observer, Start
 from regrun.execution.origin import SavedStack, check_checkpoint, check_end_is_free, load_stack
 from regrun.execution.prepare import Prepared, idle_notes, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackRun
+from regrun.execution.threads import paid_threads
 from regrun.results import RunSummary, json_document
 from regrun.store.atomic import write_atomic
 from regrun.store.checkpoint import CheckpointStore
@@ -209,7 +210,8 @@ def _run(
     interrupt: Interrupt,
 ) -> RunSummary:
     try:
-        return _train(loaded, prepared, directory, checkpoint, observer, interrupt)
+        with paid_threads(prepared.budget, members=1):
+            return _train(loaded, prepared, directory, checkpoint, observer, interrupt)
     except PluginError as error:
         again = f"regrun resume {shlex.quote(str(directory))}"
         observer.on_message(f"its traceback: {RunDir(directory).log}; once it is mended: {again}")

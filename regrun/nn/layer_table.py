@@ -14,12 +14,16 @@ from regrun.nn.modules import NoiseLayer, noise_level
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer. output_shape: for one example, without the batch axis."""
+    """One layer. output_shape: for one example, without the batch axis.
+
+    multiplications: by its weights, for one example.
+    """
 
     name: str
     kind: str
     output_shape: tuple[int, ...]
     parameters: int
+    multiplications: int = 0
 
 
 def layer_table(
@@ -38,7 +42,8 @@ def layer_table(
             if isinstance(output, Tensor):
                 kind = layer.noise if isinstance(layer, NoiseLayer) else type(layer)
                 count = sum(p.numel() for p in layer.parameters())
-                rows.append(LayerRow(name, kind.__name__, tuple(output.shape[1:]), count))
+                shape = tuple(output.shape[1:])
+                rows.append(LayerRow(name, kind.__name__, shape, count, _products(layer, output)))
 
         return hook
 
@@ -62,6 +67,13 @@ def layer_table(
     for hook in hooks:
         hook.remove()
     return rows
+
+
+def _products(layer: nn.Module, output: Tensor) -> int:
+    """Each output of a linear layer or a convolution is a product with one row of its weight."""
+    if not isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return 0
+    return output.numel() * prod(layer.weight.shape[1:])
 
 
 def widest(rows: list[LayerRow], input_shape: tuple[int, ...]) -> int:

@@ -22,6 +22,7 @@ from regrun.execution.observer import Observer
 from regrun.execution.origin import load_stack
 from regrun.execution.prepare import check_unchanged, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackPruner, StackRun
+from regrun.execution.threads import paid_threads
 from regrun.metrics import Metric
 from regrun.results import RunSummary
 from regrun.store.atomic import make_directory
@@ -136,9 +137,10 @@ def train_stack(
                 raise CorruptInputError(f"origin.epochs: not the {epochs:,} of the sweep")
         done_steps = checkpoint.state.engine.step if checkpoint else 0
         watcher = _Reporting(stack, metric_of(loaded.config), report)
-        run = StackRun(members, prepared, store, checkpoint, watcher)
         pruner = _stack_pruner(loaded.config, stack, epochs, done_steps) if stack.prunes else None
-        done = run.run(should_stop, pruner)
+        with paid_threads(prepared.budget, len(members)):
+            run = StackRun(members, prepared, store, checkpoint, watcher)
+            done = run.run(should_stop, pruner)
     return Outcome(done, tuple(watcher.messages()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from regrun.errors import ConfigError
 from regrun.nn.layer_table import LayerRow, activations, layer_table, widest
@@ -16,14 +17,35 @@ SMALL = nn.Sequential(
 
 def test_the_table_has_a_row_per_layer_in_the_order_they_run() -> None:
     assert layer_table(SMALL, (1, 8, 8)) == [
-        LayerRow("0", "Conv2d", (4, 8, 8), 40),
+        LayerRow("0", "Conv2d", (4, 8, 8), 40, 4 * 64 * 9),
         LayerRow("1", "ReLU", (4, 8, 8), 0),
         LayerRow("2", "MaxPool2d", (4, 4, 4), 0),
         LayerRow("3", "Flatten", (64,), 0),
-        LayerRow("4", "Linear", (3,), 195),
+        LayerRow("4", "Linear", (3,), 195, 3 * 64),
     ]
     assert activations(layer_table(SMALL, (1, 8, 8))) == 2 * 4 * 64 + 64 + 3
     assert widest(layer_table(SMALL, (1, 8, 8)), (1, 8, 8)) == 4 * 64
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(7, 5), (7,)),
+        (nn.Linear(7, 5), (3, 7)),
+        (nn.Conv1d(4, 6, 3), (4, 11)),
+        (nn.Conv2d(4, 6, (3, 2), stride=2, groups=2), (4, 9, 8)),
+        (nn.Conv2d(4, 4, 3, groups=4), (4, 9, 8)),
+        (nn.BatchNorm1d(4), (4,)),
+        (nn.LayerNorm((3, 4)), (3, 4)),
+    ],
+)
+def test_multiplications_are_those_that_torch_counts(
+    layer: nn.Module, shape: tuple[int, ...]
+) -> None:
+    (row,) = layer_table(nn.Sequential(layer), shape)
+    with FlopCounterMode(display=False) as counted:
+        layer.eval()(torch.zeros((1, *shape)))
+    assert 2 * row.multiplications == counted.get_total_flops()
 
 
 def test_the_table_leaves_the_module_as_it_was() -> None:
