@@ -46,7 +46,10 @@ def ablate(
     config: ConfigPath,
     overrides: Overrides = None,
     seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Train every combination with this many seeds.")
+        int,
+        typer.Option(
+            "--seeds", metavar="N", min=1, help="Train every combination with this many seeds."
+        ),
     ] = 5,
     runs_dir: RunsDir = RUNS,
     device: Device = "auto",

@@ -82,6 +82,16 @@ def function_of(verb: str) -> Callable[..., None]:
     return function
 
 
+class Verb(TyperCommand):
+    """One verb with its arguments and options."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write its help."""
+        from regrun.cli.help import verb_help
+
+        formatter.write(verb_help(self, ctx))
+
+
 class Verbs(TyperGroup):
     """The verbs, loaded one by one; errors that regrun raises on purpose become exit codes."""
 
@@ -94,10 +104,16 @@ class Verbs(TyperGroup):
     def load(self, name: str) -> TyperCommand:
         """The command of a verb, with its arguments and options."""
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        alone.command(name)(function_of(name))
+        alone.command(name, cls=Verb)(function_of(name))
         command = typer.main.get_command(alone)
         assert isinstance(command, TyperCommand)
         return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the program."""
+        from regrun.cli.help import program_help
+
+        formatter.write(program_help(self, ctx, VERBS))
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Parse the arguments that stand before the verb."""

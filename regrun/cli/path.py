@@ -34,12 +34,18 @@ from regrun.store.study import PathStudy
 def path(
     config: ConfigPath,
     overrides: Overrides = None,
-    number: Annotated[int, typer.Option("--number", min=2, help="How many strengths.")] = 100,
+    number: Annotated[
+        int, typer.Option("--number", metavar="N", min=2, help="How many strengths.")
+    ] = 100,
     ratio: Annotated[
         float,
-        typer.Option("--ratio", min=1e-9, max=0.999, help="The weakest over the strongest."),
+        typer.Option(
+            "--ratio", metavar="R", min=1e-9, max=0.999, help="The weakest over the strongest."
+        ),
     ] = 1e-3,
-    folds: Annotated[int, typer.Option("--folds", min=2, help="Of the cross-validation.")] = 5,
+    folds: Annotated[
+        int, typer.Option("--folds", metavar="N", min=2, help="Of the cross-validation.")
+    ] = 5,
     runs_dir: RunsDir = RUNS,
     device: Device = "auto",
     plugins: Plugins = None,

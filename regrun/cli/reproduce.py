@@ -39,7 +39,10 @@ def reproduce(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", min=1, help="Judge by this many seeds; default: the reproduction's own."
+            "--seeds",
+            metavar="N",
+            min=1,
+            help="Judge by this many seeds; default: the reproduction's own.",
         ),
     ] = None,
     runs_dir: RunsDir = RUNS,

@@ -40,6 +40,7 @@ def resume(
         int | None,
         typer.Option(
             "--seeds",
+            metavar="N",
             min=1,
             help="Add replicates to every cell of a sweep, up to this many in all.",
             show_default=False,
@@ -49,6 +50,7 @@ def resume(
         int | None,
         typer.Option(
             "--confirm",
+            metavar="N",
             min=1,
             help="Train the finalists of a sweep again with this many fresh replicates.",
             show_default=False,

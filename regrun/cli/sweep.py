@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from regrun.analysis.sweeps import StoredSweep
 from regrun.cli import options as opt
 from regrun.cli.cell_report import csv_rows, sweep_report
+from regrun.cli.completion import complete_override
 from regrun.cli.console import check, documenting, notify, print_csv, say, show
 from regrun.cli.left_pictures import leave_main_picture
 from regrun.cli.progress import watching
@@ -27,9 +28,21 @@ if TYPE_CHECKING:
 
 def sweep(
     config: opt.ConfigPath,
-    overrides: opt.Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help=(
+                "An axis, such as optimizer.lr=0.01,0.1 or model.dropout=0,0.5, which takes the "
+                "place of the config's own axis of that key; or one value for all runs."
+            ),
+            autocompletion=complete_override,
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Train every cell with this many seeds.")
+        int | None,
+        typer.Option("--seeds", metavar="N", min=1, help="Train every cell with this many seeds."),
     ] = None,
     only: Annotated[
         bool, typer.Option("--only", help="Sweep over the axes given here, not over the config's.")
@@ -38,6 +51,7 @@ def sweep(
         int | None,
         typer.Option(
             "--confirm",
+            metavar="N",
             min=1,
             help="Train the finalists again with this many fresh replicates.",
             show_default=False,
@@ -49,6 +63,7 @@ def sweep(
         int | None,
         typer.Option(
             "--workers",
+            metavar="N",
             min=0,
             help="Worker processes; 0 trains in this one. Default: as many as pay off.",
             show_default=False,

@@ -27,7 +27,12 @@ def view(
     port: Annotated[
         int | None,
         typer.Option(
-            "--port", min=1, max=65535, help="Default: 6006, or a free one.", show_default=False
+            "--port",
+            metavar="N",
+            min=1,
+            max=65535,
+            help="Default: 6006, or a free one.",
+            show_default=False,
         ),
     ] = None,
     as_json: Annotated[
