@@ -23,7 +23,7 @@ THUMBNAIL = 16
 PER_LINE = 6
 """Pictures next to each other, at most."""
 
-MOST_COLUMNS, MOST_CLASSES, MOST_NAMED = 60, 30, 5
+MOST_COLUMNS, MOST_CLASSES, MOST_NAMED, MOST_FILES = 60, 30, 5, 2
 
 _RAMP = " .:-=+*#%@"
 """From dark to light, where there is no colour."""
@@ -35,7 +35,8 @@ Pixels = list[list[tuple[int, int, int]]]
 
 def data_line(card: DataCard) -> str:
     """``flats.csv: regression of price from 8 features; 160 train, 40 test``."""
-    source = ", ".join(Path(file).name for file in card.files) or card.dataset
+    named = card.files if len(card.files) <= MOST_FILES else []
+    source = ", ".join(Path(file).name for file in named) or card.dataset
     shape = "×".join(map(str, card.input.shape))
     inputs = f"{shape} feature{'s' * (shape != '1')}" if len(card.input.shape) == 1 else shape
     sizes = ", ".join(f"{size:,} {part}" for part, size in card.sizes.items())

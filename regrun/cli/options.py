@@ -15,11 +15,14 @@ from regrun.cli.completion import (
     complete_override,
     complete_run_directory,
 )
+from regrun.errors import UsageError
 
 
 def _known_device(name: str | None) -> str | None:
     if name is None or re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         return name
+    if name == "mps":  # which has no float64, and no generator per member
+        raise UsageError(f"--device {name}: regrun does not train on Apple GPUs; use cpu")
     raise typer.BadParameter(f"{name!r} is not one of auto, cpu, cuda, cuda:N")
 
 

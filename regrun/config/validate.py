@@ -212,7 +212,8 @@ def _message(kind: str, error: Any, node: Node | None) -> str:
     if isinstance(node, ListNode):
         return _list_message(node, value)
     if kind in _MESSAGES:
-        return _MESSAGES[kind].format(value=show(value), **context)
+        share = _as_share(value) if kind == "float_type" else ""
+        return _MESSAGES[kind].format(value=show(value), **context) + share
     return f"{show(value)}: {error['msg']}"
 
 
@@ -241,7 +242,15 @@ def _union_message(node: AnyOf, errors: Sequence[Any]) -> str:
         return _message("literal_error", errors[0], Choice(tuple(words)))
     nouns = " nor ".join(_noun(each) for each in node.options)
     hints = [did_you_mean(value, each.words) for each in node.options if isinstance(each, Choice)]
+    if any(isinstance(each, Scalar) and each.type is float for each in node.options):
+        hints.append(_as_share(value))
     return f"{show(value)} is neither {nouns}{''.join(hints)}"
+
+
+def _as_share(value: Any) -> str:
+    """How a percentage is written."""
+    given = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", value) if isinstance(value, str) else None
+    return f"; write {float(given[1]) / 100:g}" if given else ""
 
 
 def _list_message(node: ListNode, value: Any) -> str:

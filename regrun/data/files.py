@@ -82,6 +82,13 @@ def find_or_download(
     return folder
 
 
+def notes_on_place(root: str | None, folder: Path, name: str) -> list[str]:
+    """That a dataset was found elsewhere than in the folder that the config names."""
+    if root is None or folder == Path(root).expanduser():
+        return []
+    return [f"dataset.root: {root} does not hold {name}, which was read from {folder}"]
+
+
 def _download_into(folder: Path, fetch: Callable[[Path], object], by_hand: str) -> None:
     """Run ``fetch`` in a temporary folder, then move its files to ``folder``.
 

@@ -97,6 +97,7 @@ def idle_notes(config: Config, prepared: Prepared) -> list[str]:
     dataset = prepared.dataset
     steps = steps_per_epoch(len(dataset.train), config.training.batch_size)
     notes = [str(problem) for problem in idle_keys(config, steps)]
+    notes += config.dataset.notes_on_counts()
     noisy = prepared.budget.trial.draws or has_noise(build_network(config, dataset))
     if config.training.r_drop is None or noisy:
         return notes

@@ -97,6 +97,8 @@ def resume_run(
             raise _no_checkpoint(files, loaded.config, changed[0])
         if checkpoint is None:
             watcher.on_message("there is no checkpoint: starting from the beginning")
+        else:
+            watcher.on_message(_place_of(checkpoint))
         used = checkpoint.state.device if checkpoint else "auto"
         with asking_for_data(loaded, directory):
             # What began without changes was allowed, or fits.
@@ -113,6 +115,12 @@ def resume_run(
         if finished is not None and EPOCHS not in changed:
             return _finished(finished, directory, watcher)
         return _run(loaded, prepared, directory, checkpoint, watcher, interrupt)
+
+
+def _place_of(checkpoint: SavedStack) -> str:
+    """Where a run goes on."""
+    origin, step = checkpoint.state.origin, checkpoint.state.engine.step
+    return f"going on after step {step:,}, in epoch {origin.epochs_begun:,} of {origin.epochs:,}"
 
 
 def _finished(summary: RunSummary, directory: Path, observer: Observer) -> RunSummary:

@@ -112,6 +112,12 @@ def test_wrong_usage_ends_with_2_and_says_so_on_stderr(invoke: Any, arguments: l
     assert result.stderr != ""
 
 
+def test_a_gpu_that_is_not_supported_is_refused_in_a_line(invoke: Any) -> None:
+    result = invoke("train", "x.yaml", "--device", "mps")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "--device mps: regrun does not train on Apple GPUs; use cpu\n"
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

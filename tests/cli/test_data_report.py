@@ -36,6 +36,17 @@ def test_a_line_names_file_task_inputs_and_sizes() -> None:
     assert data_line(card) == expected
 
 
+def test_a_dataset_of_many_files_is_called_by_its_name() -> None:
+    card = DataCard(
+        dataset="mnist",
+        files=[f"/data/MNIST/raw/{name}" for name in "abcd"],
+        task="classification",
+        sizes={"train": 9},
+        input=InputCard(shape=[1, 28, 28], dtype="uint8"),
+    )
+    assert data_line(card).startswith("mnist: classification, 0 classes")
+
+
 def test_many_classes_are_counted() -> None:
     card = DataCard(
         dataset="npz",

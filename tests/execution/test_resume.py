@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 from regrun.execution.interrupt import catching_signals
+from regrun.execution.origin import load_stack
 from regrun.store.checkpoint import CheckpointStore
+from regrun.store.run_dir import RunDir
 from tests.support.program import Process, Program, Workspace, wait_until
 from tests.support.runs import LINEAR, rows_in
 from tests.support.tampering import write_yaml
@@ -131,9 +133,14 @@ def test_a_signal_saves_the_run_and_the_command_it_prints_finishes_it(
     assert not (workspace.only / "summary.json").exists()
     command = shlex.split(process.stderr.strip().rpartition("carry on with: ")[2])
     assert command == ["regrun", "resume", str(workspace.only)]
+    saved = load_stack(CheckpointStore(RunDir(workspace.only).checkpoints))
+    assert saved is not None
+    step = saved.state.engine.step
     process = workspace.resume(directory=Path(command[2]))
     assert process.wait() == 0
     assert_same(workspace.only, whole)
+    place = f"going on after step {step:,}, in epoch {-(-step // 13)} of 60"
+    assert place in process.stderr.splitlines()
 
 
 def test_with_json_a_signal_leaves_one_document(workspace: Workspace) -> None:

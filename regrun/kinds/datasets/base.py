@@ -29,6 +29,10 @@ Held = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
 """How many examples to hold out: a count, or a fraction below 1."""
 
 
+_MOST_PERCENT = 50
+"""Nobody means to hold out more."""
+
+
 def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] >= bounds[1]:
         raise ValueError(f"{list(bounds)}: write [black, white], the lower number first")
@@ -176,6 +180,15 @@ class DatasetSection(Section):
     def known_task(self) -> Task | None:
         """The task, as far as the config alone settles it; else the targets do."""
         return self.fixed_task or getattr(self, "task", None)
+
+    def notes_on_counts(self) -> list[str]:
+        """What is held out as a count and may have been meant as a percentage."""
+        given = {key: getattr(self, key, None) for key in ("validation", "test")}
+        return [
+            f"dataset.{key}: {held} holds out {held} examples; {held}% would be {held / 100:g}"
+            for key, held in given.items()
+            if isinstance(held, int) and 1 <= held <= _MOST_PERCENT
+        ]
 
     @property
     def may_have_validation(self) -> bool:

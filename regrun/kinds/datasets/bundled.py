@@ -9,6 +9,7 @@ from regrun.errors import CorruptInputError
 from regrun.kinds.datasets.base import DatasetSection, Held, Progress, Subset, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from regrun.data.dataset import Dataset
@@ -44,10 +45,12 @@ class BundledDataset(Subset, DatasetSection):
         features: Any,
         classes: Any,
         value_range: tuple[float, float] | None = None,
+        notes: Sequence[str] = (),
     ) -> Dataset:
         """Split (N, …) inputs and (N,) targets.
 
         features, classes: their names. value_range: what is black and what is white in images.
+        notes: on where they were found.
         """
         from regrun.data.arrays import Options, decode_arrays
 
@@ -64,6 +67,7 @@ class BundledDataset(Subset, DatasetSection):
                 examples,
                 feature_names=[str(name) for name in features],
                 class_names=[str(name) for name in classes],
+                notes=notes,
                 # A table is read by the names of its columns.
                 inputs=None if len(features) else examples.inputs,
             )
@@ -142,7 +146,7 @@ class CaliforniaHousing(BundledDataset):
 
     def load(self, progress: Progress | None = None) -> Dataset:
         """Median house value in units of 100,000 dollars."""
-        from regrun.data.files import find_or_download
+        from regrun.data.files import find_or_download, notes_on_place
         from regrun.data.npz_file import read_npz
 
         def by_hand(folder: Path, searched: list[Path]) -> str:
@@ -152,14 +156,16 @@ class CaliforniaHousing(BundledDataset):
                 f"{folder}/ into {folder}/ here (looked at: {looked})"
             )
 
-        path = find_or_download(self.root, [self.file], self._fetch, by_hand) / self.file
+        folder = find_or_download(self.root, [self.file], self._fetch, by_hand)
+        path = folder / self.file
         arrays, _ = read_npz(path, ("x", "y"))
         x, y = arrays.get("x"), arrays.get("y")
         if x is None or y is None or x.shape != (len(y), self.num_features):
             raise CorruptInputError(
                 f"{path}: needs x (N, 8) and y (N,); delete it to download it again"
             )
-        return self._table(x, y, self.feature_names, ())
+        notes = notes_on_place(self.root, folder, self.name)
+        return self._table(x, y, self.feature_names, (), notes=notes)
 
     def _fetch(self, folder: Path) -> None:
         import shutil

@@ -72,6 +72,7 @@ class IDXDataset(VisionDataset):
     def load(self, progress: Progress | None = None) -> Dataset:
         """Check the IDX files, which torchvision reads without naming a damaged one."""
         from regrun.data.dataset import Examples, Provenance, Split
+        from regrun.data.files import notes_on_place
         from regrun.data.images import check_idx_pair
 
         reader = self._torchvision()
@@ -83,8 +84,16 @@ class IDXDataset(VisionDataset):
         parts = reader(root, train=True), reader(root, train=False)
         train, test = (Split(part.data[:, None], part.targets) for part in parts)
         came = Provenance(files=tuple(str(root / file) for file in files))
+        notes = notes_on_place(self.root, root, self.name)
         return self._split(
-            Examples("classification", train, test, class_names=reader.classes, provenance=came)
+            Examples(
+                "classification",
+                train,
+                test,
+                class_names=reader.classes,
+                notes=notes,
+                provenance=came,
+            )
         )
 
 
@@ -125,6 +134,7 @@ class CIFAR10(VisionDataset):
         import torch
 
         from regrun.data.dataset import Examples, Provenance, Split
+        from regrun.data.files import notes_on_place
 
         reader = self._torchvision()
         files = [f"{reader.base_folder}/{file}" for file in self.files]
@@ -144,7 +154,14 @@ class CIFAR10(VisionDataset):
         )
         came = Provenance(files=tuple(str(root / file) for file in files))
         return self._split(
-            Examples("classification", train, test, class_names=parts[0].classes, provenance=came)
+            Examples(
+                "classification",
+                train,
+                test,
+                class_names=parts[0].classes,
+                notes=notes_on_place(self.root, root, self.name),
+                provenance=came,
+            )
         )
 
     def _check_md5(self, reader: Any, root: Path, error: RuntimeError) -> None:

@@ -134,6 +134,18 @@ def test_california_housing_is_downloaded_once_and_kept_without_a_pickle(
     assert (first.num_outputs, first.feature_names[0]) == (1, "MedInc")
 
 
+def test_data_found_elsewhere_than_in_their_root_are_noted(
+    california: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(name="california_housing", root="here")
+    monkeypatch.setenv("REGRUN_DATA", "here")
+    assert not load(name="california_housing").notes
+    assert not load(name="california_housing", root="here").notes
+    assert load(name="california_housing", root="nowhere").notes == (
+        "dataset.root: nowhere does not hold california_housing, which was read from here",
+    )
+
+
 def test_california_housing_without_a_connection_says_what_to_do(
     california: list[str], datasets: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,3 +246,18 @@ def test_arrays_of_a_plug_in_are_drawn_where_they_are_split_or_say_so() -> None:
     assert not Parts().draws_data()
     assert Parts(validation=5).draws_data()
     assert Generated().draws_data()
+
+
+@pytest.mark.parametrize(
+    ("keys", "notes"),
+    [
+        ({"validation": 20}, ["dataset.validation: 20 holds out 20 examples; 20% would be 0.2"]),
+        ({"test": 5}, ["dataset.test: 5 holds out 5 examples; 5% would be 0.05"]),
+        ({"validation": 0.2, "test": 0}, []),
+        ({"validation": 51}, []),
+    ],
+)
+def test_a_count_that_may_be_meant_as_a_percentage_is_noted(
+    keys: dict[str, float], notes: list[str]
+) -> None:
+    assert dataset_section(name="diabetes", **keys).notes_on_counts() == notes
