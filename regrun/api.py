@@ -98,6 +98,62 @@ class Run:
         columns = {"loss": found.loss, "correct": found.correct}
         return pd.DataFrame({name: each for name, each in columns.items() if each is not None})
 
+    @property
+    def histograms(self) -> pd.DataFrame:
+        """Histograms of the parameters over training, a row per time and parameter.
+
+        The columns are `epoch`, `step`, `parameter`, `role` (`weight`, `bias` or `norm`), `size`,
+        `zeros` and `not_finite` (numbers of entries), `sparsity` (`zeros` / `size`), `low`, `high`,
+        `mean` and `std` of the finite entries, `counts` (30 numbers) and `edges` (31): what
+        `numpy.histogram(entries, bins=30)` gives.
+
+        >>> import tempfile
+        >>> config = {
+        ...     "dataset": {"name": "digits"},
+        ...     "model": {"name": "linear"},
+        ...     "optimizer": {"name": "sgd", "lr": 0.1},
+        ...     "training": {"epochs": 2, "histograms_every": 1},
+        ... }
+        >>> with tempfile.TemporaryDirectory() as runs:
+        ...     table = train(config, runs_dir=runs).histograms
+        >>> table[["epoch", "parameter", "size"]].values.tolist()[:2]
+        [[0, 'output.weight', 640], [0, 'output.bias', 10]]
+
+        Raises:
+            UsageError: The run stored none, since `training.histograms_every` was 0.
+            CorruptInputError: The file is damaged.
+            StorageError: The file cannot be read.
+        """
+        import pandas as pd
+
+        from regrun.store.reading import load_stored_run
+
+        counted = load_stored_run(self.directory).histograms
+        if not counted:
+            raise UsageError(
+                f"{self.directory}: no histograms here; set training.histograms_every to have them"
+            )
+        return pd.DataFrame(
+            {
+                "epoch": each.epoch,
+                "step": each.step,
+                "parameter": name,
+                "role": histogram.role,
+                "size": histogram.size,
+                "zeros": histogram.zeros,
+                "not_finite": histogram.not_finite,
+                "sparsity": histogram.sparsity,
+                "low": histogram.low,
+                "high": histogram.high,
+                "mean": histogram.mean,
+                "std": histogram.std,
+                "counts": histogram.counts,
+                "edges": histogram.edges,
+            }
+            for each in counted
+            for name, histogram in each.parameters.items()
+        )
+
 
 def train(
     config: str | Path | Mapping[str, Any],

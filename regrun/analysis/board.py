@@ -1,7 +1,7 @@
 """What `regrun view` shows of a folder of runs: their curves, settings and outcomes.
 
-Everything is read from `metrics.jsonl`, `config.yaml` and `summary.json`. The event files in the
-run directories are for other programs and are not read.
+Everything is read from `metrics.jsonl`, `histograms.jsonl`, `config.yaml` and `summary.json`. The
+event files in the run directories are for other programs and are not read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ import numpy as np
 
 from regrun.errors import RegrunError
 from regrun.escapes import escaped, escaped_name
+from regrun.histograms import Histograms
 from regrun.settings import flatten
 from regrun.store.atomic import read_bytes
+from regrun.store.checksums import check_lines
 from regrun.store.curves import curves_of
+from regrun.store.lines import whole_lines
 from regrun.store.place import Place
 from regrun.store.reading import StoredRun, find_runs, load_stored_run
 from regrun.store.run_dir import EVENT_FOLDERS, RunDir
@@ -77,7 +80,8 @@ class Shown:
     parts: `train`, `test`, `val`, or `OWN` for what belongs to none of them → metric → its curve.
     settings: give them by dotted key, since they take longer to read than all else. status: that
     of a run, `running` and `interrupted` among them. cards: title → what gives a text in Markdown.
-    folder: where its pictures lie.
+    folder: where its pictures lie. counted: gives the histograms of its runs when they are looked
+    at. time_of: gives the wall time of a step of theirs.
     """
 
     name: str
@@ -87,6 +91,8 @@ class Shown:
     status: str
     cards: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     folder: Place | None = None
+    counted: Callable[[], Sequence[Sequence[Histograms]]] = tuple
+    time_of: Callable[[int], float] = float
 
     @property
     def own_name(self) -> str:
@@ -160,7 +166,8 @@ def joined(name: str, part: str) -> str:
 
 def _version(files: RunDir) -> object:
     """Changes when a run has been trained further."""
-    return [_stamp(place) for place in (files.config, files.metrics, files.summary)]
+    places = (files.config, files.metrics, files.histograms, files.summary)
+    return [_stamp(place) for place in places]
 
 
 def _stamp(place: Place) -> tuple[int, int] | None:
@@ -170,6 +177,9 @@ def _stamp(place: Place) -> tuple[int, int] | None:
 
 def _shown(run: StoredRun, name: str) -> Shown:
     times = _spread_times(run.files, len(run.rows))
+    lines = run.files.histograms
+    if run.has(lines):  # they are parsed when somebody looks at them
+        check_lines(lines, whole_lines(run.read(lines)), required=True)
     parts: dict[str, dict[str, list[Series]]] = {}
     for curves in curves_of(run.rows, times[1:].tolist()):
         steps, wall_times = np.asarray(curves.steps), np.asarray(curves.wall_times)
@@ -196,7 +206,21 @@ def _shown(run: StoredRun, name: str) -> Shown:
         run.status,
         {"config": partial(as_code, run.files.config)},
         run.files.place,
+        cache(partial(_counted, run)),
+        partial(_time_of, [0, *(row["step"] for row in run.rows)], times),
     )
+
+
+def _counted(run: StoredRun) -> Sequence[Sequence[Histograms]]:
+    """The histograms of a run; none where they are damaged, or it has none."""
+    try:
+        return [run.histograms] if run.histograms else []
+    except RegrunError:
+        return []
+
+
+def _time_of(steps: Sequence[int], times: np.ndarray, step: int) -> float:
+    return float(np.interp(step, steps, times))
 
 
 def _settings(run: StoredRun) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from regrun.analysis.statistics import mean_interval
 from regrun.analysis.sweeps import StoredSweep
 from regrun.errors import CorruptInputError, RegrunError
 from regrun.escapes import escaped_name
+from regrun.histograms import Histograms
 from regrun.metrics import Metric
 from regrun.results import Estimate, Scale
 from regrun.settings import flatten, format_value, short_keys
@@ -343,7 +344,21 @@ def _mean_of(name: str, cell: Cell, runs: Sequence[Shown], base: Settings) -> Sh
         runs[0].status,
     )
     settings = cache(partial(_changed, base, cell.params, _NOT_SETTINGS))
-    return Shown(name, min(run.started for run in runs), parts, settings, status)
+    return Shown(
+        name,
+        min(run.started for run in runs),
+        parts,
+        settings,
+        status,
+        counted=cache(partial(_all_counted, counted)),
+        time_of=counted[0].time_of,
+    )
+
+
+def _all_counted(runs: Sequence[Shown]) -> Sequence[Sequence[Histograms]]:
+    """The histograms of all runs of a cell; none where one of them has none."""
+    found = [run.counted() for run in runs]
+    return [own for each in found for own in each] if all(found) else []
 
 
 def _counted(runs: Sequence[Shown]) -> Sequence[Shown]:

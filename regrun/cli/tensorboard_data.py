@@ -12,6 +12,7 @@ from tensorboard import errors
 from tensorboard.data import provider
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as layouts
+from tensorboard.plugins.histogram.metadata import PLUGIN_NAME as HISTOGRAMS
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.image.metadata import PLUGIN_NAME as IMAGES
 from tensorboard.plugins.scalar.metadata import PLUGIN_NAME as SCALARS
@@ -20,9 +21,11 @@ from tensorboard.plugins.text.metadata import PLUGIN_NAME as TEXTS
 from regrun.analysis.board import GAP, OWN, Curve, Shown
 from regrun.analysis.cells import differing_keys
 from regrun.analysis.overview import HIGH, LOW, View
+from regrun.analysis.weight_histograms import Times, over_training
 from regrun.escapes import escaped_name
 from regrun.settings import short_keys
 from regrun.store.atomic import read_bytes
+from regrun.store.histogram_events import TAG
 
 HPARAMS = metadata.PLUGIN_NAME
 LAYOUTS = layouts.PLUGIN_NAME
@@ -70,9 +73,11 @@ class StoredRuns(provider.DataProvider):  # type: ignore[misc] # it has no types
     def list_plugins(self, ctx: Any = None, *, experiment_id: str) -> list[str]:
         view = self._view()
         pictures = any(each.pictures() for each in view.shown)
+        histograms = any(each.counted() for each in view.shown)
         return [
             *(SCALARS, LAYOUTS, TEXTS),
             *([IMAGES] if pictures else []),
+            *([HISTOGRAMS] if histograms else []),
             *([HPARAMS] if _differing(view)[0] else []),
         ]
 
@@ -135,6 +140,18 @@ class StoredRuns(provider.DataProvider):  # type: ignore[misc] # it has no types
                 display_name="",
             )
 
+        def summed_up(shown: Shown, times: Times) -> Any:
+            step = times.steps[-1]
+            return provider.TensorTimeSeries(
+                max_step=step,
+                max_wall_time=shown.time_of(step),
+                plugin_content=b"",
+                description="",
+                display_name="",
+            )
+
+        if plugin_name == HISTOGRAMS:
+            return self._histograms(run_tag_filter, summed_up)
         return self._tensors(plugin_name, run_tag_filter, described)
 
     def read_tensors(
@@ -149,6 +166,17 @@ class StoredRuns(provider.DataProvider):  # type: ignore[misc] # it has no types
         def points(tensor: Tensor, started: float) -> list[Any]:
             return [provider.TensorDatum(0, started, np.array(tensor.value(), object))]
 
+        def tables(shown: Shown, times: Times) -> list[Any]:
+            kept = thinned(len(times.steps), downsample)
+            pairs = list(zip(times.steps, times.pools, strict=True))
+            return [
+                provider.TensorDatum(step, shown.time_of(step), pool.table)
+                for step, pool in (pairs[at] for at in np.arange(len(pairs))[kept])
+                if pool is not None
+            ]
+
+        if plugin_name == HISTOGRAMS:
+            return self._histograms(run_tag_filter, tables)
         return self._tensors(plugin_name, run_tag_filter, points)
 
     def list_blob_sequences(
@@ -227,6 +255,20 @@ class StoredRuns(provider.DataProvider):  # type: ignore[misc] # it has no types
             for each in among
             for name, metrics in each.lines()
             if passes.run(name)
+        }
+        return {name: tags for name, tags in found.items() if tags}
+
+    def _histograms(self, run_tag_filter: Any, answer: Callable[[Shown, Times], Any]) -> ByRun:
+        """Those of all seeds of a cell together; one with no finite entry is left out."""
+        passes = _Filter(run_tag_filter)
+        found = {
+            each.own_name: {
+                tag: answer(each, times)
+                for name, times in over_training(each.counted()).items()
+                if passes.tag(tag := TAG.format(escaped_name(name))) and any(times.pools)
+            }
+            for each in self._view().shown
+            if passes.run(each.own_name)
         }
         return {name: tags for name, tags in found.items() if tags}
 

@@ -164,6 +164,8 @@ def _tensorboard(view: Latest, runs: Path) -> Wsgi:
     from tensorboard.backend import application
     from tensorboard.plugins.core.core_plugin import CorePluginLoader
     from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
+    from tensorboard.plugins.distribution.distributions_plugin import DistributionsPlugin
+    from tensorboard.plugins.histogram.histograms_plugin import HistogramsPlugin
     from tensorboard.plugins.hparams.hparams_plugin import HParamsPlugin
     from tensorboard.plugins.image.images_plugin import ImagesPlugin
     from tensorboard.plugins.metrics.metrics_plugin import MetricsPlugin
@@ -173,7 +175,8 @@ def _tensorboard(view: Latest, runs: Path) -> Wsgi:
     from regrun.cli.tensorboard_data import StoredRuns
 
     tabs = (
-        MetricsPlugin, ScalarsPlugin, CustomScalarsPlugin, ImagesPlugin, TextPlugin, HParamsPlugin,
+        MetricsPlugin, ScalarsPlugin, CustomScalarsPlugin, ImagesPlugin, DistributionsPlugin,
+        HistogramsPlugin, TextPlugin, HParamsPlugin,
     )  # fmt: skip
     loaders = [CorePluginLoader(), *map(application.make_plugin_loader, tabs)]
     options = ArgumentParser()

@@ -22,10 +22,15 @@ def histogram_record(histograms: Histograms, wall_time: float) -> bytes:
 
 
 def _message(histogram: Histogram) -> object:
-    """Readers take the first bin to begin at `min`, and each other one at the limit before it."""
+    """Readers take the first bin to begin at `min`, and each other one at the limit before it.
+
+    A single value is a bin without a width, as `tf.summary.histogram` has it.
+    """
     from tensorboardX.proto.summary_pb2 import HistogramProto
 
-    edges, count = histogram.edges.tolist(), sum(histogram.counts)
+    edges, counts, count = histogram.edges.tolist(), histogram.counts, sum(histogram.counts)
+    if histogram.low == histogram.high:
+        edges, counts = [histogram.low, histogram.low], [count]
     mean, std = histogram.mean or 0.0, histogram.std or 0.0
     return HistogramProto(
         min=edges[0],
@@ -34,5 +39,5 @@ def _message(histogram: Histogram) -> object:
         sum=mean * count,
         sum_squares=(std**2 + mean**2) * count,
         bucket_limit=edges[1:],
-        bucket=histogram.counts,
+        bucket=counts,
     )

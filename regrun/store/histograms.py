@@ -20,7 +20,7 @@ def read_histograms(file: Path | Place) -> list[Histograms]:
 def parse_file(place: Place, data: bytes) -> list[Histograms]:
     """Those of a file's content. Raises `CorruptInputError` with file and line."""
     found: list[Histograms] = []
-    for number, value in enumerate(parse_lines(place, whole_lines(data)), 1):
+    for number, value in enumerate(parse_lines(place, whole_lines(data), sealed=True), 1):
         try:
             each = parse_histograms(value)
             if found:

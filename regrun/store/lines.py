@@ -56,9 +56,12 @@ def whole_lines(data: bytes) -> list[bytes]:
     return data.split(b"\n")[:-1]
 
 
-def parse_lines(place: Place, lines: Sequence[bytes]) -> list[Any]:
-    """What the lines hold, without their checksums. Raises `CorruptInputError` with the line."""
-    check_lines(place, lines)
+def parse_lines(place: Place, lines: Sequence[bytes], *, sealed: bool = False) -> list[Any]:
+    """What the lines hold, without their checksums. sealed: all have one.
+
+    Raises `CorruptInputError` with the line.
+    """
+    check_lines(place, lines, required=sealed)
     try:
         values = orjson.loads(b"[" + b",".join(lines) + b"]")  # far faster than a call per line
     except orjson.JSONDecodeError:

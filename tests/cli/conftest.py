@@ -8,15 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from regrun.config.dump import dump_config
 from regrun.config.load import config_from_mapping
+from regrun.histograms import Histograms
 from regrun.results import Best, RunSummary, Seconds, Status, WeightNorms
 from regrun.store.atomic import write_atomic
 from regrun.store.curves import curves_of
 from regrun.store.sweep_dir import PlannedRun, Purpose, Round, SweepDir
 from regrun.store.writer import RunWriter, add_evaluations
+from tests.support.histograms import histogram_of
 
 MakeRun = Callable[..., Path]
 WriteSweep = Callable[..., SweepDir]
@@ -38,6 +41,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         optimizer: Mapping[str, Any] | None = None,
         status: Status = "completed",
         finished: bool = True,
+        histograms_every: int = 0,
         **changes: Any,
     ) -> Path:
         directory = tmp_path / "runs" / name / run_id
@@ -50,7 +54,11 @@ def make_run(tmp_path: Path) -> MakeRun:
                 "model": {"name": "linear"},
                 "loss": loss,
                 "optimizer": optimizer or {"name": "sgd", "lr": 0.003, "weight_decay": decay},
-                "training": {"epochs": epochs, "batch_size": 5},
+                "training": {
+                    "epochs": epochs,
+                    "batch_size": 5,
+                    "histograms_every": histograms_every,
+                },
             }
         ).config
         rows = [
@@ -65,6 +73,12 @@ def make_run(tmp_path: Path) -> MakeRun:
         writer = RunWriter.create(directory, dump_config(config), {"seed": seed})
         for curves in curves_of(rows, [time.time()] * epochs):
             add_evaluations([writer], curves)
+        for epoch in range(0, epochs + 1, histograms_every) if histograms_every else ():
+            draw = np.random.default_rng([seed, epoch])
+            weights = {"output.weight": draw.normal(size=40), "output.bias": np.zeros(1)}
+            parameters = {each: histogram_of(entries) for each, entries in weights.items()}
+            counted = Histograms(epoch, 4 * epoch, parameters)
+            writer.add_histograms(counted, time.time())
         writer.flush()
         if finished:
             summary = RunSummary(
@@ -97,6 +111,7 @@ def write_sweep(make_run: MakeRun, tmp_path: Path) -> WriteSweep:
         status: Callable[[int, int], Status] = lambda cell, seed: "completed",
         epochs: Callable[[int, int], int] = lambda cell, seed: 5,
         purposes: Sequence[Purpose] = ("cells",),
+        histograms_every: int = 0,
     ) -> SweepDir:
         rounds = []
         for number, purpose in enumerate(purposes):
@@ -111,6 +126,7 @@ def write_sweep(make_run: MakeRun, tmp_path: Path) -> WriteSweep:
                         test=10.0 + abs(cell - 2) + 0.1 * seed,  # cell 2 is the best
                         status=status(cell, seed),
                         epochs=epochs(cell, seed),
+                        histograms_every=histograms_every,
                         metrics={"test/loss": 10.0 + abs(cell - 2) + 0.1 * seed},
                     )
                     params = {"optimizer.weight_decay": cell}

@@ -22,7 +22,7 @@ from regrun.analysis.overview import every_run, overview
 SECRET = 777.0
 """The test loss of a run outside."""
 
-FILES = ["config.yaml", "metrics.jsonl", "summary.json"]
+FILES = ["config.yaml", "metrics.jsonl", "histograms.jsonl", "summary.json"]
 PLACES = [*FILES, "", "train", "test", "checkpoints", "train/events.out.tfevents.1", "data.json"]
 
 
@@ -117,6 +117,18 @@ def test_rows_that_are_no_evaluations_leave_out_the_run_alone(
     board = Board(tmp_path / "runs")
     assert [shown.name for shown in overview(board, str).shown] == ["toy/good"]
     assert list(board.damaged) == [damaged]
+
+
+def test_a_run_with_damaged_histograms_is_left_out(make_run: Any, tmp_path: Path) -> None:
+    make_run("good", histograms_every=1)
+    for finished in (True, False):
+        damaged = make_run(f"damaged {finished}", histograms_every=1, finished=finished)
+        data = (damaged / "histograms.jsonl").read_bytes()
+        (damaged / "histograms.jsonl").write_bytes(data.replace(b"1", b"2", 1))
+    board = Board(tmp_path / "runs")
+    assert [shown.name for shown in every_run(board).shown] == ["toy/good"]
+    assert all("histograms.jsonl" in reason for reason in board.damaged.values())
+    assert len(board.damaged) == 2
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from tensorboard.plugins.custom_scalar import metadata as layouts
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from regrun.analysis.board import Board, Series, Shown
-from regrun.analysis.overview import View, every_run
+from regrun.analysis.overview import View, every_run, overview
 from regrun.cli.tensorboard_data import StoredRuns, thinned
 
 
@@ -255,6 +255,67 @@ def test_pictures_of_what_is_shown_are_in_the_images_tab(runs: Path) -> None:
     assert [provider.read_blob(blob_key=key) for key in keys] == [b"30", b"20", picture.getvalue()]
     with pytest.raises(errors.NotFoundError):
         provider.read_blob(blob_key=b"toy/b/elsewhere".hex() + ".png")
+
+
+def tables(provider: Any, **more: Any) -> dict[str, dict[str, list[tuple[int, Any]]]]:
+    """The histograms of each run and tag: step and bins."""
+    return {
+        run: {tag: [(point.step, point.numpy) for point in points] for tag, points in tags.items()}
+        for run, tags in provider.read_tensors(**of("histograms", downsample=100, **more)).items()
+    }
+
+
+def test_histograms_are_those_of_the_event_files(make_run: Any, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        make_run(f"seed{seed}", seed=seed, histograms_every=2)
+    make_run("without")
+    ours, others = stored(tmp_path / "runs"), reference(tmp_path / "runs")
+    assert "histograms" in ours.list_plugins(**ANY)
+    found, expected = tables(ours), tables(others)
+    assert found.keys() == expected.keys() == {"toy/seed0", "toy/seed1"}
+    for run, tags in expected.items():
+        assert found[run].keys() == tags.keys()
+        for tag, points in tags.items():
+            assert (
+                [step for step, _ in found[run][tag]] == [step for step, _ in points] == [0, 8, 16]
+            )
+            for (_, own), (_, other) in zip(found[run][tag], points, strict=True):
+                np.testing.assert_allclose(own, other, rtol=1e-6)
+    listed = ours.list_tensors(**of("histograms"))
+    assert {run: [*tags] for run, tags in listed.items()} == {
+        run: [*tags] for run, tags in found.items()
+    }
+    assert listed["toy/seed0"]["parameters/output.weight"].max_step == 16
+
+
+def test_a_filter_and_a_limit_hold_for_histograms(make_run: Any, tmp_path: Path) -> None:
+    make_run("a", histograms_every=1)
+    make_run("b", histograms_every=1)
+    provider = stored(tmp_path / "runs")
+    asked = RunTagFilter(runs=["toy/b", "nowhere"], tags=["parameters/output.bias"])
+    found = provider.read_tensors(**of("histograms", run_tag_filter=asked, downsample=3))
+    assert {run: [*tags] for run, tags in found.items()} == {"toy/b": ["parameters/output.bias"]}
+    points = found["toy/b"]["parameters/output.bias"]
+    assert [point.step for point in points] == [0, 8, 20]
+    assert [point.numpy.tolist() for point in points] == [[[0, 0, 1]]] * 3
+    assert sorted(point.wall_time for point in points) == [point.wall_time for point in points]
+
+
+def test_a_cell_has_the_histograms_of_its_seeds_together(write_sweep: Any, tmp_path: Path) -> None:
+    write_sweep(2, 3, histograms_every=2)
+    board = Board(tmp_path / "runs")
+    provider = StoredRuns(lambda: overview(board, str), "runs")
+    found = tables(provider)
+    assert found.keys() == {"weight_decay=0", "weight_decay=1"}
+    points = found["weight_decay=0"]["parameters/output.weight"]
+    assert [step for step, _ in points] == [0, 8, 16]
+    assert all(table[:, 2].sum() == pytest.approx(3 * 40) for _, table in points)
+
+
+def test_runs_without_histograms_have_no_such_tab(runs: Path) -> None:
+    provider = stored(runs)
+    assert "histograms" not in provider.list_plugins(**ANY)
+    assert provider.list_tensors(**of("histograms")) == {}
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,13 @@ def test_an_empty_chart_is_seen_as_one(write_sweep: WriteSweep, tmp_path: Path) 
     write_sweep(14, 1)
     with opened(tmp_path / "runs") as url:
         assert not has_curves(f"{url}all/", tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("tab", ["histograms", "distributions"])
+def test_histograms_are_drawn(write_sweep: WriteSweep, tmp_path: Path, tab: str) -> None:
+    write_sweep(2, 2, histograms_every=1)
+    picture = tmp_path / "tab.png"
+    with opened(tmp_path / "runs") as url:
+        chromium(f"{url}#{tab}", tmp_path, f"--screenshot={picture}")
+    assert colours(picture, (330, 230, 1500, 500)) >= 2

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import regrun
 from regrun.config.load import config_from_mapping
+from regrun.errors import CorruptInputError, UsageError
 from regrun.histograms import BINS
 from regrun.store.reading import load_stored_run
 from regrun.sweeps.run import Options, plan_sweep
@@ -59,10 +60,29 @@ def test_a_run_leaves_them_in_its_files(tmp_path: Path) -> None:
     assert found[-1].histogram_value.bucket == last["output.weight"].counts
 
 
+def test_in_python_they_are_a_table(tmp_path: Path) -> None:
+    run = regrun.train(DIGITS, runs_dir=tmp_path)
+    table = run.histograms
+    assert len(table) == 4 * 6
+    last = table[table.epoch == 5].set_index("parameter")
+    for name, tensor in load_file(run.directory / "weights.safetensors").items():
+        counts, edges = np.histogram(tensor.astype(float), BINS)
+        np.testing.assert_array_equal(last.counts[name], counts)
+        np.testing.assert_array_equal(last.edges[name], edges)
+        assert last.zeros[name] == (tensor == 0).sum()
+        assert last.sparsity[name] == pytest.approx((tensor == 0).mean())
+        assert last["std"][name] == pytest.approx(tensor.std(dtype=float))
+    (run.directory / "histograms.jsonl").write_bytes(b"")
+    with pytest.raises(CorruptInputError, match=r"histograms\.jsonl: damaged"):
+        _ = run.histograms
+
+
 def test_without_the_key_there_are_none(tmp_path: Path) -> None:
     run = regrun.train(with_keys(DIGITS, training={"histograms_every": 0}), runs_dir=tmp_path)
     assert not (run.directory / "histograms.jsonl").exists()
     assert load_stored_run(run.directory).histograms == []
+    with pytest.raises(UsageError, match=r"set training\.histograms_every to have them"):
+        _ = run.histograms
     events = EventAccumulator(str(run.directory), {"histograms": 0}).Reload()
     assert events.Tags()["histograms"] == []
 
@@ -119,7 +139,7 @@ def test_a_wrong_number_of_epochs_is_refused(tmp_path: Path, value: str) -> None
 @pytest.mark.parametrize(("epochs", "every"), [(40, 1), (41, 4), (10, 100)])
 def test_a_plan_says_how_many_bytes_they_take(tmp_path: Path, epochs: int, every: int) -> None:
     changes = {"epochs": epochs, "histograms_every": every}
-    tree = {**with_keys(DIGITS, training=changes), "sweep": {"seeds": 2}}
+    tree = {**with_keys(DIGITS, training=changes, penalty=None), "sweep": {"seeds": 2}}
     plan = plan_sweep(config_from_mapping(tree, {}), Options("cpu"))
     config = tmp_path / "c.yaml"
     config.write_text(json.dumps(tree))
@@ -129,8 +149,8 @@ def test_a_plan_says_how_many_bytes_they_take(tmp_path: Path, epochs: int, every
     assert "histograms" not in none
     run = regrun.train(tree, runs_dir=tmp_path)
     without = regrun.train(with_keys(tree, training={"histograms_every": 0}), runs_dir=tmp_path)
-    sizes = [
+    taken, spared = (
         sum(file.stat().st_size for file in each.directory.glob("[he]*.*"))
         for each in (run, without)
-    ]
-    assert plan.histograms_bytes / 2 == pytest.approx(sizes[0] - sizes[1], rel=0.25)
+    )
+    assert plan.histograms_bytes / 2 == pytest.approx(taken - spared, rel=0.25)

@@ -14,22 +14,8 @@ from regrun.histograms import BINS, Histogram, Histograms
 from regrun.store.histogram_events import histogram_record
 from regrun.store.histograms import keep_counted, read_histograms
 from regrun.store.lines import LinesWriter
+from tests.support.histograms import histogram_of
 from tests.support.tampering import write_lines
-
-
-def histogram_of(entries: np.ndarray, role: str = "weight") -> Histogram:
-    counts, edges = np.histogram(entries, BINS)
-    return Histogram(
-        role=role,  # type: ignore[arg-type]
-        zeros=int((entries == 0).sum()),
-        not_finite=0,
-        low=float(edges[0]),
-        high=float(edges[-1]),
-        mean=float(entries.mean()),
-        std=float(entries.std()),
-        counts=counts.tolist(),
-    )
-
 
 DRAW = np.random.default_rng(0)
 COUNTED = [
@@ -114,6 +100,13 @@ def test_lines_that_do_not_follow_each_other_are_refused(
         read_histograms(tmp_path / "h")
 
 
+def test_lines_without_a_checksum_are_refused(path: Path) -> None:
+    lines = [re.sub(rb',"checksum":"[0-9a-f]+"', b"", line) for line in path.read_bytes().split()]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    with pytest.raises(CorruptInputError, match=r"jsonl:1: damaged: its checksum is missing"):
+        read_histograms(path)
+
+
 def test_what_is_no_histogram_is_named_with_its_line(tmp_path: Path) -> None:
     write_lines(tmp_path / "h", [{"epoch": 1, "step": 4, "parameters": {"w": {"role": "weight"}}}])
     with pytest.raises(CorruptInputError, match=r"h:1: no histograms: parameters\.w\.zeros: "):
@@ -181,3 +174,15 @@ def test_tensorboard_shows_the_bins_as_they_were_counted(tmp_path: Path) -> None
         np.testing.assert_allclose(table[:, 0], own.edges[:-1], rtol=1e-6)
         np.testing.assert_allclose(table[:, 1], own.edges[1:], rtol=1e-6)
         np.testing.assert_array_equal(table[:, 2], own.counts)
+
+
+def test_a_single_value_is_a_bin_without_a_width(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    constant = Histograms(1, 4, {"b": histogram_of(np.full(7, -0.5))})
+    file = tmp_path / "events.out.tfevents.1.here"
+    file.write_bytes(histogram_record(constant, 100.0))
+    events = EventAccumulator(str(tmp_path), {"histograms": 0}).Reload()
+    (found,) = events.Histograms("parameters/b")
+    value = found.histogram_value
+    assert (value.min, value.max, value.bucket_limit, value.bucket) == (-0.5, -0.5, [-0.5], [7])

@@ -1,0 +1,112 @@
+"""Histograms of the parameters of one or several runs, over the epochs of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from regrun.histograms import Histogram, Histograms
+
+NARROW = 1e-3
+"""The width of a single value among others, as a part of their range."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The finite entries of a parameter in one or several networks.
+
+    edges: (N + 1,), rising; where there is a single value, it is a bin without a width. counts:
+    (N,); where bins of the networks overlap, entries are spread evenly within a bin. zeros: entries
+    that are exactly 0. size: of all, with those not finite.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    zeros: int
+    size: int
+
+    @property
+    def sparsity(self) -> float:
+        """The share of all entries that are exactly 0."""
+        return self.zeros / self.size
+
+    @property
+    def table(self) -> np.ndarray:
+        """(N, 3): the beginning and the end of each bin, and its count."""
+        return np.stack([self.edges[:-1], self.edges[1:], self.counts], axis=1)
+
+    def quantiles(self, shares: Sequence[float]) -> np.ndarray:
+        """The values below which these shares of the finite entries lie."""
+        below = np.concatenate([[0.0], np.cumsum(self.counts)])
+        found: np.ndarray = np.interp(np.asarray(shares) * below[-1], below, self.edges)
+        return found
+
+
+@dataclass(frozen=True)
+class Times:
+    """A parameter at the steps at which all runs counted its entries. pools: one for each."""
+
+    role: str
+    epochs: Sequence[int]
+    steps: Sequence[int]
+    pools: Sequence[Pool | None]
+    """None where no entry is finite."""
+
+
+def pool(histograms: Sequence[Histogram]) -> Pool | None:
+    """The entries of all together; None where none is finite."""
+    finite = [each for each in histograms if each.low is not None]
+    if not finite:
+        return None
+    zeros, size = sum(each.zeros for each in histograms), sum(each.size for each in histograms)
+    bins = _bins(finite)
+    if len(bins) == 1:
+        return Pool(*bins[0], zeros, size)
+    edges = np.unique(np.concatenate([own for own, _ in bins]))
+    counts = np.zeros(len(edges) - 1)
+    for own, of_own in bins:
+        counts += np.diff(np.interp(edges, own, np.concatenate([[0.0], np.cumsum(of_own)])))
+    return Pool(edges, counts, zeros, size)
+
+
+def _bins(finite: Sequence[Histogram]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Edges and counts of each; those of the same single value are one."""
+    ends = [(each.low or 0.0, each.high or 0.0) for each in finite]
+    low, high = min(first for first, _ in ends), max(last for _, last in ends)
+    if low == high:
+        return [(np.array([low, low]), np.array([float(sum(sum(f.counts) for f in finite))]))]
+    width = NARROW * (high / 2 - low / 2)
+    return [
+        (np.array([first - width, first + width]), np.array([float(sum(each.counts))]))
+        if first == last
+        else (each.edges, np.array(each.counts, float))
+        for each, (first, last) in zip(finite, ends, strict=True)
+    ]
+
+
+def over_training(runs: Sequence[Sequence[Histograms]]) -> dict[str, Times]:
+    """The parameters that all runs have, pooled over the runs at the steps that all have.
+
+    Empty where there are no such steps.
+    """
+    by_step = [{each.step: each for each in run} for run in runs]
+    shared = sorted(set.intersection(*map(set, by_step))) if by_step else []
+    if not shared:
+        return {}
+    moments = [[run[step] for run in by_step] for step in shared]
+    names = [
+        name
+        for name in moments[0][0].parameters
+        if all(name in run.parameters for run in moments[0])
+    ]
+    return {
+        name: Times(
+            moments[0][0].parameters[name].role,
+            [moment[0].epoch for moment in moments],
+            shared,
+            [pool([run.parameters[name] for run in moment]) for moment in moments],
+        )
+        for name in names
+    }
