@@ -50,6 +50,15 @@ class Histogram:
         return self.zeros / self.size
 
     @property
+    def non_zeros(self) -> list[int]:
+        """`counts` without the entries that are exactly 0."""
+        counts = list(self.counts)
+        if self.zeros:
+            at = int(np.searchsorted(self.edges, 0.0, side="right")) - 1
+            counts[min(at, BINS - 1)] -= self.zeros
+        return counts
+
+    @property
     def edges(self) -> np.ndarray:
         """(BINS + 1,): where the bins begin, and where the last one ends."""
         ends = (np.array([end or 0.0]) for end in (self.low, self.high))
@@ -95,6 +104,8 @@ def _problem_with(histogram: Histogram) -> str | None:
             return "low: above high"
         if histogram.zeros and not histogram.low <= 0 <= histogram.high:
             return "zeros: not between low and high"
+        if min(histogram.non_zeros) < 0:
+            return "zeros: more than the entries of their bin"
     return None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from regrun.histograms import BINS, Histogram, bin_edges, parse_histograms
+from tests.support.histograms import histogram_of
 
 LARGEST = float(np.finfo(float).max)
 
@@ -42,7 +43,7 @@ def test_edges_rise_where_numpy_has_none(low: float, high: float) -> None:
 def stored(**changes: Any) -> dict[str, Any]:
     """Ten entries of a weight, as JSON has them."""
     counts = [0] * BINS
-    counts[0], counts[-1] = 6, 3
+    counts[0], counts[20], counts[-1] = 4, 2, 3
     whole = {
         "role": "weight", "zeros": 2, "not_finite": 1, "low": -1.0, "high": 0.5, "mean": -0.2,
         "std": 0.4, "counts": counts,
@@ -61,6 +62,14 @@ def test_what_was_stored_comes_back() -> None:
     assert histogram == Histogram(**stored())
     assert (histogram.size, histogram.sparsity) == (10, 0.2)
     np.testing.assert_array_equal(histogram.edges, np.linspace(-1, 0.5, BINS + 1))
+    assert histogram.non_zeros == [4, *[0] * (BINS - 2), 3]
+
+
+@pytest.mark.parametrize("entries", [[0.0, 0, 0], [-1.0, -0.5, 0, 0], [0.0, 3, 4], [-2.0, 0, 1, 2]])
+def test_entries_other_than_zero_are_those_of_numpy(entries: list[float]) -> None:
+    found = histogram_of(np.array(entries))
+    others = [each for each in entries if each]
+    assert found.non_zeros == np.histogram(others, found.edges)[0].tolist()
 
 
 def test_a_parameter_without_finite_entries_has_edges_and_no_counts() -> None:
@@ -79,6 +88,7 @@ def test_a_parameter_without_finite_entries_has_edges_and_no_counts() -> None:
         ({"zeros": 2.0}, "zeros"),
         ({"zeros": 10}, "zeros"),
         ({"zeros": True}, "zeros"),
+        ({"zeros": 3}, "zeros"),
         ({"low": 0.1, "high": 0.5}, "zeros"),
         ({"not_finite": None}, "not_finite"),
         ({"low": "-1"}, "low"),

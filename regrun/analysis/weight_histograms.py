@@ -19,13 +19,14 @@ class Pool:
 
     edges: (N + 1,), rising; where there is a single value, it is a bin without a width. counts:
     (N,); where bins of the networks overlap, entries are spread evenly within a bin. zeros: entries
-    that are exactly 0. size: of all, with those not finite.
+    that are exactly 0. size: of all, with those not finite. std: NaN where it is not known.
     """
 
     edges: np.ndarray
     counts: np.ndarray
     zeros: int
     size: int
+    std: float
 
     @property
     def sparsity(self) -> float:
@@ -55,41 +56,68 @@ class Times:
     """None where no entry is finite."""
 
 
-def pool(histograms: Sequence[Histogram]) -> Pool | None:
-    """The entries of all together; None where none is finite."""
+def pool(histograms: Sequence[Histogram], *, zeros: bool = True) -> Pool | None:
+    """The entries of all together; None where none is finite. zeros: whether they count."""
     finite = [each for each in histograms if each.low is not None]
     if not finite:
         return None
-    zeros, size = sum(each.zeros for each in histograms), sum(each.size for each in histograms)
-    bins = _bins(finite)
+    edges, counts = _together(_bins(finite, zeros=zeros))
+    return Pool(
+        edges,
+        counts,
+        sum(each.zeros for each in histograms),
+        sum(each.size for each in histograms),
+        _std(finite),
+    )
+
+
+Bins = tuple[np.ndarray, np.ndarray]
+"""Edges (N + 1,) and counts (N,)."""
+
+
+def _together(bins: Sequence[Bins]) -> Bins:
+    """Counts between all the edges."""
     if len(bins) == 1:
-        return Pool(*bins[0], zeros, size)
+        return bins[0]
     edges = np.unique(np.concatenate([own for own, _ in bins]))
     counts = np.zeros(len(edges) - 1)
     for own, of_own in bins:
         counts += np.diff(np.interp(edges, own, np.concatenate([[0.0], np.cumsum(of_own)])))
-    return Pool(edges, counts, zeros, size)
+    return edges, counts
 
 
-def _bins(finite: Sequence[Histogram]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _bins(finite: Sequence[Histogram], *, zeros: bool) -> list[Bins]:
     """Edges and counts of each; those of the same single value are one."""
     ends = [(each.low or 0.0, each.high or 0.0) for each in finite]
+    counts = [np.array(each.counts if zeros else each.non_zeros, float) for each in finite]
     low, high = min(first for first, _ in ends), max(last for _, last in ends)
     if low == high:
-        return [(np.array([low, low]), np.array([float(sum(sum(f.counts) for f in finite))]))]
+        return [(np.array([low, low]), np.array([sum(own.sum() for own in counts)]))]
     width = NARROW * (high / 2 - low / 2)
     return [
-        (np.array([first - width, first + width]), np.array([float(sum(each.counts))]))
+        (np.array([first - width, first + width]), np.array([own.sum()]))
         if first == last
-        else (each.edges, np.array(each.counts, float))
-        for each, (first, last) in zip(finite, ends, strict=True)
+        else (each.edges, own)
+        for each, own, (first, last) in zip(finite, counts, ends, strict=True)
     ]
 
 
-def over_training(runs: Sequence[Sequence[Histograms]]) -> dict[str, Times]:
+def _std(finite: Sequence[Histogram]) -> float:
+    """The standard deviation of all entries together."""
+    known = [(sum(each.counts), each.mean, each.std) for each in finite]
+    number = sum(count for count, _, _ in known)
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = np.array([np.nan if mean is None else mean for _, mean, _ in known])
+        stds = np.array([np.nan if std is None else std for _, _, std in known])
+        shares = np.array([count for count, _, _ in known]) / number
+        mean = (shares * means).sum()
+        return float(np.sqrt((shares * (stds**2 + (means - mean) ** 2)).sum()))
+
+
+def over_training(runs: Sequence[Sequence[Histograms]], *, zeros: bool = True) -> dict[str, Times]:
     """The parameters that all runs have, pooled over the runs at the steps that all have.
 
-    Empty where there are no such steps.
+    Empty where there are no such steps. zeros: whether entries that are exactly 0 count.
     """
     by_step = [{each.step: each for each in run} for run in runs]
     shared = sorted(set.intersection(*map(set, by_step))) if by_step else []
@@ -106,7 +134,7 @@ def over_training(runs: Sequence[Sequence[Histograms]]) -> dict[str, Times]:
             moments[0][0].parameters[name].role,
             [moment[0].epoch for moment in moments],
             shared,
-            [pool([run.parameters[name] for run in moment]) for moment in moments],
+            [pool([run.parameters[name] for run in moment], zeros=zeros) for moment in moments],
         )
         for name in names
     }

@@ -13,8 +13,10 @@ from regrun.pictures.curves import Curves
 from regrun.pictures.effects import Effects
 from regrun.pictures.gap import Gap
 from regrun.pictures.heatmap import Heatmap
+from regrun.pictures.histograms import WeightHistograms
 from regrun.pictures.parallel import Parallel
 from regrun.pictures.path import Path
+from regrun.pictures.sparsity import Sparsity
 from regrun.pictures.weights import Weights
 
 PICTURES: Mapping[str, Picture] = {
@@ -30,6 +32,8 @@ PICTURES: Mapping[str, Picture] = {
         Curves(),
         Gap(),
         Weights(),
+        WeightHistograms(),
+        Sparsity(),
         Confusion(),
     )
 }

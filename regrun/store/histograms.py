@@ -59,4 +59,4 @@ def _check_follows(after: Histograms, before: Histograms) -> None:
     for name, histogram in after.parameters.items():
         earlier = before.parameters[name]
         if (histogram.size, histogram.role) != (earlier.size, earlier.role):
-            raise ValueError(f"parameters.{name}: not as at the time before")
+            raise ValueError(f"parameters.{name}: another size or role than before")

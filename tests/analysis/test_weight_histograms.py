@@ -46,6 +46,21 @@ def test_entries_of_several_runs_are_spread_evenly_within_their_bins() -> None:
     assert (np.diff(found.edges) > 0).all()
 
 
+def test_the_standard_deviation_is_that_of_all_entries() -> None:
+    runs = [DRAW.normal(shift, 1 + shift, size=30 + 5 * shift) for shift in (0, 1, 7)]
+    found = pooled(*map(histogram_of, runs))
+    assert found.std == pytest.approx(np.concatenate(runs).std())
+    assert np.isnan(pooled(replace(histogram_of(runs[0]), std=None)).std)
+
+
+def test_exact_zeros_can_be_left_out() -> None:
+    entries = np.array([-1, 0, 0, 0, 0.5, 2, 0])
+    found = pool([histogram_of(entries), histogram_of(np.zeros(4))], zeros=False)
+    assert found is not None
+    assert found.counts.sum() == pytest.approx(3)
+    assert (found.zeros, found.size) == (8, 11)
+
+
 def test_a_single_value_is_a_bin_without_a_width() -> None:
     zero = histogram_of(np.zeros(9))
     for found, size in ((pooled(zero), 9), (pooled(zero, zero, LOST), 68)):

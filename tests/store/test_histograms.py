@@ -83,10 +83,10 @@ WEIGHT, OTHER = histogram_of(DRAW.normal(size=5)), histogram_of(DRAW.normal(size
         ([(2, 4, named(w=WEIGHT)), (1, 8, named(w=WEIGHT))], "step 8 after step 4"),
         ([(1, 4, named(w=WEIGHT)), (2, 8, named(v=WEIGHT))], "parameters.v: not at all times"),
         ([(1, 4, named(w=WEIGHT)), (2, 8, named())], "parameters.w: not at all times"),
-        ([(1, 4, named(w=WEIGHT)), (2, 8, named(w=OTHER))], "parameters.w: not as at the time"),
+        ([(1, 4, named(w=WEIGHT)), (2, 8, named(w=OTHER))], "parameters.w: another size or role"),
         (
             [(1, 4, named(w=WEIGHT)), (2, 8, named(w=replace(WEIGHT, role="bias")))],
-            "parameters.w: not as at the time",
+            "parameters.w: another size or role",
         ),
     ],
 )
