@@ -198,8 +198,8 @@ def test_text_from_data_is_only_text() -> None:
         Path("runs") / "a<b>&\x1b[31m", HOSTILE, HOSTILE, HOSTILE, [HOSTILE], [HOSTILE],
         [(HOSTILE, HOSTILE)], [Chart(HOSTILE, "cells", [HOSTILE], [])],
         [Drawing(HOSTILE, HOSTILE, "data:image/x", "data:image/x")], [table],
-        Setup([Text(HOSTILE, HOSTILE)] * 2, [table], {HOSTILE: HOSTILE}, frozenset([HOSTILE]),
-              {HOSTILE: HOSTILE}),
+        Setup([Text(HOSTILE, HOSTILE)] * 2, [table], {HOSTILE: HOSTILE}, {HOSTILE: HOSTILE},
+              frozenset([HOSTILE]), {HOSTILE: HOSTILE}),
         [HOSTILE],
     )  # fmt: skip
     html = page([part, part])

@@ -97,11 +97,12 @@ def _of_run(subject: Subject, damaged: list[CorruptInputError]) -> ReportPart:
     facts = [("run", headline(summary, config))]
     facts += [(name, text.strip()) for name, _, text in said]
     chart = curves_chart(subject, damaged.append)
+    tested = _on_test(subject.cells[0], subject.metric)
     return ReportPart(
         directory=subject.directory,
         kind="run",
         question=f"What {words_of(subject.metric)} does this run reach?",
-        answer=f"{finding(subject)}. It is one run: there is no interval.",
+        answer=". ".join([finding(subject), "It is one run: there is no interval", *tested]) + ".",
         limits=[
             *warnings(summary),
             *stopped_by_test(subject.cells),

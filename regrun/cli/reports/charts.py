@@ -68,6 +68,10 @@ class Scale:
     log: bool = False
     ticks: Sequence[tuple[float, str]] = ()
     floor: float | None = None
+    whole: bool = False
+    """Whether only whole numbers are ticks."""
+    rule: float | None = None
+    """Where a line says that there is no effect."""
     falls: bool = False
     """Whether the largest value is on the left."""
 
@@ -136,11 +140,15 @@ class Chart:
     """How good each mark is, from 0 to 1, or where it stands on the axis."""
     shade: str = ""
     """What the shares are of."""
+    ringed: str = ""
+    """The group whose points of the best marks have a ring."""
     best: Sequence[int] = ()
     """The best mark, and those that are not distinguishable from it."""
     lost: Sequence[tuple[int, str]] = ()
     """Marks of which runs diverged or failed."""
     ticked: Sequence[int] = ()
+    dodge: bool = False
+    """Whether the points of groups stand next to each other."""
     is_map: bool = False
     """Whether the second key is the vertical axis at first."""
     by_mark: bool = False
@@ -187,9 +195,11 @@ class Chart:
             "xs": [_short(each) for each in xs],
             "shares": [None if each is None else round(each, 3) for each in self.shares],
             "shade": self.shade,
+            "ringed": self.ringed,
             "best": list(self.best),
             "lost": list(self.lost),
             "ticked": list(self.ticked),
+            "dodge": self.dodge,
             "isMap": self.is_map,
             "byMark": self.by_mark,
         }
@@ -213,6 +223,8 @@ def _scale(scale: Scale) -> dict[str, Any]:
         "log": scale.log,
         "ticks": [(place, escaped_name(text)) for place, text in scale.ticks],
         "falls": scale.falls,
+        "whole": scale.whole,
+        "rule": scale.rule,
         "floor": None if scale.floor is None else max(scale.floor, -1e300),
     }
 
@@ -235,7 +247,7 @@ def cells_chart(subject: Subject) -> Chart | None:
         return None
     axes = (_key(subject, key, alone=len(subject.keys) == 1) for key in subject.keys)
     keys = [axis for axis in axes if axis is not None]
-    numbered = Scale("cell, as numbered in the table", 0.5, len(cells) + 0.5, floor=1)
+    numbered = Scale("cell, as numbered in the table", 0.5, len(cells) + 0.5, floor=1, whole=True)
     row = Across(numbered, [*range(1, len(cells) + 1)], is_key=False)
     is_ablation = subject.ablation is not None
     across = [row, *keys] if is_ablation or len(keys) > _MOST_KEYS else [*keys, row]
@@ -247,6 +259,7 @@ def cells_chart(subject: Subject) -> Chart | None:
         up=_quantities(subject),
         shares=_goodness(subject),
         shade=words_of(subject.metric),
+        ringed=_split_name(subject.metric),
         best=[cells.index(each) for each in _best(subject)],
         lost=[
             (at, f"{cell.lost:,} of {cell.seeds:,} runs diverged or failed")
@@ -285,7 +298,7 @@ def curves_chart(subject: Subject, on_damage: OnDamage) -> Chart | None:
         space="cells",
         names=_names(subject),
         up=up,
-        epochs=_open("epoch", min(epochs), max(epochs)),
+        epochs=Scale("epoch", min(epochs), max(epochs), floor=0, whole=True),
         shares=[] if alone else _along(subject),
         ticked=_ticked(subject),
         by_mark=not alone,
@@ -306,7 +319,7 @@ def path_chart(path: PathResult) -> Chart:
         low = [v - e for v, e in zip(values, error, strict=True)] if split == "cv" else []
         high = [v + e for v, e in zip(values, error, strict=True)] if split == "cv" else []
         colour = split if split in SPLITS else f"series-{at % _COLOURS}"
-        words = {"val": "validation", "cv": "cross-validation, ± one standard error"}
+        words = {"val": "validation", "cv": _CV}
         line = Line(marks, values, marks, lows=low, highs=high)
         losses.append(Group(words.get(split, split), colour, lines=[line]))
     flat = [[number for row in _nested(each) for number in row] for each in path.coefficients]
@@ -334,9 +347,13 @@ def path_chart(path: PathResult) -> Chart:
             _up("coefficient", coefficients, log=False),
             _up("non-zeros", counts, log=False),
         ],
+        ringed=_CV,
         best=[*dict.fromkeys(best)],
         ticked=marks,
     )
+
+
+_CV = "cross-validation, ± one standard error"
 
 
 def effects_chart(found: AblationResult) -> Chart:
@@ -358,6 +375,7 @@ def effects_chart(found: AblationResult) -> Chart:
             groups.append(Group(role, f"series-{at}", lines=[_line(kept)]))
     is_ratio = found.effects[0].alone.scale == "log"
     label = f"{'factor on' if is_ratio else 'change of'} {_words(found.metric)}"
+    effect = _up(label, groups, log=is_ratio)
     ticks = [(float(mark), plain(each.ingredient, 24)) for mark, each in enumerate(found.effects)]
     place = Scale("ingredient", -0.5, len(marks) - 0.5, ticks=ticks)
     return Chart(
@@ -365,8 +383,9 @@ def effects_chart(found: AblationResult) -> Chart:
         space="ingredients",
         names=[each.ingredient for each in found.effects],
         across=[Across(place, [float(mark) for mark in marks])],
-        up=[_up(label, groups, log=is_ratio)],
+        up=[replace(effect, scale=replace(effect.scale, rule=1.0 if is_ratio else 0.0))],
         ticked=marks,
+        dodge=True,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from regrun.analysis.cells import differing_keys
 from regrun.cli.data_report import data_line
@@ -55,10 +56,7 @@ def _answers(parts: Sequence[ReportPart]) -> list[list[Field]]:
 
 
 def _axes(part: ReportPart) -> str:
-    grid = next((each for each in part.setup.grids if each.caption == "Axes"), None)
-    if grid is None:
-        return NOTHING
-    return "; ".join(f"{row[0].text}: {row[1].text}" for row in grid.rows)
+    return "; ".join(f"{key}: {tried}" for key, tried in part.setup.axes.items()) or NOTHING
 
 
 def _differences(parts: Sequence[ReportPart], names: Sequence[str]) -> list[Grid]:
@@ -73,20 +71,21 @@ def _differences(parts: Sequence[ReportPart], names: Sequence[str]) -> list[Grid
     rows = [
         [
             Field(key),
-            *(
-                Field(format_value(found[id(part)][key]))
-                if key in found.get(id(part), {})
-                else Field(NOTHING)
-                for part in parts
-            ),
+            *(_value(found.get(id(part), {}), key, part) for part in parts),
         ]
         for key in keys
     ]
-    note = f"{NOTHING}: the config has no such key, or it is an axis"
+    note = f"{NOTHING}: there is no such key"
     if not rows:
         rows = [[Field("none"), *(Field("") for _ in parts)]]
         note = "the configs differ in nothing but their axes, names and seeds"
     return [Grid("Keys that differ", ["key", *names], rows, note)]
+
+
+def _value(settings: Mapping[str, Any], key: str, part: ReportPart) -> Field:
+    if key in settings:
+        return Field(format_value(settings[key]))
+    return Field("an axis" if key in part.setup.axes else NOTHING)
 
 
 def _limits(parts: Sequence[ReportPart]) -> list[str]:

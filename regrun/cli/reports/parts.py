@@ -10,6 +10,9 @@ from typing import Any, Literal
 from regrun.cli.reports.charts import Chart, Space
 from regrun.results import DataCard
 
+LONGEST_LINE = 36
+"""Characters of a field that stays on one line."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -17,6 +20,11 @@ class Field:
 
     text: str
     value: float | None = None
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether it is so long that it may take several lines."""
+        return len(self.text) > LONGEST_LINE
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class Setup:
     """The first is shown, the others on demand."""
     grids: Sequence[Grid] = ()
     """The axes of a sweep; the parts of a reproduction."""
+    axes: Mapping[str, str] = field(default_factory=dict)
+    """Swept key → what was tried."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Dotted key → value of all but the axes; empty where there is no single config."""
     chosen: frozenset[str] = frozenset()

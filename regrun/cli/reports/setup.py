@@ -35,10 +35,14 @@ def setup_of_cells(subject: Subject) -> Setup:
     settings = _without(flatten(resolved), subject.keys)
     chosen = frozenset(flatten(without_defaults(resolved))) if resolved else frozenset()
     texts, grids = [], []
+    axes = {
+        key: _tried([cell.params[key] for cell in subject.cells if key in cell.params])
+        for key in subject.keys
+    }
     if sweep.config.is_file():
         config = read_document(sweep.config).data
         texts = [Text(DIFFERS, dump_tree(without_defaults(config)))]
-        grids = [_axes(subject, config)]
+        grids = [_axes(axes, config)]
         if resolved:
             texts.append(Text("All keys, as the first run has them", dump_tree(resolved)))
     elif RunDir(subject.directory).config.is_file():
@@ -52,6 +56,7 @@ def setup_of_cells(subject: Subject) -> Setup:
     return Setup(
         configs=[each for each in texts if each.text],
         grids=[grid for grid in grids if grid.rows],
+        axes=axes,
         settings=settings,
         chosen=chosen,
         versions=versions_of(summaries),
@@ -64,14 +69,15 @@ def setup_of_path(directory: Path, path: PathResult) -> Setup:
     config: Mapping[str, Any] = read_document(Place(directory) / PATH_CONFIG).data
     flat = flatten(config)
     strengths = f"{len(path.strengths):,}, from {max(path.strengths):.4g} down to "
-    row = [Field("strength of the penalty"), Field(f"{strengths}{min(path.strengths):.4g}")]
-    grid = Grid("Axes", ["key", "tried"], [row])
+    axes = {"strength of the penalty": f"{strengths}{min(path.strengths):.4g}"}
+    grid = Grid("Axes", ["key", "tried"], [[Field(key), Field(axes[key])] for key in axes])
     return Setup(
         configs=[
             Text(DIFFERS, dump_tree(without_defaults(config))),
             Text("All keys", dump_tree(config)),
         ],
         grids=[grid],
+        axes=axes,
         settings=_without(flat, ()),
         chosen=frozenset(flatten(without_defaults(config))),
         versions=path.versions,
@@ -158,7 +164,7 @@ def _without(flat: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _axes(subject: Subject, config: Mapping[str, Any]) -> Grid:
+def _axes(axes: Mapping[str, str], config: Mapping[str, Any]) -> Grid:
     """What was tried of each key, and what the config has without the sweep."""
     base = flatten({key: value for key, value in config.items() if key != "sweep"})
     section = config.get("sweep") or {}
@@ -166,11 +172,11 @@ def _axes(subject: Subject, config: Mapping[str, Any]) -> Grid:
     rows = [
         [
             Field(key),
-            Field(_tried([cell.params[key] for cell in subject.cells if key in cell.params])),
+            Field(tried),
             Field(format_value(space[key]) if key in space else "listed values"),
             Field(format_value(base[key]) if key in base else "its default"),
         ]
-        for key in subject.keys
+        for key, tried in axes.items()
     ]
     return Grid("Axes", ["key", "tried", "drawn from", "in the config"], rows)
 

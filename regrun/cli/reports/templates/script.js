@@ -5,6 +5,7 @@ const NARROW = 560;
 const MARGIN = { left: 66, right: 14, top: 12, bottom: 46 };
 const NEAR = 40;
 const ZOOM = 1.6;
+const MOST_RINGS = 12;
 let number = 0;
 
 function make(tag, properties = {}, ...children) {
@@ -32,8 +33,8 @@ function short(value, digits = 4) {
   return (factor === "1" ? raised : `${factor}·${raised}`).replace("-", "−");
 }
 
-function roundSteps(low, high, most) {
-  const rough = (high - low) / most;
+function roundSteps(low, high, most, least = 0) {
+  const rough = Math.max((high - low) / most, least);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough);
   const found = [];
@@ -42,11 +43,11 @@ function roundSteps(low, high, most) {
 }
 
 // Round numbers from low to high: on a logarithmic axis 1, 2, 5, 10, … or only powers of ten.
-function roundNumbers(low, high, log, most) {
-  if (!log || high / low < 8) return roundSteps(low, high, most);
+function roundNumbers(low, high, { log, whole }, most) {
+  if (!log || high / low < 8) return roundSteps(low, high, most, whole ? 1 : 0);
   const found = [];
   const decades = Math.log10(high / low);
-  const factors = decades < most / 3 ? [1, 2, 5] : [1];
+  const factors = decades < most / 2 ? [1, 2, 5] : [1];
   const every = Math.max(1, Math.ceil(decades / most));
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
     if (power % every === 0) found.push(...factors.map((each) => Number(`${each}e${power}`)));
@@ -189,13 +190,14 @@ class Chart {
       return [{ points, joined: false, group: "" }];
     }
     const found = [];
-    for (const group of data.up[this.up.metric].groups) {
+    const { groups } = data.up[this.up.metric];
+    for (const [index, group] of groups.entries()) {
       if (this.hidden.has(group.name)) continue;
       const said = (value, low, high) => `${group.name}: ${short(value)}` + (low !== undefined && low !== high ? ` [${short(low)}, ${short(high)}]` : "");
       for (const line of group.lines) {
         const one = typeof line.m === "number";
         if (one && !this.board.isDrawn(line.m)) continue;
-        const xs = data.epochs ? data.xs[line.x] : line.m.map((m) => across.places[m]);
+        const xs = data.epochs ? data.xs[line.x] : line.m.map((m) => across.places[m] + (data.dodge ? 0.12 * (index - (groups.length - 1) / 2) : 0));
         const colour = (data.byMark ? this.colourOf(line.m) : null) ?? `var(--${group.colour})`;
         const points = line.y.map((y, at) => ({
           x: xs[at], y, m: one ? line.m : line.m[at], low: line.low?.[at], high: line.high?.[at], colour, small: one,
@@ -225,7 +227,7 @@ class Chart {
       return [low - extra, high + extra];
     };
     const padded = this.up.key === undefined;
-    const whole = range(x, 0);
+    const whole = range(x, data.epochs ? 0 : 0.02);
     const [x0, x1] = this.view?.x ?? (x.falls ? whole.reverse() : whole);
     const [y0, y1] = this.view?.y ?? range(y, padded ? 0.05 : 0);
     const { width, height } = this;
@@ -305,10 +307,9 @@ class Chart {
   }
 
   isBest(point, line) {
-    const { best, up } = this.data;
-    if (!best.includes(point.m)) return false;
-    const groups = up[0].groups;
-    return point.big || (this.up.metric === 0 && line.group === groups[groups.length - 1].name);
+    const { best, ringed } = this.data;
+    const shown = best.length > MOST_RINGS ? best.slice(0, 1) : best;
+    return shown.includes(point.m) && (point.big || (this.up.metric === 0 && line.group === ringed));
   }
 
   drawLost(items, { px }) {
@@ -326,7 +327,7 @@ class Chart {
       const back = (at) => (scale.log ? Math.exp(at) : at);
       const given = scale.ticks.filter(([at]) => at >= back(low) && at <= back(high));
       if (scale.floor === null) return given;
-      return [...given, ...roundNumbers(back(low), back(high), scale.log, most).filter((each) => each >= scale.floor).map((each) => [each, short(each)])];
+      return [...given, ...roundNumbers(back(low), back(high), scale, most).filter((each) => each >= scale.floor).map((each) => [each, short(each)])];
     };
     const found = [];
     let last = -Infinity;
@@ -345,6 +346,7 @@ class Chart {
       last = at;
       found.push(shape("text", { x: inside.x - 6, y: at + 4, "text-anchor": "end" }, text.length > 8 ? `${text.slice(0, 7)}…` : text));
     }
+    if (y.rule !== null) found.push(shape("line", { class: "axis", x1: inside.x, x2: right, y1: py(y.rule), y2: py(y.rule) }));
     const middle = inside.y + inside.height / 2;
     return [
       ...found,
