@@ -510,6 +510,7 @@ function sortable(table) {
   heads.forEach((head, column) => {
     if (head.className === "tick") return;
     const button = make("button", { type: "button", textContent: head.textContent });
+    head.dataset.title = head.textContent;
     head.replaceChildren(button);
     button.addEventListener("click", () => {
       const falls = head.getAttribute("aria-sort") === "ascending";
