@@ -84,16 +84,21 @@ def network_with(config: Config, shape: ModelShape, weights: Mapping[str, Tensor
 
     with naming("tensor "):
         # First without memory: what a file says of the shapes may be of any size.
-        check_tensors(build(None).state_dict(), weights)
-        for name, tensor in weights.items():
-            check_statistics(name, tensor)
-            if not tensor.isfinite().all():
+        check_tensors(_tensors(build(None)), weights)
+        module = build(0)
+        for name, tensor in _tensors(module).items():
+            check_statistics(name, weights[name])
+            # A buffer of a network of the user's own may hold infinity: the mask of an attention.
+            if tensor.isfinite().all() and not weights[name].isfinite().all():
                 raise CorruptInputError(f"{name}: NaN or infinity")
-    module = build(0)
-    state = module.state_dict()  # with the versions of its layers, which some insist on
-    state.update(weights)
-    module.load_state_dict(state)
+            tensor.copy_(weights[name])
     return module.eval()
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """What is stored of a module: a tensor with two names once, and buffers of any kind."""
+    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: tensor.detach() for name, tensor in named.items()}
 
 
 def _add_earlier_biases(module: nn.Module, weights: Mapping[str, Tensor]) -> None:

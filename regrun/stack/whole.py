@@ -161,8 +161,12 @@ class _MemberNoise(nn.Module):
 
 
 def _template(module: nn.Module) -> nn.Module:
-    """A copy without numbers of its own."""
-    return deepcopy(module).to("meta", torch.float32)
+    """A copy without numbers of its own; what the module shares, the copy shares as well."""
+    empty: dict[int, Any] = {
+        id(tensor): nn.Parameter(tensor.detach().to("meta")) for tensor in module.parameters()
+    }
+    empty |= {id(tensor): tensor.detach().to("meta") for tensor in module.buffers()}
+    return deepcopy(module, empty)
 
 
 def _call(
