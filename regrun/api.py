@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from regrun.config.load import config_from_mapping
 from regrun.errors import CorruptInputError, DataWarning, UsageError
+from regrun.kinds.given import giving
 from regrun.settings import format_value as show
 
 if TYPE_CHECKING:
@@ -161,16 +162,19 @@ def train(
     *,
     runs_dir: str | Path = "runs",
     device: str = "auto",
+    model: type[nn.Module] | None = None,
 ) -> Run:
     """Train one run, as `regrun train` does.
 
-    config: a file, or the same content as a mapping. overrides: dotted key → value.
-    Raises the errors of `regrun.errors`.
+    config: a file, or the same content as a mapping. overrides: dotted key → value. model: the
+    class of a network of your own, whose arguments are keys of `model`; see `regrun guide
+    your-network`. Raises the errors of `regrun.errors`.
     """
     from regrun.execution.train import train_run
 
-    loaded = config_from_mapping(config, overrides or {})
-    summary = train_run(loaded, runs_dir=Path(runs_dir), device=device)
+    with giving(model):
+        loaded = config_from_mapping(config, overrides or {})
+        summary = train_run(loaded, runs_dir=Path(runs_dir), device=device)
     _warn(summary.data)
     return load_run(summary.run_dir)
 
@@ -246,22 +250,25 @@ def sweep(
     runs_dir: str | Path = "runs",
     device: str = "auto",
     workers: int | None = 0,
+    model: type[nn.Module] | None = None,
 ) -> Sweep:
     """Train many runs as few stacks, as `regrun sweep` does; runs that diverge or fail are counted.
 
     config: a file, or the same content as a mapping. axes: dotted key → values, in addition to the
     config's own `sweep.grid`. seeds: of every cell; default: the config's. workers: additional
     processes; None: as many as pay off. They import the program's main module again, so guard what
-    it does with ``if __name__ == "__main__":``. Raises the errors of `regrun.errors`.
+    it does with ``if __name__ == "__main__":``. model: as in `train`; such a sweep has no workers.
+    Raises the errors of `regrun.errors`.
     """
     from regrun.sweeps.run import Options, run_sweep
 
     overrides = {} if seeds is None else {"sweep.seeds": seeds}
-    loaded = config_from_mapping(config, overrides, axes=axes)
-    if loaded.config.sweep is None:
-        raise UsageError("nothing to sweep: give axes, seeds, or a config with a sweep section")
-    options = Options(device=device, workers=workers)
-    summary = run_sweep(loaded, runs_dir=Path(runs_dir), options=options)
+    with giving(model):
+        loaded = config_from_mapping(config, overrides, axes=axes)
+        if loaded.config.sweep is None:
+            raise UsageError("nothing to sweep: give axes, seeds, or a config with a sweep section")
+        options = Options(device=device, workers=_workers(workers, model))
+        summary = run_sweep(loaded, runs_dir=Path(runs_dir), options=options)
     _warn(summary.data)
     return Sweep(Path(summary.sweep_dir), summary)
 
@@ -274,13 +281,14 @@ def resume(
     seeds: int | None = None,
     device: str | None = None,
     workers: int | None = 0,
+    model: type[nn.Module] | None = None,
 ) -> Run | Sweep:
     """Carry on a run or sweep, or give a finished one more, as `regrun resume` does.
 
     overrides: dotted key → value: more `training.epochs` of a run, more `sweep.trials` of a sweep,
     or where the data are now. axes: of a sweep, axis → all its values, the new ones too. seeds: of
-    every cell of a sweep. device: default: the one it was on. workers: as in `sweep`. Raises
-    the errors of `regrun.errors`.
+    every cell of a sweep. device: default: the one it was on. workers: as in `sweep`. model:
+    the class that it was begun with, if it was. Raises the errors of `regrun.errors`.
     """
     from regrun.execution.train import resume_run
     from regrun.store.study import read_study
@@ -296,13 +304,15 @@ def resume(
     if not SweepDir(path).config.is_file():
         if axes or seeds is not None:
             raise UsageError(f"{path}: only a sweep has axes and seeds")
-        run = resume_run(path, reload=reload if changes else None, device=device)
+        with giving(model):
+            run = resume_run(path, reload=reload if changes else None, device=device)
         _warn(run.data)
         return load_run(path)
-    options = Options(device=device or "auto", workers=workers)
-    summary = resume_sweep(
-        path, reload=reload if changes or axes else None, seeds=seeds, options=options
-    )
+    options = Options(device=device or "auto", workers=_workers(workers, model))
+    with giving(model):
+        summary = resume_sweep(
+            path, reload=reload if changes or axes else None, seeds=seeds, options=options
+        )
     _warn(summary.data)
     return Sweep(path, summary)
 
@@ -311,6 +321,16 @@ def _warn(card: DataCard | None) -> None:
     """Issue the notes on the data as warnings at the line that called `train` and the like."""
     for note in card.notes if card else ():
         warnings.warn(note, DataWarning, stacklevel=3)
+
+
+def _workers(workers: int | None, model: type[nn.Module] | None) -> int | None:
+    """None of them where there is a class, which other processes do not have."""
+    if model is not None and workers:
+        raise UsageError(
+            f"workers={workers}: other processes do not have the class {model.__name__}; leave "
+            "workers out, or put the class into a file and name that in REGRUN_PLUGINS"
+        )
+    return workers if model is None else 0
 
 
 def plot(
@@ -458,6 +478,7 @@ def ablate(
     seeds: int = 5,
     runs_dir: str | Path = "runs",
     device: str = "auto",
+    model: type[nn.Module] | None = None,
 ) -> AblationResult:
     """Measure what each regularizer of a config does, as `regrun ablate` does.
 
@@ -467,6 +488,7 @@ def ablate(
         seeds: Of every combination.
         runs_dir: Where the runs are stored.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        model: The class of a network of your own, as in `train`.
 
     Returns:
         The effects, and the sweep behind them; `load_sweep(result.sweep_dir)` has its table.
@@ -490,14 +512,15 @@ def ablate(
     from regrun.studies.ablation import ablate as run_ablation
     from regrun.sweeps.run import Options
 
-    loaded = config_from_mapping(config, overrides or {})
-    result = run_ablation(
-        loaded,
-        runs_dir=Path(runs_dir),
-        seeds=seeds,
-        options=Options(device),
-        observer=Observer(),
-    )
+    with giving(model):
+        loaded = config_from_mapping(config, overrides or {})
+        result = run_ablation(
+            loaded,
+            runs_dir=Path(runs_dir),
+            seeds=seeds,
+            options=Options(device, workers=_workers(None, model)),
+            observer=Observer(),
+        )
     _warn(result.data)
     return result
 
@@ -538,6 +561,7 @@ def inspect(
     overrides: Mapping[str, Any] | None = None,
     *,
     device: str = "auto",
+    model: type[nn.Module] | None = None,
 ) -> Inspection:
     """Everything about a config that is known without training, as `regrun inspect` shows it.
 
@@ -545,6 +569,7 @@ def inspect(
         config: A file, or the same content as a mapping.
         overrides: Dotted key → value.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        model: The class of a network of your own, as in `train`.
 
     Returns:
         Model, parameters, update rule, data and memory.
@@ -562,7 +587,8 @@ def inspect(
     """
     from regrun.execution.describe import describe
 
-    return describe(config_from_mapping(config, overrides or {}), device)
+    with giving(model):
+        return describe(config_from_mapping(config, overrides or {}), device)
 
 
 def compare(*directories: str | Path) -> pd.DataFrame:
@@ -616,32 +642,42 @@ def compare(*directories: str | Path) -> pd.DataFrame:
     return _cells_frame([cell.summarize() for cell in group_by_setting(finished)])
 
 
-def load_model(directory: str | Path, average: Literal["ema", "swa"] | None = None) -> nn.Module:
+def load_model(
+    directory: str | Path,
+    average: Literal["ema", "swa"] | None = None,
+    *,
+    model: type[nn.Module] | None = None,
+) -> nn.Module:
     """The trained network of a run as an ordinary module, in evaluation mode, on the CPU.
 
     Inputs are as the network saw them in training: standardised, images as floats. The attribute
     `preprocessing` of the module says how raw ones become such; `load_predictor` applies it. For
     two classes the one output is the logit of the second class, unless the loss needs two.
-    average: with these averages of the weights instead. Raises UsageError when the run stored no
+    average: with these averages of the weights instead. model: the class
+    that the run was trained with, if it was given one. Raises UsageError when the run stored no
     such weights.
     """
     from regrun.execution.restore import restore_model
 
-    return restore_model(Path(directory), average)
+    with giving(model):
+        return restore_model(Path(directory), average)
 
 
 def load_predictor(
     directory: str | Path,
     average: Literal["ema", "swa"] | None = None,
     device: str = "auto",
+    *,
+    model: type[nn.Module] | None = None,
 ) -> Predictor:
     """The trained network of a run, or those of the best cell of a sweep, for raw data.
 
     It takes files, DataFrames and arrays as training did, applies the stored preprocessing, and
     gives class names and probabilities, or numbers on the original scale. Nothing but the directory
-    is needed. average: with these averages of the weights instead. Raises UsageError when there are
-    no weights, CorruptInputError.
+    is needed. average: with these averages of the weights instead. model: as in `load_model`.
+    Raises UsageError when there are no weights, CorruptInputError.
     """
     from regrun.sweeps import ensemble
 
-    return ensemble.load_predictor(Path(directory), average, device)
+    with giving(model):
+        return ensemble.load_predictor(Path(directory), average, device)

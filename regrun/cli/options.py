@@ -63,7 +63,7 @@ Plugins = Annotated[
     typer.Option(
         "--plugin",
         metavar="FILE.py",
-        help="A Python file with kinds of your own; see `regrun guide plugins`.",
+        help="A Python file with classes of your own; see `regrun guide your-network`.",
         callback=_registering,
         is_eager=True,
         show_default=False,

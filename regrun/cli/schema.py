@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from regrun.cli.options import Plugins
 
-def schema() -> None:
+
+def schema(plugins: Plugins = None) -> None:
     """Print the JSON Schema of the config, for editors."""
     from regrun.cli.console import print_json
     from regrun.config.dump import json_schema

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from regrun.cli.compare import Directories
 from regrun.cli.console import notify, show
-from regrun.cli.options import Json
+from regrun.cli.options import Json, Plugins
 from regrun.errors import CorruptInputError
 from regrun.results import Damage, Verification
 from regrun.store.lock import exclusive
@@ -30,6 +30,7 @@ def verify(
         typer.Option("--repair", help="Rebuild summaries and event files from the other files."),
     ] = False,
     as_json: Json = False,
+    plugins: Plugins = None,
 ) -> None:
     """Check that stored runs and sweeps are as they were left; --repair mends some."""
     runs = find_runs(directories)

@@ -26,6 +26,9 @@ from regrun.config.schema_tree import fields, section_of, trace
 from regrun.config.validate import KeyProblem, MissingKey, UnknownKind, replaced, show, validate
 from regrun.config.yaml_nodes import MAX_DEPTH, Document, check_text, read_config
 from regrun.errors import ConfigError, KeyPath, Problem, UsageError, dotted
+from regrun.kinds.base import names_of
+from regrun.kinds.given import given
+from regrun.kinds.plain import is_network
 from regrun.kinds.registry import DEFAULT_OPTIMIZER
 
 _KIND_AXIS = re.compile(r"^\w+$|\.(name|type)$")
@@ -271,11 +274,16 @@ def config_from_mapping(
 ) -> Loaded:
     """The same from Python: a file, or its content as a mapping.
 
-    ``overrides`` maps dotted keys to values, ``axes`` to the values of an axis of the sweep.
+    ``overrides`` maps dotted keys to values, ``axes`` to the values of an axis of the sweep. The
+    network that the present call was given is the model, unless they choose another.
     """
     assignments: list[Assignment] = []
-    for is_axis, given in ((True, axes or {}), (False, overrides or {})):
-        for key, value in given.items():
+    model = given()
+    chosen = {} if model is None else {"model.name": names_of(model)[0]}
+    if "model.name" in {**(axes or {}), **(overrides or {})}:
+        chosen = {}
+    for is_axis, values in ((True, axes or {}), (False, {**(overrides or {}), **chosen})):
+        for key, value in values.items():
             text, number = f"{key}={_written(value)}", len(assignments) + 1
             override = Assignment(text, str(key), plain(value, key), number)
             assignments.append(override.as_axis() if is_axis else override)
@@ -316,7 +324,12 @@ def plain(value: Any, where: Any, depth: int = 0) -> Any:
         except ConfigError as error:
             raise UsageError(f"{where}: {error.problems[0].message}") from None
     elif not isinstance(value, bool | int | float | None):
-        kind = type(value).__name__
+        kind = value.__name__ if isinstance(value, type) else type(value).__name__
+        if is_network(value):
+            raise UsageError(
+                f"{where}: {kind}: a network is given by its class, apart from the config: "
+                f"regrun.train(config, model={kind}); its arguments are the keys of model"
+            )
         raise UsageError(f"{where}: {kind} is neither a string, a number, a list nor a mapping")
     return value
 

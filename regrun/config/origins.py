@@ -10,10 +10,14 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from regrun.config.diagnostics import printable
 from regrun.kinds.base import Section, names_of
+from regrun.kinds.given import given
 from regrun.kinds.registry import KINDS
 
 _LINE = re.compile(r"# plug-in \S+ (\S+): (.+?)(?:, sha256 [0-9a-f]{64})?\s*")
+
+_CLASS = "the Python class "
 
 PLUGGED: Mapping[str, type[Section]] = {
     name: kind
@@ -22,15 +26,25 @@ PLUGGED: Mapping[str, type[Section]] = {
     if kind.plugin_origin is not None
     for name in names_of(kind)
 }
-"""Name → the class of each plug-in."""
+"""Name → the class of each plug-in that is installed, or in a file."""
+
+
+def _plugged() -> Mapping[str, type[Section]]:
+    """The same, with the network that the present call was given."""
+    model = given()
+    return PLUGGED if model is None else {**PLUGGED, **dict.fromkeys(names_of(model), model)}
 
 
 def origins_in(text: str) -> str:
-    """The comments on the plug-ins that the text of a config names, a line for each."""
+    """The comments on the plug-ins that the text of a config names.
+
+    A line for each, and the source of a class that a Python program gave.
+    """
     lines = (
-        _comment(name, kind)
-        for name, kind in PLUGGED.items()
+        line
+        for name, kind in _plugged().items()
         if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", text)
+        for line in (_comment(name, kind), *_source(kind))
     )
     return "".join(f"{line}\n" for line in lines)
 
@@ -40,7 +54,7 @@ def missing(lines: Sequence[str]) -> list[str]:
     return [
         f"{name} came from {source} when this was stored; {_remedy(source)}"
         for _, name, source in _comments(lines)
-        if name not in PLUGGED
+        if name not in _plugged()
     ]
 
 
@@ -49,7 +63,7 @@ def changed(lines: Sequence[str]) -> list[str]:
     return [
         f"{name} has changed since this was stored, when it came from {source}"
         for line, name, source in _comments(lines)
-        if name in PLUGGED and line != _comment(name, PLUGGED[name])
+        if name in _plugged() and line != _comment(name, _plugged()[name])
     ]
 
 
@@ -58,6 +72,13 @@ def _comment(name: str, kind: type[Section]) -> str:
     assert origin is not None
     digest = f", sha256 {origin.digest}" if origin.digest else ""
     return f"# plug-in {origin.group} {name}: {origin.source}{digest}"
+
+
+def _source(kind: type[Section]) -> Iterator[str]:
+    """The source of a class of a Python program, as comments."""
+    origin = kind.plugin_origin
+    for line in origin.text.splitlines() if origin else ():
+        yield f"#   {printable(line)}".rstrip()
 
 
 def _comments(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -69,6 +90,12 @@ def _comments(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _remedy(source: str) -> str:
+    if source.startswith(_CLASS):
+        name = source.rpartition(".")[2]
+        return (
+            f"give the class to the Python function: regrun.resume(…, model={name}), load_model, "
+            "load_predictor"
+        )
     path = source.removeprefix("the file ")
     if path == source:
         return "install it"

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Strict
+from pydantic import AfterValidator, BeforeValidator, Strict, create_model
 
 from regrun.config.sweeps import Sweep
 from regrun.config.training import Training, missing_for_metric
 from regrun.errors import Problem
 from regrun.kinds.augmentation import Augment
 from regrun.kinds.base import PER_MEMBER, Section, Seed, wrong
+from regrun.kinds.given import given
+from regrun.kinds.models import ModelSection
 from regrun.kinds.registry import (
     DEFAULT_LOSS,
     DEFAULT_SCHEDULE,
+    KINDS,
     AnyDataset,
     AnyModel,
     AnyOptimizer,
@@ -23,6 +27,7 @@ from regrun.kinds.registry import (
     LossOrName,
     Penalties,
     ScheduleOrName,
+    union,
 )
 from regrun.metrics import CONFUSION, METRICS, SCORES
 
@@ -107,3 +112,15 @@ class Config(Section):
     def runs(self) -> int:
         """Runs in all: one, or those of the sweep (of a search, at most)."""
         return 1 if self.sweep is None else self.sweep.runs
+
+
+def current_schema() -> type[Config]:
+    """`Config`, with the model that the present call was given, if it was."""
+    model = given()
+    return Config if model is None else _with_model(model)
+
+
+@functools.cache
+def _with_model(model: type[ModelSection]) -> type[Config]:
+    every: Any = union((*KINDS["models"], model))
+    return create_model("Config", __base__=Config, __module__=__name__, model=(every, ...))

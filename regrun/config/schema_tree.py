@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from regrun.config.schema import Config
+from regrun.config.schema import Config, current_schema
 from regrun.errors import KeyPath
 from regrun.kinds.base import names_of, tag_of
 
@@ -139,10 +139,14 @@ class Place:
     parent: Place | None = None
 
 
-@functools.cache
 def root() -> SectionNode:
     """The whole config."""
-    return SectionNode("config", None, {None: Config})
+    return _root(current_schema())
+
+
+@functools.cache
+def _root(schema: type[Config]) -> SectionNode:
+    return SectionNode("config", None, {None: schema})
 
 
 @functools.cache
@@ -172,10 +176,14 @@ def walk(section: SectionNode, prefix: str = "") -> Iterator[tuple[str, type[Bas
                 yield from walk(inner, f"{prefix}{name}.")
 
 
-@functools.cache
 def dotted_keys() -> tuple[str, ...]:
     """Every key of the schema after its sections: ``penalty.strength``."""
-    return tuple(dict.fromkeys(path for path, _, _ in walk(root())))
+    return _dotted_keys(current_schema())
+
+
+@functools.cache
+def _dotted_keys(schema: type[Config]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(path for path, _, _ in walk(_root(schema))))
 
 
 def trace(parts: Iterable[str | int], tree: Any, *, labelled: bool = False) -> Place:

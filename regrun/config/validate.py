@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from regrun.config.schema import Config
+from regrun.config.schema import Config, current_schema
 from regrun.config.schema_tree import (
     AnyOf,
     Choice,
@@ -30,6 +30,8 @@ from regrun.config.schema_tree import (
     trace,
 )
 from regrun.errors import KeyPath, Problem
+from regrun.kinds.plain import PlainKind
+from regrun.kinds.plugins import refusals
 from regrun.suggest import did_you_mean, nearest, synonyms
 
 _MOST = 200
@@ -63,7 +65,7 @@ class UnknownKind(Problem):
 def validate(tree: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
     """The config that plain data mean; or None, and every problem with them."""
     try:
-        return Config.model_validate(tree), []
+        return current_schema().model_validate(tree), []
     except ValidationError as error:
         problems = _problems(error, tree)
     corrected: Any = tree
@@ -142,9 +144,21 @@ def _unknown_kind(node: SectionNode, here: Place) -> Problem:
     if not isinstance(value, str):
         return Problem(path, f"{show(value)} is not the {node.tag} of a {node.noun}")
     known = f"one of {', '.join(tags)}" if len(tags) <= 20 else f"see `regrun list {node.noun}s`"
-    hint = did_you_mean(value, tags) or f"; {known}"
+    hint = _own_class(value) or did_you_mean(value, tags) or f"; {known}"
     shown = json.dumps(value[:_LONGEST], ensure_ascii=False)
     return UnknownKind(path, f"{shown}: unknown {node.noun}{hint}", nearest(value, tags))
+
+
+def _own_class(value: str) -> str:
+    """What to do about the name of what may be a class of the user's own; empty for other names."""
+    refused = refusals().get(value)
+    if refused:
+        return f"; {refused}"
+    module, separator, name = value.replace(":", ".").rpartition(".")
+    if not name.isidentifier() or not (separator or name[0].isupper()):
+        return ""
+    file = f"{module.replace('.', '/')}.py" if separator else "FILE.py"
+    return f"; for a class of your own add --plugin {file}" + f" and write {name}" * bool(separator)
 
 
 def _without_tag(node: SectionNode, here: Place) -> Problem:
@@ -319,6 +333,8 @@ def unknown_key(node: SectionNode, raw: Any, key: Any) -> tuple[str, str | None]
     kind = node.kind(raw)
     if not isinstance(key, str) or kind is None:
         return "unknown key", None
+    if issubclass(kind, PlainKind) and key in kind.arguments.supplied:
+        return f"regrun gives {key} from the data; leave it out", None
     having = node.kinds_with(key)
     if having:
         return no_such_key(node.tag_of(raw), having), None

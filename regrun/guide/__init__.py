@@ -17,6 +17,7 @@ TOPICS = (
     "pictures",
     "data",
     "predict",
+    "your-network",
     "plugins",
     "files",
     "reliability",

@@ -48,7 +48,8 @@ class Origin:
 
     group: of its family. entry: the name of its entry point, or of its class in a file. value:
     what the entry point names. package: its name and version. file: its path, for a class of a
-    file that is no package. digest: SHA-256 of its content.
+    file that is no package. digest: SHA-256 of its content. python: module and name of a class that
+    a Python program gave. text: its source, where it can be read.
     """
 
     group: str
@@ -57,11 +58,21 @@ class Origin:
     package: str
     file: str = ""
     digest: str = ""
+    python: str = ""
+    text: str = ""
 
     @property
     def source(self) -> str:
-        """The package or the file, as messages have it."""
+        """The package, the file or the class, as messages have it."""
+        if self.python:
+            return f"the Python class {self.python}"
         return f"the file {self.file}" if self.file else f"the package {self.package}"
+
+    @property
+    def _remedy(self) -> str:
+        if self.python:
+            return "fix that class"
+        return f"fix that {'file' if self.file else 'package or uninstall it'}"
 
     def fault(self, what: str, error: BaseException | None = None) -> PluginError:
         """The plug-in's fault: what it is, and the error that it raised, if it raised one."""
@@ -70,8 +81,7 @@ class Origin:
         details = "".join(traceback.format_exception(error)) if error is not None else ""
         return PluginError(
             f"{what}\n"
-            f"This plug-in ({self.group}, {self.entry}) comes with {self.source}; "
-            f"fix that {'file' if self.file else 'package or uninstall it'}",
+            f"This plug-in ({self.group}, {self.entry}) comes with {self.source}; {self._remedy}",
             details,
         )
 

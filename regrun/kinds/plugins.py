@@ -9,15 +9,18 @@ a class has a literal `name` or `type`, its fields are its keys, its docstring i
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from types import FunctionType, ModuleType
+from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,7 +33,9 @@ from regrun.kinds.losses import Loss
 from regrun.kinds.models import ModelSection
 from regrun.kinds.optimizers.base import Optimizer
 from regrun.kinds.penalties import WeightPenalty
+from regrun.kinds.plain import plain_kind
 from regrun.kinds.schedules import Schedule
+from regrun.kinds.signatures import UnusableError
 
 GROUPS: Mapping[str, type[Section]] = {
     "regrun.models": ModelSection,
@@ -91,26 +96,87 @@ def _installed() -> Mapping[str, Sequence[EntryPoint]]:
 
 def _in_files(group: str) -> Iterator[tuple[Origin, Callable[[], Any]]]:
     for path in plugin_files():
-        digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        for kind in _classes_in(path):
+        for kind, origin in _contents(path).kinds:
             if issubclass(kind, GROUPS[group]):
-                place = f"{path}:{kind.__name__}"
-                origin = Origin(group, kind.__name__, place, "", str(path), digest)
-                yield origin, partial(_same, kind)
+                yield replace(origin, group=group), partial(_same, kind)
 
 
 def _same(kind: type[Section]) -> type[Section]:
     return kind
 
 
-@functools.cache
-def _classes_in(path: Path) -> list[type[Section]]:
-    """The classes that a file defines, as the module `plugin_file.NAME`. Raises PluginError.
+@dataclass(frozen=True)
+class _Contents:
+    """What a file holds: its kinds, and why other classes and functions are none."""
 
-    Those whose name begins with an underscore serve others as bases.
+    kinds: Sequence[tuple[type[Section], Origin]]
+    refused: Mapping[str, str]
+
+
+def refusals() -> Mapping[str, str]:
+    """Name of a class or function of a file → why it is no kind, with its place."""
+    found: dict[str, str] = {}
+    for path in plugin_files():
+        found |= _contents(path).refused
+    return found
+
+
+@functools.cache
+def _contents(path: Path) -> _Contents:
+    """What a file defines, as the module `plugin_file.NAME`. Raises PluginError.
+
+    Classes and functions whose name begins with an underscore serve others.
     """
     name = f"plugin_file.{path.stem}"
-    origin = Origin("a file", path.name, str(path), "", str(path))
+    digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    origin = Origin("a file", path.name, str(path), "", str(path), digest)
+    module = _imported(name, path, origin)
+    kinds: list[tuple[type[Section], Origin]] = []
+    refused: dict[str, str] = {}
+    for found in vars(module).values():
+        if not isinstance(found, type | FunctionType) or found.__module__ != name:
+            continue
+        own = partial(
+            Origin,
+            entry=found.__name__,
+            value=f"{path}:{found.__name__}",
+            package="",
+            file=str(path),
+            digest=digest,
+        )
+        if isinstance(found, type) and issubclass(found, tuple(GROUPS.values())):
+            kinds.append((cast("type[Section]", found), own("")))
+            continue
+        if found.__name__.startswith("_"):
+            continue
+        try:
+            kind = plain_kind(found, own)
+        except UnusableError as error:
+            refused[found.__name__] = f"{_place(found, path)}: {found.__name__}: {error}"
+            continue
+        if kind is not None:
+            kinds.append((kind, own("")))
+    if not kinds and refused:
+        raise _unusable(origin, "; ".join(refused.values()))
+    if not kinds:
+        raise _unusable(
+            origin,
+            "defines no class that is derived from one of regrun.plugins, from torch.nn.Module or "
+            "from torch.utils.data.Dataset, and no penalty(w: Tensor, strength: float)",
+        )
+    public = [each for each in kinds if not each[0].__name__.startswith("_")]
+    return _Contents(public, refused)
+
+
+def _place(found: Any, path: Path) -> str:
+    """File and line of a class or function."""
+    try:
+        return f"{path}:{inspect.getsourcelines(found)[1]}"
+    except (OSError, TypeError):
+        return str(path)
+
+
+def _imported(name: str, path: Path, origin: Origin) -> ModuleType:
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise _unusable(origin, "is no Python file, whose name ends in .py")
@@ -123,15 +189,7 @@ def _classes_in(path: Path) -> list[type[Section]]:
     except PluginError:
         del sys.modules[name]
         raise
-    bases = tuple(GROUPS.values())
-    found = [
-        kind
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, bases) and kind.__module__ == name
-    ]
-    if not found:
-        raise _unusable(origin, "defines no class that is derived from one of regrun.plugins")
-    return [kind for kind in found if not kind.__name__.startswith("_")]
+    return module
 
 
 def accept(section: Any, base: type[Section], origin: Origin) -> type[Section]:

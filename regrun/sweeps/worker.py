@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -51,14 +52,17 @@ class Worker(ABC):
 
 
 class InThisProcess(Worker):
-    """A thread, so that the main one stays free to answer signals."""
+    """A thread, so that the main one stays free to answer signals.
+
+    It has the caller's context, to which a network that a Python program gave belongs.
+    """
 
     def __init__(self, device: str) -> None:
         super().__init__(device)
         self._thread = ThreadPoolExecutor(1)
 
     def submit(self, work: Work, *arguments: Any) -> Future[Outcome]:
-        return self._thread.submit(work, *arguments)
+        return self._thread.submit(copy_context().run, work, *arguments)
 
     def close(self) -> None:
         self._thread.shutdown()

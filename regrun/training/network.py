@@ -35,6 +35,8 @@ def layers_of(
 
     Raises ConfigError when inputs do not fit, PluginError when outputs are not as they must be.
     """
+    if not any(parameter.numel() for parameter in module.parameters()):
+        raise wrong(config.model, "build", "gave a network without parameters to train")
     found: list[object] = []
     hook = module.register_forward_hook(lambda *given: found.append(given[2]))
     with running(config.model, "forward"):

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.guide.pages import PAGES, ROOT, blocks
 from tests.support.program import run_python
@@ -51,6 +52,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_plug_ins_in_packages_work_as_the_page_says(tmp_path: Path, folder: Path) -> None:
     install(tmp_path / "site")
     python(OBEY, folder, tmp_path / "site")
+
+
+def test_classes_of_a_file_and_of_a_program_work_as_the_page_says(folder: Path) -> None:
+    page = "your-network"
+    (file,) = [block for block in blocks(page) if (block.file or "").endswith(".py")]
+    assert file.file is not None
+    (folder / file.file).write_text(file.text, encoding="utf-8")
+    ended = run_python(
+        f"from tests.guide.pages import obey; obey({page!r})",
+        folder=folder,
+        env={"REGRUN_PLUGINS": str(folder / file.file)},
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert len(list(folder.glob("runs/rows/*/summary.json"))) == 3
+    (stored,) = folder.glob("runs/run/*/config.yaml")
+    assert yaml.safe_load(stored.read_text())["model"]["name"] == "Net"
 
 
 def test_kinds_become_part_of_regrun_as_the_page_says(tmp_path: Path, folder: Path) -> None:

@@ -1,0 +1,251 @@
+"""Plain classes of a user's own: given to Python functions, and in a file for the commands."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import regrun
+from regrun.config.load import config_from_mapping
+from regrun.errors import ConfigError, UsageError
+from regrun.kinds.given import giving
+from regrun.training.engine import Engine
+from tests.plugins.own import networks
+from tests.support.engines import CPU, collect, dataset_of
+from tests.support.program import run_in_one_interpreter
+
+FILE = Path(networks.__file__)
+CONFIG: dict[str, Any] = {
+    "dataset": {"name": "digits", "num_train": 60, "num_test": 20},
+    "optimizer": {"name": "adam", "lr": 0.01},
+    "training": {"epochs": 2, "batch_size": 25},
+}
+NETWORKS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+    "list of layers": (networks.Dense, {"hidden": [6, 5]}),
+    "residual": (networks.Residual, {"width": 3}),
+    "lstm": (networks.Rows, {}),
+    "gru with dropout": (networks.Rows, {"cell": "GRU", "dropout": 0.3}),
+    "attention": (networks.Attention, {}),
+    "embedding": (networks.Words, {}),
+    "tied weights": (networks.Tied, {}),
+    "branch": (networks.Branching, {}),
+    "chain": (networks.Chain, {}),
+}
+ONE_BY_ONE = {"lstm", "gru with dropout", "attention", "branch"}
+
+
+def configs_of(name: str, seeds: tuple[int, ...]) -> list[Any]:
+    _, keys = NETWORKS[name]
+    training = {**CONFIG["training"], "precision": "float64"}
+    loaded = config_from_mapping({**CONFIG, "model": keys, "training": training})
+    return [loaded.config.model_copy(update={"seed": seed}) for seed in seeds]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_member_of_a_sweep_is_what_it_is_alone(name: str) -> None:
+    with giving(NETWORKS[name][0]):
+        configs = configs_of(name, (0, 1))
+        data = dataset_of(configs[0])
+        _, together = collect(Engine(configs, data, CPU))
+        for member, config in enumerate(configs):
+            rows, ends = collect(Engine([config], data, CPU))
+            assert [row["epoch"] for row in rows[0]] == [1, 2]
+            expected, found = ends[0].weights, together[member].weights
+            assert expected is not None and found is not None
+            for key, tensor in expected.items():
+                if name in ONE_BY_ONE:
+                    assert torch.equal(found[key], tensor), key
+                torch.testing.assert_close(found[key], tensor, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_goes_on_bit_for_bit_where_its_state_was_saved(name: str) -> None:
+    with giving(NETWORKS[name][0]):
+        configs = configs_of(name, (0, 1))
+        data = dataset_of(configs[0])
+        whole = Engine(configs, data, CPU)
+        events = whole.run()
+        while whole.step < 2:
+            next(events)
+        saved = whole.state_dict()
+        for _ in events:
+            pass
+        resumed = Engine(configs, data, CPU)
+        resumed.load_state_dict(*saved)
+        collect(resumed)
+        expected, found = whole.state_dict()[0], resumed.state_dict()[0]
+        assert found.keys() == expected.keys()
+        for key, tensor in expected.items():
+            assert torch.equal(found[key], tensor), key
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_stored_network_is_that_which_was_trained(name: str, tmp_path: Path) -> None:
+    network, keys = NETWORKS[name]
+    run = regrun.train({**CONFIG, "model": keys}, model=network, runs_dir=tmp_path)
+    module = regrun.load_model(run.directory, model=network)
+    assert type(module) is network and not module.training
+    stored = load_file(run.directory / "weights.safetensors")
+    state = module.state_dict()
+    for key, tensor in stored.items():
+        assert torch.equal(state[key], tensor) if key in state else "waves" in key
+    predictor = regrun.load_predictor(run.directory, model=network)
+    pixels = (torch.arange(128).view(2, 1, 8, 8) % 17).double()
+    with torch.no_grad():
+        expected = module((pixels / 16).float())
+    found = predictor.predict(pixels.numpy())
+    assert found["prediction"].tolist() == [str(i) for i in expected.argmax(1).tolist()]
+
+
+def test_a_run_records_the_class_and_asks_for_it_again(tmp_path: Path) -> None:
+    run = regrun.train(CONFIG, {"model.width": 3}, model=networks.Residual, runs_dir=tmp_path)
+    stored = (run.directory / "config.yaml").read_text()
+    where = f"{networks.__name__}.Residual"
+    assert f"# plug-in regrun.models Residual: the Python class {where}, sha256 " in stored
+    assert "#   class Residual(nn.Module):\n" in stored
+    assert run.config["model"]["width"] == 3
+    longer_by_one = partial(regrun.resume, overrides={"training.epochs": 3})
+    for asks in (regrun.load_model, regrun.load_predictor, longer_by_one):
+        with pytest.raises(ConfigError, match=f"Residual came from the Python class {where}"):
+            asks(run.directory)
+    longer = regrun.resume(run.directory, {"training.epochs": 3}, model=networks.Residual)
+    assert isinstance(longer, regrun.Run) and longer.summary.epochs == 3
+
+
+def test_a_class_is_swept_ablated_and_inspected(tmp_path: Path) -> None:
+    config = {**CONFIG, "optimizer": {"name": "adam", "lr": 0.01, "weight_decay": 0.1}}
+    swept = regrun.sweep(
+        config, {"model.cell": ["LSTM", "GRU"]}, seeds=2, model=networks.Rows, runs_dir=tmp_path
+    )
+    assert swept.summary.completed == 4
+    assert swept.cells["model.cell"].tolist() == ["LSTM", "GRU"]
+    more = regrun.resume(swept.directory, seeds=3, model=networks.Rows)
+    assert isinstance(more, regrun.Sweep) and more.summary.completed == 6
+    effects = regrun.ablate(config, seeds=2, model=networks.Dense, runs_dir=tmp_path).effects
+    assert [each.ingredient for each in effects] == ["weight_decay"]
+    found = regrun.inspect(config, model=networks.Rows)
+    assert any("one after another: torch.vmap: " in note for note in found.notes)
+    assert [layer.kind for layer in found.model.layers] == ["Linear"]
+
+
+class Wrong(networks.Dense):
+    """Gives the number of outputs and one more."""
+
+    def __init__(self, in_features: int, num_outputs: int) -> None:
+        super().__init__(in_features, num_outputs + 1)
+
+
+class Pair(networks.Dense):
+    """Gives two things."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return super().forward(x), x
+
+
+class Fails(networks.Dense):
+    """Fails on every input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise KeyError("no such layer")
+
+
+class Empty(nn.Module):
+    """Has nothing to train."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, :10]
+
+
+@pytest.mark.parametrize(
+    ("network", "why"),
+    [
+        (Wrong, r"of shape \[1, 11\] for one example; it has to give .* shape \[1, 10\]"),
+        (Pair, "gives tuple"),
+        (Fails, r"Fails: forward failed: KeyError: 'no such layer' \(test_own_networks.py:"),
+        (Empty, "a network without parameters to train"),
+        (networks.Block, r"networks.py:\d+: Block: channels has no type; write channels: int"),
+        (networks.Dense(2, 2), r"model=Dense\(…\): give the class, model=Dense"),
+        (int, "not derived from torch.nn.Module"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_refused(
+    network: Any, why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(regrun.errors.RegrunError, match=why):
+        regrun.train(CONFIG, model=network, runs_dir=tmp_path)
+    assert not list(tmp_path.rglob("weights.safetensors"))
+
+
+@pytest.mark.parametrize("value", [networks.Dense, networks.Dense(2, 2)])
+def test_a_network_in_the_config_is_asked_for_apart(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"regrun.train\(config, model=Dense\)"):
+        regrun.train({**CONFIG, "model": value})
+
+
+def test_other_processes_do_not_have_the_class(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="do not have the class Dense; leave workers out"):
+        regrun.sweep(CONFIG, seeds=2, workers=2, model=networks.Dense, runs_dir=tmp_path)
+
+
+def run_all(folder: Path, *commands: str) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of each, with the file at hand."""
+    (folder / "digits.json").write_text(json.dumps(CONFIG))
+    circles = "{name: Circles, count: 40}"
+    words = [
+        [*(word.replace("CIRCLES", circles) for word in command.split()), "--plugin", str(FILE)]
+        for command in commands
+    ]
+    return run_in_one_interpreter(words, folder=folder, site=folder)
+
+
+def test_classes_and_functions_of_a_file_are_kinds(tmp_path: Path) -> None:
+    listed, shown, penalty, schema, *ended = run_all(
+        tmp_path,
+        "list models --json",
+        "list models Dense",
+        "list penalties hoyer",
+        "schema",
+        "train digits.json model.name=Dense penalty.type=hoyer penalty.strength=1e-4 --json",
+        "train digits.json model.name=Dense dataset=CIRCLES --json",
+        "train digits.json model.name=Dense model.hiden=[3] --json",
+        "train digits.json model.name=Dense model.hidden=3.5 --json",
+        "train digits.json model.name=Dense model.num_classes=10",
+        "train digits.json model.name=Block",
+        "train digits.json model.name=Dense optimizer.name=Lion",
+        "train digits.json model.name=my_model.Net",
+        "sweep digits.json model.name=Rows optimizer.lr=0.01,0.02 --seeds 2 --dry-run",
+    )
+    for code, _, stderr in (listed, shown, penalty, schema, *ended[:2]):
+        assert code == 0, stderr
+    assert "Dense" in listed[1] and "Block" not in listed[1]
+    assert "Layers in a list." in shown[1] and "Width of each hidden layer." in shown[1]
+    assert "How evenly the weights are spread." in penalty[1] and "epsilon" in penalty[1]
+    models = json.loads(schema[1])["properties"]["model"]["oneOf"]
+    (keys,) = (each["properties"] for each in models if each.get("title") == "Dense")
+    assert keys["hidden"]["default"] == [16, 8]
+    assert keys["hidden"]["items"] == {"type": "integer"}
+    first, second = (json.loads(stdout) for _, stdout, _ in ended[:2])
+    weights = load_file(tmp_path / first["run_dir"] / "weights.safetensors")
+    by_hand = sum(
+        float(networks.hoyer(tensor, 1e-4)) for key, tensor in weights.items() if "weight" in key
+    )
+    assert first["penalty"]["hoyer"] == pytest.approx(by_hand, rel=1e-5)
+    assert second["data"]["sizes"] == {"train": 32, "test": 8}
+    expected = [
+        'did you mean "hidden"?',
+        "3.5 is not a list",
+        "regrun gives num_classes from the data; leave it out",
+        "Block: channels has no type; write channels: int",
+        "Lion: steps one model, and regrun's optimizers step all models of a sweep at once",
+        "for a class of your own add --plugin my_model.py and write Net",
+    ]
+    for text, (code, _, stderr) in zip(expected, ended[2:8], strict=True):
+        assert code == 2 and text in stderr, (text, stderr)
+    assert "note: members of a stack are computed one after another" in ended[8][1]
