@@ -30,6 +30,9 @@ from pydantic_core import (
 
 from regrun.errors import PluginError, RegrunError
 
+FILES = "plugin_file"
+"""The package, which is none on disk, of the modules that single files become."""
+
 _PASSING = (RegrunError, MemoryError, GeneratorExit)
 
 _OF_VALIDATORS = (
@@ -69,6 +72,11 @@ class Origin:
         return f"the file {self.file}" if self.file else f"the package {self.package}"
 
     @property
+    def module(self) -> str:
+        """The top-level module of its code."""
+        return FILES if self.file else _top(self.value.partition(":")[0])
+
+    @property
     def _remedy(self) -> str:
         if self.python:
             return "fix that class"
@@ -77,7 +85,7 @@ class Origin:
     def fault(self, what: str, error: BaseException | None = None) -> PluginError:
         """The plug-in's fault: what it is, and the error that it raised, if it raised one."""
         if error is not None:
-            what = f"{what}: {described(error)}"
+            what = f"{what}: {described(error, self.module)}"
         details = "".join(traceback.format_exception(error)) if error is not None else ""
         return PluginError(
             f"{what}\n"
@@ -124,16 +132,24 @@ class Boundary:
         raise self._origin.fault(f"{self._what} failed", error) from error
 
 
-def described(error: BaseException) -> str:
-    """An error on one line: its type, its message, and where it was raised."""
+def described(error: BaseException, module: str = "") -> str:
+    """An error on one line: its type, its message, and where the code of a module raised it."""
     kind = type(error)
     if isinstance(error, SyntaxError):
         return f"{kind.__name__}: {error}"  # the message has file and line
     # Not by str(), which may fail as well.
     text = " ".join("".join(traceback.format_exception_only(error)).split())
     text = kind.__name__ + text.removeprefix(f"{kind.__module__}.").removeprefix(kind.__qualname__)
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
+    return f"{text}{place_of(error, module)}"
+
+
+def place_of(error: BaseException, module: str) -> str:
+    """`` (file:line)``: the last line of a top-level module that led to an error, or the last."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [each for each in frames if _package_of(each[0].f_globals) == module]
+    for frame, line in reversed(own or frames):
+        return f" ({Path(frame.f_code.co_filename).name}:{line})"
+    return ""
 
 
 def _is_ctrl_c(error: BaseException) -> bool:
@@ -143,12 +159,16 @@ def _is_ctrl_c(error: BaseException) -> bool:
 
 
 def _package_of(names: Mapping[str, Any]) -> str:
-    return str(names.get("__name__", "")).partition(".")[0]
+    return _top(str(names.get("__name__", "")))
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def name_of(kind: type) -> str:
     """Module and name of a class, as messages have them."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return f"{kind.__module__.removeprefix(f'{FILES}.')}.{kind.__qualname__}"
 
 
 def is_regrun(kind: type) -> bool:

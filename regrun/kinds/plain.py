@@ -55,6 +55,7 @@ class PlainKind(Section):
 class PlainNetwork(PlainKind, ModelSection):
     """A subclass of `torch.nn.Module`."""
 
+    gives: ClassVar[tuple[str, str]] = ("forward", "gives")
     no_hidden_activations: ClassVar[str] = "is your own and hands over its outputs only"
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:

@@ -26,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from regrun.errors import PluginError
 from regrun.kinds.base import Section, names_of, tag_of
+from regrun.kinds.boundary import FILES as FILE_MODULES
 from regrun.kinds.boundary import Boundary, Origin, guard, is_regrun
 from regrun.kinds.constraints import Constraint
 from regrun.kinds.datasets import DatasetSection
@@ -127,7 +128,7 @@ def _contents(path: Path) -> _Contents:
 
     Classes and functions whose name begins with an underscore serve others.
     """
-    name = f"plugin_file.{path.stem}"
+    name = f"{FILE_MODULES}.{path.stem}"
     digest = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     origin = Origin("a file", path.name, str(path), "", str(path), digest)
     module = _imported(name, path, origin)

@@ -38,7 +38,7 @@ class Arguments:
     supplied: tuple[str, ...]
     _hints: Mapping[str, Any] = field(default_factory=dict)
 
-    def values(self, section: object) -> dict[str, Any]:
+    def values(self, section: object) -> dict[str, object]:
         """What the keys of a section are as arguments: lists where lists are annotated."""
         return {name: _as_written(self._hints[name], getattr(section, name)) for name in self.keys}
 

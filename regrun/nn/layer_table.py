@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -27,12 +28,17 @@ class LayerRow:
 
 
 def layer_table(
-    module: nn.Module, input_shape: tuple[int, ...], *, idle: bool = True
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    idle: bool = True,
+    place: Callable[[BaseException], str] = lambda error: "",
 ) -> list[LayerRow]:
     """Every leaf layer in the order in which it runs.
 
     module: on the CPU, as a pass on the meta device imports much of torch's compiler. idle: include
-    noise layers of level 0. Raises ConfigError when inputs do not fit, such as too small images.
+    noise layers of level 0. place: the line of an error, for its message. Raises ConfigError when
+    inputs do not fit, such as too small images.
     """
     rows: list[LayerRow] = []
     hooks = []
@@ -61,7 +67,8 @@ def layer_table(
         raise ConfigError.at(
             "model.name",
             f"inputs of shape {list(input_shape)} do not fit this network, which fails after "
-            f"{'layer ' + rows[-1].name if rows else 'none of its layers'}: {error}",
+            f"{'layer ' + rows[-1].name if rows else 'none of its layers'}: "
+            f"{error}{place(error)}",
         ) from error
     module.train(was_training)
     for hook in hooks:

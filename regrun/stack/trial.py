@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from regrun.kinds.base import running, wrong
+from regrun.kinds.base import running
 from regrun.kinds.models import ModelSection
+from regrun.kinds.models.base import wrong_outputs
 from regrun.nn.modules import noise_level
 from regrun.stack.layers import ForwardContext
 from regrun.stack.noise import Noise
@@ -46,8 +47,7 @@ def try_out(module: nn.Module, model: ModelSection, inputs: Tensor) -> Trial:
             outputs, _ = compute(inputs[:1], context)
         check_outputs(model, outputs[0], inputs.shape[1])
         if training and not outputs.requires_grad:
-            why = "gave a network whose outputs do not depend on its parameters by a gradient"
-            raise wrong(model, "build", why)
+            raise wrong_outputs(model, "outputs without a gradient; they have to depend on weights")
         found.append(outputs.detach())
     draws = not torch.equal(found[0], found[1])
     return Trial(_why_not_at_once(module, inputs), draws)

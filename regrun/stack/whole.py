@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from regrun.kinds.base import running, wrong
+from regrun.kinds.base import running
 from regrun.kinds.boundary import shown
 from regrun.kinds.models import ModelSection
+from regrun.kinds.models.base import wrong_outputs
 from regrun.kinds.noise import NoiseKind
 from regrun.nn.modules import noise_block, noise_level, seeded, set_noise_level
 from regrun.stack.layers import ForwardContext, Handler, expand_groups, noise_of
@@ -208,17 +209,16 @@ def make_whole(
 def check_outputs(model: ModelSection, outputs: object, examples: int) -> None:
     """Raise PluginError for anything but a row of numbers for each example of one member."""
     if not isinstance(outputs, Tensor):
-        what = f"gives {shown(outputs)}; it has to give a tensor with a row for each example"
+        what = f"{shown(outputs)}; it has to give a tensor with a row for each example"
     elif outputs.dim() != 2 or len(outputs) != examples:
         what = (
-            f"gives {list(outputs.shape)} for {examples} examples; "
-            "it has to give a row for each example"
+            f"{list(outputs.shape)} for {examples} examples; it has to give a row for each example"
         )
     elif not outputs.is_floating_point():
-        what = f"gives numbers of type {outputs.dtype}; it has to give floating-point numbers"
+        what = f"numbers of type {outputs.dtype}; it has to give floating-point numbers"
     else:
         return
-    raise wrong(model, "build", f"gave a network that {what}")
+    raise wrong_outputs(model, what)
 
 
 def _widen(layer: _BatchNorm) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.kinds.base import running, wrong
-from regrun.kinds.boundary import shown
+from regrun.kinds.boundary import place_of, shown
 from regrun.kinds.models import build_model
+from regrun.kinds.models.base import wrong_outputs
 from regrun.nn.layer_table import LayerRow, layer_table
 from regrun.stack.stacked import runs_layer_by_layer
 from regrun.stack.trial import Trial, try_out
@@ -35,22 +38,34 @@ def layers_of(
 
     Raises ConfigError when inputs do not fit, PluginError when outputs are not as they must be.
     """
-    if not any(parameter.numel() for parameter in module.parameters()):
-        raise wrong(config.model, "build", "gave a network without parameters to train")
+    _check_parameters(module, config)
+    origin = config.model.plugin_origin
+    place = partial(place_of, module=origin.module) if origin else lambda error: ""
     found: list[object] = []
     hook = module.register_forward_hook(lambda *given: found.append(given[2]))
     with running(config.model, "forward"):
-        rows = layer_table(module, dataset.input_shape, idle=idle)
+        rows = layer_table(module, dataset.input_shape, idle=idle, place=place)
     hook.remove()
     needed, (outputs,) = [1, network_outputs(config, dataset)], found
     if not isinstance(outputs, Tensor) or list(outputs.shape) != needed:
-        raise wrong(
+        two = isinstance(outputs, Tensor) and outputs.shape == (1, 2) and needed == [1, 1]
+        raise wrong_outputs(
             config.model,
-            "build",
-            f"gave a network that gives {shown(outputs)} for one example; it has to give a tensor "
-            f"of shape {needed}",
+            f"{shown(outputs)} for one example; it has to give a tensor of shape {needed}"
+            + "; of two classes, loss: cross_entropy takes two outputs" * two,
         )
     return rows
+
+
+def _check_parameters(module: nn.Module, config: Config) -> None:
+    """Raise PluginError for a network with nothing to train, or with what is no real number."""
+    kinds = {name: p.dtype for name, p in module.named_parameters() if p.numel()}
+    if not kinds:
+        raise wrong(config.model, "build", "gave a network without parameters to train")
+    for name, kind in kinds.items():
+        if not kind.is_floating_point:
+            why = f"gave a network whose parameter {name} is of type {kind}; it has to be float"
+            raise wrong(config.model, "build", why)
 
 
 def build_network(config: Config, dataset: Dataset, seed: int | None = None) -> nn.Module:

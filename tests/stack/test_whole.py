@@ -203,7 +203,7 @@ def test_random_functions_go_on_where_a_state_was_saved() -> None:
         (lambda module, h: (h, h), "gives tuple; it has to give a tensor"),
         (lambda module, h: h.sum(0), r"gives \[3\] for 6 examples"),
         (lambda module, h: h.long(), "numbers of type torch.int64"),
-        (lambda module, h: h.detach(), "do not depend on its parameters"),
+        (lambda module, h: h.detach(), "outputs without a gradient"),
         (lambda module, h: h / 0 if module.training else h.nothing, "forward failed: "),
     ],
 )

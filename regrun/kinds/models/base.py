@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from regrun.errors import ConfigError
-from regrun.kinds.base import PER_MEMBER, Positive, Section
+from regrun.errors import ConfigError, PluginError
+from regrun.kinds.base import PER_MEMBER, Positive, Section, wrong
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +25,9 @@ class ModelSection(Section):
     """Whether the outputs are affine in the inputs, with no hidden layer between."""
     grouped_convolutions: ClassVar[bool] = False
     """Whether it may hold grouped convolutions: what a weight multiplies depends on its group."""
+
+    gives: ClassVar[tuple[str, str]] = ("build", "gave a network that gives")
+    """The method to blame for what the network gives, and what it did."""
 
     init: Init = "default"
     """Initial weights: torch's own default, N(0, init_std²), zeros, Xavier uniform or Kaiming
@@ -117,3 +120,9 @@ def build_model(
         if seed is not None:
             initialize(module, section.init, section.init_std)
     return module
+
+
+def wrong_outputs(section: ModelSection, what: str) -> PluginError:
+    """The error for what the network gives: that, and what it has to give."""
+    method, did = section.gives
+    return wrong(section, method, f"{did} {what}")
