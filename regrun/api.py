@@ -2,158 +2,38 @@
 
 from __future__ import annotations
 
-import shlex
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from regrun import stored
 from regrun.config.load import config_from_mapping
 from regrun.errors import CorruptInputError, DataWarning, UsageError
 from regrun.kinds.given import giving
-from regrun.settings import format_value as show
+from regrun.stored import (
+    Ablation,
+    Reproduction,
+    Run,
+    Stored,
+    Sweep,
+    cells_frame,
+    load_run,
+    write_report,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
     from torch import nn
 
+    from regrun.config.changes import Reload
+    from regrun.execution.observer import Observer
     from regrun.execution.predict import Predictor
-    from regrun.results import (
-        AblationResult,
-        CellSummary,
-        DataCard,
-        Inspection,
-        PathResult,
-        ReproductionResult,
-        RunSummary,
-        SweepSummary,
-    )
-
-
-@dataclass(frozen=True, repr=False)
-class Run:
-    """A stored run. In a notebook, it shows its metrics."""
-
-    directory: Path
-    config: dict[str, Any]
-    summary: RunSummary
-
-    def __repr__(self) -> str:
-        summary = self.summary
-        shown = [f"{name} {value:.4g}" for name, value in _losses(summary.metrics)]
-        ended = f"{summary.status} after {summary.epochs:,} epochs"
-        return f"<Run {self.directory}: {', '.join([ended, *shown])}>"
-
-    def _repr_html_(self) -> str:
-        import pandas as pd
-
-        table = pd.DataFrame({"value": pd.Series(self.summary.metrics, dtype=float)})
-        return f"<p>{escape(repr(self))}</p>{table.to_html(float_format='{:.4g}'.format)}"
-
-    @property
-    def metrics(self) -> pd.DataFrame:
-        """`metrics.jsonl` as a table: a row per evaluation, a column per tag."""
-        from regrun.store.reading import load_stored_run
-
-        return load_stored_run(self.directory).metrics
-
-    @property
-    def test_examples(self) -> pd.DataFrame:
-        """What the final weights give on each test example, a row per example.
-
-        The column `loss` is on the original scale, and its mean is `test/loss`. For classes there
-        is a column `correct`, whose mean is `test/accuracy`. The rows are in the order of the test
-        set, so that those of two runs on the same test set can be compared one by one.
-
-        >>> import tempfile
-        >>> config = {
-        ...     "dataset": {"name": "digits"},
-        ...     "model": {"name": "linear"},
-        ...     "optimizer": {"name": "sgd", "lr": 0.1},
-        ...     "training": {"epochs": 1, "test_examples": True},
-        ... }
-        >>> with tempfile.TemporaryDirectory() as runs:
-        ...     examples = train(config, runs_dir=runs).test_examples
-        >>> examples.shape, list(examples.columns)
-        ((359, 2), ['loss', 'correct'])
-
-        Raises:
-            UsageError: The run stored none, since `training.test_examples` was off or it diverged.
-            CorruptInputError: The file is damaged.
-            StorageError: The file cannot be read.
-        """
-        import pandas as pd
-
-        from regrun.store.reading import load_test_examples
-
-        found = load_test_examples(self.directory)
-        if found is None:
-            raise UsageError(
-                f"{self.directory}: no results on test examples here; "
-                "set training.test_examples to have them"
-            )
-        columns = {"loss": found.loss, "correct": found.correct}
-        return pd.DataFrame({name: each for name, each in columns.items() if each is not None})
-
-    @property
-    def histograms(self) -> pd.DataFrame:
-        """Histograms of the parameters over training, a row per time and parameter.
-
-        The columns are `epoch`, `step`, `parameter`, `role` (`weight`, `bias` or `norm`), `size`,
-        `zeros` and `not_finite` (numbers of entries), `sparsity` (`zeros` / `size`), `low`, `high`,
-        `mean` and `std` of the finite entries, `counts` (30 numbers) and `edges` (31): what
-        `numpy.histogram(entries, bins=30)` gives.
-
-        >>> import tempfile
-        >>> config = {
-        ...     "dataset": {"name": "digits"},
-        ...     "model": {"name": "linear"},
-        ...     "optimizer": {"name": "sgd", "lr": 0.1},
-        ...     "training": {"epochs": 2, "histograms_every": 1},
-        ... }
-        >>> with tempfile.TemporaryDirectory() as runs:
-        ...     table = train(config, runs_dir=runs).histograms
-        >>> table[["epoch", "parameter", "size"]].values.tolist()[:2]
-        [[0, 'output.weight', 640], [0, 'output.bias', 10]]
-
-        Raises:
-            UsageError: The run stored none, since `training.histograms_every` was 0.
-            CorruptInputError: The file is damaged.
-            StorageError: The file cannot be read.
-        """
-        import pandas as pd
-
-        from regrun.store.reading import load_stored_run
-
-        counted = load_stored_run(self.directory).histograms
-        if not counted:
-            raise UsageError(
-                f"{self.directory}: no histograms here; set training.histograms_every to have them"
-            )
-        return pd.DataFrame(
-            {
-                "epoch": each.epoch,
-                "step": each.step,
-                "parameter": name,
-                "role": histogram.role,
-                "size": histogram.size,
-                "zeros": histogram.zeros,
-                "not_finite": histogram.not_finite,
-                "sparsity": histogram.sparsity,
-                "low": histogram.low,
-                "high": histogram.high,
-                "mean": histogram.mean,
-                "std": histogram.std,
-                "counts": histogram.counts,
-                "edges": histogram.edges,
-            }
-            for each in counted
-            for name, histogram in each.parameters.items()
-        )
+    from regrun.results import DataCard, Inspection
+    from regrun.store.study import Study
 
 
 def train(
@@ -163,83 +43,43 @@ def train(
     runs_dir: str | Path = "runs",
     device: str = "auto",
     model: type[nn.Module] | None = None,
+    progress: bool | None = None,
 ) -> Run:
     """Train one run, as `regrun train` does.
 
-    config: a file, or the same content as a mapping. overrides: dotted key → value. model: the
-    class of a network of your own, whose arguments are keys of `model`; see `regrun guide
-    your-network`. Raises the errors of `regrun.errors`.
+    Args:
+        config: A file, or the same content as a mapping.
+        overrides: Dotted key → value.
+        runs_dir: Where the run gets a directory of its own.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        model: The class of a network of your own, whose arguments are keys of `model`; see
+            `regrun guide your-network`.
+        progress: Whether to show how far it is; default: in notebooks and on terminals.
+
+    Returns:
+        The run, with its curves, pictures and report.
+
+    Raises:
+        RegrunError: See `regrun.errors`.
+
+    >>> import tempfile
+    >>> config = {
+    ...     "dataset": {"name": "synthetic_linear"},
+    ...     "model": {"name": "linear"},
+    ...     "optimizer": {"name": "sgd", "lr": 0.003},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     run = train(config, {"training.epochs": 3}, runs_dir=runs)
+    >>> run.summary.epochs
+    3
     """
     from regrun.execution.train import train_run
 
-    with giving(model):
+    with _watching(progress, model) as observer:
         loaded = config_from_mapping(config, overrides or {})
-        summary = train_run(loaded, runs_dir=Path(runs_dir), device=device)
+        summary = train_run(loaded, runs_dir=Path(runs_dir), device=device, observer=observer)
     _warn(summary.data)
     return load_run(summary.run_dir)
-
-
-@dataclass(frozen=True, repr=False)
-class Sweep:
-    """A stored sweep. In a notebook, it shows its cells."""
-
-    directory: Path
-    summary: SweepSummary
-
-    def __repr__(self) -> str:
-        summary, best = self.summary, self.summary.best
-        parts = [f"{summary.completed:,} of {summary.runs:,} runs completed"]
-        parts.append(f"{len(summary.cells):,} cells")
-        if best is not None:
-            chosen = ", ".join(f"{key}={show(value)}" for key, value in best.params.items())
-            parts.append(f"best by {best.metric}: {chosen or 'the only cell'}")
-        return f"<Sweep {self.directory}: {', '.join(parts)}>"
-
-    def _repr_html_(self) -> str:
-        table = self.cells.to_html(index=False, float_format="{:.4g}".format, max_rows=60)
-        return f"<p>{escape(repr(self))}</p>{table}"
-
-    @property
-    def cells(self) -> pd.DataFrame:
-        """A row per cell: its parameters, `seeds`, and the metrics.
-
-        Each metric ``M`` has the columns ``M``, ``M/low`` and ``M/high``: mean and 95% interval
-        over seeds; no interval with one seed.
-        """
-        return _cells_frame(self.summary.cells)
-
-    @property
-    def runs(self) -> pd.DataFrame:
-        """A row per run: its parameters, `seed`, `status`, `epochs`, `run_dir`, and its metrics.
-
-        Read from the sweep's directory. Raises CorruptInputError, StorageError.
-        """
-        from regrun.analysis.sweeps import runs_frame
-        from regrun.store.sweep_dir import SweepDir
-
-        return runs_frame(SweepDir(self.directory))
-
-
-def _losses(metrics: Mapping[str, float | None]) -> list[tuple[str, float]]:
-    """The losses that are known, and the accuracies, of each part."""
-    return [
-        (name, value)
-        for name, value in metrics.items()
-        if value is not None and name.partition("/")[2] in ("loss", "accuracy")
-    ]
-
-
-def _cells_frame(cells: Sequence[CellSummary]) -> pd.DataFrame:
-    """A row per cell."""
-    import pandas as pd
-
-    rows = []
-    for cell in cells:
-        row = {**cell.params, "seeds": cell.seeds}
-        for name, metric in cell.metrics.items():
-            row |= {name: metric.mean, f"{name}/low": metric.low, f"{name}/high": metric.high}
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def sweep(
@@ -251,24 +91,48 @@ def sweep(
     device: str = "auto",
     workers: int | None = 0,
     model: type[nn.Module] | None = None,
+    progress: bool | None = None,
 ) -> Sweep:
     """Train many runs as few stacks, as `regrun sweep` does; runs that diverge or fail are counted.
 
-    config: a file, or the same content as a mapping. axes: dotted key → values, in addition to the
-    config's own `sweep.grid`. seeds: of every cell; default: the config's. workers: additional
-    processes; None: as many as pay off. They import the program's main module again, so guard what
-    it does with ``if __name__ == "__main__":``. model: as in `train`; such a sweep has no workers.
-    Raises the errors of `regrun.errors`.
+    Args:
+        config: A file, or the same content as a mapping.
+        axes: Dotted key → values, in addition to the config's own `sweep.grid`.
+        seeds: Of every cell; default: the config's.
+        runs_dir: Where the sweep gets a directory of its own.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        workers: Additional processes; None: as many as pay off. They import the program's main
+            module again, so guard what it does with ``if __name__ == "__main__":``.
+        model: As in `train`; such a sweep has no workers.
+        progress: As in `train`.
+
+    Returns:
+        The sweep, with the tables of its cells and runs.
+
+    Raises:
+        RegrunError: See `regrun.errors`.
+
+    >>> import tempfile
+    >>> config = {
+    ...     "dataset": {"name": "synthetic_linear"},
+    ...     "model": {"name": "linear"},
+    ...     "optimizer": {"name": "sgd", "lr": 0.003},
+    ...     "training": {"epochs": 2},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     found = sweep(config, {"optimizer.weight_decay": [0, 1, 3]}, seeds=2, runs_dir=runs)
+    >>> found.summary.runs, list(found.cells.index)[1]
+    (6, 'optimizer.weight_decay=1')
     """
     from regrun.sweeps.run import Options, run_sweep
 
     overrides = {} if seeds is None else {"sweep.seeds": seeds}
-    with giving(model):
+    with _watching(progress, model) as observer:
         loaded = config_from_mapping(config, overrides, axes=axes)
         if loaded.config.sweep is None:
             raise UsageError("nothing to sweep: give axes, seeds, or a config with a sweep section")
         options = Options(device=device, workers=_workers(workers, model))
-        summary = run_sweep(loaded, runs_dir=Path(runs_dir), options=options)
+        summary = run_sweep(loaded, runs_dir=Path(runs_dir), options=options, observer=observer)
     _warn(summary.data)
     return Sweep(Path(summary.sweep_dir), summary)
 
@@ -282,13 +146,39 @@ def resume(
     device: str | None = None,
     workers: int | None = 0,
     model: type[nn.Module] | None = None,
-) -> Run | Sweep:
-    """Carry on a run or sweep, or give a finished one more, as `regrun resume` does.
+    progress: bool | None = None,
+) -> Run | Sweep | stored.Path | Reproduction:
+    """Carry on a run, sweep or study, or give a finished one more, as `regrun resume` does.
 
-    overrides: dotted key → value: more `training.epochs` of a run, more `sweep.trials` of a sweep,
-    or where the data are now. axes: of a sweep, axis → all its values, the new ones too. seeds: of
-    every cell of a sweep. device: default: the one it was on. workers: as in `sweep`. model:
-    the class that it was begun with, if it was. Raises the errors of `regrun.errors`.
+    Args:
+        directory: Where it is stored.
+        overrides: Dotted key → value: more `training.epochs` of a run, more `sweep.trials` of a
+            sweep, or where the data are now.
+        axes: Of a sweep, axis → all its values, the new ones too.
+        seeds: Of every cell of a sweep.
+        device: Default: the one it was on.
+        workers: As in `sweep`.
+        model: The class that it was begun with, if it was.
+        progress: As in `train`.
+
+    Returns:
+        What `train`, `sweep`, `ablate`, `path` or `reproduce` returns.
+
+    Raises:
+        RegrunError: See `regrun.errors`.
+
+    >>> import tempfile
+    >>> config = {
+    ...     "dataset": {"name": "synthetic_linear"},
+    ...     "model": {"name": "linear"},
+    ...     "optimizer": {"name": "sgd", "lr": 0.003},
+    ...     "training": {"epochs": 2},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     run = train(config, runs_dir=runs)
+    ...     longer = resume(run.directory, {"training.epochs": 5})
+    >>> longer.summary.epochs
+    5
     """
     from regrun.execution.train import resume_run
     from regrun.store.study import read_study
@@ -297,30 +187,67 @@ def resume(
 
     path = Path(directory)
     study = read_study(path)
-    if study is not None and study.verb != "ablate":
-        raise UsageError(f"{path} is a study: regrun resume {shlex.quote(str(path))} carries it on")
     changes = {**(overrides or {}), **({} if seeds is None else {"sweep.seeds": seeds})}
     reload = partial(config_from_mapping, overrides=changes, axes=axes)
+    if study is not None:
+        with _watching(progress, model) as observer:
+            changed = reload if changes or axes else None
+            return _resume_study(
+                path, study, changed, seeds, device, _workers(workers, model), observer
+            )
     if not SweepDir(path).config.is_file():
         if axes or seeds is not None:
             raise UsageError(f"{path}: only a sweep has axes and seeds")
-        with giving(model):
-            run = resume_run(path, reload=reload if changes else None, device=device)
+        with _watching(progress, model) as observer:
+            run = resume_run(
+                path, reload=reload if changes else None, device=device, observer=observer
+            )
         _warn(run.data)
         return load_run(path)
     options = Options(device=device or "auto", workers=_workers(workers, model))
-    with giving(model):
+    with _watching(progress, model) as observer:
         summary = resume_sweep(
-            path, reload=reload if changes or axes else None, seeds=seeds, options=options
+            path,
+            reload=reload if changes or axes else None,
+            seeds=seeds,
+            options=options,
+            observer=observer,
         )
     _warn(summary.data)
     return Sweep(path, summary)
 
 
-def _warn(card: DataCard | None) -> None:
-    """Issue the notes on the data as warnings at the line that called `train` and the like."""
-    for note in card.notes if card else ():
-        warnings.warn(note, DataWarning, stacklevel=3)
+def _resume_study(
+    path: Path,
+    study: Study,
+    reload: Reload | None,
+    seeds: int | None,
+    device: str | None,
+    workers: int | None,
+    observer: Observer,
+) -> Ablation | stored.Path | Reproduction:
+    from regrun.store.study import AblationStudy, PathStudy
+    from regrun.studies.ablation import resume_ablation
+    from regrun.studies.path import resume_path
+    from regrun.studies.reproductions.registry import find
+    from regrun.studies.reproductions.run import resume_reproduction
+    from regrun.sweeps.run import Options
+
+    if isinstance(study, AblationStudy):
+        options = Options(device or "auto", workers=workers)
+        found = resume_ablation(
+            path, study, reload=reload, seeds=seeds, options=options, observer=observer
+        )
+        return Ablation(path, found)
+    if seeds is not None:
+        raise UsageError(f"{path}: only a sweep or an ablation has seeds")
+    if isinstance(study, PathStudy):
+        solved = resume_path(path, study, reload=reload, device=device, observer=observer)
+        return stored.Path(path, solved)
+    if reload is not None:
+        raise UsageError(f"{path} is a reproduction, whose settings are its own")
+    trained = resume_reproduction(path, study, find(study.name), device=device, observer=observer)
+    return Reproduction(path, trained)
 
 
 def _workers(workers: int | None, model: type[nn.Module] | None) -> int | None:
@@ -331,6 +258,24 @@ def _workers(workers: int | None, model: type[nn.Module] | None) -> int | None:
             "workers out, or put the class into a file and name that in REGRUN_PLUGINS"
         )
     return workers if model is None else 0
+
+
+@contextmanager
+def _watching(progress: bool | None, model: type[nn.Module] | None = None) -> Iterator[Observer]:
+    """What shows progress; within it, configs may name the class of a network.
+
+    progress: None: in notebooks and on terminals; True: everywhere.
+    """
+    from regrun.cli.notebook import watching
+
+    with giving(model), watching(progress) as observer:
+        yield observer
+
+
+def _warn(card: DataCard | None) -> None:
+    """Issue the notes on the data as warnings at the line that called `train` and the like."""
+    for note in card.notes if card else ():
+        warnings.warn(note, DataWarning, stacklevel=3)
 
 
 def plot(
@@ -364,34 +309,23 @@ def plot(
     >>> [axes.get_xlabel() for axes in figure.axes]
     ['epoch']
     """
-    from regrun.pictures.files import figure_of, find_picture
-    from regrun.pictures.subject import load_subject
-
-    subject = load_subject(Path(directory))
-    return figure_of(subject, find_picture(subject, kind), theme)
+    return Stored(Path(directory)).plot(kind, theme=theme)
 
 
-def load_run(directory: str | Path) -> Run:
-    """A run from its directory. Raises UsageError when there is none, CorruptInputError."""
-    from regrun.store.reading import load_stored_run
-
-    stored = load_stored_run(Path(directory))
-    return Run(Path(directory), stored.config, stored.result)
-
-
-def load_sweep(directory: str | Path) -> Sweep:
-    """A finished sweep from its directory.
+def report(*directories: str | Path, output: str | Path | None = None) -> Path:
+    """Write one HTML page on runs, sweeps and studies, as `regrun report` does.
 
     Args:
-        directory: Where it is stored.
+        *directories: Where they are stored, or folders of runs.
+        output: The .html file to write; default: `report.html` in the first directory.
 
     Returns:
-        The sweep, with the table of its cells.
+        The file.
 
     Raises:
-        UsageError: There is no sweep, or it has not ended.
-        CorruptInputError: A file is damaged.
-        StorageError: A file cannot be read.
+        UsageError: There is nothing to report on, or the file has another ending.
+        CorruptInputError: A file is damaged; the page is on the rest, if there is any.
+        StorageError: The file cannot be written.
 
     >>> import tempfile
     >>> config = {
@@ -401,23 +335,14 @@ def load_sweep(directory: str | Path) -> Sweep:
     ...     "training": {"epochs": 2},
     ... }
     >>> with tempfile.TemporaryDirectory() as runs:
-    ...     made = sweep(config, {"optimizer.weight_decay": [0, 1]}, seeds=2, runs_dir=runs)
-    ...     again = load_sweep(made.directory)
-    >>> len(again.cells), again.summary.runs
-    (2, 4)
+    ...     run = train(config, runs_dir=runs)
+    ...     page = report(run.directory)
+    >>> page.name
+    'report.html'
     """
-    from regrun.results import SweepSummary
-    from regrun.store.reading import load_result
-    from regrun.store.sweep_dir import SweepDir
-
-    files = SweepDir(Path(directory))
-    if not files.config.is_file():
-        raise UsageError(f"{directory} is not a sweep directory")
-    summary = load_result(files.summary, SweepSummary)
-    if summary is None:
-        command = f"regrun resume {shlex.quote(str(directory))}"
-        raise UsageError(f"{directory}: the sweep has not ended; {command} carries it on")
-    return Sweep(Path(directory), summary)
+    if not directories:
+        raise UsageError("nothing to report on: name a directory of a run, sweep or study")
+    return write_report([Path(each) for each in directories], output)
 
 
 def path(
@@ -429,7 +354,8 @@ def path(
     folds: int = 5,
     runs_dir: str | Path = "runs",
     device: str = "auto",
-) -> PathResult:
+    progress: bool | None = None,
+) -> stored.Path:
     """Work out a regularization path, as `regrun path` does.
 
     Args:
@@ -440,9 +366,10 @@ def path(
         folds: Parts of the cross-validation.
         runs_dir: Where it is stored.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        progress: As in `train`.
 
     Returns:
-        Coefficients and metrics at each strength.
+        The path, with the tables of its coefficients and metrics.
 
     Raises:
         RegrunError: See `regrun.errors`.
@@ -458,17 +385,23 @@ def path(
     ... }
     >>> with tempfile.TemporaryDirectory() as runs:
     ...     found = path(config, number=4, ratio=0.1, folds=2, runs_dir=runs)
-    >>> found.nonzeros[0], len(found.strengths)
-    (0, 4)
+    >>> found.coefficients.shape, found.summary.converged
+    ((4, 10), True)
     """
     from regrun.studies.path import run_path
 
-    loaded = config_from_mapping(config, overrides or {})
-    result = run_path(
-        loaded, runs_dir=Path(runs_dir), number=number, ratio=ratio, folds=folds, device=device
-    )
+    with _watching(progress) as observer:
+        result = run_path(
+            config_from_mapping(config, overrides or {}),
+            runs_dir=Path(runs_dir),
+            number=number,
+            ratio=ratio,
+            folds=folds,
+            device=device,
+            observer=observer,
+        )
     _warn(result.data)
-    return result
+    return stored.Path(Path(result.path_dir), result)
 
 
 def ablate(
@@ -479,7 +412,8 @@ def ablate(
     runs_dir: str | Path = "runs",
     device: str = "auto",
     model: type[nn.Module] | None = None,
-) -> AblationResult:
+    progress: bool | None = None,
+) -> Ablation:
     """Measure what each regularizer of a config does, as `regrun ablate` does.
 
     Args:
@@ -489,9 +423,10 @@ def ablate(
         runs_dir: Where the runs are stored.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         model: The class of a network of your own, as in `train`.
+        progress: As in `train`.
 
     Returns:
-        The effects, and the sweep behind them; `load_sweep(result.sweep_dir)` has its table.
+        The effects, and the sweep behind them.
 
     Raises:
         RegrunError: See `regrun.errors`.
@@ -505,29 +440,32 @@ def ablate(
     ... }
     >>> with tempfile.TemporaryDirectory() as runs:
     ...     found = ablate(config, seeds=2, runs_dir=runs)
-    >>> [each.ingredient for each in found.effects]
+    >>> list(found.effects.index)
     ['weight_decay']
     """
-    from regrun.execution.observer import Observer
     from regrun.studies.ablation import ablate as run_ablation
     from regrun.sweeps.run import Options
 
-    with giving(model):
-        loaded = config_from_mapping(config, overrides or {})
+    with _watching(progress, model) as observer:
         result = run_ablation(
-            loaded,
+            config_from_mapping(config, overrides or {}),
             runs_dir=Path(runs_dir),
             seeds=seeds,
             options=Options(device, workers=_workers(None, model)),
-            observer=Observer(),
+            observer=observer,
         )
     _warn(result.data)
-    return result
+    return Ablation(Path(result.sweep_dir), result)
 
 
 def reproduce(
-    name: str, *, seeds: int | None = None, runs_dir: str | Path = "runs", device: str = "auto"
-) -> ReproductionResult:
+    name: str,
+    *,
+    seeds: int | None = None,
+    runs_dir: str | Path = "runs",
+    device: str = "auto",
+    progress: bool | None = None,
+) -> Reproduction:
     """Train a published experiment again, as `regrun reproduce` does.
 
     Args:
@@ -535,6 +473,7 @@ def reproduce(
         seeds: Of each method; default: the reproduction's own.
         runs_dir: Where the runs are stored.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        progress: As in `train`.
 
     Returns:
         Published values, ours, and whether they agree.
@@ -551,9 +490,17 @@ def reproduce(
     from regrun.studies.reproductions.run import reproduce as run_reproduction
     from regrun.sweeps.run import Options
 
-    return run_reproduction(
-        name, find(name), runs_dir=Path(runs_dir), seeds=seeds, options=Options(device)
-    )
+    found = find(name)
+    with _watching(progress) as observer:
+        result = run_reproduction(
+            name,
+            found,
+            runs_dir=Path(runs_dir),
+            seeds=seeds,
+            options=Options(device),
+            observer=observer,
+        )
+    return Reproduction(Path(result.runs_in[0]).parent, result)
 
 
 def inspect(
@@ -627,7 +574,7 @@ def compare(*directories: str | Path) -> pd.DataFrame:
 
     paths = [Path(directory) for directory in directories]
     if len(paths) == 1 and SweepDir(paths[0]).config.is_file():
-        return _cells_frame([cell.summarize() for cell in StoredSweep(SweepDir(paths[0])).cells])
+        return cells_frame([cell.summarize() for cell in StoredSweep(SweepDir(paths[0])).cells])
     damaged: list[CorruptInputError] = []
     runs = runs_to_compare(paths, damaged.append)
     if damaged:
@@ -639,23 +586,44 @@ def compare(*directories: str | Path) -> pd.DataFrame:
         count = len(runs) - len(finished)
         noun = "run that is" if count == 1 else "runs that are"
         warnings.warn(f"left out: {count:,} {noun} not finished", DataWarning, stacklevel=2)
-    return _cells_frame([cell.summarize() for cell in group_by_setting(finished)])
+    return cells_frame([cell.summarize() for cell in group_by_setting(finished)])
 
 
 def load_model(
     directory: str | Path,
     average: Literal["ema", "swa"] | None = None,
-    *,
     model: type[nn.Module] | None = None,
 ) -> nn.Module:
-    """The trained network of a run as an ordinary module, in evaluation mode, on the CPU.
+    """Load the trained network of a run as an ordinary module, in evaluation mode, on the CPU.
 
     Inputs are as the network saw them in training: standardised, images as floats. The attribute
     `preprocessing` of the module says how raw ones become such; `load_predictor` applies it. For
     two classes the one output is the logit of the second class, unless the loss needs two.
-    average: with these averages of the weights instead. model: the class
-    that the run was trained with, if it was given one. Raises UsageError when the run stored no
-    such weights.
+
+    Args:
+        directory: Where the run is stored.
+        average: With these averages of the weights instead.
+        model: The class that it was trained with, if it was given one.
+
+    Returns:
+        The module.
+
+    Raises:
+        UsageError: There is no run, or it stored no such weights.
+        CorruptInputError: A file is damaged.
+        StorageError: A file cannot be read.
+
+    >>> import tempfile, torch
+    >>> config = {
+    ...     "dataset": {"name": "digits"},
+    ...     "model": {"name": "linear"},
+    ...     "optimizer": {"name": "sgd", "lr": 0.1},
+    ...     "training": {"epochs": 1},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     model = load_model(train(config, runs_dir=runs).directory)
+    >>> model(torch.zeros(5, 64)).shape
+    torch.Size([5, 10])
     """
     from regrun.execution.restore import restore_model
 
@@ -667,15 +635,39 @@ def load_predictor(
     directory: str | Path,
     average: Literal["ema", "swa"] | None = None,
     device: str = "auto",
-    *,
     model: type[nn.Module] | None = None,
 ) -> Predictor:
-    """The trained network of a run, or those of the best cell of a sweep, for raw data.
+    """Load the trained network of a run, or those of the best cell of a sweep, for raw data.
 
     It takes files, DataFrames and arrays as training did, applies the stored preprocessing, and
     gives class names and probabilities, or numbers on the original scale. Nothing but the directory
-    is needed. average: with these averages of the weights instead. model: as in `load_model`.
-    Raises UsageError when there are no weights, CorruptInputError.
+    is needed.
+
+    Args:
+        directory: Where the run or sweep is stored.
+        average: With these averages of the weights instead.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        model: As in `load_model`.
+
+    Returns:
+        The predictor; `predict` gives a DataFrame, `score` metrics.
+
+    Raises:
+        UsageError: There is nothing trained, or no such weights.
+        CorruptInputError: A file is damaged.
+        StorageError: A file cannot be read.
+
+    >>> import tempfile, numpy as np
+    >>> config = {
+    ...     "dataset": {"name": "digits"},
+    ...     "model": {"name": "linear"},
+    ...     "optimizer": {"name": "sgd", "lr": 0.1},
+    ...     "training": {"epochs": 1},
+    ... }
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     predictor = load_predictor(train(config, runs_dir=runs).directory)
+    >>> len(predictor.predict(np.zeros((5, 64))))
+    5
     """
     from regrun.sweeps import ensemble
 

@@ -6,6 +6,7 @@ Every result is a frozen model with a JSON form (`Result.to_dict`). Stored ones 
 
 from __future__ import annotations
 
+from html import escape
 from typing import Annotated, Any, Literal, Self
 
 import orjson
@@ -19,6 +20,7 @@ from pydantic import (
 )
 
 from regrun.errors import CorruptInputError
+from regrun.escapes import escaped, escaped_name
 
 Status = Literal["completed", "diverged", "failed", "interrupted", "pruned", "running"]
 """How a run ended, or that it has not."""
@@ -452,6 +454,28 @@ class Inspection(Result):
     memory_bytes: int
     data: DataCard
     notes: list[str]
+
+    def __repr__(self) -> str:
+        """One line: the model, the data and the memory."""
+        return (
+            f"<Inspection: {len(self.model.layers):,} layers, {self.model.parameters:,} parameters,"
+            f" {self.data.dataset} ({self.data.task}), {self.memory_bytes / 2**20:.1f} MiB>"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the layers, the update rule and the notes."""
+        rows = "".join(
+            f"<tr><th>{escape(escaped_name(each.name))}</th><td>{escape(escaped_name(each.kind))}"
+            f"</td><td>{' × '.join(map(str, each.output_shape))}</td><td>{each.parameters:,}</td>"
+            "</tr>"
+            for each in self.model.layers
+        )
+        heads = "".join(f"<th>{name}</th>" for name in ("layer", "kind", "output", "parameters"))
+        notes = "".join(f"<li>{escape(escaped_name(note))}</li>" for note in self.notes)
+        return (
+            f"<p>{escape(escaped_name(repr(self)))}</p><table><tr>{heads}</tr>{rows}</table>"
+            f"<pre>{escape(escaped(self.update_rule))}</pre><ul>{notes}</ul>"
+        )
 
 
 class Difference(MeanInterval):

@@ -41,7 +41,7 @@ def watching(*, quiet: bool) -> Iterator[Observer]:
         bar.stop()
 
 
-class _State:
+class State:
     """What is known of the training: how far it is, how fast, and how good."""
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class Lines(Observer):
 
     def __init__(self) -> None:
         self._last = time.monotonic()
-        self._state = _State()
+        self._state = State()
 
     def on_start(self, start: Start) -> None:
         self._last = time.monotonic()
@@ -185,7 +185,7 @@ class Bar(Observer):
             words,
         )
         self._console = console
-        self._state = _State()
+        self._state = State()
         self._progress = Progress(
             *columns, console=console, transient=True, redirect_stdout=False, expand=True
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,32 @@ from regrun.store.atomic import write_atomic
 from regrun.store.place import as_folder
 
 REPORT = "report.html"
+
+
+def write(
+    directories: Sequence[Path], output: Path | None = None
+) -> tuple[Path, list[CorruptInputError]]:
+    """Write the page on what can be read, and return its file, and what is damaged.
+
+    Raises CorruptInputError when nothing is left, UsageError, StorageError.
+    """
+    from regrun.cli.reports.load import load_part
+    from regrun.cli.reports.page import page
+
+    if output is not None and output.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{output}: a report is a file that ends in .html")
+    damaged: list[CorruptInputError] = []
+    parts = []
+    for directory in dict.fromkeys(directories):
+        try:
+            parts.append(load_part(directory, damaged))
+        except CorruptInputError as damage:
+            damaged += [] if damage in damaged else [damage]
+    if not parts:
+        raise damaged[0]
+    place = as_folder(directories[0]) / REPORT if output is None else output
+    write_atomic(place, page(parts).encode())
+    return output or directories[0] / REPORT, damaged
 
 
 def report(
@@ -32,24 +59,8 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one HTML page on runs, sweeps and studies: answer, pictures, tables, limits."""
-    from regrun.cli.reports.load import load_part
-    from regrun.cli.reports.page import page
-
-    if output is not None and output.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{output}: a report is a file that ends in .html")
-    damaged: list[CorruptInputError] = []
-    parts = []
-    for directory in dict.fromkeys(directories):
-        try:
-            parts.append(load_part(directory, damaged))
-        except CorruptInputError as damage:
-            damaged += [] if damage in damaged else [damage]
-    if not parts:
-        raise damaged[0]
+    written, damaged = write(directories, output)
     name_damage(damaged)
-    place = as_folder(directories[0]) / REPORT if output is None else output
-    write_atomic(place, page(parts).encode())
-    written = output or directories[0] / REPORT
     if as_json:
         print_json({"report": str(written)})
     else:

@@ -20,6 +20,7 @@ TOPICS = (
     "your-network",
     "plugins",
     "files",
+    "python",
     "reliability",
     "performance",
     "architecture",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -56,7 +57,10 @@ def figure_of(subject: Subject, picture: Picture, theme: Theme = "light") -> Fig
     """The picture as a figure of matplotlib."""
     look = LOOKS[theme]
     with styled(look):
-        return picture.draw(subject, look).finish()
+        figure = picture.draw(subject, look).finish()
+    # Notebooks show it by this method, also where nobody has imported pyplot.
+    vars(figure)["_repr_png_"] = partial(rendered, figure, look, "png")
+    return figure
 
 
 def picture_file(subject: Subject, picture: Picture, theme: Theme, kind: Format) -> bytes:

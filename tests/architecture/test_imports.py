@@ -47,17 +47,19 @@ MAY_IMPORT = {
     "sweeps": TRAINING | {"analysis", "execution", "store"},
     "studies": TRAINING | {"sweeps", "analysis", "pictures", "execution", "store"},
     "guide": BASE,
-    "api": ENGINE | {"studies", "sweeps", "execution", "store", "analysis", "pictures"},
+    "stored": BASE | {"store", "analysis", "pictures", "cli"},
+    "api": ENGINE
+    | {"studies", "sweeps", "execution", "store", "analysis", "pictures", "cli", "stored"},
     "cli": CONFIG
     | {"studies", "sweeps", "execution", "store", "analysis", "pictures", "guide", "__init__"},
-    "__init__": {"api"},
+    "__init__": {"api", "stored"},
     "__main__": {"cli", "signals"},
 }
 """Part of the package → the parts it may import, besides itself."""
 
 
-OPTIONAL = ("excel", "onnx")
-"""Extras that one feature each needs; without them it says what to install."""
+OPTIONAL = ("excel", "notebook", "onnx")
+"""Extras that one feature each needs; without them it says what to install, or is not asked for."""
 
 
 def part_of(path: Path) -> str:

@@ -49,6 +49,7 @@ DOCUMENTS: dict[str, str] = {
     "regrun.analysis.cells.replicate_of": "a config as YAML gives it",
     "regrun.store.reading.StoredRun.config": "a config as YAML gives it",
     "regrun.store.tensorboard.flat_hparams": "a config as JSON",
+    "regrun.stored.setting_text": "dotted keys of a config and their values",
     "regrun.studies.reproductions.claims.Method.candidates": "dotted keys of a config",
     "regrun.sweeps.space.cell_label": "dotted keys of a config and their values",
 }

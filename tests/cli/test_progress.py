@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from regrun.cli.progress import Bar, Lines, _State, watching
+from regrun.cli.progress import Bar, Lines, State, watching
 from regrun.execution.observer import Observer, Standing, Start
 
 START = Start("runs/toy/[x]", "cpu", 400, ["train loss is measured on 10"], epochs=100)
@@ -154,7 +154,7 @@ def standing(ended: int, best: dict[str, Any], cells: int = 3) -> Standing:
 def test_a_sweep_says_how_many_runs_ended_and_which_cell_is_best(
     width: int, best: dict[str, Any], cells: int, shown: str
 ) -> None:
-    state = _State()
+    state = State()
     state.begin(sweep_round(48))
     assert state.words(width) == "0 of 48 runs"
     state.standing = lambda: standing(4, best, cells)
@@ -162,7 +162,7 @@ def test_a_sweep_says_how_many_runs_ended_and_which_cell_is_best(
 
 
 def test_the_loss_so_far_is_the_mean_of_what_was_seen_within_the_epoch() -> None:
-    state = _State()
+    state = State()
     state.begin(START)
     losses = iter([4.0, 2.0, 8.0, 8.0])
     state.loss = lambda: next(losses)

@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 import regrun
-from regrun.api import Run
 from regrun.cli.run_report import after_training, run_report, warnings
 from regrun.config.load import config_from_mapping
 from regrun.results import Best, RunSummary, Seconds, WeightNorms
+from regrun.stored import Run
 
 CONFIG: dict[str, Any] = {"name": "toy", "seed": 7}
 SUMMARY = RunSummary(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import regrun
-from regrun.api import Run
+from regrun.stored import Run
 
 Train = Callable[..., Run]
 

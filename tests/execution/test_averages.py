@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import regrun
-from regrun.api import Run
 from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
 from regrun.errors import ConfigError, UsageError
 from regrun.execution.budget import tensor_copies
 from regrun.store.reading import load_stored_run
+from regrun.stored import Run
 from tests.support.runs import DIGITS, LINEAR, rows_in
 
 NORMED = {"name": "cnn", "channels": [3], "hidden": [5], "norm": "batch"}

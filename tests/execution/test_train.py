@@ -14,11 +14,11 @@ import yaml
 from safetensors.torch import load_file
 
 import regrun
-from regrun.api import Run
 from regrun.config.load import config_from_mapping
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError, CorruptInputError, DivergedError, UsageError
 from regrun.results import Best
+from regrun.stored import Run
 from tests.support.runs import DIGITS, LINEAR, results, rows_in
 from tests.support.tampering import relist, write_yaml
 

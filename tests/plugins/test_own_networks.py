@@ -129,7 +129,7 @@ def test_a_class_is_swept_ablated_and_inspected(tmp_path: Path) -> None:
     more = regrun.resume(swept.directory, seeds=3, model=networks.Rows)
     assert isinstance(more, regrun.Sweep) and more.summary.completed == 6
     effects = regrun.ablate(config, seeds=2, model=networks.Dense, runs_dir=tmp_path).effects
-    assert [each.ingredient for each in effects] == ["weight_decay"]
+    assert list(effects.index) == ["weight_decay"]
     found = regrun.inspect(config, model=networks.Rows)
     assert any("one after another: torch.vmap: " in note for note in found.notes)
     assert [layer.kind for layer in found.model.layers] == ["Linear"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import regrun
-from regrun.api import Sweep
+from regrun.stored import Sweep
 
 RunSweep = Callable[..., Sweep]
 

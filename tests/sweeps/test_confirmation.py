@@ -10,11 +10,11 @@ import pytest
 
 import regrun
 from regrun.analysis.sweeps import StoredSweep, best_cells
-from regrun.api import Sweep
 from regrun.config.load import config_from_mapping
 from regrun.errors import ConfigError
 from regrun.metrics import Metric
 from regrun.store.sweep_dir import SweepDir
+from regrun.stored import Sweep
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from tests.support.program import invoke
 from tests.support.sweeps import DIGITS, LINEAR, ended, planned, results, summary_of, with_keys

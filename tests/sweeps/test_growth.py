@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 import regrun
-from regrun.api import Sweep
 from regrun.config.load import config_from_mapping, load_config
 from regrun.errors import ConfigError, Interrupted, UsageError
 from regrun.results import SweepSummary
 from regrun.store.sweep_dir import SweepDir
+from regrun.stored import Sweep
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from tests.support.faults import dying, in_child, recorded
 from tests.support.program import invoke

@@ -12,10 +12,10 @@ import pytest
 import regrun
 from regrun.analysis.racing import alpha_of_look, race_survivors
 from regrun.analysis.sweeps import StoredSweep
-from regrun.api import Sweep
 from regrun.config.load import config_from_mapping
 from regrun.errors import ConfigError
 from regrun.store.sweep_dir import SweepDir
+from regrun.stored import Sweep
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from tests.support.program import invoke
 from tests.support.sweeps import (

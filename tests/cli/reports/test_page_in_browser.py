@@ -62,8 +62,8 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path
     swept = regrun.sweep(BASE, axis, seeds=3, **place).directory
     grid = regrun.sweep(BASE, {**axis, "optimizer.lr": RATES}, seeds=2, **place).directory
     searched = regrun.sweep(search, seeds=2, **place).directory
-    ablated = Path(regrun.ablate(BASE, seeds=3, **place).sweep_dir)
-    path = Path(regrun.path(LASSO, number=5, **place).path_dir)
+    ablated = regrun.ablate(BASE, seeds=3, **place).directory
+    path = regrun.path(LASSO, number=5, **place).directory
     reproduced = runs / "tiny" / "reproduce-aaaaaa"
     reproduced.mkdir(parents=True)
     shutil.copytree(swept, reproduced / "1-judged")
