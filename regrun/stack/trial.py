@@ -15,7 +15,7 @@ from regrun.kinds.models.base import wrong_outputs
 from regrun.nn.modules import noise_level
 from regrun.stack.layers import ForwardContext
 from regrun.stack.noise import Noise
-from regrun.stack.whole import AtOnce, OneByOne, Way, check_outputs
+from regrun.stack.whole import AloneDirectly, AtOnce, OneByOne, Way, check_outputs
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,8 @@ class Trial:
     """Why vmap cannot take it; empty: it can."""
     draws: bool = False
     """Whether it draws random numbers in training."""
-
-    @property
-    def way(self) -> type[Way]:
-        """How its members are computed."""
-        return OneByOne if self.unstackable else AtOnce
+    way: type[Way] = AtOnce
+    """How its members are computed."""
 
 
 def try_out(module: nn.Module, model: ModelSection, inputs: Tensor) -> Trial:
@@ -50,7 +47,8 @@ def try_out(module: nn.Module, model: ModelSection, inputs: Tensor) -> Trial:
             raise wrong_outputs(model, "outputs without a gradient; they have to depend on weights")
         found.append(outputs.detach())
     draws = not torch.equal(found[0], found[1])
-    return Trial(_why_not_at_once(module, inputs), draws)
+    why = _why_not_at_once(module, inputs)
+    return Trial(why, draws, OneByOne if why else AloneDirectly)
 
 
 def _why_not_at_once(module: nn.Module, inputs: Tensor) -> str:

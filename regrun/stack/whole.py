@@ -103,25 +103,10 @@ class AtOnce(Way):
         self._measured = False
 
     def __call__(self, x: Tensor, context: ForwardContext) -> tuple[Any, _Tensors]:
-        self._template.train(context.noise is not None)
-        given: _Given = {}
-        if context.noise is not None and self._noises:
-            if not self._measured:
-                self._measure(x, context)
-                self._measured = True
-            for name, layer in self._noises.items():
-                draws = context.noise.draw(layer.kind, name, (x.shape[1], *layer.shape))
-                given[name] = draws, context.levels[name]
-
-        def one(
-            parameters: _Tensors, buffers: _Tensors, given: _Given, inputs: Tensor
-        ) -> tuple[Any, _Tensors]:
-            for name, layer in self._noises.items():
-                layer.given = given.get(name)
-            return _call(self._template, parameters, buffers, inputs)
-
+        given = self._prepare(x, context)
         shared = x.shape[0] == 1
-        stacked = torch.vmap(one, in_dims=(0, 0, 0, None if shared else 0), randomness="error")
+        axes = (0, 0, 0, None if shared else 0)
+        stacked = torch.vmap(self._one, in_dims=axes, randomness="error")
         with warnings.catch_warnings():
             # torch warns of operations that run member by member; the user cannot change that.
             warnings.filterwarnings("ignore", "There is a performance drop")
@@ -131,9 +116,32 @@ class AtOnce(Way):
                 given,
                 x[0] if shared else expand_groups(x, context.size),
             )
+        self._forget()
+        return outputs, assigned
+
+    def _prepare(self, x: Tensor, context: ForwardContext) -> _Given:
+        """Set the mode, and draw the noise of the next pass."""
+        self._template.train(context.noise is not None)
+        given: _Given = {}
+        if context.noise is not None and self._noises:
+            if not self._measured:
+                self._measure(x, context)
+                self._measured = True
+            for name, layer in self._noises.items():
+                draws = context.noise.draw(layer.kind, name, (x.shape[1], *layer.shape))
+                given[name] = draws, context.levels[name]
+        return given
+
+    def _one(
+        self, parameters: _Tensors, buffers: _Tensors, given: _Given, inputs: Tensor
+    ) -> tuple[Any, _Tensors]:
+        for name, layer in self._noises.items():
+            layer.given = given.get(name)
+        return _call(self._template, parameters, buffers, inputs)
+
+    def _forget(self) -> None:
         for layer in self._noises.values():
             layer.given = None
-        return outputs, assigned
 
     def _measure(self, x: Tensor, context: ForwardContext) -> None:
         """Record the shape of every noise layer's draws: two examples through the first member."""
@@ -141,6 +149,23 @@ class AtOnce(Way):
         buffers = {name: tensor[0].clone() for name, tensor in context.buffers.items()}
         with torch.no_grad(), seeded(0, x.device):
             _call(self._template, first, buffers, x[0, :2])
+
+
+class AloneDirectly(AtOnce):
+    """The same, but that a stack of one is no business of vmap, which costs time there."""
+
+    def __call__(self, x: Tensor, context: ForwardContext) -> tuple[Any, _Tensors]:
+        if context.size > 1:
+            return super().__call__(x, context)
+        given = self._prepare(x, context)
+        outputs, assigned = self._one(
+            {name: tensor[0] for name, tensor in context.parameters.items()},
+            {name: tensor[0] for name, tensor in context.buffers.items()},
+            {name: (draws[0], level[0]) for name, (draws, level) in given.items()},
+            x[0],
+        )
+        self._forget()
+        return outputs.unsqueeze(0), {name: each.unsqueeze(0) for name, each in assigned.items()}
 
 
 class _MemberNoise(nn.Module):
