@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -74,7 +76,7 @@ def _section_of(model: type) -> type[ModelSection]:
     if model.__name__ in taken:
         raise UsageError(f"model={model.__name__}: there is such a model already; rename the class")
     try:
-        section = plain_kind(model, lambda group: origin)
+        section = plain_kind(model, partial(replace, origin))
     except UnusableError as error:
         raise UsageError(f"{_place(model, where)}: {error}") from error
     if section is None or not issubclass(section, ModelSection):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import prod
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -97,11 +98,13 @@ class PlainPenalty(PlainKind, WeightPenalty):
                 raise wrong(self, "its call", why)
             return result / strength
 
-        try:
-            return torch.vmap(one)(weight, strength)
-        except (RuntimeError, PluginError):  # what vmap cannot take, or an error of its own
-            rows = zip(weight.unbind(), strength.unbind(), strict=True)
-            return torch.stack([one(*each) for each in rows])
+        if len(weight) > 1:
+            with suppress(
+                RuntimeError, PluginError
+            ):  # what vmap cannot take, or the function's own
+                return torch.vmap(one)(weight, strength)
+        rows = zip(weight.unbind(), strength.unbind(), strict=True)
+        return torch.stack([one(*each) for each in rows])
 
 
 class PlainDataset(PlainKind, Subset, DatasetSection):
@@ -119,6 +122,9 @@ class PlainDataset(PlainKind, Subset, DatasetSection):
             for part, trains in parts.items()
             for name, array in self._stacked(f"_{part}", train=trains, split=part).items()
         }
+
+    def draws_data(self) -> bool:
+        return "seed" in self.arguments.supplied or super().draws_data()
 
     def _stacked(self, suffix: str, **part: Any) -> dict[str, NDArray[Any]]:
         import numpy as np
@@ -152,13 +158,14 @@ def is_network(value: object) -> bool:
     return _derives(kind, "torch.nn.modules.module", "Module")
 
 
-def plain_kind(found: Any, origin: Callable[[str], Origin]) -> type[Section] | None:
+def plain_kind(found: Any, origin: Callable[..., Origin]) -> type[Section] | None:
     """The kind that a class or function stands for; None where it is none of these.
 
-    origin: of a group. Raises UnusableError where it is one and its arguments cannot be keys.
+    origin: called with the `group` of a family. Raises UnusableError where it is one and its
+    arguments cannot be keys.
     """
     if isinstance(found, FunctionType):
-        return _penalty(found, origin("regrun.penalties")) if _is_penalty(found) else None
+        return _penalty(found, origin(group="regrun.penalties")) if _is_penalty(found) else None
     if not isinstance(found, type) or issubclass(found, Section):
         return None
     if _derives(found, "torch.optim.optimizer", "Optimizer"):
@@ -167,9 +174,9 @@ def plain_kind(found: Any, origin: Callable[[str], Origin]) -> type[Section] | N
             "it from regrun.plugins.Optimizer with an UpdateRule, see `regrun guide plugins`"
         )
     if is_network(found):
-        return _network(found, origin("regrun.models"))
+        return _network(found, origin(group="regrun.models"))
     if _derives(found, "torch.utils.data.dataset", "Dataset"):
-        return _dataset(found, origin("regrun.datasets"))
+        return _dataset(found, origin(group="regrun.datasets"))
     return None
 
 

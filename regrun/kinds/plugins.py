@@ -64,7 +64,11 @@ def sections(group: str, built_in: Sequence[type[Section]] = ()) -> list[type[Se
     for origin, load in (*_in_packages(group), *_in_files(group)):
         with Boundary(origin, f"{origin.value}: its import"):
             loaded = load()
-        section = accept(loaded, GROUPS[group], origin)
+        try:
+            kind = plain_kind(loaded, partial(replace, origin)) or loaded
+        except UnusableError as error:
+            raise _unusable(origin, str(error)) from error
+        section = accept(kind, GROUPS[group], origin)
         for name in names_of(section):
             if name in taken:
                 why = f"{tag_of(section)}: {name} is taken by {taken[name]}"
@@ -146,7 +150,7 @@ def _contents(path: Path) -> _Contents:
             digest=digest,
         )
         if isinstance(found, type) and issubclass(found, tuple(GROUPS.values())):
-            kinds.append((cast("type[Section]", found), own("")))
+            kinds.append((cast("type[Section]", found), own(group="")))
             continue
         if found.__name__.startswith("_"):
             continue
@@ -156,7 +160,7 @@ def _contents(path: Path) -> _Contents:
             refused[found.__name__] = f"{_place(found, path)}: {found.__name__}: {error}"
             continue
         if kind is not None:
-            kinds.append((kind, own("")))
+            kinds.append((kind, own(group="")))
     if not kinds and refused:
         raise _unusable(origin, "; ".join(refused.values()))
     if not kinds:

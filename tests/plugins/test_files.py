@@ -120,6 +120,14 @@ def test_the_environment_names_files_too(program: Program, file: Path) -> None:
         ("raise SystemExit(7)", "own kinds.py: its import failed: SystemExit: 7"),
         ("x = = 1", "own kinds.py: its import failed: SyntaxError: invalid syntax (own kinds.py"),
         ("x = 1", "defines no class that is derived from one of regrun.plugins"),
+        (
+            "from torch import nn\nclass Net(nn.Module):\n    def __init__(self, width): pass\n",
+            "own kinds.py:2: Net: width has no type; write width: int",
+        ),
+        (
+            "from torch import optim\nclass Lion(optim.Optimizer): pass\n",
+            "own kinds.py:2: Lion: steps one model, and regrun's optimizers step all models of a",
+        ),
         (SOURCE.replace('"log"', '"l1"'), "own kinds.py:Log: type: l1 is taken by regrun"),
         (SOURCE.replace("def value", "def values"), "own kinds.py:Log: has no method value"),
         (SOURCE + "\nprint('NOISE')\n", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.utils.data import Dataset
 
 import regrun
 from regrun.config.load import config_from_mapping
 from regrun.errors import ConfigError, UsageError
+from regrun.kinds.boundary import Origin
+from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.given import giving
+from regrun.kinds.penalties import WeightPenalty
+from regrun.kinds.plain import plain_kind
 from regrun.training.engine import Engine
 from tests.plugins.own import networks
+from tests.plugins.test_plugins import install
 from tests.support.engines import CPU, collect, dataset_of
 from tests.support.program import run_in_one_interpreter
 
@@ -252,3 +259,67 @@ def test_classes_and_functions_of_a_file_are_kinds(tmp_path: Path) -> None:
     for text, (code, _, stderr) in zip(expected, ended[2:8], strict=True):
         assert code == 2 and text in stderr, (text, stderr)
     assert "note: members of a stack are computed one after another" in ended[8][1]
+
+
+def test_a_package_may_name_plain_classes(tmp_path: Path) -> None:
+    points = {
+        "regrun.models": {"dense": "own_networks:Dense"},
+        "regrun.penalties": {"hoyer": "own_networks:hoyer"},
+        "regrun.datasets": {"circles": "own_networks:Circles"},
+    }
+    install(tmp_path / "site", "own-networks", {"own_networks": FILE.read_text()}, points)
+    (tmp_path / "digits.json").write_text(json.dumps(CONFIG))
+    circles = "dataset={name: Circles, radius: 1.5}"
+    words = ["train", "digits.json", circles, "model.name=Dense", "penalty.type=hoyer", "--json"]
+    ((code, stdout, stderr),) = run_in_one_interpreter(
+        [[*words, "penalty.strength=0.1"]], folder=tmp_path, site=tmp_path / "site"
+    )
+    assert code == 0, stderr
+    assert json.loads(stdout)["penalty"]["hoyer"] > 0
+    (stored,) = tmp_path.glob("runs/digits/*/config.yaml")
+    assert "# plug-in regrun.models Dense: the package own-networks 1.0\n" in stored.read_text()
+
+
+def test_data_that_are_drawn_by_a_seed_say_so_and_parts_are_those_that_are_given() -> None:
+    def section(found: type, **keys: Any) -> DatasetSection:
+        origin = Origin("regrun.datasets", "own", "tests:own", "tests 1.0")
+        kind = plain_kind(found, partial(replace, origin))
+        assert kind is not None and issubclass(kind, DatasetSection)
+        return kind.model_validate({"name": found.__name__, **keys})
+
+    drawn = section(networks.Circles, count=20, seed=3)
+    assert drawn.draws_data() and (len(drawn.load().train), len(drawn.load().test)) == (16, 4)
+    points = torch.randn(20, 2, generator=torch.Generator().manual_seed(3)).double().numpy()
+    assert (drawn.arrays()["x"] == points).all()
+    given = section(Halves)
+    assert not given.draws_data()
+    assert given.load().train.targets.squeeze().tolist() == [0.0, 1.0, 2.0]
+    assert given.load().test.targets.squeeze().tolist() == [10.0, 11.0, 12.0]
+
+
+class Halves(Dataset[tuple[list[float], float]]):
+    """Three examples to train on, and three others."""
+
+    def __init__(self, train: bool) -> None:
+        self.first = 0 if train else 10
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> tuple[list[float], float]:
+        return [float(index), 1.0 - index], float(self.first + index)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_penalty_that_branches_is_computed_for_each_member(members: int) -> None:
+    def branching(w: torch.Tensor, strength: float, bound: float = 0.5) -> torch.Tensor:
+        return strength * (w.abs().sum() if w.max() > bound else w.square().sum())
+
+    origin = Origin("regrun.penalties", "own", "tests:own", "tests 1.0")
+    kind = plain_kind(branching, partial(replace, origin))
+    assert kind is not None and issubclass(kind, WeightPenalty)
+    penalty = kind.model_validate({"type": "branching", "strength": 2.0, "bound": 1.0})
+    weight = torch.linspace(-1, 1.5, 4 * members).view(members, 4)
+    expected = [branching(row, 2.0, 1.0) / 2.0 for row in weight]
+    found = penalty.value_at(weight, torch.full((members,), 2.0))
+    torch.testing.assert_close(found, torch.stack(expected))
