@@ -101,6 +101,8 @@ class StackRun:
         """(seconds since 1970, evaluation) of those that the writers have not got yet."""
         self._counted: list[tuple[float, WeightHistograms]] = []
         """The same for histograms."""
+        self._said = False
+        """Whether it was said that steps are not replayed."""
         self._seconds = {"data": prepared.seconds, "train": 0.0}
         self.summaries: dict[int, RunSummary] = {}
         if checkpoint is not None:
@@ -187,6 +189,9 @@ class StackRun:
 
     def _take(self, event: Evaluation) -> None:
         self._measured.append((time.time(), event))
+        if self._engine.not_replayed and not self._said:
+            self._said = True
+            self._observer.on_message(self._engine.not_replayed)
         self._observer.on_measured(event)
         if len(self._members) == 1 and event.rows:
             self._observer.on_evaluation(event.rows[0])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
 
 import torch
 from jaxtyping import Float32
@@ -11,10 +14,11 @@ from torch import Tensor
 from regrun.errors import CorruptInputError
 from regrun.kinds.noise import NoiseKind
 from regrun.seeding import derive
+from regrun.stack.philox import normal_of, uniform_words
 from regrun.stack.state import check_tensors
 
 
-class Noise:
+class Noise(ABC):
     """Draws per layer and member.
 
     A stream depends on (seed, layer) and on nothing else, so a member draws the same numbers
@@ -24,21 +28,21 @@ class Noise:
     def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
         self._device = device
         self._set_members(seeds)
-        self._generators: dict[str, list[torch.Generator]] = {}
 
     def _set_members(self, seeds: Sequence[int]) -> None:
         self._seeds = list(dict.fromkeys(seeds))
         position = {seed: index for index, seed in enumerate(self._seeds)}
         self._member_seeds = list(seeds)
-        self._rows = torch.tensor([position[seed] for seed in seeds], device=self._device)
+        self._row_of = [position[seed] for seed in seeds]
+        self._rows = torch.tensor(self._row_of, device=self._device)
 
     def uniform(self, layer: str, shape: Sequence[int]) -> Float32[Tensor, " K *shape"]:
         """(K, *shape) float32 numbers from [0, 1), each member's the next of its own stream."""
-        return self._fill(layer, shape, torch.Tensor.uniform_)
+        return self._of_members(self._uniform(layer, shape))
 
     def normal(self, layer: str, shape: Sequence[int]) -> Float32[Tensor, " K *shape"]:
         """(K, *shape) float32 numbers from N(0, 1), each member's the next of its own stream."""
-        return self._fill(layer, shape, torch.Tensor.normal_)
+        return self._of_members(self._normal(layer, shape))
 
     def draw(self, kind: type[NoiseKind], layer: str, shape: Sequence[int]) -> Tensor:
         """(K, *shape) numbers of the distribution that a kind of noise needs."""
@@ -46,17 +50,88 @@ class Noise:
 
     def seeds(self, layer: str) -> list[int]:
         """A number to seed a generator with for each member, the next of its own stream."""
-        drawn = [
+        drawn = self._integers(layer)
+        return [drawn[row] for row in self._row_of]
+
+    def _of_members(self, draws: Tensor) -> Tensor:
+        """(distinct seeds, …) → (K, …)."""
+        return draws if len(self._seeds) == len(self._row_of) else draws[self._rows]
+
+    @abstractmethod
+    def _uniform(self, layer: str, shape: Sequence[int]) -> Tensor: ...
+
+    @abstractmethod
+    def _normal(self, layer: str, shape: Sequence[int]) -> Tensor: ...
+
+    @abstractmethod
+    def _integers(self, layer: str) -> list[int]: ...
+
+    @abstractmethod
+    def next_step(self) -> None:
+        """Begin with the numbers of another step."""
+
+    @abstractmethod
+    def position(self) -> Any:
+        """Where all streams are, for `return_to`."""
+
+    @abstractmethod
+    def return_to(self, position: Any) -> None:
+        """Draw from there once more."""
+
+    @abstractmethod
+    def shrink_to(self, rows: Sequence[int]) -> None:
+        """Shrink to these members; the streams of the others end."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that is needed to go on, between two steps."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Tensor], steps: int) -> None:
+        """Continue every stream where the `state_dict` of a checkpoint left it after these steps.
+
+        Raises CorruptInputError for what no such streams leave.
+        """
+
+
+def make_noise(seeds: Sequence[int], device: torch.device) -> Noise:
+    """The kind of noise that suits the device."""
+    return StreamNoise(seeds, device) if device.type == "cpu" else CounterNoise(seeds, device)
+
+
+class StreamNoise(Noise):
+    """A generator of torch for each layer and seed, one after another: fastest on a CPU."""
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        super().__init__(seeds, device)
+        self._generators: dict[str, list[torch.Generator]] = {}
+
+    def _uniform(self, layer: str, shape: Sequence[int]) -> Tensor:
+        return self._fill(layer, shape, torch.Tensor.uniform_)
+
+    def _normal(self, layer: str, shape: Sequence[int]) -> Tensor:
+        return self._fill(layer, shape, torch.Tensor.normal_)
+
+    def _integers(self, layer: str) -> list[int]:
+        return [
             int(torch.randint(2**63 - 1, (), generator=generator, device=self._device))
             for generator in self._streams(layer)
         ]
-        return [drawn[row] for row in self._rows.tolist()]
 
     def _fill(self, layer: str, shape: Sequence[int], fill: Callable[..., Tensor]) -> Tensor:
         draws = torch.empty((len(self._seeds), *shape), device=self._device)
         for row, generator in zip(draws, self._streams(layer), strict=True):
             fill(row, generator=generator)
-        return draws if len(self._seeds) == len(self._rows) else draws[self._rows]
+        return draws
+
+    def next_step(self) -> None:
+        """Generators go on by themselves."""
+
+    def position(self) -> dict[str, Tensor]:
+        return self.state_dict()
+
+    def return_to(self, position: dict[str, Tensor]) -> None:
+        self.load_state_dict(position)
 
     def _streams(self, layer: str) -> list[torch.Generator]:
         if layer not in self._generators:
@@ -80,8 +155,8 @@ class Noise:
             for layer, generators in self._generators.items()
         }
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Continue every stream where the `state_dict` of a checkpoint left it.
+    def restore(self, state: Mapping[str, Tensor], steps: int) -> None:
+        """See `Noise`.
 
         Raises CorruptInputError for other streams than are open here, and for those of other seeds.
         """
@@ -104,3 +179,64 @@ class Noise:
         for layer, states in state.items():
             for generator, saved in zip(self._streams(layer), states, strict=True):
                 generator.set_state(saved.clone())  # a view of a larger tensor crashes torch
+
+
+class CounterNoise(Noise):
+    """Numbers that are a function of seed, layer, step and place; see `philox`.
+
+    All members' numbers of a layer are one kernel, whatever the number of seeds.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        super().__init__(seeds, device)
+        self._time = torch.zeros((), dtype=torch.int64, device=device)
+        """Steps so far; on the device, so that a recorded step counts on."""
+        self._keys: dict[str, Tensor] = {}
+        """Layer → (distinct seeds,)."""
+        self._calls: dict[str, int] = {}
+        """Layer → how often it has drawn in this step."""
+
+    def _uniform(self, layer: str, shape: Sequence[int]) -> Tensor:
+        return self._words(layer, prod(shape)).view(-1, *shape)
+
+    def _normal(self, layer: str, shape: Sequence[int]) -> Tensor:
+        return normal_of(self._words(layer, 2 * prod(shape))).view(-1, *shape)
+
+    def _integers(self, layer: str) -> list[int]:
+        call = self._call(layer)
+        time = int(self._time)
+        return [derive(seed, f"noise/{layer}", time, call) for seed in self._seeds]
+
+    def _words(self, layer: str, count: int) -> Tensor:
+        if layer not in self._keys:
+            keys = [derive(seed, f"noise/{layer}") for seed in self._seeds]
+            self._keys[layer] = torch.tensor(keys, device=self._device)
+        return uniform_words(self._keys[layer], self._time, self._call(layer), count)
+
+    def _call(self, layer: str) -> int:
+        self._calls[layer] = self._calls.get(layer, -1) + 1
+        return self._calls[layer]
+
+    def next_step(self) -> None:
+        self._time += 1
+        self._calls.clear()
+
+    def position(self) -> dict[str, int]:
+        return dict(self._calls)
+
+    def return_to(self, position: dict[str, int]) -> None:
+        self._calls = dict(position)
+
+    def shrink_to(self, rows: Sequence[int]) -> None:
+        self._set_members([self._member_seeds[row] for row in rows])
+        self._keys.clear()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"time": self._time}
+
+    def restore(self, state: Mapping[str, Tensor], steps: int) -> None:
+        check_tensors(self.state_dict(), state)
+        if state["time"] != steps:
+            raise CorruptInputError(f"time: {state['time'].item():,}, not {steps:,}")
+        self._time.copy_(state["time"])
+        self._calls.clear()

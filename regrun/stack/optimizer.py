@@ -96,6 +96,11 @@ class StackedOptimizer:
         used = torch.where(term.active & per_rate.isfinite(), per_rate, 0.0)
         slot.addcmul_(before.sub_(weight), expand_members(used, weight))
 
+    @property
+    def steps(self) -> Float64[Tensor, " K"]:
+        """The steps that each member has taken."""
+        return self._step
+
     def current_lr(self, multiplier: Tensor | float = 1.0) -> Tensor:
         """Return η = lr · multiplier, (K,), float64."""
         return self._lr * multiplier

@@ -44,21 +44,28 @@ class StackedSchedule:
         self._always_one = not self.follows_metrics and all(
             schedule.always_one and held is None for schedule, held in self._columns
         )
+        shared = len(self._columns) == 1 and not self.follows_metrics
+        self._now = torch.ones(
+            1 if shared else len(configs), dtype=torch.float64, device=self._device
+        )
         self._forget_table()
 
     def _forget_table(self) -> None:
         self._epoch = -1
-        self._table: NDArray[np.float64] = np.empty((0, 0))
+        self._table = torch.empty(0)
 
     def __call__(self, step: int) -> Tensor | float:
-        """Return s_t: one number if all members share it, else (K,), float64."""
+        """Return s_t: 1.0 where it never changes, else (K,) or (1,), float64.
+
+        The tensor is always the same one, so that what reads it can be recorded.
+        """
         if self._always_one:
             return 1.0
         epoch, within = divmod(step, self._per_epoch)
         if epoch != self._epoch:
-            self._table, self._epoch = self._of_epoch(epoch), epoch
-        row = self._table[within]
-        return float(row[0]) if len(row) == 1 else torch.from_numpy(row).to(self._device)
+            self._table = torch.from_numpy(self._of_epoch(epoch)).to(self._device)
+            self._epoch = epoch
+        return self._now.copy_(self._table[within])
 
     def _of_epoch(self, epoch: int) -> NDArray[np.float64]:
         """Each step of an epoch: (steps, 1) if all members share s_t, else (steps, K)."""

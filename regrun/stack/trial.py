@@ -14,7 +14,7 @@ from regrun.kinds.models import ModelSection
 from regrun.kinds.models.base import wrong_outputs
 from regrun.nn.modules import noise_level
 from regrun.stack.layers import ForwardContext
-from regrun.stack.noise import Noise
+from regrun.stack.noise import Noise, make_noise
 from regrun.stack.whole import AloneDirectly, AtOnce, OneByOne, Way, check_outputs
 
 
@@ -39,7 +39,9 @@ def try_out(module: nn.Module, model: ModelSection, inputs: Tensor) -> Trial:
         compute = OneByOne(module)
     found = []
     for training, seed in ((True, 0), (True, 1), (False, 0)):
-        context = _context(module, 1, Noise([seed], inputs.device) if training else None, inputs)
+        context = _context(
+            module, 1, make_noise([seed], inputs.device) if training else None, inputs
+        )
         with torch.set_grad_enabled(training), running(model, "forward"):
             outputs, _ = compute(inputs[:1], context)
         check_outputs(model, outputs[0], inputs.shape[1])
@@ -56,7 +58,7 @@ def _why_not_at_once(module: nn.Module, inputs: Tensor) -> str:
     compute = AtOnce(module)
     for training in (True, False):
         for groups in (1, 2):
-            noise = Noise([0, 1], inputs.device) if training else None
+            noise = make_noise([0, 1], inputs.device) if training else None
             context = _context(module, 2, noise, inputs)
             try:
                 with redirect_stdout(io.StringIO()), torch.set_grad_enabled(training):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
 from regrun.config.schema import Config
@@ -55,18 +56,23 @@ class Averages:
         section = self._sections[row]
         return section.count(epoch, self._epochs) if section is not None else 0
 
-    @torch.no_grad()
-    def update(self, steps: int, stack: Stack) -> None:
-        """Average in the weights after `steps` steps."""
-        for label, tensors in self._tensors.items():
-            gain = self._ema_gain(steps) if label == EMA else self._swa_gain(steps)
-            if gain is None:
-                continue
-            for name, parameter in stack.parameters.items():
-                tensors[name].lerp_(parameter, expand_members(gain.to(parameter.dtype), parameter))
+    def follow(self, steps: Float64[Tensor, " K"], stack: Stack) -> None:
+        """Average in the weights after these steps, for `ema`."""
+        if EMA in self._tensors:
+            self._move(EMA, (1 - self._decay) / (1 - self._decay**steps), stack)
 
-    def _ema_gain(self, steps: int) -> Tensor:
-        return (1 - self._decay) / (1 - self._decay**steps)
+    def take(self, steps: int, stack: Stack) -> None:
+        """Average in the weights after these steps, for `swa`, where they end an epoch."""
+        if SWA in self._tensors:
+            gain = self._swa_gain(steps)
+            if gain is not None:
+                self._move(SWA, gain, stack)
+
+    @torch.no_grad()
+    def _move(self, label: str, gain: Float64[Tensor, " K"], stack: Stack) -> None:
+        tensors = self._tensors[label]
+        for name, parameter in stack.parameters.items():
+            tensors[name].lerp_(parameter, expand_members(gain.to(parameter.dtype), parameter))
 
     def _swa_gain(self, steps: int) -> Tensor | None:
         epoch, within = divmod(steps, self._per_epoch)

@@ -45,6 +45,9 @@ class BatchSampler:
     Members with the same seed see the same batches. When every seed has equally many members, a
     batch is gathered once per seed (S groups), otherwise once per member. A batch depends on
     (seed, step) alone, so a sampler has no state to save.
+
+    `turn_to` says which batch, and `gather` reads that from tensors which stay where they are, so
+    that gathering can be recorded (`Replay`).
     """
 
     def __init__(self, dataset: Dataset, batch_size: BatchSize, dtype: torch.dtype) -> None:
@@ -57,6 +60,9 @@ class BatchSampler:
         self._seeds: tuple[int, ...] = ()
         self._epoch = -1
         self._order = torch.empty(0)
+        self._chosen: dict[int, Tensor] = {}
+        """Examples in a batch → which ones, (S, B); another one for the last, smaller batch."""
+        self._examples = self._size
 
     def set_members(self, seeds: Sequence[int]) -> None:
         """Set the seed of each row of the stack; rows with equal seeds are adjacent."""
@@ -65,19 +71,36 @@ class BatchSampler:
         grouped = [seed for seed in distinct for _ in range(share)]
         self._seeds = tuple(distinct if grouped == list(seeds) else seeds)
         self._epoch = -1
+        self._chosen.clear()
 
     def __call__(self, step: int) -> tuple[Float[Tensor, "S B ..."], Shaped[Tensor, "S B ..."]]:
         """Inputs (S, B, *input_shape), as floats, and targets (S, B, …) of a step."""
+        self.turn_to(step)
+        return self.gather()
+
+    def turn_to(self, step: int) -> None:
+        """Let `gather` gather the batch of a step."""
+        self._examples = self.examples(step)
         if self._whole is not None:
-            return self._whole, self._dataset.train.targets.unsqueeze(0)
+            return
         epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             device = self._dataset.train.inputs.device
             self._order = epoch_order(self._seeds, epoch, self._count).to(device)
             self._epoch = epoch
         chosen = self._order[:, index * self._size : (index + 1) * self._size]
+        if self._examples in self._chosen:
+            self._chosen[self._examples].copy_(chosen)
+        else:
+            self._chosen[self._examples] = chosen.contiguous().clone()
+
+    def gather(self) -> tuple[Float[Tensor, "S B ..."], Shaped[Tensor, "S B ..."]]:
+        """Inputs (S, B, *input_shape), as floats, and targets (S, B, …)."""
+        if self._whole is not None:
+            return self._whole, self._dataset.train.targets.unsqueeze(0)
+        chosen = self._chosen[self._examples]
         inputs, targets = self._dataset.train.inputs, self._dataset.train.targets
-        flat = chosen.reshape(-1)
+        flat = chosen.view(-1)
         return (
             self._features(inputs.index_select(0, flat).view(*chosen.shape, *inputs.shape[1:])),
             targets.index_select(0, flat).view(*chosen.shape, *targets.shape[1:]),

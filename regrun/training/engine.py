@@ -212,6 +212,11 @@ class Engine:
         for member in self.live:
             yield self._end(member, "completed", self.step)
 
+    @property
+    def not_replayed(self) -> str:
+        """Why steps are not replayed as CUDA graphs, once that has turned out; empty: they are."""
+        return self._step.not_replayed
+
     def batch_loss(self) -> float:
         """The mean data loss of the latest step; waits for the device. NaN before the first."""
         return self._losses.mean().item()

@@ -46,7 +46,7 @@ class SAM:
         """Return the losses at w, (K,), and the gradients at w + ρ g / ‖g‖₂; w stays."""
         if not self._any:
             return gradient()
-        streams = noise.state_dict()
+        streams = noise.position()
         losses, uphill = gradient()
         weights = [parameter.detach() for parameter in stack.parameters.values()]
         before = [weight.clone() for weight in weights]
@@ -54,7 +54,7 @@ class SAM:
         scale = self._radii / (member_norms(uphill).double() + 1e-12)
         for weight, direction in zip(weights, uphill, strict=True):
             weight.add_(direction * expand_members(scale.to(direction.dtype), direction))
-        noise.load_state_dict(streams)
+        noise.return_to(streams)
         _, gradients = gradient()
         for weight, old in zip(weights, before, strict=True):
             weight.copy_(old)

@@ -12,6 +12,8 @@ from regrun.kinds.base import expand_members
 from regrun.kinds.optimizers.base import Optimizer
 from regrun.stack.state import check_tensors
 
+Due = tuple[float, ...]
+
 
 class SlowWeights:
     """After every k steps φ ← φ + α (w − φ) and w ← φ (Zhang et al. 2019).
@@ -29,16 +31,25 @@ class SlowWeights:
         found = [section.lookahead for section in sections]
         self._periods = np.array([1 if each is None else each.k for each in found])
         self._shares = np.array([0.0 if each is None else each.alpha for each in found])
+        self._columns: dict[Due, Tensor] = {}
 
-    @torch.no_grad()
-    def update(self, steps: int, parameters: Mapping[str, Tensor]) -> None:
-        """Move φ, and w to it, where `steps` steps are a multiple of k."""
+    def due(self, steps: int, parameters: Mapping[str, Tensor]) -> Due:
+        """How far each member's φ moves after `steps` steps: α in every k-th; empty: no φ moves."""
         shares = np.where(steps % self._periods == 0, self._shares, 0.0)
         if not shares.any():
+            return ()
+        due = tuple(shares.tolist())
+        if due not in self._columns:
+            self._columns[due] = torch.from_numpy(shares).to(next(iter(parameters.values())))
+        return due
+
+    @torch.no_grad()
+    def update(self, due: Due, parameters: Mapping[str, Tensor]) -> None:
+        """Move φ, and w to it."""
+        if not due:
             return
-        column = torch.from_numpy(shares)
         for name, weight in parameters.items():
-            share = expand_members(column.to(weight), weight)
+            share = expand_members(self._columns[due], weight)
             slow = self._slow[name].lerp_(weight, share)
             weight.copy_(torch.where(share > 0, slow, weight))
 

@@ -37,30 +37,36 @@ class BatchLosses:
     def __init__(self, drawn: Sequence[bool], device: torch.device) -> None:
         self._any = any(drawn)
         self._drawn: Bool[Tensor, " K"] = torch.tensor(drawn, device=device)
-        self._sums = torch.zeros(len(drawn), dtype=torch.float64, device=device)
+        self.sums = torch.zeros(len(drawn), dtype=torch.float64, device=device)
+        """(K,), of the losses of examples."""
         self._examples = 0
 
     def add(self, losses: Float[Tensor, " K"], examples: int) -> None:
         """Add the mean losses of a batch of so many examples."""
         if self._any:
-            self._sums.add_(losses, alpha=examples)
+            self.sums.add_(losses, alpha=examples)
+
+    def count(self, examples: int) -> None:
+        """Count the examples of a batch whose losses were added."""
+        if self._any:
             self._examples += examples
 
     def instead_of(self, measured: Float64[Tensor, " K"]) -> Float64[Tensor, " K"]:
         """Mean over the examples where losses were drawn, else what was measured; then forget."""
         if not self._any:
             return measured
-        mean = self._sums / self._examples
-        self._sums, self._examples = torch.zeros_like(self._sums), 0
+        mean = self.sums / self._examples
+        self.sums.zero_()
+        self._examples = 0
         return torch.where(self._drawn, mean, measured)
 
     def shrink_to(self, rows: Int64[Tensor, " rows"]) -> None:
         """Keep these members only. rows: indices, int64."""
-        self._drawn, self._sums = self._drawn[rows], self._sums[rows]
+        self._drawn, self.sums = self._drawn[rows], self.sums[rows]
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that has been added."""
-        return {"sums": self._sums, "examples": torch.tensor(self._examples)}
+        return {"sums": self.sums, "examples": torch.tensor(self._examples)}
 
     def load_state_dict(self, state: Mapping[str, Tensor], added: int) -> None:
         """Copy a `state_dict` in. added: the examples of the steps since the last evaluation.
@@ -72,5 +78,5 @@ class BatchLosses:
             raise CorruptInputError(f"examples: {state['examples'].item():,}, not {added:,}")
         if not state["examples"] and state["sums"].any():
             raise CorruptInputError("sums: of no examples")
-        self._sums.copy_(state["sums"])
+        self.sums.copy_(state["sums"])
         self._examples = int(state["examples"])

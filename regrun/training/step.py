@@ -16,7 +16,7 @@ from regrun.errors import CorruptInputError
 from regrun.nn.class_scores import class_scores
 from regrun.nn.roles import select
 from regrun.seeding import derive
-from regrun.stack import Noise, Stack
+from regrun.stack import Stack, make_noise
 from regrun.stack.constraints import StackedConstraints
 from regrun.stack.mixing import HiddenMixing
 from regrun.stack.optimizer import StackedOptimizer
@@ -29,10 +29,11 @@ from regrun.training.augment import Augmenter
 from regrun.training.averaging import Averages, refresh_statistics
 from regrun.training.batches import BatchSampler, TrainMask
 from regrun.training.gradients import SAM, Clipping
-from regrun.training.lookahead import SlowWeights
+from regrun.training.lookahead import Due, SlowWeights
 from regrun.training.losses import Targets, training_loss
 from regrun.training.objective import BatchLosses
 from regrun.training.precision import DTYPES
+from regrun.training.replay import Replay
 from regrun.training.state import part, with_prefix
 
 
@@ -70,7 +71,7 @@ class Step:
         self.minimized = self._minimized if differs else None
         """The data loss that training minimizes, of each example; None where it is the reported."""
         self._batch_losses = BatchLosses(drawn, device)
-        self._noise = Noise([config.seed for config in configs], device)
+        self._noise = make_noise([config.seed for config in configs], device)
         self._batches = BatchSampler(dataset, first.training.batch_size, self._dtype)
         self.per_epoch = self._batches.steps_per_epoch
         self.schedule = StackedSchedule(configs, self.per_epoch, device)
@@ -78,6 +79,7 @@ class Step:
         kept = stack.parameters.items() if from_start else ()
         self._initial = {name: parameter.detach().clone() for name, parameter in kept}
         """The initial weights, (K, …), where a penalty asks for them."""
+        self._replay = Replay(device, self._changing)
         self._build_terms(configs)
         optimizers = [config.optimizer for config in configs]
         self._slow_weights = SlowWeights(optimizers, stack.parameters)
@@ -96,6 +98,7 @@ class Step:
 
     def _build_terms(self, configs: Sequence[Config]) -> None:
         """Build what is rebuilt when members leave the stack."""
+        self._replay.forget()
         self._seeds = [config.seed for config in configs]
         self._batches.set_members(self._seeds)
         self._augmenter = Augmenter(
@@ -125,19 +128,42 @@ class Step:
 
     def __call__(self, step: int) -> Float[Tensor, " K"]:
         """Take step number `step`, counted from 0; returns the data losses, (K,)."""
+        examples = self._batches.examples(step)
+        multiplier = self.schedule(step)
+        due = self._slow_weights.due(step + 1, self._stack.parameters)
+        self._batches.turn_to(step)
+        losses = self._replay((examples, due), lambda: self._take(examples, multiplier, due))
+        self.averages.take(step + 1, self._stack)
+        self._batch_losses.count(examples)
+        return losses
+
+    def _take(self, examples: int, multiplier: Tensor | float, due: Due) -> Float[Tensor, " K"]:
+        """The part of a step that is recorded: it waits for nothing, and reads no number back."""
         self._optimizer.look_ahead()
-        inputs, targets, mixing = self._augmenter(*self._batches(step), self._noise)
+        inputs, targets, mixing = self._augmenter(*self._batches.gather(), self._noise)
         losses, gradients = self._sam(
             self._stack, self._noise, lambda: self._gradients(inputs, targets, mixing)
         )
         gradients = self._clipping(gradients)
-        self._optimizer.step(gradients, self.schedule(step))
-        self._slow_weights.update(step + 1, self._stack.parameters)
+        self._optimizer.step(gradients, multiplier)
+        self._slow_weights.update(due, self._stack.parameters)
         if self._constraints:
             self._constraints.project_(self._stack.parameters)
-        self.averages.update(step + 1, self._stack)
-        self._batch_losses.add(losses, self._batches.examples(step))
+        self.averages.follow(self._optimizer.steps, self._stack)
+        self._noise.next_step()
+        self._batch_losses.add(losses, examples)
         return losses
+
+    @property
+    def not_replayed(self) -> str:
+        """Why steps are not replayed where the device could; empty: they are."""
+        return self._replay.refusal
+
+    def _changing(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        parts = (self._stack, self._optimizer, self._slow_weights, self.averages, self._noise)
+        found = [tensor for each in parts for tensor in each.state_dict().values()]
+        return [*found, self._batch_losses.sums]
 
     def _minimized(self, outputs: Tensor, targets: Tensor) -> Float[Tensor, "K B"]:
         return self._augmenter.smoothed(targets).losses(self._per_example, outputs)
@@ -187,7 +213,7 @@ class Step:
 
     def refresh_statistics(self) -> None:
         """Recompute batch norm's statistics for the current weights, in one pass over the data."""
-        noise = Noise([derive(seed, "statistics") for seed in self._seeds], self._device)
+        noise = make_noise([derive(seed, "statistics") for seed in self._seeds], self._device)
         batches = (self._batches(step)[0] for step in range(self.per_epoch))
         with self.precision():
             refresh_statistics(self._stack, batches, noise)
@@ -251,7 +277,7 @@ class Step:
         with part("schedule", state) as own:
             self.schedule.load_state_dict(own)
         with part("noise", state) as own:
-            self._noise.restore(own)
+            self._noise.restore(own, steps)
         with part("averages", state) as own:
             self.averages.load_state_dict(own)
         with part("batch_losses", state) as own:

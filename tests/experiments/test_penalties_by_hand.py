@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from regrun.kinds.penalties import L1, L2, ElasticNet
-from regrun.stack import Noise, Stack
+from regrun.stack import Stack, StreamNoise
 from regrun.stack.penalties import StackedPenalties
 
 VECTOR = torch.tensor([[[0.1, 0.2, 0.3]]], dtype=torch.float64)
@@ -47,7 +47,7 @@ def test_dropout_preserves_the_mean_and_is_the_identity_in_evaluation(rate: floa
     x = VECTOR.expand(1, count, 3)
     with torch.no_grad():
         assert torch.equal(stack(x)[0], x[0])
-        dropped = stack(x, Noise([0], torch.device("cpu")))[0]
+        dropped = stack(x, StreamNoise([0], torch.device("cpu")))[0]
     if rate == 1.0:
         assert not dropped.any()
         return

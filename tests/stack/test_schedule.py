@@ -43,7 +43,8 @@ def of_run(schedule: Schedule) -> list[float]:
 def test_members_with_one_schedule_share_one_number(schedule: str | dict[str, Any]) -> None:
     one = config(schedule)
     of_stack = stacked(one, one)
-    assert [of_stack(step) for step in range(EPOCHS * PER_EPOCH)] == of_run(one.schedule)
+    found = [float(of_stack(step)) for step in range(EPOCHS * PER_EPOCH)]
+    assert found == of_run(one.schedule)
 
 
 def test_each_member_has_its_own_multiplier() -> None:
@@ -54,6 +55,14 @@ def test_each_member_has_its_own_multiplier() -> None:
         assert isinstance(row, Tensor)
         assert row.dtype == torch.float64
         assert row.tolist() == [each[step] for each in expected]
+
+
+@pytest.mark.parametrize("others", [["cosine"], ["constant"]])
+def test_multipliers_stay_in_one_place(others: list[str]) -> None:
+    of_stack = stacked(config("cosine"), *map(config, others))
+    places = [of_stack(step) for step in range(EPOCHS * PER_EPOCH)]
+    assert isinstance(places[0], Tensor)
+    assert all(each is places[0] for each in places)
 
 
 def test_a_constant_schedule_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:

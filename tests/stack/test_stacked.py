@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from regrun.kinds.models import CNN, MLP, Linear, ModelSection, Torchvision, build_model
 from regrun.nn.modules import StandardizedLinear, standardizing
-from regrun.stack import Noise, Stack
+from regrun.stack import Stack, StreamNoise
 
 CPU = torch.device("cpu")
 VECTOR, IMAGE = (12,), (2, 8, 8)
@@ -59,7 +59,7 @@ def test_outputs_and_gradients_are_those_of_each_module_alone(name: str, groups:
     modules = members(*CASES[name])
     stack = Stack(modules, CPU, torch.float64)
     x = batch(CASES[name][1], groups)
-    outputs = stack(x, Noise([0, 1, 2], CPU))
+    outputs = stack(x, StreamNoise([0, 1, 2], CPU))
     gradients = torch.autograd.grad(outputs.square().sum(), list(stack.parameters.values()))
     for row, module in enumerate(modules):
         module.train()
@@ -75,7 +75,7 @@ def test_evaluation_is_that_of_each_module_in_eval_mode(name: str) -> None:
     modules = members(*CASES[name])
     stack = Stack(modules, CPU, torch.float64)
     x = batch(CASES[name][1], 1)
-    stack(x, Noise([0, 1, 2], CPU))  # moves batch statistics, as the modules' own pass does
+    stack(x, StreamNoise([0, 1, 2], CPU))  # moves batch statistics, as the modules' own pass does
     outputs = stack(x)
     for row, module in enumerate(modules):
         module.train()
@@ -120,7 +120,7 @@ def test_batch_norm_through_vmap_is_float32_under_autocast(device: str) -> None:
     modules = [Normed().to(device) for _ in range(3)]
     stack = Stack(modules, torch.device(device), torch.float32)
     x = torch.randn(1, 40, 12, device=device)
-    noise = Noise([0, 1, 2], torch.device(device))
+    noise = StreamNoise([0, 1, 2], torch.device(device))
     with SeenByBatchNorm() as seen, torch.autocast(device, torch.bfloat16):
         outputs = stack(x, noise)
     assert outputs.dtype == torch.bfloat16 and seen.dtypes == {torch.float32}
@@ -151,8 +151,8 @@ def test_a_member_does_not_feel_its_neighbours(name: str) -> None:
     with torch.no_grad():
         for parameter in broken.parameters.values():
             parameter[1] = torch.nan
-    kept = clean(x, Noise([0, 1, 2], CPU))[[0, 2]]
-    assert torch.equal(broken(x, Noise([0, 1, 2], CPU))[[0, 2]], kept)
+    kept = clean(x, StreamNoise([0, 1, 2], CPU))[[0, 2]]
+    assert torch.equal(broken(x, StreamNoise([0, 1, 2], CPU))[[0, 2]], kept)
 
 
 def test_a_member_leaves_as_an_ordinary_state_dict() -> None:
@@ -168,9 +168,9 @@ def test_keeping_members_keeps_their_numbers() -> None:
     model = section(MLP, name="mlp", hidden=[7], dropout=0.5)
     stack = Stack(members(model, VECTOR, 4), CPU, torch.float64)
     x = batch(VECTOR, 1)
-    noise = Noise([0, 1, 2, 3], CPU)
+    noise = StreamNoise([0, 1, 2, 3], CPU)
     stack(x, noise)
-    expected_noise = Noise([0, 1, 2, 3], CPU)
+    expected_noise = StreamNoise([0, 1, 2, 3], CPU)
     expected_noise.load_state_dict(noise.state_dict())
     expected = stack(x, expected_noise)[[3, 1]]
     stack.shrink_to([3, 1])
@@ -192,7 +192,7 @@ def test_members_with_scales_of_their_own_share_their_inputs(shape: tuple[int, .
     ]
     stack = Stack(modules, CPU, torch.float64)
     x = batch(shape, 1)
-    outputs = stack(x, Noise([0, 1, 2], CPU))
+    outputs = stack(x, StreamNoise([0, 1, 2], CPU))
     gradients = torch.autograd.grad(outputs.square().sum(), list(stack.parameters.values()))
     assert list(stack.roles.values()) == ["weight", "bias"]
     for row, module in enumerate(modules):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from regrun.kinds.models import CNN, MLP, ModelSection, build_model
 from regrun.kinds.noise import DropConnect, GaussianNoise, StochasticDepth
 from regrun.nn.modules import DropConnectLinear, NoiseLayer
-from regrun.stack import Noise, Stack
+from regrun.stack import Stack, StreamNoise
 
 CPU = torch.device("cpu")
 VECTOR, IMAGE = (12,), (2, 8, 8)
@@ -79,11 +79,11 @@ def stack_of(modules: Sequence[nn.Module]) -> Stack:
 def test_each_member_alone_is_what_it_is_together(name: str, groups: int) -> None:
     modules, x = members(name), batch(name, groups)
     together = stack_of(modules)
-    noise = Noise([4, 5, 6], CPU)
+    noise = StreamNoise([4, 5, 6], CPU)
     for _ in range(2):  # streams go on alike
         outputs = together(x, noise)
     for row, module in enumerate(modules):
-        alone, own = stack_of([module]), Noise([4 + row], CPU)
+        alone, own = stack_of([module]), StreamNoise([4 + row], CPU)
         for _ in range(2):
             expected = alone(x[row % groups].unsqueeze(0), own)
         torch.testing.assert_close(outputs[row], expected[0], rtol=1e-10, atol=1e-12)
@@ -105,15 +105,15 @@ PLAIN = set(NOISES) - {"conv", "one rate per layer"}
 @pytest.mark.parametrize("name", sorted(PLAIN))
 def test_a_member_of_level_zero_among_others_is_bit_equal_to_one_without(name: str) -> None:
     x = batch(name, 3)
-    quiet = stack_of(members(name, (0.0, 0.0, 0.0)))(x, Noise([1, 2, 3], CPU))
-    mixed = stack_of(members(name, (0.0, 0.6, 0.0)))(x, Noise([1, 2, 3], CPU))
+    quiet = stack_of(members(name, (0.0, 0.0, 0.0)))(x, StreamNoise([1, 2, 3], CPU))
+    mixed = stack_of(members(name, (0.0, 0.6, 0.0)))(x, StreamNoise([1, 2, 3], CPU))
     assert torch.equal(mixed[[0, 2]], quiet[[0, 2]])
     assert not torch.equal(mixed[1], quiet[1])
 
 
 @pytest.mark.parametrize("name", sorted(PLAIN))
 def test_without_noise_no_stream_is_opened(name: str) -> None:
-    noise = Noise([1, 2, 3], CPU)
+    noise = StreamNoise([1, 2, 3], CPU)
     stack_of(members(name, (0.0, 0.0, 0.0)))(batch(name), noise)
     assert noise.state_dict() == {}
 
@@ -121,7 +121,7 @@ def test_without_noise_no_stream_is_opened(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(NOISES) - {"gaussian"}))
 def test_a_level_of_one_gives_no_nan(name: str) -> None:
     stack = stack_of(members(name, (1.0, 1.0)))
-    outputs = stack(batch(name), Noise([1, 2], CPU))
+    outputs = stack(batch(name), StreamNoise([1, 2], CPU))
     gradients = torch.autograd.grad(outputs.sum(), list(stack.parameters.values()))
     assert all(tensor.isfinite().all() for tensor in (outputs, *gradients))
 
@@ -135,16 +135,16 @@ class ByAnotherName(nn.Sequential):
 )
 def test_noise_through_vmap_is_noise_by_hand(name: str) -> None:
     modules, x = members(name), batch(name, 3)
-    by_hand = stack_of(modules)(x, Noise([1, 2, 3], CPU))
+    by_hand = stack_of(modules)(x, StreamNoise([1, 2, 3], CPU))
     unknown = [ByAnotherName(OrderedDict(module.named_children())) for module in modules]
-    through_vmap = stack_of(unknown)(x, Noise([1, 2, 3], CPU))
+    through_vmap = stack_of(unknown)(x, StreamNoise([1, 2, 3], CPU))
     torch.testing.assert_close(through_vmap, by_hand, rtol=1e-10, atol=1e-12)
 
 
 def one_layer(layer: nn.Module, x: Tensor) -> Tensor:
     """What a stack of this layer alone makes of x (B, …) in training."""
     stack = stack_of([nn.Sequential(OrderedDict(layer=layer)).double()])
-    return stack(x.double().unsqueeze(0), Noise([0], CPU))[0].detach()
+    return stack(x.double().unsqueeze(0), StreamNoise([0], CPU))[0].detach()
 
 
 def values(x: Tensor) -> list[float]:
@@ -214,7 +214,7 @@ def test_a_residual_layer_left_out_is_the_identity() -> None:
     section = mlp(hidden=[5, 5], residual=True, stochastic_depth=1.0)
     module = build_model(section, VECTOR, 3, seed=0).double()
     x = batch("standard")
-    outputs = stack_of([module])(x, Noise([0], CPU))
+    outputs = stack_of([module])(x, StreamNoise([0], CPU))
     with torch.no_grad():
         shallow = module.get_submodule("output")(module.get_submodule("hidden.0")(x[0]))
     torch.testing.assert_close(outputs[0], shallow, rtol=1e-12, atol=1e-12)
@@ -222,16 +222,16 @@ def test_a_residual_layer_left_out_is_the_identity() -> None:
 
 def test_members_that_leave_take_their_levels_along() -> None:
     modules, x = members("drop-connect"), batch("drop-connect", 3)
-    whole, noise = stack_of(modules), Noise([1, 2, 3], CPU)
+    whole, noise = stack_of(modules), StreamNoise([1, 2, 3], CPU)
     expected = whole(x, noise)[[2, 0]]
-    kept, rest = stack_of(modules), Noise([1, 2, 3], CPU)
+    kept, rest = stack_of(modules), StreamNoise([1, 2, 3], CPU)
     kept.shrink_to([2, 0])
     rest.shrink_to([2, 0])
     torch.testing.assert_close(kept(x[[2, 0]], rest), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_normal_draws_are_a_members_own_in_any_company() -> None:
-    alone, together = Noise([7], CPU), Noise([3, 7, 7], CPU)
+    alone, together = StreamNoise([7], CPU), StreamNoise([3, 7, 7], CPU)
     for _ in range(3):
         mine, ours = alone.normal("a", (5, 9)), together.normal("a", (5, 9))
         assert torch.equal(ours[1], mine[0]) and torch.equal(ours[2], mine[0])

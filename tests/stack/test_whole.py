@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from regrun.errors import PluginError
 from regrun.kinds.boundary import Origin
 from regrun.kinds.models import ModelSection
-from regrun.stack import Noise, Stack
+from regrun.stack import Stack, StreamNoise
 from regrun.stack.trial import Trial, try_out
 
 CPU = torch.device("cpu")
@@ -144,7 +144,7 @@ def test_each_member_computes_what_its_module_does(name: str, groups: int) -> No
     stack, x = stack_of(name), examples(groups)
     parameters = list(stack.parameters.values())
     for _ in range(2):  # buffers of the first pass count in the second
-        trained = stack(x, Noise(SEEDS, CPU))
+        trained = stack(x, StreamNoise(SEEDS, CPU))
     gradients = torch.autograd.grad(
         trained.square().sum(), parameters, allow_unused=True, materialize_grads=True
     )
@@ -166,13 +166,13 @@ def test_each_member_computes_what_its_module_does(name: str, groups: int) -> No
     "name", [name for name, (_, at_once, _) in NETWORKS.items() if not at_once]
 )
 def test_a_member_is_the_same_bit_for_bit_alone_and_in_company(name: str) -> None:
-    together, noise = stack_of(name), Noise(SEEDS, CPU)
+    together, noise = stack_of(name), StreamNoise(SEEDS, CPU)
     passes = [together(examples(), noise) for _ in range(2)]
     if NETWORKS[name][2]:  # members with one seed and other weights draw the same
         assert not torch.equal(*passes)
     for row, seed in enumerate(SEEDS):
         stack = Stack([built(name, row)], CPU, torch.float64, Own(), trial(name).way)
-        alone = Noise([seed], CPU)
+        alone = StreamNoise([seed], CPU)
         for outputs in passes:
             assert torch.equal(stack(examples(), alone)[0], outputs[row])
         assert torch.equal(stack(examples())[0], together(examples())[row])
@@ -181,17 +181,17 @@ def test_a_member_is_the_same_bit_for_bit_alone_and_in_company(name: str) -> Non
 def test_members_with_one_seed_draw_the_same() -> None:
     modules = [built("random function")] * 3
     stack = Stack(modules, CPU, torch.float64, Own(), trial("random function").way)
-    first, second, other = stack(examples(), Noise(SEEDS, CPU))
+    first, second, other = stack(examples(), StreamNoise(SEEDS, CPU))
     assert torch.equal(first, second) and not torch.equal(first, other)
 
 
 def test_random_functions_go_on_where_a_state_was_saved() -> None:
-    stack, noise = stack_of("random function"), Noise(SEEDS, CPU)
+    stack, noise = stack_of("random function"), StreamNoise(SEEDS, CPU)
     before = torch.get_rng_state()
     stack(examples(), noise)
     saved = {name: tensor.clone() for name, tensor in noise.state_dict().items()}
     expected = stack(examples(), noise)
-    resumed = Noise(SEEDS, CPU)
+    resumed = StreamNoise(SEEDS, CPU)
     resumed.load_state_dict(saved)
     assert torch.equal(stack(examples(), resumed), expected)
     assert torch.equal(torch.get_rng_state(), before), "the global generator is as it was"

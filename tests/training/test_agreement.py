@@ -16,7 +16,7 @@ from regrun.kinds.models import build_model
 from regrun.kinds.r_drop import RDrop
 from regrun.nn.class_scores import class_scores
 from regrun.seeding import derive
-from regrun.stack import Noise
+from regrun.stack import StreamNoise
 from regrun.sweeps.planning import structure
 from regrun.training.batches import BatchSampler
 from regrun.training.engine import Engine
@@ -67,7 +67,7 @@ class PlainLoop:
     def __init__(self, one: Config) -> None:
         dataset, training = dataset_of(one), one.training
         assert training.r_drop is not None
-        self.noise = Noise([one.seed], CPU)
+        self.noise = StreamNoise([one.seed], CPU)
         self.rate = one.model.model_dump()["dropout"]
         feed = BatchSampler(dataset, training.batch_size, torch.float64)
         feed.set_members([one.seed])

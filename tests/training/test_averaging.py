@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from regrun.config.training import WeightAveraging
-from regrun.stack import Noise, Stack
+from regrun.stack import Stack, StreamNoise
 from regrun.training.averaging import refresh_statistics
 
 CPU = torch.device("cpu")
@@ -58,7 +58,7 @@ def test_statistics_are_refreshed_as_by_update_bn(make: Callable[[int], nn.Modul
         torch.randn((3, size, 1, 8, 8), generator=generator, dtype=torch.float64)
         for size in (6, 6, 3)
     ]
-    refresh_statistics(stack, batches, Noise([0, 1, 2], CPU))
+    refresh_statistics(stack, batches, StreamNoise([0, 1, 2], CPU))
     for row, module in enumerate(modules):
         expected = deepcopy(module)
         update_bn([batch[row] for batch in batches], expected)
@@ -74,7 +74,7 @@ def test_a_network_without_batch_norm_sees_no_batch() -> None:
         raise AssertionError("a batch was drawn")
         yield
 
-    refresh_statistics(stack, unwanted(), Noise([0], CPU))
+    refresh_statistics(stack, unwanted(), StreamNoise([0], CPU))
 
 
 @pytest.mark.parametrize(

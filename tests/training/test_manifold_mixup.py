@@ -13,7 +13,7 @@ from regrun.config.schema import Config
 from regrun.kinds.augmentation import ManifoldMixup, Mixing
 from regrun.kinds.models import build_model
 from regrun.seeding import derive
-from regrun.stack import Noise
+from regrun.stack import StreamNoise
 from regrun.training.batches import BatchSampler
 from regrun.training.engine import Engine
 from tests.support.engines import CPU, collect, config_of, dataset_of, train
@@ -44,7 +44,7 @@ class PlainLoop:
 
     def __init__(self, one: Config) -> None:
         dataset, training = dataset_of(one), one.training
-        noise = Noise([one.seed], CPU)
+        noise = StreamNoise([one.seed], CPU)
         alpha = torch.tensor([one.augment.manifold_mixup], dtype=torch.float64)
         feed = BatchSampler(dataset, training.batch_size, torch.float64)
         feed.set_members([one.seed])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from regrun.config.schema import Config
 from regrun.kinds.models import build_model
 from regrun.seeding import derive
-from regrun.stack import Noise
+from regrun.stack import Noise, StreamNoise
 from regrun.training.batches import epoch_order
 from regrun.training.objective import follows_from_weights
 from tests.support.engines import CPU, config_of, dataset_of, train
@@ -57,7 +57,7 @@ class Loop:
             ],
             lr=0.1,
         )
-        noise = Noise([seed], CPU)
+        noise = StreamNoise([seed], CPU)
         for epoch in range(self.one.training.epochs):
             self.losses.append([])
             for rows in torch.split(epoch_order([seed], epoch, len(x))[0], 16):

@@ -15,7 +15,7 @@ from regrun.data.dataset import Dataset, Split
 from regrun.errors import ConfigError
 from regrun.kinds.models import Torchvision, build_model
 from regrun.kinds.models.torchvision import TorchvisionName
-from regrun.stack import Noise, Stack
+from regrun.stack import Stack, StreamNoise
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation
 
@@ -125,7 +125,7 @@ def test_a_stack_computes_what_its_members_compute(name: str) -> None:
     ]
     stack = Stack(modules, CPU, torch.float64)
     x = torch.rand(1, 4, *shape, generator=generator, dtype=torch.float64)
-    outputs = stack(x, Noise([0, 1], CPU))
+    outputs = stack(x, StreamNoise([0, 1], CPU))
     # A random weighing of the outputs: their plain sum has no gradient behind a last norm.
     weighing = torch.randn(outputs.shape, generator=generator, dtype=torch.float64)
     parameters = list(stack.parameters.values())
@@ -193,7 +193,7 @@ def test_stochastic_depth_drops_whole_examples_at_each_members_own_rate() -> Non
     stack = Stack([member(rate) for rate in rates], CPU, torch.float32)
     x = torch.rand(1, 4000, 5) + 0.5
     with torch.no_grad():
-        outputs = stack(x, Noise([3, 4], CPU))
+        outputs = stack(x, StreamNoise([3, 4], CPU))
         assert torch.equal(stack(x), x.expand(2, -1, -1))
     for row, rate in enumerate(rates):
         dropped = (outputs[row] == 0).all(1)

@@ -1,0 +1,165 @@
+"""What holds on a CPU, on a GPU: each case of a step, recorded as a CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from regrun.config.schema import Config
+from regrun.stack.philox import fused_fill, philox
+from regrun.training import step as step_module
+from regrun.training.engine import Engine
+from regrun.training.events import Evaluation, Tick
+from regrun.training.replay import Replay
+from tests.support.engines import CPU, Life, collect, config_of
+from tests.support.steps import BASE, CASES
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here"),
+]
+
+GPU = torch.device("cuda", 0)
+
+NOISE_FREE = [
+    name
+    for name, case in CASES.items()
+    if not case.get("augment") and not case.get("model", {}).get("dropout")
+] + ["smoothing"]
+
+
+def config(case: str) -> Config:
+    """In float64, long enough for steps of each kind to be recorded, checked and replayed."""
+    one = config_of(BASE, CASES[case])
+    training = one.training.model_copy(update={"precision": "float64", "epochs": 8})
+    return one.model_copy(update={"training": training})
+
+
+def members(case: str) -> list[Config]:
+    one = config(case)
+    found = []
+    for seed, lr in ((0, 0.01), (0, 0.02), (1, 0.03)):
+        optimizer = one.optimizer.model_copy(update={"lr": lr})
+        found.append(one.model_copy(update={"seed": seed, "optimizer": optimizer}))
+    return found
+
+
+def engine(configs: Sequence[Config], device: torch.device = GPU) -> Engine:
+    return Engine(configs, configs[0].dataset.load().to(device, torch.float64), device)
+
+
+def assert_close(found: Life, expected: Life, member: int = 0, other: int = 0) -> None:
+    """One member's evaluations and weights, to a relative 1e-9."""
+    ours, theirs = found[0][member], expected[0][other]
+    assert len(ours) == len(theirs) > 0
+    for mine, its in zip(ours, theirs, strict=True):
+        assert mine.keys() == its.keys()
+        expected_values = [its[key] for key in mine]
+        np.testing.assert_allclose([*mine.values()], expected_values, rtol=1e-9, atol=1e-12)
+    weights = [life[1][each].weights for life, each in ((found, member), (expected, other))]
+    assert weights[0] is not None and weights[1] is not None
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=1e-8, atol=1e-10)
+
+
+@pytest.fixture
+def unrecorded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Lets engines made from then on take all steps as they are."""
+
+    def switch() -> None:
+        def make(device: torch.device, tensors: Callable[[], Sequence[Tensor]]) -> Replay:
+            replay = Replay(device, tensors)
+            replay.refusal = "not asked for"
+            return replay
+
+        monkeypatch.setattr(step_module, "Replay", make)
+
+    return switch
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_recorded_steps_give_what_steps_give_as_they_are(
+    case: str, unrecorded: Callable[[], None]
+) -> None:
+    one = engine(members(case))
+    recorded = collect(one)
+    assert one.not_replayed == ""
+    unrecorded()
+    plain = collect(engine(members(case)))
+    for member in range(3):
+        assert_close(recorded, plain, member, member)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_member_ends_the_same_alone_and_in_a_stack(case: str) -> None:
+    configs = members(case)
+    together = collect(engine(configs))
+    for member, one in enumerate(configs):
+        assert_close(together, collect(engine([one])), member)
+
+
+@pytest.mark.parametrize("case", NOISE_FREE)
+def test_a_run_without_noise_ends_as_on_a_cpu(case: str) -> None:
+    configs = members(case)
+    on_gpu, on_cpu = collect(engine(configs)), collect(engine(configs, CPU))
+    for member in range(3):
+        assert_close(on_gpu, on_cpu, member, member)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_resumed_run_is_the_same_run_to_the_last_bit(case: str) -> None:
+    whole = collect(engine(members(case)))
+    first = engine(members(case))
+    events = first.run()
+    for event in events:
+        if isinstance(event, Evaluation) and event.epoch == 5:
+            break
+    tensors, state = first.state_dict()
+    second = engine(members(case))
+    second.load_state_dict(tensors, state)
+    rest = collect(second)
+    for member in range(3):
+        ours, theirs = rest[1][member].weights, whole[1][member].weights
+        assert ours is not None and theirs is not None
+        for name, tensor in ours.items():
+            assert torch.equal(tensor, theirs[name]), name
+
+
+def test_a_member_that_diverges_takes_no_other_with_it() -> None:
+    healthy = members("adam")
+    wild = healthy[1].model_copy(
+        update={"optimizer": healthy[1].optimizer.model_copy(update={"lr": 1e200})}
+    )
+    rows, ends = collect(engine([healthy[0], wild, healthy[2]]))
+    assert ends[1].status == "diverged"
+    for member in (0, 2):
+        assert_close((rows, ends), collect(engine([healthy[member]])), member)
+
+
+def test_steps_are_recorded_anew_when_members_leave() -> None:
+    one = engine(members("dropout"))
+    steps: Iterator[Any] = one.run()
+    for event in steps:
+        if isinstance(event, Evaluation) and event.epoch == 4:
+            one.prune([1])
+    assert one.not_replayed == ""
+    assert all(not isinstance(event, Tick) for event in steps)
+
+
+def test_the_kernel_gives_the_words_of_philox() -> None:
+    fill = fused_fill()
+    assert fill is not None
+    keys, count = torch.tensor([3, 2**62 + 11], device=GPU), 10_001
+    for time, call in ((0, 0), (5, 1), (2**33 + 7, 3)):
+        found = fill(keys, torch.tensor(time, device=GPU), call, count)
+        places = torch.arange(count)
+        low, high = torch.tensor(time & 0xFFFFFFFF), torch.tensor(time >> 32)
+        counters = [places // 4, torch.full_like(places, call), low, high]
+        words = torch.stack(philox(keys.cpu().unsqueeze(1), counters), -1)
+        expected = words[:, torch.arange(count), places % 4] >> 8
+        assert torch.equal(found.cpu(), expected.float() * 2.0**-24)
