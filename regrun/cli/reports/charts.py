@@ -282,8 +282,9 @@ def curves_chart(subject: Subject, on_damage: OnDamage) -> Chart | None:
     if len(runs) > MOST_RUNS:
         return None
     read = [(mark, run, _rows(run, on_damage)) for mark, run in runs]
-    names = [name for name in shown_metrics(cells, subject.metric.name) if name in METRICS]
-    tracks = sum(1 for _, _, rows in read if rows) * len(names)
+    known = [name for name in shown_metrics(cells, subject.metric.name) if name in METRICS]
+    names = [*dict.fromkeys(METRICS[name].on(split).name for name in known for split in SPLITS)]
+    tracks = sum(name in rows[-1] for _, _, rows in read if rows for name in names)
     if not tracks:
         return None
     most = max(MOST_NUMBERS // (2 * tracks), 8)
@@ -584,7 +585,8 @@ def _over_epochs(
     most: int,
 ) -> Up:
     """One quantity over the epochs of all runs, a group for each split."""
-    groups, kept = [], []
+    groups: list[Group] = []
+    kept: list[tuple[str, float]] = []
     for metric in metrics:
         lines = []
         for mark, run, rows in read:
@@ -600,15 +602,12 @@ def _over_epochs(
                 lines.append(Line(xs, ys, mark, name))
                 if run.status not in ("diverged", "failed"):
                     kept += [(metric.split, y) for y in ys]
-        groups.append(Group(_split_name(metric), metric.split, _DASHES[LINES[metric.split]], lines))
+        if lines:
+            dash = _DASHES[LINES[metric.split]]
+            groups.append(Group(_split_name(metric), metric.split, dash, lines))
     label = next(iter(_by_quantity([each.name for each in metrics])))
     if not kept:
-        kept = [
-            (metric.split, y)
-            for metric, group in zip(metrics, groups, strict=True)
-            for line in group.lines
-            for y in line.ys
-        ]
+        kept = [(each.colour, y) for each in groups for line in each.lines for y in line.ys]
     alone = len(subject.cells) == 1
     return Up(_heights(label, kept, metrics[0], MOST_BELOW if alone else FACTOR), groups)
 
