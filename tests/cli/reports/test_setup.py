@@ -64,10 +64,10 @@ def test_a_search_says_what_it_drew_from(tmp_path: Path) -> None:
 
 def test_a_path_has_versions_data_and_strengths(tmp_path: Path) -> None:
     result = regrun.path(BASE, number=4, runs_dir=tmp_path, device="cpu")
-    found = setup_of(Path(result.path_dir))
-    assert found.versions == result.versions
-    assert set(result.versions) == {"regrun", "torch", "python"}
-    assert found.card == result.data
+    found = setup_of(result.directory)
+    assert found.versions == result.summary.versions
+    assert set(result.summary.versions) == {"regrun", "torch", "python"}
+    assert found.card == result.summary.data
     assert found.axes["strength of the penalty"].startswith("4, from ")
     assert "type: l1" in found.configs[0].text
 
@@ -83,7 +83,7 @@ def test_a_reproduction_has_the_config_and_data_of_each_part(
     path = regrun.path(BASE, number=4, runs_dir=tmp_path, device="cpu")
     if is_there:
         swept.directory.rename(directory / "1-judged")
-        Path(path.path_dir).rename(directory / "2-path")
+        path.directory.rename(directory / "2-path")
     result = ReproductionResult(
         name="tiny", title="Tiny", source="s", budget="b", published_budget="", remark="",
         verdict="agrees", methods=[], claims=[], seconds=1, runs=4, completed=4, diverged=0,
@@ -107,5 +107,5 @@ def test_a_reproduction_has_the_config_and_data_of_each_part(
         "2-path: what differs from the defaults",
     ]
     assert part.setup.card is not None
-    assert part.setup.versions == {**path.versions, "device": "cpu"}
+    assert part.setup.versions == {**path.summary.versions, "device": "cpu"}
     assert f"regrun report {directory / '1-judged'}" in part.commands

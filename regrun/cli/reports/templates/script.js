@@ -2,7 +2,7 @@
 // Sorts tables, and draws the charts whose data the page holds. Text is only ever set as text.
 
 const NARROW = 560;
-const MARGIN = { left: 66, right: 14, top: 12, bottom: 46 };
+const MARGIN = { left: 72, right: 14, top: 12, bottom: 46 };
 const NEAR = 40;
 const ZOOM = 1.6;
 const MOST_RINGS = 12;
@@ -229,7 +229,7 @@ class Chart {
     const padded = this.up.key === undefined;
     const whole = range(x, data.epochs ? 0 : 0.02);
     const [x0, x1] = this.view?.x ?? (x.falls ? whole.reverse() : whole);
-    const [y0, y1] = this.view?.y ?? range(y, padded ? 0.05 : 0);
+    const [y0, y1] = this.view?.y ?? range(y, padded ? 0.05 : 0.03);
     const { width, height } = this;
     const across = MARGIN.left + 0, right = width - MARGIN.right, bottom = height - MARGIN.bottom;
     const on = (scale) => (value) => (scale.log ? Math.log(value) : value);
@@ -276,6 +276,8 @@ class Chart {
   }
 
   drawLine(items, line, { px, py, range, x: scaleX, y: scaleY }) {
+    const few = (room, values) => room / new Set(values).size / 2.2;
+    const large = Math.min(9, Math.max(4, Math.min(few(this.height, line.points.map((each) => each.y)), few(this.width, line.points.map((each) => each.x)))));
     const places = line.points.map((point) => [px(point.x), py(point.y)]);
     if (line.joined && places.length) {
       const path = shape("path", { class: line.run ? "line run" : "line", d: `M${places.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join("L")}` });
@@ -296,12 +298,12 @@ class Chart {
         group.append(bar);
       }
       const off = !this.board.isDrawn(point.m) && !point.tiny;
-      const radius = point.tiny ? 2 : point.big ? (off ? 6 : 9) : 4.5;
+      const radius = point.tiny ? 2 : point.big ? (off ? 0.65 : 1) * large : 4.5;
       const mark = shape("circle", { class: point.tiny ? "mark dot" : "mark", cx: x, cy: y, r: radius });
       mark.style.fill = off && !point.big ? "var(--paper)" : point.colour;
       if (!point.tiny) mark.style.stroke = point.colour;
       group.append(mark);
-      if (!point.tiny && this.isBest(point, line)) group.append(shape("circle", { class: "best", cx: x, cy: y, r: point.big ? 12 : 8 }));
+      if (!point.tiny && this.isBest(point, line)) group.append(shape("circle", { class: "best", cx: x, cy: y, r: point.big ? large + 3 : 8 }));
       items.append(group);
     });
   }
@@ -352,7 +354,7 @@ class Chart {
       ...found,
       shape("path", { class: "axis", fill: "none", d: `M${inside.x},${inside.y}V${bottom}H${right}` }),
       shape("text", { class: "label", x: inside.x + inside.width / 2, y: bottom + 36, "text-anchor": "middle" }, x.label),
-      shape("text", { class: "label", x: 14, y: middle, "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` }, y.label),
+      shape("text", { class: "label", x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` }, y.label),
     ];
   }
 
