@@ -23,7 +23,15 @@ from regrun.config.paths import found, with_paths
 from regrun.config.ranges import expand_range, is_range
 from regrun.config.schema import RESERVED_NAME, Config
 from regrun.config.schema_tree import fields, section_of, trace
-from regrun.config.validate import KeyProblem, MissingKey, UnknownKind, replaced, show, validate
+from regrun.config.validate import (
+    OWN_CLASS,
+    KeyProblem,
+    MissingKey,
+    UnknownKind,
+    replaced,
+    show,
+    validate,
+)
 from regrun.config.yaml_nodes import MAX_DEPTH, Document, check_text, read_config
 from regrun.errors import ConfigError, KeyPath, Problem, UsageError, dotted
 from regrun.kinds.base import names_of
@@ -93,6 +101,8 @@ class Source:
         """Diagnostics as one error of this source."""
         unknown = any(isinstance(each.problem, UnknownKind) for each in diagnostics)
         hint = "\n".join(missing(self.document.lines)) if unknown else ""
+        if hint:  # which says it better
+            diagnostics = [_without_advice(each) for each in diagnostics]
         return config_error(diagnostics, self.document.label, self.document.lines, hint=hint)
 
     def without_keys_of_other_kinds(self) -> tuple[Source, list[str]]:
@@ -251,6 +261,12 @@ class Loaded:
         elif sweep is not None and key in sweep.space:
             span = self.source.document.keys.get(("sweep", "space", key))
         return Assignment(f"{key}={_written(value)}", key, value, span=span)
+
+
+def _without_advice(diagnostic: Diagnostic) -> Diagnostic:
+    """The same without what is said about a name that nothing is known of."""
+    message = diagnostic.problem.message.partition(OWN_CLASS)[0]
+    return replace(diagnostic, problem=replace(diagnostic.problem, message=message))
 
 
 def load_config(

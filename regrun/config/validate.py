@@ -38,6 +38,8 @@ _MOST = 200
 """Problems that are looked at; nobody reads more."""
 _LONGEST = 60
 """Characters of a value that a message quotes."""
+OWN_CLASS = "; for a class of your own add --plugin "
+"""Begins the advice for a name that nothing is known of."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _own_class(value: str) -> str:
     if not name.isidentifier() or not (separator or name[0].isupper()):
         return ""
     file = f"{module.replace('.', '/')}.py" if separator else "FILE.py"
-    return f"; for a class of your own add --plugin {file}" + f" and write {name}" * bool(separator)
+    return f"{OWN_CLASS}{file}" + f" and write {name}" * bool(separator)
 
 
 def _without_tag(node: SectionNode, here: Place) -> Problem:

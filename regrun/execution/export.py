@@ -7,7 +7,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 import torch
@@ -76,7 +76,10 @@ def export_network(directory: Path, suffix: str, average: str | None = None) -> 
         with _quietly():
             return _EXPORTERS[suffix](network, example)
     except (RuntimeError, TypeError, ValueError, torch.onnx.OnnxExporterError) as error:
-        reason = str(error).strip().splitlines()[0]
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter of ONNX wraps what went wrong
+            cause = cause.__cause__
+        reason = str(cause).strip().splitlines()[0]
         raise UsageError(f"{directory}: this network cannot be exported: {reason}") from error
 
 
@@ -130,11 +133,11 @@ FORMATS = tuple(_EXPORTERS)
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the exporters' remarks on torch's own internals from the terminal."""
+    """Keep the exporters' remarks and listings of graphs from the terminal."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

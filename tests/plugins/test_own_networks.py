@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 import regrun
 from regrun.config.load import config_from_mapping
 from regrun.errors import ConfigError, UsageError
+from regrun.execution.export import export_network
 from regrun.kinds.boundary import Origin
 from regrun.kinds.datasets import DatasetSection
 from regrun.kinds.given import giving
@@ -123,10 +124,26 @@ def test_a_run_records_the_class_and_asks_for_it_again(tmp_path: Path) -> None:
     assert run.config["model"]["width"] == 3
     longer_by_one = partial(regrun.resume, overrides={"training.epochs": 3})
     for asks in (regrun.load_model, regrun.load_predictor, longer_by_one):
-        with pytest.raises(ConfigError, match=f"Residual came from the Python class {where}"):
+        with pytest.raises(
+            ConfigError, match=f"Residual came from the Python class {where}"
+        ) as said:
             asks(run.directory)
+        assert "model=Residual" in str(said.value) and "--plugin" not in str(said.value)
     longer = regrun.resume(run.directory, {"training.epochs": 3}, model=networks.Residual)
     assert isinstance(longer, regrun.Run) and longer.summary.epochs == 3
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_a_network_that_cannot_be_exported_says_why_on_one_line(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if suffix == ".onnx":
+        pytest.importorskip("onnxscript")
+    run = regrun.train(CONFIG, model=networks.Branching, runs_dir=tmp_path)
+    why = "cannot be exported: Could not guard on data-dependent expression"
+    with giving(networks.Branching), pytest.raises(UsageError, match=why) as said:
+        export_network(run.directory, suffix)
+    assert str(said.value).count("\n") == 0 and capsys.readouterr().err == ""
 
 
 def test_a_class_is_swept_ablated_and_inspected(tmp_path: Path) -> None:
