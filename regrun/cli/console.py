@@ -153,6 +153,11 @@ def notify(text: str) -> None:
         sys.stderr.flush()
 
 
+def note(text: str) -> None:
+    """Prose on stderr, broken between words on a terminal."""
+    notify(wrapped(text, notices().width))
+
+
 def print_json(document: Any) -> None:
     """Print exactly one strict JSON document to stdout; NaN and infinities become null."""
     import json

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
-from regrun.cli.console import notify, print_csv, print_json, say
-from regrun.cli.format import NOTHING, number, table
+from regrun.cli.columns import Column, side_by_side, width_of
+from regrun.cli.console import note, print_csv, print_json, say
+from regrun.cli.console import output as output_console
+from regrun.cli.format import NOTHING, number
 from regrun.cli.options import Csv, Device, Json, Plugins, RunDirectory
 from regrun.errors import UsageError
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from regrun.results import Scores
 
-SHOWN_ROWS, SHOWN_COLUMNS = 20, 12
+SHOWN_ROWS, SHOWN_COLUMNS, LONGEST_CELL = 20, 12, 24
 
 
 def predict(
@@ -61,8 +63,8 @@ def predict(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = predictor.run(data[0] if len(data) == 1 else data)
-    for note in [*predictor.notes, *(str(each.message) for each in caught)]:
-        notify(f"note: {note}")
+    for text in [*predictor.notes, *(str(each.message) for each in caught)]:
+        note(f"note: {text}")
     frame = predictor.table(found)
     scores = None if found.examples.targets is None else predictor.scores(found)
     if output is not None and write is not None:
@@ -104,17 +106,21 @@ def _document(frame: pd.DataFrame, scores: Scores | None, output: Path | None) -
 def _report(
     frame: pd.DataFrame, scores: Scores | None, output: Path | None
 ) -> list[RenderableType]:
-    """The first rows, without the columns in the middle where there are too many."""
-    columns = list(frame.columns)
-    at = columns.index(next(each for each in columns if str(each).startswith("prediction")))
-    shown = [*columns[: min(at, SHOWN_COLUMNS // 2)], *columns[at:]][:SHOWN_COLUMNS]
-    rows = [[_cell(value) for value in row] for row in frame[shown].head(SHOWN_ROWS).values]
-    numeric = [str(each) for each in shown if frame[each].dtype.kind in "fiu"]
-    parts: list[RenderableType] = [table([str(each) for each in shown], rows, right=numeric)]
-    if len(frame) > SHOWN_ROWS or len(shown) < len(columns):
+    """The first rows, without the columns in the middle where there is no room."""
+    width = output_console().width
+    columns = _columns(frame)
+    if width_of(columns) > width:
+        columns = _columns(frame, LONGEST_CELL)
+    while len(columns) > SHOWN_COLUMNS or width_of(columns) > width:
+        least = max(columns, key=lambda column: column.rank)
+        if not least.rank:
+            break
+        columns.remove(least)
+    parts: list[RenderableType] = [side_by_side(columns, width)]
+    if len(frame) > SHOWN_ROWS or len(columns) < frame.shape[1]:
         parts.append(
             f"the first {min(SHOWN_ROWS, len(frame))} of {len(frame):,} rows, "
-            f"{len(shown)} of {len(columns):,} columns"
+            f"{len(columns)} of {frame.shape[1]:,} columns"
         )
     if scores is not None:
         values = "   ".join(f"{name} {number(value)}" for name, value in scores.metrics.items())
@@ -124,9 +130,35 @@ def _report(
     return parts
 
 
-def _cell(value: Any) -> str:
+def _columns(frame: pd.DataFrame, longest: int | None = None) -> list[Column]:
+    """The first rows. longest: characters of a cell; longer texts lose their middle."""
+    first = frame.head(SHOWN_ROWS)
+    return [
+        Column(
+            str(name),
+            [_cell(value, longest) for value in first.iloc[:, at]],
+            rank=rank,
+            is_numeric=first.iloc[:, at].dtype.kind in "fiu",
+        )
+        for at, (name, rank) in enumerate(zip(frame.columns, _ranks(frame), strict=True))
+    ]
+
+
+def _ranks(frame: pd.DataFrame) -> list[int]:
+    """Predictions stay; of other columns the last are left out first, inputs before classes."""
+    names = [str(name) for name in frame.columns]
+    stays = [name.startswith("prediction") or name == "spread" for name in names]
+    start = stays.index(True)
+    return [0 if stay else at + 1 + len(names) * (at < start) for at, stay in enumerate(stays)]
+
+
+def _cell(value: Any, longest: int | None) -> str:
     import pandas as pd
 
     if pd.isna(value):
         return NOTHING
-    return number(value) if isinstance(value, float) else str(value)
+    text = number(value) if isinstance(value, float) else str(value)
+    if longest is None or len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[: longest - half - 1]}…{text[-half:]}"

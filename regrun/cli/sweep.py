@@ -13,7 +13,7 @@ from regrun.analysis.sweeps import StoredSweep
 from regrun.cli import options as opt
 from regrun.cli.cell_report import csv_rows, sweep_report
 from regrun.cli.completion import complete_override
-from regrun.cli.console import check, documenting, notify, print_csv, say, show
+from regrun.cli.console import check, documenting, note, print_csv, say, show
 from regrun.cli.left_pictures import leave_main_picture
 from regrun.cli.progress import watching
 from regrun.errors import UsageError
@@ -93,7 +93,7 @@ def sweep(
     check_runs(loaded, allow_large=allow_large)
     if not quiet:
         for line in _axes_that_stay(loaded, overrides or []):
-            notify(line)
+            note(line)
     if not dry_run:
         probe_writable(runs_dir)
         if workers != 0:

@@ -177,7 +177,7 @@ def _text(
         yield "  # all epochs are trained, and overfitting shows"
         yield "  early_stopping: {patience: 20}"
     yield "sweep:  # for `regrun sweep`; `regrun train` does not look at it"
-    yield "  grid: {optimizer.weight_decay: [0, 1.0e-4, 1.0e-3, 1.0e-2]}  # values to compare"
+    yield "  grid: {optimizer.weight_decay: [0, 1.0e-3, 1.0e-2, 1.0e-1]}  # values to compare"
     yield "  seeds: 3  # runs of each value, for intervals"
 
 

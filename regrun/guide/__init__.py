@@ -10,6 +10,7 @@ from regrun.suggest import did_you_mean
 
 TOPICS = (
     "first-experiment",
+    "your-data",
     "words",
     "sweeps",
     "statistics",

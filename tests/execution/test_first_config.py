@@ -224,7 +224,7 @@ training:
   # all epochs are trained, and overfitting shows
   early_stopping: {patience: 20}
 sweep:  # for `regrun sweep`; `regrun train` does not look at it
-  grid: {optimizer.weight_decay: [0, 1.0e-4, 1.0e-3, 1.0e-2]}  # values to compare
+  grid: {optimizer.weight_decay: [0, 1.0e-3, 1.0e-2, 1.0e-1]}  # values to compare
   seeds: 3  # runs of each value, for intervals
 """
 
