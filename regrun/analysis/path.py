@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from regrun.results import PathResult
 
 
 def path_csv(path: PathResult) -> str:
-    """A line per strength: strength, non-zeros, metrics, coefficients by name."""
+    """`path_frame` as text."""
+    return path_frame(path).to_csv(index=False, lineterminator="\n")
+
+
+def path_frame(path: PathResult) -> DataFrame:
+    """A row per strength: strength, non-zeros, metrics, coefficients by name."""
     import pandas
 
     coefficients = [np.ravel(each) for each in path.coefficients]
@@ -20,7 +27,7 @@ def path_csv(path: PathResult) -> str:
         pandas.DataFrame(measured),
         pandas.DataFrame(coefficients, columns=coefficient_names(path)),
     ]
-    return pandas.concat(tables, axis=1).to_csv(index=False, lineterminator="\n")
+    return pandas.concat(tables, axis=1)
 
 
 def coefficient_names(path: PathResult) -> list[str]:

@@ -182,6 +182,22 @@ def runs_frame(files: SweepDir) -> DataFrame:
     )
 
 
+def curves_frame(files: SweepDir) -> DataFrame:
+    """A row per run and evaluation: its parameters, `seed`, `run_dir`, and its metrics then."""
+    import pandas as pd
+
+    from regrun.store.reading import load_stored_run
+
+    tables = []
+    for cell in StoredSweep(files).cells:
+        for run in cell.runs:
+            curve = load_stored_run(run.path).metrics
+            settings = {**run.config, "run_dir": str(run.path)}
+            constant = pd.DataFrame([settings] * len(curve), index=curve.index)
+            tables.append(pd.concat([constant, curve], axis=1))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
 def summarize_sweep(files: SweepDir, metric: Metric, seconds: float) -> SweepSummary:
     """The summary of a sweep, from the summaries of its runs.
 

@@ -1,4 +1,4 @@
-"""`regrun export`: a network for other programs, or the runs of a sweep as a table."""
+"""`regrun export`: a network, a table, or runs for the database of another program."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from regrun.cli.console import print_json, say
+from regrun.cli.console import print_json, say, verbatim
 from regrun.cli.options import Json, Plugins, RunDirectory
 from regrun.errors import UsageError
 from regrun.store.atomic import write_atomic
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".parquet")
 
+DATABASE = ".db"
+
 
 def export(
     directory: RunDirectory,
@@ -25,7 +27,9 @@ def export(
         Path,
         typer.Argument(
             metavar="FILE",
-            help=".onnx or .pt2 (torch.export) of a run; .csv or .parquet of a sweep's runs.",
+            help="Of a run: .onnx or .pt2 (torch.export) for its network, .csv or .parquet for its "
+            "curves. Of a sweep: a row per run. Of a path: a row per strength. Of runs and "
+            "sweeps also .db, an MLflow database, to which the runs are added.",
             show_default=False,
         ),
     ],
@@ -33,34 +37,80 @@ def export(
         str | None,
         typer.Option("--average", metavar="ema|swa", help="Use these averaged weights."),
     ] = None,
+    curves: Annotated[
+        bool,
+        typer.Option("--curves", help="Of a sweep: a row per run and evaluation."),
+    ] = False,
     plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Write a run's network, with its preprocessing, or a sweep's table to a file."""
     suffix = output.suffix.lower()
-    if SweepDir(directory).config.is_file():
-        if suffix not in TABLES:
-            raise UsageError(f"{output}: a sweep is exported as {' or '.join(TABLES)}")
-        write_atomic(output, _table(directory, suffix))
-    else:
-        from regrun.execution.export import FORMATS, export_network
+    if curves and not (SweepDir(directory).config.is_file() and suffix in TABLES):
+        raise UsageError(f"--curves needs a sweep and a file that ends in {' or '.join(TABLES)}")
+    next_step = ""
+    if suffix in TABLES:
+        write_atomic(output, _content(_table(directory, curves=curves), suffix))
+    elif suffix == DATABASE:
+        from regrun.analysis.mlflow_runs import add_to_database
 
-        if suffix not in FORMATS:
-            raise UsageError(f"{output}: a network is exported as {' or '.join(FORMATS)}")
-        if average not in (None, "ema", "swa"):
-            raise UsageError(f"--average {average}: neither ema nor swa")
-        write_atomic(output, export_network(directory, suffix, average))
+        count = add_to_database(directory, output)
+        next_step = f"mlflow ui --backend-store-uri sqlite:///{output}"
+        if not as_json:
+            say(f"runs       {count:,} added")
+    else:
+        write_atomic(output, _network(directory, output, average))
     if as_json:
         print_json({"output": str(output)})
     else:
-        say(f"output     {output}")
+        say(verbatim(f"output     {output}"))
+        say(*([verbatim(f"next       {next_step}")] if next_step else []))
 
 
-def _table(directory: Path, suffix: str) -> bytes:
-    from regrun.analysis.sweeps import runs_frame
+def _network(directory: Path, output: Path, average: str | None) -> bytes:
+    from regrun.execution.export import FORMATS, export_network
+    from regrun.store.study import PathStudy, read_study
 
-    runs = runs_frame(SweepDir(directory))
-    return _parquet(runs) if suffix == ".parquet" else runs.to_csv(index=False).encode()
+    suffix = output.suffix.lower()
+    if SweepDir(directory).config.is_file():
+        raise UsageError(f"{output}: a sweep is exported as {_listed(*TABLES, DATABASE)}")
+    if isinstance(read_study(directory), PathStudy):
+        raise UsageError(f"{output}: a path is exported as {_listed(*TABLES)}")
+    if suffix not in FORMATS:
+        raise UsageError(
+            f"{output}: a network is exported as {_listed(*FORMATS)}, "
+            f"a run as {_listed(*TABLES, DATABASE)}"
+        )
+    if average not in (None, "ema", "swa"):
+        raise UsageError(f"--average {average}: neither ema nor swa")
+    return export_network(directory, suffix, average)
+
+
+def _table(directory: Path, *, curves: bool) -> pd.DataFrame:
+    """The runs or curves of a sweep, the strengths of a path, or the curves of a run."""
+    from regrun.analysis.path import path_frame
+    from regrun.analysis.sweeps import curves_frame, runs_frame
+    from regrun.pictures.subject import load_subject
+    from regrun.store.reading import load_stored_run
+    from regrun.store.study import PathStudy, read_study
+
+    files = SweepDir(directory)
+    if files.config.is_file():
+        return curves_frame(files) if curves else runs_frame(files)
+    if directory.is_dir() and isinstance(read_study(directory), PathStudy):
+        found = load_subject(directory).path
+        assert found is not None  # or it raised, as it has not ended
+        return path_frame(found)
+    return load_stored_run(directory).metrics
+
+
+def _listed(*suffixes: str) -> str:
+    *first, last = suffixes
+    return f"{', '.join(first)} or {last}"
+
+
+def _content(frame: pd.DataFrame, suffix: str) -> bytes:
+    return _parquet(frame) if suffix == ".parquet" else frame.to_csv(index=False).encode()
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:

@@ -33,6 +33,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "export": (
         "runs/digits/seed=0-a1b2c3 model.onnx",
         "runs/digits/sweep-d4e5f6 runs.csv",
+        "runs/digits/sweep-d4e5f6 mlflow.db",
     ),
     "inspect": (
         "configs/digits.yaml",
