@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic
 
-from regrun.analysis.statistics import Key, paired_difference
+from regrun.analysis.statistics import AddErrors, Key, paired_difference
 from regrun.results import Difference, Scale
 
 if TYPE_CHECKING:
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contrast(Generic[Key]):
-    """The sum of some cells minus the sum of others; replicate → value each."""
+    """The sum of some cells minus the sum of others; replicate → value each.
+
+    add_errors: what adds the error of another test set, where that is known.
+    """
 
     plus: Sequence[Mapping[Key, float]]
     minus: Sequence[Mapping[Key, float]]
+    add_errors: AddErrors | None = None
 
     @property
     def sides(self) -> list[Mapping[Key, float]]:
@@ -33,6 +37,8 @@ def estimate_contrasts(
 
     scale, overlap: see `analysis.statistics.mean_interval`; on the scale `log` a contrast is a
     product of ratios. It is tested where some of its cells vary, on the replicates that all have.
+    Where a contrast has `add_errors`, it must hold for another test set too: by its t-test with
+    them, with Bonferroni's correction.
     """
     shown: Scale = "log" if scale == "log" and _all_positive(contrasts) else "linear"
     estimates = [_estimate(each, shown, overlap) for each in contrasts]
@@ -43,6 +49,9 @@ def estimate_contrasts(
         return estimates
     adjusted = _adjusted([contrasts[index] for index in tested], common, shown, overlap)
     for index, p in zip(tested, adjusted, strict=True):
+        alone = estimates[index].p
+        if contrasts[index].add_errors is not None and alone is not None:
+            p = max(p, min(1.0, len(tested) * alone))
         estimates[index] = estimates[index].model_copy(update={"adjusted_p": p})
     return estimates
 
@@ -55,7 +64,7 @@ def _estimate(contrast: Contrast[Key], scale: Scale, overlap: float) -> Differen
         {each: combine(cell[each] for cell in side) for each in shared}
         for side in (contrast.plus, contrast.minus)
     )
-    return paired_difference(plus, minus, scale, overlap)
+    return paired_difference(plus, minus, scale, overlap, contrast.add_errors)
 
 
 def _adjusted(

@@ -17,7 +17,7 @@ ones; and test examples count as independent draws, which those of one patient a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple
 
@@ -87,7 +87,22 @@ def paired_sampling_error(a: Losses, b: Losses, *, relative: bool = False) -> fl
     """
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"{a.shape[-1]} and {b.shape[-1]} examples cannot be paired")
-    return _standard_error(_contributions(a, relative) - _contributions(b, relative))
+    return contrast_sampling_error([a], [b], relative=relative)
+
+
+def contrast_sampling_error(
+    plus: Sequence[Losses], minus: Sequence[Losses], *, relative: bool = False
+) -> float:
+    """The same of the sum of some means minus the sum of others, all on the same N examples.
+
+    relative: of the logarithm of a product of ratios.
+    """
+    signed = [(1, each) for each in plus] + [(-1, each) for each in minus]
+    total: NDArray[np.float64] = sum(
+        (sign * _contributions(each, relative) for sign, each in signed),
+        np.zeros(signed[0][1].shape[-1]),
+    )
+    return _standard_error(total)
 
 
 def combine(

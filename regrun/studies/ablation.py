@@ -129,13 +129,13 @@ def effects_of(
     contrasts: list[Contrast[Replicate]] = []
     for one in found:
         whole, without, alone, none = (
-            by_removal[removed].values(metric)
+            by_removal[removed]
             for removed in (frozenset(), frozenset({one}), everything - {one}, everything)
         )
         contrasts += [
-            Contrast([whole], [without]),
-            Contrast([alone], [none]),
-            Contrast([whole, none], [without, alone]),
+            _contrast([whole], [without], metric),
+            _contrast([alone], [none], metric),
+            _contrast([whole, none], [without, alone], metric),
         ]
     first = cells[0]
     estimates = estimate_contrasts(contrasts, first.scale(metric), first.overlap(metric))
@@ -149,3 +149,21 @@ def effects_of(
         )
         for index, one in enumerate(found)
     ]
+
+
+def _contrast(plus: Sequence[Cell], minus: Sequence[Cell], metric: str) -> Contrast[Replicate]:
+    """The contrast of some cells, with the error of their test set where all runs stored it."""
+    sides = [*plus, *minus]
+    values = [cell.values(metric) for cell in sides]
+    examples = [cell.test_examples(metric) for cell in sides]
+    known = [each for each in examples if each is not None]
+    count = len(plus)
+    add_errors = None
+    if len(known) == len(sides) and len({each.shape[1] for each in known}) == 1:
+        from regrun.analysis.test_sets import contrast_sampling_error, with_sampling_error
+
+        positive = all(value > 0 for each in values for value in each.values())
+        relative = sides[0].scale(metric) == "log" and positive
+        error = contrast_sampling_error(known[:count], known[count:], relative=relative)
+        add_errors = with_sampling_error(error, known[0].shape[1])
+    return Contrast(values[:count], values[count:], add_errors)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from regrun.analysis.test_sets import (
     binomial_error,
     combine,
+    contrast_sampling_error,
     mcnemar,
     on_one_test_set,
     paired_sampling_error,
@@ -76,7 +77,14 @@ def test_the_errors_are_those_of_a_bootstrap_over_examples() -> None:
         paired_sampling_error(a, b[:3], relative=True): lambda rows: (
             log_mean(a[:, rows]) - log_mean(b[:3, rows])
         ),
-    }
+        contrast_sampling_error([a, b[:2]], [b, a[:3]]): lambda rows: (
+            a[:, rows].mean() + b[:2, rows].mean() - b[:, rows].mean() - a[:3, rows].mean()
+        ),
+        contrast_sampling_error([a, b[:2]], [b, a[:3]], relative=True): lambda rows: (
+            log_mean(a[:, rows]) + log_mean(b[:2, rows]) - log_mean(b[:, rows])
+            - log_mean(a[:3, rows])
+        ),
+    }  # fmt: skip
     for error, statistic in found.items():
         assert error == pytest.approx(bootstrapped(statistic, count), rel=0.04)
 

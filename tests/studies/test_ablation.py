@@ -8,13 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
+import regrun
 from regrun.analysis.cells import Cell, ScaleChoice
 from regrun.analysis.statistics import mean_interval
 from regrun.analysis.sweeps import SweptRun
+from regrun.analysis.test_sets import combine
 from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
 from regrun.errors import UsageError
@@ -340,3 +344,60 @@ def test_a_small_ablation_has_the_effects_that_its_runs_have(tmp_path: Path) -> 
         p = effect.interaction.adjusted_p
         assert p is not None
         assert effect.interacts == (p <= 0.05)
+
+
+@pytest.mark.parametrize(("metric", "relative"), [("test/loss", True), ("test/accuracy", False)])
+def test_with_stored_test_examples_effects_hold_for_another_test_set(
+    metric: str, relative: bool, tmp_path: Path
+) -> None:
+    """The interval of each effect by hand, from the results on single examples."""
+    config: dict[str, Any] = {
+        "dataset": {"name": "digits", "num_train": 60, "num_test": 80},
+        "model": {"name": "mlp", "hidden": [8], "dropout": 0.5},
+        "optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": 0.05},
+        "training": {"epochs": 2},
+        "sweep": {"metric": metric, "vary": ["seed"]},
+    }
+    plain, stored = (
+        regrun.ablate(
+            config, {"training.test_examples": kept}, seeds=3, runs_dir=tmp_path, device="cpu"
+        )
+        for kept in (False, True)
+    )
+    column = metric.partition("/")[2].replace("accuracy", "correct")
+
+    def contributions(**setting: float) -> np.ndarray:
+        """What each example adds to the mean, or to its logarithm."""
+        keys = {"dropout": "model.dropout", "decay": "optimizer.weight_decay"}
+        runs = stored.runs
+        for name, key in keys.items():
+            value = setting.get(name, 0.0)
+            own = runs[key].fillna(config["model" if name == "dropout" else "optimizer"]
+                                   [key.partition(".")[2]])  # fmt: skip
+            runs = runs[own.astype(float) == value]
+        assert len(runs) == 3
+        losses = np.stack(
+            [regrun.load_run(each).test_examples[column] for each in runs["run_dir"]]
+        ).astype(float)
+        found: np.ndarray = losses / losses.mean(1, keepdims=True) if relative else losses
+        return np.asarray(found.mean(0))
+
+    whole, none = contributions(dropout=0.5, decay=0.05), contributions()
+    alone = {"dropout": contributions(dropout=0.5), "weight_decay": contributions(decay=0.05)}
+    for effect, before in zip(stored.summary.effects, plain.summary.effects, strict=True):
+        own, other = alone.pop(effect.ingredient), next(iter(alone.values()))
+        alone[effect.ingredient] = own
+        wanted = {"left_out": whole - other, "alone": own - none}
+        wanted["interaction"] = whole + none - other - own
+        for name, examples in wanted.items():
+            found, seeds = getattr(effect, name), getattr(before, name)
+            assert found.mean == pytest.approx(seeds.mean)
+            if seeds.low is None:
+                continue
+            ends = [seeds.low, seeds.high, found.low, found.high]
+            low, high, wider_low, wider_high = np.log(ends) if relative else ends
+            quantile = stats.t.ppf(0.975, 2)
+            combined = combine((high - low) / 2 / quantile, 2, stats.sem(examples), 79)
+            half = combined.error * stats.t.ppf(0.975, combined.df)
+            assert (wider_high - wider_low) / 2 == pytest.approx(half, rel=1e-4)
+            assert found.adjusted_p >= seeds.adjusted_p
