@@ -12,6 +12,8 @@ SMALLEST_WIDTH = 40
 """Columns below which a plot shows nothing."""
 LARGEST_WIDTH = 90
 HEIGHT = 15
+FRAME = 12
+"""More columns than the labels and the frame take."""
 MOST_POINTS = 1000
 LOG_RATIO = 100.0
 """Losses that span more than this are drawn on a log axis."""
@@ -101,9 +103,14 @@ def _draw(
     legend = []
     placed = {name: (xs, [place(y) for y in ys]) for name, (xs, ys) in curves.items()}
     dots = _apart(placed, columns, low, high)
-    for name in curves:
+    first, last = _range(curves, 0)
+    column = (last - first) / (columns - FRAME)
+    for at, name in enumerate(curves):
         split = Metric.from_name(name).split
-        for x, *bounds in intervals.get(name, ()):
+        for centre, *bounds in intervals.get(name, ()):
+            # Next to those of the other curves: in one column they would hide each other.
+            x = centre + (at - (len(curves) - 1) / 2) * column
+            x = min(max(x, first + at * column), last - (len(curves) - 1 - at) * column)
             ends = [place(bound) for bound in bounds]
             if ends[1] - ends[0] > (high - low) / HEIGHT:
                 marker = "braille" if colour else "|"

@@ -254,7 +254,7 @@ def _leader(standing: Standing, width: int) -> str:
     text = f"best {text}"
     names = short_keys(standing.best)
     for key, value in standing.best.items():
-        setting = f"{text} {names[key]}={format_value(value)}"
+        setting = f"{text} {names[key]}={format_value(value, 3)}"
         if len(setting) > width:
             return f"{text} …"
         text = setting

@@ -137,3 +137,13 @@ def test_intervals_are_drawn_as_bars() -> None:
     assert plain is not None
     assert sum("|" in line for line in plain.splitlines()) >= 6
     assert "|" not in str(axis_plot(curves, "decay", 60, colour=False))
+
+
+def test_intervals_of_several_curves_stand_next_to_each_other() -> None:
+    xs = [0.0, 1.0, 2.0]
+    curves = {"train/loss": (xs, [1.0, 1.0, 1.0]), "test/loss": (xs, [2.0, 2.0, 2.0])}
+    bars = {name: [(x, 0.0, 3.0) for x in xs] for name in curves}
+    drawn = axis_plot(curves, "model.dropout", 80, colour=False, bars=bars)
+    assert drawn is not None
+    columns = {at for line in drawn.splitlines() for at, sign in enumerate(line) if sign == "|"}
+    assert len(columns) == len(xs) * len(curves)
