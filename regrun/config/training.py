@@ -105,6 +105,9 @@ class Training(Section):
     subset of this size. auto: at most 10,000."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """bfloat16 uses autocast; the parameters stay in float32."""
+    matmul: Literal["highest", "high"] = "highest"
+    """Products of float32 matrices on a GPU. high: of TF32 numbers, which have 10 bits behind the
+    point instead of 23, and are several times as fast. Convolutions use TF32 in any case."""
     clip_value: Annotated[
         Positive | None,
         PER_MEMBER,

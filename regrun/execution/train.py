@@ -12,13 +12,13 @@ from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
 from regrun.config.yaml_nodes import Document
 from regrun.errors import ConfigError, Interrupted, PluginError, UsageError
+from regrun.execution.computing import computing
 from regrun.execution.failure import Failure
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.origin import SavedStack, check_checkpoint, check_end_is_free, load_stack
 from regrun.execution.prepare import Prepared, idle_notes, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackRun
-from regrun.execution.threads import paid_threads
 from regrun.results import RunSummary, json_document
 from regrun.store.atomic import write_atomic
 from regrun.store.checkpoint import CheckpointStore
@@ -218,7 +218,7 @@ def _run(
     interrupt: Interrupt,
 ) -> RunSummary:
     try:
-        with paid_threads(prepared.budget, members=1):
+        with computing(loaded.config.training, prepared.budget, members=1):
             return _train(loaded, prepared, directory, checkpoint, observer, interrupt)
     except PluginError as error:
         again = f"regrun resume {shlex.quote(str(directory))}"

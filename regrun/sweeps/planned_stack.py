@@ -17,12 +17,12 @@ from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
 from regrun.errors import CorruptInputError, UsageError
+from regrun.execution.computing import computing
 from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer
 from regrun.execution.origin import load_stack
 from regrun.execution.prepare import check_unchanged, prepare, resolve_device
 from regrun.execution.stack_run import Member, StackPruner, StackRun
-from regrun.execution.threads import paid_threads
 from regrun.metrics import Metric
 from regrun.results import RunSummary
 from regrun.store.atomic import make_directory
@@ -138,7 +138,7 @@ def train_stack(
         done_steps = checkpoint.state.engine.step if checkpoint else 0
         watcher = _Reporting(stack, metric_of(loaded.config), report)
         pruner = _stack_pruner(loaded.config, stack, epochs, done_steps) if stack.prunes else None
-        with paid_threads(prepared.budget, len(members)):
+        with computing(members[0].config.training, prepared.budget, len(members)):
             run = StackRun(members, prepared, store, checkpoint, watcher)
             done = run.run(should_stop, pruner)
     return Outcome(done, tuple(watcher.messages()))

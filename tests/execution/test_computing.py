@@ -1,4 +1,4 @@
-"""How many threads train a stack."""
+"""What a stack is computed with."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from regrun.config.load import config_from_mapping
-from regrun.execution import threads
+from regrun.config.training import Training
+from regrun.execution import computing
 from regrun.execution.budget import Budget
+from regrun.execution.computing import threads_for
 from regrun.execution.observer import Observer
-from regrun.execution.threads import threads_for
 from regrun.execution.train import train_run
 from regrun.results import RunSummary
 from regrun.stack.trial import Trial
@@ -32,13 +33,15 @@ def _four_threads() -> Iterator[None]:
 
 
 class Counting(Observer):
-    """Notes the threads at each evaluation or end of a run."""
+    """Notes what the process computes with when a run ends."""
 
     def __init__(self) -> None:
         self.counts: set[int] = set()
+        self.products: set[str] = set()
 
     def on_end(self, summary: RunSummary) -> None:
         self.counts.add(torch.get_num_threads())
+        self.products.add(torch.get_float32_matmul_precision())
 
 
 def budget(multiplications: int, unstackable: str = "") -> Budget:
@@ -74,7 +77,7 @@ def test_members_that_are_computed_one_after_another_share_no_product() -> None:
 def test_a_run_trains_with_these_and_leaves_the_process_as_it_was(
     pays: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "PAYS_A_THREAD", pays)
+    monkeypatch.setattr(computing, "PAYS_A_THREAD", pays)
     counting = Counting()
     train_run(config_from_mapping(DIGITS), runs_dir=tmp_path, device="cpu", observer=counting)
     assert counting.counts == {expected}
@@ -84,16 +87,25 @@ def test_a_run_trains_with_these_and_leaves_the_process_as_it_was(
 def test_the_members_of_a_stack_pay_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "PAYS_A_THREAD", LARGEST)
+    monkeypatch.setattr(computing, "PAYS_A_THREAD", LARGEST)
     counts = []
-    train = threads.paid_threads
+    compute = computing.computing
 
-    def noting(budget: Budget, members: int) -> object:
+    def noting(training: Training, budget: Budget, members: int) -> object:
         counts.append((budget.multiplications, members))
-        return train(budget, members)
+        return compute(training, budget, members)
 
-    monkeypatch.setattr("regrun.sweeps.planned_stack.paid_threads", noting)
+    monkeypatch.setattr("regrun.sweeps.planned_stack.computing", noting)
     loaded = config_from_mapping({**DIGITS, "sweep": {"seeds": 3, "vary": ["seed"]}})
     run_sweep(loaded, runs_dir=tmp_path, options=Options("cpu", workers=0), observer=Observer())
     assert counts == [(LARGEST, 3)]
     assert torch.get_num_threads() == 4
+
+
+@pytest.mark.parametrize("matmul", ["highest", "high"])
+def test_matrix_products_are_as_the_config_says(matmul: str, tmp_path: Path) -> None:
+    counting, before = Counting(), torch.get_float32_matmul_precision()
+    tree = {**DIGITS, "training": {**DIGITS["training"], "matmul": matmul}}
+    train_run(config_from_mapping(tree), runs_dir=tmp_path, device="cpu", observer=counting)
+    assert counting.products == {matmul}
+    assert torch.get_float32_matmul_precision() == before == "highest"

@@ -1,4 +1,4 @@
-"""How many threads a stack is trained with on a CPU."""
+"""What the process computes a stack with: threads on a CPU, and the matrix products of a GPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from regrun.config.training import Training
 from regrun.execution.budget import Budget
 
 PAYS_A_THREAD = 25_000_000
@@ -30,11 +31,16 @@ def threads_for(budget: Budget, members: int, most: int) -> int:
 
 
 @contextmanager
-def paid_threads(budget: Budget, members: int) -> Iterator[None]:
-    """Compute with as many threads as pay, and no more than the process has; then as before."""
-    most = torch.get_num_threads()
+def computing(training: Training, budget: Budget, members: int) -> Iterator[None]:
+    """Compute as the config says, with as many threads as pay; then as before.
+
+    members: of the stack. There are never more threads than the process has.
+    """
+    most, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(threads_for(budget, members, most))
+    torch.set_float32_matmul_precision(training.matmul)
     try:
         yield
     finally:
         torch.set_num_threads(most)
+        torch.set_float32_matmul_precision(products)
