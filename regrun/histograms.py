@@ -6,6 +6,8 @@ entry, so that it needs no range that was known before. The counts are those of 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -109,6 +111,83 @@ def _problem_with(histogram: Histogram) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class HistogramTable:
+    """Histograms of one parameter as arrays, a row each; NaN where `Histogram` has None.
+
+    zeros, not_finite: (N,) int64. low, high, mean, std: (N,) float64. counts: (N, BINS) int64.
+    """
+
+    role: str
+    zeros: np.ndarray
+    not_finite: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def _columns(self) -> dict[str, np.ndarray]:
+        """In the order of the fields of `Histogram`."""
+        return {name: each for name, each in vars(self).items() if name != "role"}
+
+    def take(self, rows: Sequence[int]) -> HistogramTable:
+        """These rows alone."""
+        return HistogramTable(
+            self.role, **{name: each[list(rows)] for name, each in self._columns.items()}
+        )
+
+    def lines(self) -> Iterator[dict[str, object]]:
+        """Each row as JSON has it."""
+        columns = self._columns
+        for row in zip(*(each.tolist() for each in columns.values()), strict=True):
+            yield {"role": self.role, **dict(zip(columns, row, strict=True))}
+
+    @classmethod
+    def of(cls, histograms: Sequence[Histogram]) -> HistogramTable:
+        """Those of one parameter, at least one."""
+        names = ("zeros", "not_finite", "low", "high", "mean", "std", "counts")
+        kinds = dict.fromkeys(("low", "high", "mean", "std"), np.float64)
+        return cls(
+            histograms[0].role,
+            **{
+                name: np.array([getattr(each, name) for each in histograms], kinds.get(name))
+                for name in names
+            },
+        )
+
+
+@dataclass(frozen=True)
+class WeightHistograms:
+    """The histograms of members of a stack after `epoch` epochs.
+
+    parameters: name → a row for each of the members.
+    """
+
+    epoch: int
+    step: int
+    members: Sequence[int]
+    parameters: Mapping[str, HistogramTable]
+
+    def of(self, members: Sequence[int]) -> WeightHistograms:
+        """Those of these members alone."""
+        rows = [self.members.index(member) for member in members]
+        return WeightHistograms(
+            self.epoch,
+            self.step,
+            members,
+            {name: each.take(rows) for name, each in self.parameters.items()},
+        )
+
+    def lines(self) -> Iterator[dict[str, object]]:
+        """What `parse_histograms` takes, for each member."""
+        tables = zip(*(each.lines() for each in self.parameters.values()), strict=True)
+        for own in tables:
+            parameters = dict(zip(self.parameters, own, strict=True))
+            yield {"epoch": self.epoch, "step": self.step, "parameters": parameters}
+
+
 def bin_edges(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """(N,) finite float64, low ≤ high → (N, BINS + 1), rising: those of `numpy.histogram`.
 
@@ -117,7 +196,8 @@ def bin_edges(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """
     with np.errstate(over="ignore"):  # of numbers that are replaced
         edges = _evenly(low, high)
-        narrow = (np.diff(edges) <= 0).any(1)
+        # Below `tiny`, numbers have fewer digits the smaller they are, and bins no even width.
+        narrow = (np.diff(edges) <= 0).any(1) | (high - low < np.finfo(float).tiny)
         if narrow.any():
             room = np.maximum(0.5, np.maximum(abs(low), abs(high)) * 2.0**-40) * narrow
             largest = np.finfo(float).max
@@ -127,5 +207,6 @@ def bin_edges(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 def _evenly(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     # Halved, since the difference of the largest numbers would overflow.
-    edges = 2 * np.linspace(low / 2, high / 2, BINS + 1, axis=1)
-    return np.ascontiguousarray(edges)
+    edges = np.ascontiguousarray(2 * np.linspace(low / 2, high / 2, BINS + 1, axis=1))
+    edges[:, 0], edges[:, -1] = low, high  # which the smallest numbers are not, when halved
+    return edges

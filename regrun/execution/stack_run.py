@@ -24,6 +24,7 @@ from regrun.execution.origin import (
 )
 from regrun.execution.prepare import Prepared
 from regrun.execution.summary import History
+from regrun.histograms import WeightHistograms
 from regrun.metrics import CONFUSION
 from regrun.results import ModelShape, RunSummary, Seconds, json_document
 from regrun.store.atomic import remove_stale_temporaries
@@ -33,9 +34,9 @@ from regrun.store.curves import Curves
 from regrun.store.metrics import Row, read_metrics
 from regrun.store.run_dir import RunDir
 from regrun.store.tensorboard import flat_hparams
-from regrun.store.writer import RunWriter, add_evaluations
+from regrun.store.writer import RunWriter, add_evaluations, add_histograms
 from regrun.training.engine import Engine
-from regrun.training.events import Evaluation, MemberEnd, WeightHistograms
+from regrun.training.events import Evaluation, MemberEnd
 from regrun.training.network import network_outputs
 
 FLUSH_SECONDS = 2.0
@@ -214,9 +215,7 @@ class StackRun:
                 add_evaluations([self._writers[member] for member in members], curves)
         self._measured.clear()
         for measured, counted in self._counted:
-            for member, histograms in counted.by_member.items():
-                if member in self._writers:
-                    self._writers[member].add_histograms(histograms, measured)
+            add_histograms(self._writers, counted, measured)
         self._counted.clear()
 
     def _finish(self, end: MemberEnd) -> None:
@@ -225,7 +224,7 @@ class StackRun:
         if writer is None:
             return
         if end.histograms is not None:
-            writer.add_histograms(end.histograms, time.time())
+            add_histograms({end.member: writer}, end.histograms, time.time())
         summary = self._with_confusion(self._summary(end), end)
         summary = writer.finish(summary, end.weights, end.averages, end.test_examples)
         self.summaries[end.member] = summary

@@ -44,7 +44,7 @@ def curve_records(
     template, layout = _layout(tags)
     table = np.tile(np.frombuffer(template, np.uint8), len(steps)).view(layout)
     table["wall_time"] = wall_times
-    table["step"] = _varints(steps)
+    table["step"] = varints(steps)
     with np.errstate(over="ignore"):
         for position in range(len(tags)):
             table[str(position)] = values[:, position]
@@ -86,7 +86,7 @@ def _layout(tags: tuple[str, ...]) -> tuple[bytes, np.dtype[Any]]:
     return template, np.dtype(layout)
 
 
-def _varints(numbers: np.ndarray) -> np.ndarray:
+def varints(numbers: np.ndarray) -> np.ndarray:
     """(N,) → (N, STEP_BYTES): seven bits per byte, lowest first, bit 7 set in all but the last."""
     place = np.arange(STEP_BYTES)
     bits = (numbers.astype(np.int64)[:, None] >> 7 * place) & 0x7F

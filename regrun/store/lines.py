@@ -27,20 +27,20 @@ class LinesWriter:
         """written: what the file holds, of an earlier writer."""
         self._place = as_file(file)
         self._length, self.checksum = len(written), checksum_of(written)
-        self._values: list[Any] = []
+        self._lines: list[bytes] = []
 
     def add(self, *values: Any) -> None:
         """Add what `json_line` takes; it is in the file after the next `flush`."""
-        self._values += values
+        self._lines += map(json_line, values)
 
     def flush(self) -> None:
         """Append all that was added. Raises `StorageError`, after which a retry is possible."""
-        if self._values:
-            data, checksum = sealed_lines(map(json_line, self._values), self.checksum)
+        if self._lines:
+            data, checksum = sealed_lines(self._lines, self.checksum)
             append(self._place, data, self._length)
             self._length += len(data)
             self.checksum = checksum
-            self._values.clear()
+            self._lines.clear()
 
 
 def read_lines(place: Place) -> bytes:

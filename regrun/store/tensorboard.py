@@ -23,11 +23,12 @@ from typing import Any, Literal
 import numpy as np
 
 from regrun.escapes import escaped
+from regrun.histograms import HistogramTable
 from regrun.settings import flatten
 from regrun.store.atomic import append, create, make_directory, storage_errors
 from regrun.store.curve_events import curve_records, record
 from regrun.store.curves import Curves, curves_of
-from regrun.store.histogram_events import histogram_record
+from regrun.store.histogram_events import histogram_records
 from regrun.store.histograms import read_histograms
 from regrun.store.metrics import read_metrics
 from regrun.store.place import Place, as_folder
@@ -101,10 +102,16 @@ def rebuild(run: RunDir, hparams: Hparams) -> EventFiles:
     files = EventFiles(run.place, hparams, started=start)
     for curves in curves_of(rows, times):
         add_curves([files], curves)
-    steps = [0, *(row["step"] for row in rows)]
-    for histograms in read_histograms(run.histograms):
-        at = float(np.interp(histograms.step, steps, [start, *times]))
-        files.add(OWN, histogram_record(histograms, at))
+    counted = read_histograms(run.histograms)
+    if counted:
+        at = np.array([each.step for each in counted])
+        tables = {
+            name: HistogramTable.of([each.parameters[name] for each in counted])
+            for name in counted[0].parameters
+        }
+        spread = np.interp(at, [0, *(row["step"] for row in rows)], [start, *times])
+        for each in histogram_records(tables, at, spread):
+            files.add(OWN, each)
     files.flush()
     for place in old:
         _retire(place)

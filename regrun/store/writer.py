@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from regrun.errors import CorruptInputError, StorageError, UsageError
-from regrun.histograms import Histograms
+from regrun.histograms import WeightHistograms
 from regrun.results import RunSummary, json_document
 from regrun.store.atomic import read_bytes, remove_stale_temporaries, write_atomic
 from regrun.store.checksums import as_text, sealed_document, sealed_yaml, text_of
 from regrun.store.curves import Curves
-from regrun.store.histogram_events import histogram_record
+from regrun.store.histogram_events import histogram_records
 from regrun.store.histograms import keep_counted
 from regrun.store.lines import LinesWriter
 from regrun.store.metrics import truncate_after
@@ -99,11 +101,6 @@ class RunWriter:
         """Write a file that the summary is to list. Raises `StorageError`."""
         write_atomic(place, data, durable=False)
         self._files[place.name] = text_of(data)
-
-    def add_histograms(self, histograms: Histograms, wall_time: float) -> None:
-        """Add those of one time, in seconds since 1970. Nothing is written before `flush`."""
-        self.histograms.add(histograms)
-        self.events.add(OWN, histogram_record(histograms, wall_time))
 
     def flush(self) -> None:
         """Append all that was added to the files of lines and events. Raises `StorageError`."""
@@ -192,6 +189,24 @@ def rewrite(run: RunDir, contents: Mapping[Place, bytes]) -> None:
     for place, data in contents.items():
         write_atomic(place, data)
     store_summary(run, summary.model_copy(update={"files": {**others, **names}}))
+
+
+def add_histograms(
+    writers: Mapping[int, RunWriter], counted: WeightHistograms, wall_time: float
+) -> None:
+    """Add the histograms of one time, in seconds since 1970, of the members that have a writer.
+
+    Nothing is written before `RunWriter.flush`.
+    """
+    members = [member for member in counted.members if member in writers]
+    if not members:
+        return
+    own = counted.of(members)
+    steps, times = np.full(len(members), own.step), np.full(len(members), wall_time)
+    records = histogram_records(own.parameters, steps, times)
+    for member, line, each in zip(members, own.lines(), records, strict=True):
+        writers[member].histograms.add(line)
+        writers[member].events.add(OWN, each)
 
 
 def add_evaluations(writers: Sequence[RunWriter], curves: Curves) -> None:

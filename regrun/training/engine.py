@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.errors import CorruptInputError
+from regrun.histograms import WeightHistograms
 from regrun.metrics import SCORES
 from regrun.nn.layer_table import widest
 from regrun.nn.modules import standardizing
@@ -39,7 +40,6 @@ from regrun.training.events import (
     MetricTable,
     Row,
     Tick,
-    WeightHistograms,
 )
 from regrun.training.histograms import count_entries
 from regrun.training.lipschitz import with_learning_rates
@@ -257,10 +257,10 @@ class Engine:
     def _count_weights(self) -> WeightHistograms:
         """Count for all members that have not ended, at once, and once at each step."""
         if self._counted is None or self._counted.step != self.step:
-            found = count_entries(self._stack.parameters, self.roles, self.epoch, self.step)
-            own = zip(self._members, found, strict=True)
-            by_member = {member: each for member, each in own if member not in self._ended}
-            self._counted = WeightHistograms(self.step, by_member)
+            tables = count_entries(self._stack.parameters, self.roles)
+            everyone = WeightHistograms(self.epoch, self.step, self._members, tables)
+            here = [member for member in self._members if member not in self._ended]
+            self._counted = everyone.of(here)
         return self._counted
 
     def _take_step(self) -> None:
@@ -355,7 +355,7 @@ class Engine:
     def _end(self, member: int, status: MemberStatus, step: int) -> MemberEnd:
         last = None
         if self._histograms_every and not self._histograms_are_due:
-            last = self._count_weights().by_member[member]
+            last = self._count_weights()
         self._ended.add(member)
         if status == "diverged":
             return MemberEnd(member, status, self.epoch, step, None, histograms=last)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from regrun.histograms import Histograms
+from regrun.histograms import WeightHistograms
 
 Row = dict[str, float | int]
 """One evaluation of one member, as a line of `metrics.jsonl`."""
@@ -62,25 +62,14 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class WeightHistograms:
-    """The histograms of all live members, and of those that diverged since the last evaluation.
-
-    It belongs to the event after it: the engine's state must not be saved in between. by_member:
-    member → its histograms.
-    """
-
-    step: int
-    by_member: dict[int, Histograms]
-
-
-@dataclass(frozen=True)
 class MemberEnd:
     """One member's training has ended.
 
     weights: the member's `state_dict`; None when it diverged. best_row: the evaluation at which
     the weights were restored, if any. averages: `ema`, `swa` → that average's `state_dict`.
     test_examples: see `Evaluator.test_examples`, (N,) each, by these weights; None: not asked for.
-    histograms: of the last weights; None where they were yielded before, or are not asked for.
+    histograms: of the last weights of this member and others; None where they were yielded before,
+    or are not asked for.
     """
 
     member: int
@@ -91,7 +80,7 @@ class MemberEnd:
     best_row: Row | None = None
     averages: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     test_examples: dict[str, Tensor] | None = None
-    histograms: Histograms | None = None
+    histograms: WeightHistograms | None = None
 
 
 @dataclass(frozen=True)
@@ -102,3 +91,5 @@ class Tick:
 
 
 Event = Evaluation | WeightHistograms | MemberEnd | Tick
+"""`WeightHistograms` belong to the event after them: the engine's state must not be saved in
+between. They are of all live members, and of those that diverged since the last evaluation."""

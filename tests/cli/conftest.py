@@ -13,13 +13,13 @@ import pytest
 
 from regrun.config.dump import dump_config
 from regrun.config.load import config_from_mapping
-from regrun.histograms import Histograms
+from regrun.histograms import Histograms, WeightHistograms
 from regrun.results import Best, RunSummary, Seconds, Status, WeightNorms
 from regrun.store.atomic import write_atomic
 from regrun.store.curves import curves_of
 from regrun.store.sweep_dir import PlannedRun, Purpose, Round, SweepDir
-from regrun.store.writer import RunWriter, add_evaluations
-from tests.support.histograms import histogram_of
+from regrun.store.writer import RunWriter, add_evaluations, add_histograms
+from tests.support.histograms import histogram_of, tables_of
 
 MakeRun = Callable[..., Path]
 WriteSweep = Callable[..., SweepDir]
@@ -77,8 +77,9 @@ def make_run(tmp_path: Path) -> MakeRun:
             draw = np.random.default_rng([seed, epoch])
             weights = {"output.weight": draw.normal(size=40), "output.bias": np.zeros(1)}
             parameters = {each: histogram_of(entries) for each, entries in weights.items()}
-            counted = Histograms(epoch, 4 * epoch, parameters)
-            writer.add_histograms(counted, time.time())
+            tables = tables_of([Histograms(epoch, 4 * epoch, parameters)])
+            counted = WeightHistograms(epoch, 4 * epoch, [0], tables)
+            add_histograms({0: writer}, counted, time.time())
         writer.flush()
         if finished:
             summary = RunSummary(

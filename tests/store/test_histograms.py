@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboardX.proto import event_pb2, summary_pb2
 
 from regrun.errors import CorruptInputError
-from regrun.histograms import BINS, Histogram, Histograms
-from regrun.store.histogram_events import histogram_record
+from regrun.histograms import BINS, Histogram, Histograms, HistogramTable, WeightHistograms
+from regrun.store.curve_events import HEAD_BYTES, TAIL_BYTES
+from regrun.store.histogram_events import histogram_records
 from regrun.store.histograms import keep_counted, read_histograms
 from regrun.store.lines import LinesWriter
-from tests.support.histograms import histogram_of
+from tests.support.histograms import histogram_of, stored, tables_of
 from tests.support.tampering import write_lines
 
 DRAW = np.random.default_rng(0)
@@ -133,40 +136,70 @@ def test_what_a_run_had_reached_must_be_there(
     assert path.read_bytes() == before
 
 
-def test_tensorboard_reads_the_bins_as_they_were_counted(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+def records(*counted: Histograms) -> list[bytes]:
+    steps = np.array([each.step for each in counted])
+    return histogram_records(tables_of(counted), steps, np.linspace(100.0, 101.0, len(counted)))
 
-    lost = Histograms(9, 36, {"output.weight": LOST, "output.bias": WEIGHT})
-    file = tmp_path / "events.out.tfevents.1.here"
-    file.write_bytes(b"".join(histogram_record(each, 100.0) for each in [*COUNTED, lost]))
-    events = EventAccumulator(str(tmp_path), {"histograms": 0}).Reload()
+
+def read_events(folder: Path, data: bytes) -> EventAccumulator:
+    (folder / "events.out.tfevents.1.here").write_bytes(data)
+    return EventAccumulator(str(folder), {"histograms": 0}).Reload()
+
+
+def message_of(histogram: Histogram) -> summary_pb2.HistogramProto:
+    """By the library that the bytes are not made with."""
+    assert histogram.mean is not None
+    assert histogram.std is not None
+    count, edges = sum(histogram.counts), histogram.edges.tolist()
+    return summary_pb2.HistogramProto(
+        min=edges[0],
+        max=edges[-1],
+        num=count,
+        sum=histogram.mean * count,
+        sum_squares=(histogram.std**2 + histogram.mean**2) * count,
+        bucket_limit=edges[1:],
+        bucket=histogram.counts,
+    )
+
+
+def test_records_are_those_that_protobuf_writes() -> None:
+    for record, each in zip(records(*COUNTED[1:]), COUNTED[1:], strict=True):
+        event = event_pb2.Event.FromString(record[HEAD_BYTES:-TAIL_BYTES])
+        assert (event.step, [value.tag for value in event.summary.value]) == (
+            each.step,
+            [f"parameters/{name}" for name in each.parameters],
+        )
+        for value, histogram in zip(event.summary.value, each.parameters.values(), strict=True):
+            assert value.histo == message_of(histogram)
+
+
+def test_tensorboard_reads_the_bins_as_they_were_counted(tmp_path: Path) -> None:
+    lost = Histograms(
+        9, 36, {"output.weight": LOST, "output.bias": COUNTED[0].parameters["output.bias"]}
+    )
+    nothing = Histograms(10, 40, {"output.weight": LOST, "output.bias": replace(LOST, role="bias")})
+    events = read_events(tmp_path, b"".join(records(*COUNTED, lost, nothing)))
     assert set(events.Tags()["histograms"]) == {
         "parameters/output.weight",
         "parameters/output.bias",
     }
+    assert [each.step for each in events.Histograms("parameters/output.bias")][-1] == 36
     found = events.Histograms("parameters/output.weight")
-    assert [each.step for each in found] == [0, 8, 16, 20]  # there is nothing to show at 36
+    assert [each.step for each in found] == [0, 8, 16, 20]
     for each, counted in zip(found, COUNTED, strict=True):
         own, value = counted.parameters["output.weight"], each.histogram_value
         assert [value.min, *value.bucket_limit] == own.edges.tolist()
         assert value.bucket == own.counts
-        assert (value.num, value.max) == (50, own.high)
-        assert own.mean is not None
-        assert own.std is not None
-        assert value.sum == pytest.approx(50 * own.mean)
-        assert value.sum_squares == pytest.approx(50 * (own.std**2 + own.mean**2))
 
 
-def test_tensorboard_shows_the_bins_as_they_were_counted(tmp_path: Path) -> None:
+def test_tensorboard_shows_the_bins_as_they_were_counted() -> None:
     """Its tabs take tensors (left, right, count), to which it converts what files hold."""
     from tensorboard import data_compat, dataclass_compat
-    from tensorboard.compat.proto import event_pb2
+    from tensorboard.compat.proto import event_pb2 as own_pb2
     from tensorboard.util import tensor_util
 
-    from regrun.store.curve_events import HEAD_BYTES, TAIL_BYTES
-
-    data = histogram_record(COUNTED[1], 100.0)[HEAD_BYTES:-TAIL_BYTES]
-    event = data_compat.migrate_event(event_pb2.Event.FromString(data))
+    data = records(COUNTED[1])[0][HEAD_BYTES:-TAIL_BYTES]
+    event = data_compat.migrate_event(own_pb2.Event.FromString(data))
     (event,) = dataclass_compat.migrate_event(event, {})
     shown = {value.tag: tensor_util.make_ndarray(value.tensor) for value in event.summary.value}
     for name, own in COUNTED[1].parameters.items():
@@ -176,13 +209,17 @@ def test_tensorboard_shows_the_bins_as_they_were_counted(tmp_path: Path) -> None
         np.testing.assert_array_equal(table[:, 2], own.counts)
 
 
-def test_a_single_value_is_a_bin_without_a_width(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+def test_a_single_value_is_in_bins_without_a_width(tmp_path: Path) -> None:
     constant = Histograms(1, 4, {"b": histogram_of(np.full(7, -0.5))})
-    file = tmp_path / "events.out.tfevents.1.here"
-    file.write_bytes(histogram_record(constant, 100.0))
-    events = EventAccumulator(str(tmp_path), {"histograms": 0}).Reload()
-    (found,) = events.Histograms("parameters/b")
+    (found,) = read_events(tmp_path, records(constant)[0]).Histograms("parameters/b")
     value = found.histogram_value
-    assert (value.min, value.max, value.bucket_limit, value.bucket) == (-0.5, -0.5, [-0.5], [7])
+    assert (value.min, value.max, value.num) == (-0.5, -0.5, 7)
+    assert (value.bucket_limit, value.bucket) == ([-0.5] * BINS, [0] * (BINS - 1) + [7])
+
+
+def test_a_table_has_the_rows_that_it_was_made_of() -> None:
+    column = [each.parameters["output.weight"] for each in COUNTED] + [LOST]
+    table = HistogramTable.of(column)
+    found = WeightHistograms(2, 8, range(5), {"w": table})
+    assert [each.parameters["w"] for each in stored(found).values()] == column
+    assert [each.parameters["w"] for each in stored(found.of([4, 1])).values()] == [LOST, column[1]]

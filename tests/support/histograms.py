@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import orjson
 
-from regrun.histograms import BINS, Histogram
+from regrun.histograms import (
+    BINS,
+    Histogram,
+    Histograms,
+    HistogramTable,
+    WeightHistograms,
+    parse_histograms,
+)
+from regrun.results import json_line
 
 
 def histogram_of(
@@ -23,3 +33,17 @@ def histogram_of(
         std=float(entries.std()),
         counts=np.histogram(entries, BINS)[0].tolist(),
     )
+
+
+def stored(counted: WeightHistograms) -> dict[int, Histograms]:
+    """Member → its histograms, as they are read from the line that is stored."""
+    lines = [orjson.loads(json_line(line)) for line in counted.lines()]
+    return dict(zip(counted.members, map(parse_histograms, lines), strict=True))
+
+
+def tables_of(histograms: Sequence[Histograms]) -> dict[str, HistogramTable]:
+    """Name → a row for each time."""
+    names = histograms[0].parameters
+    return {
+        name: HistogramTable.of([each.parameters[name] for each in histograms]) for name in names
+    }

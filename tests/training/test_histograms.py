@@ -11,10 +11,12 @@ from torch import Tensor
 
 import regrun.training.histograms as counting
 from regrun.config.schema import Config
-from regrun.histograms import BINS, Histogram, Histograms
+from regrun.histograms import BINS, Histogram, Histograms, WeightHistograms
+from regrun.nn.roles import Role
 from regrun.training.engine import Engine
-from regrun.training.events import Event, MemberEnd, WeightHistograms
+from regrun.training.events import Event, MemberEnd
 from tests.support.engines import CPU, collect, config_of, dataset_of
+from tests.support.histograms import stored
 
 INF, NAN = torch.inf, torch.nan
 
@@ -39,7 +41,15 @@ TABLES: dict[str, Tensor] = {
     "one entry": torch.tensor([[0.5], [-0.25]]),
     "scalars": torch.tensor([0.5, -0.25]),
     "on the edges": torch.arange(31.0).repeat(2, 1) / 30,
+    "on uneven edges": torch.linspace(-0.1, 0.7, 31, dtype=torch.float64).repeat(2, 1),
+    "many": torch.randn(2, 5000, generator=torch.Generator().manual_seed(2)).round(decimals=2),
 }
+
+
+def counted(parameters: dict[str, Tensor], role: Role) -> list[Histograms]:
+    """The histograms of each member after epoch 3, as they are stored."""
+    tables = counting.count_entries(parameters, dict.fromkeys(parameters, role))
+    return [*stored(WeightHistograms(3, 12, range(len(parameters["w"])), tables)).values()]
 
 
 def expected(entries: np.ndarray) -> tuple[Any, ...]:
@@ -57,7 +67,7 @@ def test_counts_are_those_of_numpy(
 ) -> None:
     monkeypatch.setattr(counting, "ELEMENTS", elements)
     table = TABLES[case]
-    found = counting.count_entries({"w": table}, {"w": "norm"}, 3, 12)
+    found = counted({"w": table}, "norm")
     assert len(found) == 2
     for own, entries in zip(found, table.numpy(), strict=True):
         assert (own.epoch, own.step, list(own.parameters)) == (3, 12, ["w"])
@@ -70,14 +80,26 @@ def test_counts_are_those_of_numpy(
         assert each.std == pytest.approx(finite.std(), rel=1e-12, abs=1e-15)
 
 
+@pytest.mark.parametrize("unit", [5e-324, 1e-310, 2.0**-1074 * 7, 1e-3, 5e305])
+def test_every_entry_is_in_the_bin_between_whose_edges_it_lies(unit: float) -> None:
+    draw = np.random.default_rng(1)
+    for low, high in ((0, 40), (1, 34), (-7, 300), (-21, -1), (-40, 43)):
+        entries = draw.integers(low, high, endpoint=True, size=400) * unit
+        (own,) = counted({"w": torch.from_numpy(entries)[None]}, "weight")
+        histogram = own.parameters["w"]
+        places = np.searchsorted(histogram.edges, entries, side="right") - 1
+        expected = np.bincount(np.minimum(places, BINS - 1), minlength=BINS)
+        assert histogram.counts == expected.tolist()
+
+
 def test_without_a_finite_entry_nothing_is_counted() -> None:
-    (found,) = counting.count_entries({"w": torch.tensor([[NAN, INF, -INF]])}, {"w": "bias"}, 0, 0)
+    (found,) = counted({"w": torch.tensor([[NAN, INF, -INF]])}, "bias")
     assert found.parameters["w"] == Histogram("bias", 0, 3, None, None, None, None, [0] * BINS)
 
 
 def test_numbers_beyond_float64_are_none() -> None:
     table = torch.tensor([[1.7e308, 1.7e308, -1.7e308, 0.0]], dtype=torch.float64)
-    (found,) = counting.count_entries({"w": table}, {"w": "weight"}, 0, 0)
+    (found,) = counted({"w": table}, "weight")
     each = found.parameters["w"]
     assert (each.low, each.high, each.std, sum(each.counts)) == (-1.7e308, 1.7e308, None, 4)
 
@@ -110,11 +132,11 @@ def all_counted(events: list[Event]) -> dict[int, list[Histograms]]:
     found: dict[int, list[Histograms]] = {}
     for event in events:
         if isinstance(event, WeightHistograms):
-            for member, each in event.by_member.items():
-                assert each.step == event.step
+            for member, each in stored(event).items():
                 found.setdefault(member, []).append(each)
         elif isinstance(event, MemberEnd) and event.histograms is not None:
-            found.setdefault(event.member, []).append(event.histograms)
+            own = stored(event.histograms.of([event.member]))
+            found.setdefault(event.member, []).append(own[event.member])
     return found
 
 
@@ -216,7 +238,7 @@ def test_members_that_stop_early_end_with_the_histograms_of_their_last_epoch() -
 def test_pruned_members_end_with_histograms() -> None:
     configs = [linear(seed=seed, histograms_every=3) for seed in (0, 1)]
     engine = Engine(configs, dataset_of(configs[0]), CPU)
-    found: list[Histograms | None] = []
+    found: list[WeightHistograms | None] = []
     for event in engine.run():
         if not found and not isinstance(event, WeightHistograms) and engine.epoch == 2:
             found = [end.histograms for end in engine.prune([1])]
