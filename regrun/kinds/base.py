@@ -200,8 +200,11 @@ def running(section: Section, what: str) -> AbstractContextManager[None]:
 
 
 def wrong(section: Section, method: str, why: str) -> PluginError:
-    """The error for what a method of a section gave. why: that, and what it has to give."""
-    what = f"{name_of(type(section))}.{method} {why}"
+    """The error for what a method of a section gave. why: that, and what it has to give.
+
+    method: empty where the section is a function.
+    """
+    what = f"{'.'.join(filter(None, [name_of(type(section)), method]))} {why}"
     origin = section.plugin_origin
     return PluginError(what) if origin is None else origin.fault(what)
 

@@ -37,10 +37,10 @@ def given() -> type[ModelSection] | None:
 
 
 @contextmanager
-def giving(model: Any) -> Iterator[str]:
+def giving(model: Any) -> Iterator[None]:
     """Let configs name the class of a network within the block; None: no more than before.
 
-    Yields the name. Raises UsageError for what is no usable class.
+    Raises UsageError for what is no usable class.
     """
     if model is not None and not isinstance(model, type):
         kind = type(model).__name__
@@ -51,7 +51,7 @@ def giving(model: Any) -> Iterator[str]:
     section = None if model is None else _section_of(model)
     token = _given.set(section)
     try:
-        yield "" if section is None else names_of(section)[0]
+        yield
     finally:
         _given.reset(token)
 

@@ -45,10 +45,14 @@ class PlainKind(Section):
     arguments: ClassVar[Arguments]
     """Those that it takes."""
 
+    @property
+    def _call_name(self) -> str:
+        return "__init__" if isinstance(type(self).made_of, type) else "the call"
+
     def call(self, *positional: Any, **supplied: Any) -> Any:
         """Call the class or function with the values of the keys."""
         given = {name: supplied[name] for name in self.arguments.supplied}
-        with running(self, "its call"):
+        with running(self, self._call_name):
             # Looked up in the class: a function would be bound to the section otherwise.
             return type(self).made_of(*positional, **given, **self.arguments.values(self))
 
@@ -95,13 +99,12 @@ class PlainPenalty(PlainKind, WeightPenalty):
             result: Tensor = self.call(weight, strength=strength)
             if not (isinstance(result, torch.Tensor) and result.dim() == 0):
                 why = f"gave {shown(result)}; it has to give a tensor of one number"
-                raise wrong(self, "its call", why)
+                raise wrong(self, "", why)
             return result / strength
 
         if len(weight) > 1:
-            with suppress(
-                RuntimeError, PluginError
-            ):  # what vmap cannot take, or the function's own
+            # What vmap cannot take is computed one by one, where the function's own errors show.
+            with suppress(RuntimeError, PluginError):
                 return torch.vmap(one)(weight, strength)
         rows = zip(weight.unbind(), strength.unbind(), strict=True)
         return torch.stack([one(*each) for each in rows])
@@ -191,6 +194,8 @@ def _dataset(found: type, origin: Origin) -> type[Section]:
             "torch.utils.data.Dataset, with __len__ and __getitem__"
         )
     section = _made(PlainDataset, found, origin, ("train", "split", "seed"), test=(Held, 0.2))
+    if "test" in section.arguments.keys:
+        raise UnusableError("test is a name that regrun uses itself; choose another")
     if {"train", "split"} & set(section.arguments.supplied):
         return _made(PlainDataset, found, origin, ("train", "split", "seed"))
     return section
@@ -213,9 +218,10 @@ def _made(
     **more: Any,
 ) -> type[PlainKind]:
     """A kind of this base with the arguments of a class or a function as keys."""
+    is_class = isinstance(found, type)
     initializer, documented = _initializer(found) if isinstance(found, type) else (found, True)
-    text = inspect.cleandoc(vars(found).get("__doc__") or "") if isinstance(found, type) else ""
-    text = text or ("" if isinstance(found, type) else inspect.cleandoc(found.__doc__ or ""))
+    own = vars(found).get("__doc__") if is_class else found.__doc__  # not that of a base
+    text = inspect.cleandoc(own or "")
     arguments = Arguments({}, ())
     if documented:
         both = f"{text}\n{inspect.cleandoc(initializer.__doc__ or '')}"

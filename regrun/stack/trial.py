@@ -17,6 +17,9 @@ from regrun.stack.layers import ForwardContext
 from regrun.stack.noise import Noise, make_noise
 from regrun.stack.whole import AloneDirectly, AtOnce, OneByOne, Way, check_outputs
 
+_OF_VMAP = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a network that works alone raises in vmap."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -63,9 +66,9 @@ def _why_not_at_once(module: nn.Module, inputs: Tensor) -> str:
             try:
                 with redirect_stdout(io.StringIO()), torch.set_grad_enabled(training):
                     compute(inputs[:groups], context)
-            except (RuntimeError, ValueError, TypeError) as error:
-                text = str(error).strip().splitlines()[0].removeprefix("vmap: ")
-                return text.partition(". ")[0].rstrip(".")
+            except _OF_VMAP as error:
+                text = " ".join(str(error).split()).removeprefix("vmap: ")
+                return text.partition(". ")[0].rstrip(".") or type(error).__name__
     return ""
 
 

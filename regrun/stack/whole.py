@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import nullcontext
 from copy import deepcopy
+from itertools import count
 from typing import Any
 
 import torch
@@ -27,8 +29,8 @@ from regrun.nn.modules import noise_block, noise_level, seeded, set_noise_level
 from regrun.stack.layers import ForwardContext, Handler, expand_groups, noise_of
 
 _Tensors = dict[str, Tensor]
-_Given = dict[str, tuple[Tensor, Tensor]]
-"""Noise layer → draws and level."""
+_Given = dict[str, list[tuple[Tensor, Tensor]]]
+"""Noise layer → draws and level of each of its calls."""
 
 RANDOM_CALLS = "forward()"
 """The stream that seeds a network's own random calls; no layer has this name."""
@@ -128,15 +130,18 @@ class AtOnce(Way):
                 self._measure(x, context)
                 self._measured = True
             for name, layer in self._noises.items():
-                draws = context.noise.draw(layer.kind, name, (x.shape[1], *layer.shape))
-                given[name] = draws, context.levels[name]
+                level = context.levels[name]
+                given[name] = [
+                    (context.noise.draw(layer.kind, stream, (x.shape[1], *shape)), level)
+                    for stream, shape in zip(streams_of(name), layer.shapes, strict=False)
+                ]
         return given
 
     def _one(
         self, parameters: _Tensors, buffers: _Tensors, given: _Given, inputs: Tensor
     ) -> tuple[Any, _Tensors]:
         for name, layer in self._noises.items():
-            layer.given = given.get(name)
+            layer.given = iter(given.get(name, ()))
         return _call(self._template, parameters, buffers, inputs)
 
     def _forget(self) -> None:
@@ -161,7 +166,10 @@ class AloneDirectly(AtOnce):
         outputs, assigned = self._one(
             {name: tensor[0] for name, tensor in context.parameters.items()},
             {name: tensor[0] for name, tensor in context.buffers.items()},
-            {name: (draws[0], level[0]) for name, (draws, level) in given.items()},
+            {
+                name: [(draws[0], level[0]) for draws, level in calls]
+                for name, calls in given.items()
+            },
             x[0],
         )
         self._forget()
@@ -171,19 +179,33 @@ class AloneDirectly(AtOnce):
 class _MemberNoise(nn.Module):
     """Replaces a noise layer of the template.
 
-    The measuring pass records the shape of the draws that it needs; in a stacked pass the caller
-    sets this member's draws and level (`given`).
+    The measuring pass records the shape of the draws that each call of it needs; in a stacked pass
+    the caller sets this member's draws and levels (`given`), a call after the other.
     """
 
     def __init__(self, kind: type[NoiseKind], block: int) -> None:
         super().__init__()
         self.kind, self.block = kind, block
-        self.shape: tuple[int, ...] = ()
-        self.given: tuple[Tensor, Tensor] | None = None
+        self.shapes: list[tuple[int, ...]] = []
+        self.given: Iterator[tuple[Tensor, Tensor]] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        self.shape = self.kind.draws_shape(x.shape, self.block)[1:]
-        return x if self.given is None else self.kind.apply(x, *self.given)
+        if not self.training:
+            return x
+        if self.given is None:
+            self.shapes.append(self.kind.draws_shape(x.shape, self.block)[1:])
+            return x
+        draws = next(self.given, None)
+        if draws is None:
+            raise RuntimeError("a noise layer is called more often than in the first pass")
+        return self.kind.apply(x, *draws)
+
+
+def streams_of(name: str) -> Iterator[str]:
+    """The streams of a noise layer's calls: its name, and names that no layer has."""
+    yield name
+    for call in count(1):
+        yield f"{name}()/{call}"
 
 
 def _template(module: nn.Module) -> nn.Module:

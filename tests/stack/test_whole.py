@@ -15,6 +15,7 @@ from regrun.kinds.boundary import Origin
 from regrun.kinds.models import ModelSection
 from regrun.stack import Stack, StreamNoise
 from regrun.stack.trial import Trial, try_out
+from regrun.stack.whole import AloneDirectly
 
 CPU = torch.device("cpu")
 SHAPE = (5, 4)
@@ -46,6 +47,19 @@ class Around(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.change(self, self.linear(x.flatten(1)))
+        return y
+
+
+class Dropped(nn.Module):
+    """One dropout layer behind two layers of different widths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow = nn.Linear(20, 9), nn.Linear(9, 3)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.drop(self.narrow(self.drop(self.wide(x.flatten(1)))))
         return y
 
 
@@ -102,6 +116,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], bool, bool]] = {
     "plain": (Around, True, False),
     "assigned buffer": (lambda: Around(assign), True, False),
     "buffer changed in place": (lambda: Around(update), True, False),
+    "dropout in two places": (Dropped, True, True),
     "branch": (lambda: Around(branch), False, False),
     "random function": (lambda: Around(drop), False, True),
     "lstm": (lambda: Recurrent(nn.LSTM), False, False),
@@ -176,6 +191,24 @@ def test_a_member_is_the_same_bit_for_bit_alone_and_in_company(name: str) -> Non
         for outputs in passes:
             assert torch.equal(stack(examples(), alone)[0], outputs[row])
         assert torch.equal(stack(examples())[0], together(examples())[row])
+
+
+def test_a_dropout_layer_draws_anew_wherever_it_is_called() -> None:
+    stack = stack_of("dropout in two places")
+    with torch.no_grad():
+        for name in ("wide.weight", "narrow.weight"):
+            stack.parameters[name].zero_()
+        for name in ("wide.bias", "narrow.bias"):
+            stack.parameters[name].fill_(1)
+    outputs = stack(examples(count=200), Noise(SEEDS, CPU))
+    assert set(outputs.flatten().tolist()) == {0.0, 2.0}
+    assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
+    kept = (outputs != 0).double().mean().item()
+    assert 0.4 < kept < 0.6
+    alone = Stack([built("dropout in two places", 2)], CPU, torch.float64, Own(), AloneDirectly)
+    alone.load_state_dict({name: each[2:] for name, each in stack.state_dict().items()})
+    found = alone(examples(count=200), Noise(SEEDS[2:], CPU))
+    torch.testing.assert_close(found[0], outputs[2])
 
 
 def test_members_with_one_seed_draw_the_same() -> None:

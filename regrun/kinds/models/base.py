@@ -106,6 +106,18 @@ def build_model(
     seed: draws the initial weights; None builds on the meta device, without memory or numbers.
     Raises ConfigError when the model cannot take this input.
     """
+    try:
+        return _build(section, input_shape, num_outputs, seed)
+    except PluginError:
+        if seed is not None:
+            raise
+    # A constructor may have read numbers, which the meta device does not have.
+    return _build(section, input_shape, num_outputs, 0).to("meta")
+
+
+def _build(
+    section: ModelSection, input_shape: tuple[int, ...], num_outputs: int, seed: int | None
+) -> nn.Module:
     from regrun.nn.modules import OnMeta, initialize, seeded
 
     with OnMeta() if seed is None else seeded(seed):
