@@ -25,12 +25,15 @@ def roles_of(module: nn.Module) -> dict[str, Role]:
     """Parameter name → role, in the order of `named_parameters`.
 
     Both parameters of a normalisation layer are `norm`; any other parameter whose name ends in
-    `bias` is `bias`; all else is `weight`.
+    `bias` is `bias`; all else is `weight`. A parameter with two names has the first alone.
     """
+    names = dict(module.named_parameters())
     roles: dict[str, Role] = {}
     for prefix, layer in module.named_modules():
         for name, _ in layer.named_parameters(recurse=False):
             full = f"{prefix}.{name}" if prefix else name
+            if full not in names:
+                continue
             if isinstance(layer, _NORM_LAYERS):
                 roles[full] = "norm"
             else:

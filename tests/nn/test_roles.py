@@ -88,3 +88,9 @@ def test_a_long_list_of_parameters_is_cut_in_the_error() -> None:
     roles: dict[str, Role] = {f"layer.{i}": "weight" for i in range(40)}
     with pytest.raises(ConfigError, match=r"… \(40 in all\)"):
         select(("nothing*",), roles, "x")
+
+
+def test_a_parameter_with_two_names_has_the_first() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    module[1].weight = module[0].weight
+    assert roles_of(module) == {"0.weight": "weight", "0.bias": "bias", "1.bias": "bias"}

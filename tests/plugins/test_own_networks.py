@@ -162,6 +162,27 @@ def test_a_class_is_swept_ablated_and_inspected(tmp_path: Path) -> None:
     assert [layer.kind for layer in found.model.layers] == ["Linear"]
 
 
+OPTIONS: list[dict[str, Any]] = [
+    {"training.precision": "bfloat16", "training.clip_norm": 1.0, "training.test_examples": True},
+    {"training.ema": 0.9, "training.swa": {"start": 1}, "augment.mixup": 0.2},
+    {"optimizer.sam": 0.05, "training.r_drop": {"alpha": 1.0}, "model.init": "kaiming"},
+    {"optimizer.lookahead": {}, "constraints": {"type": "max_norm", "limit": 1.0}},
+    {"training.batch_size": "full", "training.early_stopping": {"patience": 1}},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", ["gru with dropout", "tied weights"])
+def test_every_part_of_training_works_with_a_network_of_ones_own(
+    name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    network, keys = NETWORKS[name]
+    config = {**CONFIG, "dataset": {**CONFIG["dataset"], "validation": 15}, "model": keys}
+    penalty = {"penalty": {"type": "l1", "strength": 1e-3}, "optimizer.weight_decay": 0.01}
+    run = regrun.train(config, {**penalty, **options}, model=network, runs_dir=tmp_path)
+    assert run.summary.status == "completed", run.directory
+
+
 class Wrong(networks.Dense):
     """Gives the number of outputs and one more."""
 

@@ -200,14 +200,14 @@ def test_a_dropout_layer_draws_anew_wherever_it_is_called() -> None:
             stack.parameters[name].zero_()
         for name in ("wide.bias", "narrow.bias"):
             stack.parameters[name].fill_(1)
-    outputs = stack(examples(count=200), Noise(SEEDS, CPU))
+    outputs = stack(examples(count=200), StreamNoise(SEEDS, CPU))
     assert set(outputs.flatten().tolist()) == {0.0, 2.0}
     assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
     kept = (outputs != 0).double().mean().item()
     assert 0.4 < kept < 0.6
     alone = Stack([built("dropout in two places", 2)], CPU, torch.float64, Own(), AloneDirectly)
     alone.load_state_dict({name: each[2:] for name, each in stack.state_dict().items()})
-    found = alone(examples(count=200), Noise(SEEDS[2:], CPU))
+    found = alone(examples(count=200), StreamNoise(SEEDS[2:], CPU))
     torch.testing.assert_close(found[0], outputs[2])
 
 
