@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from regrun.errors import UsageError
 from regrun.escapes import escaped_name
+from regrun.numbers import interval
 from regrun.settings import format_value as show
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Stored:
         table = self._table()
         table = table.rename(columns=_visible, index=_visible).map(_visible)
         shown = table.to_html(float_format="{:.4g}".format, max_rows=MOST_ROWS, na_rep="")
-        return f'<p>{escape(repr(self))}</p><div style="overflow-x: auto">{shown}</div>'
+        style = "overflow-x: auto; white-space: nowrap"
+        return f'<p>{escape(repr(self))}</p><div style="{style}">{shown}</div>'
 
     def plot(self, kind: str | None = None, *, theme: Literal["light", "dark"] = "light") -> Figure:
         """Draw a picture, as `regrun plot` does.
@@ -288,7 +290,16 @@ class Sweep(Stored):
         return ", ".join(parts)
 
     def _table(self) -> pd.DataFrame:
-        return self.cells.reset_index(drop=True)
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                **{key: show(value) for key, value in cell.params.items()},
+                "seeds": cell.seeds,
+                **{name: interval(found) for name, found in cell.metrics.items()},
+            }
+            for cell in self.summary.cells
+        )
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -345,7 +356,19 @@ class Ablation(Sweep):
         return f"{super()._words()}, certain effects in company: {escaped_name(found)}"
 
     def _table(self) -> pd.DataFrame:
-        return self.effects
+        import pandas as pd
+
+        from regrun.cli.ablate import difference_text
+
+        rows = {
+            each.ingredient: {
+                "in company": difference_text(each.left_out),
+                "alone": difference_text(each.alone),
+                "interaction": difference_text(each.interaction),
+            }
+            for each in self.summary.effects
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ingredient")
 
     @property
     def effects(self) -> pd.DataFrame:

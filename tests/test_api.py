@@ -18,7 +18,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import regrun
+from regrun.cli.ablate import difference_text
 from regrun.errors import DataWarning, UsageError
+from regrun.numbers import interval
 from regrun.results import Inspection, ReproductionResult
 from regrun.store.run_dir import RunDir
 from tests.support.program import Invoke
@@ -128,6 +130,8 @@ def test_notebooks_show_the_tables(run: regrun.Run, sweep: regrun.Sweep) -> None
     rows = cells_of(sweep._repr_html_())
     assert [row[0] for row in rows.values()] == ["0", "1"]
     assert [row[1] for row in rows.values()] == ["2", "2"]
+    for row, cell in zip(rows.values(), sweep.summary.cells, strict=True):
+        assert interval(cell.metrics["test/loss"]) in row
     assert "&lt;Sweep" in sweep._repr_html_()
 
 
@@ -175,6 +179,10 @@ def test_an_ablation_has_its_effects_by_ingredient(ablation: regrun.Ablation) ->
     assert row["alone/low"] == effect.alone.low
     assert row["interaction/high"] == effect.interaction.high
     assert row["scale"] == "log"
+    shown = cells_of(ablation._repr_html_())["weight_decay"]
+    assert shown == [
+        difference_text(each) for each in (effect.left_out, effect.alone, effect.interaction)
+    ]
     assert repr(ablation).startswith(f"<Ablation {ablation.directory}: 4 of 4 runs completed")
     for load in (regrun.load_ablation, regrun.load_sweep):
         assert load(ablation.directory) == ablation
