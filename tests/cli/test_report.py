@@ -397,6 +397,23 @@ def test_damaged_runs_are_named_and_left_out(invoke: Any, write_sweep: WriteSwee
     assert [row[at] for row in found.tables[0][1:]] == ["2", "1", "2"]
 
 
+def test_damaged_metrics_cost_the_curves_and_nothing_else(
+    invoke: Any, write_sweep: WriteSweep
+) -> None:
+    files = write_sweep(3, 2)
+    (files.path / "0001-seed=1" / "metrics.jsonl").write_bytes(b"{")
+    result = invoke("report", files.path)
+    assert result.exit_code == 5
+    assert result.stderr.count("0001-seed=1/metrics.jsonl") == 1
+    found = read(files.path / "report.html")
+    assert "1 damaged, left out" in found.said("li")
+    at = found.tables[0][0].index("seeds")
+    assert [row[at] for row in found.tables[0][1:]] == ["2", "2", "2"]
+    shown = [str(each["alt"]).partition(":")[0] for each in found.all("img")]
+    assert "axis" in shown
+    assert "curves" not in shown
+
+
 def test_a_damaged_directory_leaves_the_others(
     invoke: Any, make_run: MakeRun, stored: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from regrun.analysis.cells import Cell
@@ -38,11 +39,12 @@ def part_of_cells(subject: Subject, damaged: list[CorruptInputError], known: int
     cells, metric = subject.cells, subject.metric
     is_sweep = SweepDir(subject.directory).config.is_file()
     summaries = _summaries(cells)
-    charts = [cells_chart(subject), curves_chart(subject, damaged.append)]
-    pictures = drawings(subject, len(summaries), damaged.append)
+    note = partial(_note, damaged)
+    charts = [cells_chart(subject), curves_chart(subject, note)]
+    pictures = drawings(subject, len(summaries), note)
     confirmed = []
     if is_sweep:
-        confirmed = StoredSweep(SweepDir(subject.directory), on_damage=damaged.append).confirmed
+        confirmed = StoredSweep(SweepDir(subject.directory), on_damage=note).confirmed
     left_out = len(damaged) - known
     limits = [*caption(cells, shown_metrics(cells, metric.name)), *stopped_by_test(cells)]
     limits += _lost(cells)
@@ -96,7 +98,8 @@ def _of_run(subject: Subject, damaged: list[CorruptInputError]) -> ReportPart:
     said = (line.partition(" ") for line in weights_and_penalties(summary))
     facts = [("run", headline(summary, config))]
     facts += [(name, text.strip()) for name, _, text in said]
-    chart = curves_chart(subject, damaged.append)
+    note = partial(_note, damaged)
+    chart = curves_chart(subject, note)
     tested = _on_test(subject.cells[0], subject.metric)
     return ReportPart(
         directory=subject.directory,
@@ -110,11 +113,17 @@ def _of_run(subject: Subject, damaged: list[CorruptInputError]) -> ReportPart:
         ],
         facts=facts,
         charts=[] if chart is None else [chart],
-        drawings=drawings(subject, 1, damaged.append),
+        drawings=drawings(subject, 1, note),
         tables=[metrics_grid(summary)],
         setup=setup_of_cells(subject),
         commands=commands(subject.directory, "run"),
     )
+
+
+def _note(damaged: list[CorruptInputError], damage: CorruptInputError) -> None:
+    """Note what is damaged once, though charts and pictures ask for the same file."""
+    if str(damage) not in map(str, damaged):
+        damaged.append(damage)
 
 
 def _summaries(cells: Sequence[Cell]) -> list[RunSummary]:

@@ -97,7 +97,8 @@ def _limits(parts: Sequence[ReportPart]) -> list[str]:
             "the directories were measured on different test sets: their values differ for that "
             "reason, too"
         )
-    metrics = {dict(part.facts).get("selected on", "") for part in parts}
+    facts = [dict(part.facts) for part in parts]
+    metrics = {each["selected on"] for each in facts if "selected on" in each}
     if len(metrics) > 1:
         lines.append("the directories were not selected on the same metric")
     lines.append(

@@ -185,13 +185,14 @@ def test_the_checker_of_accessibility_sees_a_fault(
 
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_tables_scroll_sideways(
+def test_only_tables_and_pictures_scroll_sideways(
     reports: Callable[[str], Path], opened: Callable[..., Page], kind: str, width: int
 ) -> None:
     page = opened(reports(kind), viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     outside = page.evaluate(
-        "w => [...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, pre, svg')"
+        "w => [...document.querySelectorAll('main *')]"
+        ".filter(e => !e.closest('.scroll, pre, svg, figure')"
         " && e.getBoundingClientRect().right > w + 1).map(e => e.tagName + '.' + e.className)",
         width,
     )

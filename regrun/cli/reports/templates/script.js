@@ -333,7 +333,7 @@ class Chart {
     };
     const found = [];
     let last = -Infinity;
-    const across = ticks(x, range.x, inside.width / 90).map(([at, text]) => [px(at), text]).sort((a, b) => a[0] - b[0]);
+    const across = ticks(x, range.x, inside.width / 60).map(([at, text]) => [px(at), text]).sort((a, b) => a[0] - b[0]);
     for (const [at, text] of across) {
       found.push(shape("line", { class: "axis", x1: at, x2: at, y1: bottom, y2: bottom + 4 }));
       const cut = text.length > 18 ? `${text.slice(0, 17)}…` : text, half = 3.4 * cut.length;
