@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from regrun.cli.console import notify, prepare_streams
+from regrun.cli.console import complain, notify, prepare_streams
 from regrun.errors import PluginError, RegrunError, StorageError, UsageError
 from regrun.escapes import escaped
 from regrun.memory import SHORTAGES, TorchProbe, shortage_of
@@ -134,7 +134,7 @@ class Verbs(TyperGroup):
                 result = super().invoke(ctx)
             sys.stdout.flush()
         except RegrunError as error:
-            notify(str(error))
+            complain(str(error))
             if isinstance(error, PluginError) and error.details:
                 wanted = bool(os.environ.get(TRACEBACK))
                 how = f"for the traceback set {TRACEBACK}=1 in the environment"

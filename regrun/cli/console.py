@@ -43,6 +43,9 @@ _ASCII = str.maketrans(
     }
 )  # fmt: skip
 
+_KEPT = re.compile(r"^ +\d* \| |\bregrun [a-z]+ ")
+"""Excerpts of files, and commands."""
+
 WIDE = 10_000
 """Columns of a file or a pipe: nothing is wrapped or cut."""
 
@@ -156,6 +159,16 @@ def notify(text: str) -> None:
 def note(text: str) -> None:
     """Prose on stderr, broken between words on a terminal."""
     notify(wrapped(text, notices().width))
+
+
+def complain(error: str) -> None:
+    """An error on stderr, its prose broken between words on a terminal.
+
+    Excerpts of files keep their lines, and so do commands, which are there to be copied.
+    """
+    width = notices().width
+    lines = error.split("\n")
+    notify("\n".join(each if _KEPT.search(each) else wrapped(each, width) for each in lines))
 
 
 def print_json(document: Any) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import regrun
 from regrun.cli import app as app_module
+from regrun.cli.console import complain
 from tests.support.program import COMMAND as PROGRAM
 from tests.support.program import PATIENCE, ROOT, Program, run_python
 
@@ -228,3 +229,25 @@ def test_no_escape_codes_without_a_terminal(program: Any) -> None:
     for arguments in (["--help"], ["list"], ["nonsense"]):
         ended = program(*arguments)
         assert "\x1b" not in ended.stdout + ended.stderr
+
+
+ERROR = """c.yaml:1:1: the momentum must not carry the noise of batches
+    5 | penalty: {type: l1, strength: 0.01, and: a, long: line}
+      | ^^^^^^^
+stopped; carry on with: regrun resume runs/digits/sweep-a1b2c3 --seeds 5"""
+
+
+def test_prose_of_errors_is_broken_between_words_and_nothing_else_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    complain(ERROR)
+    rest = ERROR.splitlines()[1:]
+    assert capsys.readouterr().err.splitlines() == [
+        "c.yaml:1:1: the momentum must not carry",
+        "  the noise of batches",
+        *rest,
+    ]
+    monkeypatch.delenv("COLUMNS")
+    complain(ERROR)
+    assert capsys.readouterr().err == f"{ERROR}\n"
