@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,13 +48,26 @@ class Pool:
 
 @dataclass(frozen=True)
 class Times:
-    """A parameter at the steps at which all runs counted its entries. pools: one for each."""
+    """A parameter at the steps at which all runs counted its entries.
+
+    histograms: those of all runs, for each step. zeros: whether entries that are exactly 0 count.
+    """
 
     role: str
     epochs: Sequence[int]
     steps: Sequence[int]
-    pools: Sequence[Pool | None]
-    """None where no entry is finite."""
+    histograms: Sequence[Sequence[Histogram]]
+    zeros: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no entry is ever finite."""
+        return all(each.low is None for moment in self.histograms for each in moment)
+
+    @cached_property
+    def pools(self) -> Sequence[Pool | None]:
+        """The entries of all runs at each step; None where none is finite."""
+        return [pool(moment, zeros=self.zeros) for moment in self.histograms]
 
 
 def pool(histograms: Sequence[Histogram], *, zeros: bool = True) -> Pool | None:
@@ -134,7 +148,8 @@ def over_training(runs: Sequence[Sequence[Histograms]], *, zeros: bool = True) -
             moments[0][0].parameters[name].role,
             [moment[0].epoch for moment in moments],
             shared,
-            [pool([run.parameters[name] for run in moment], zeros=zeros) for moment in moments],
+            [[run.parameters[name] for run in moment] for moment in moments],
+            zeros,
         )
         for name in names
     }

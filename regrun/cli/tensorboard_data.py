@@ -265,7 +265,7 @@ class StoredRuns(provider.DataProvider):  # type: ignore[misc] # it has no types
             each.own_name: {
                 tag: answer(each, times)
                 for name, times in over_training(each.counted()).items()
-                if passes.tag(tag := TAG.format(escaped_name(name))) and any(times.pools)
+                if passes.tag(tag := TAG.format(escaped_name(name))) and not times.is_empty
             }
             for each in self._view().shown
             if passes.run(each.own_name)
