@@ -136,16 +136,21 @@ def spectral_norms(weight: Tensor) -> Tensor:
     """
     import torch
 
-    matrix = weight.flatten(2) if weight.dim() > 2 else weight.unsqueeze(1)
+    matrix = weight.flatten(2) if weight.dim() > 2 else weight.reshape(len(weight), 1, -1)
     tall = matrix if matrix.shape[1] >= matrix.shape[2] else matrix.mT
     largest = torch.linalg.eigvalsh(finite_gram(tall))[:, -1]
     return expand_members(largest.clamp(min=0).sqrt(), weight)
 
 
 def incoming_norms(weight: Tensor) -> Tensor:
-    """‖w‖₂ of each neuron's incoming weights: (K, out, in, …) → (K, out, 1, …); (K, n) → (K, 1)."""
+    """‖w‖₂ of each neuron's incoming weights: (K, out, in, …) → (K, out, 1, …); (K, n) → (K, 1).
+
+    A parameter that is a single number, (K,), is its own.
+    """
     import torch
 
+    if weight.dim() == 1:
+        return weight.abs()
     axes = tuple(range(2 if weight.dim() > 2 else 1, weight.dim()))
     norms: Tensor = torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
     return norms

@@ -214,7 +214,7 @@ def weight_norms(
     weights: dict[str, Float[Tensor, "K ..."]],
 ) -> dict[str, Float64[Tensor, " K"]]:
     """Σ|w|, ‖w‖₂ and the fraction of exact zeros over all weights of each member: (K,) each."""
-    flat = [weight.flatten(1) for weight in weights.values()]
+    flat = [weight.reshape(len(weight), -1) for weight in weights.values()]
     count = sum(weight.shape[1] for weight in flat)
     absolute = sum(weight.abs().sum(1, dtype=torch.float64) for weight in flat)
     squares = sum(torch.linalg.vector_norm(weight, dim=1).double().square() for weight in flat)

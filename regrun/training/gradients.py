@@ -19,8 +19,8 @@ GradientFunction = Callable[[], tuple[Tensor, Sequence[Tensor]]]
 
 def member_norms(tensors: Sequence[Float[Tensor, "K ..."]]) -> Float[Tensor, " K"]:
     """‖·‖₂ of each member over all its tensors."""
-    each = [torch.linalg.vector_norm(tensor.flatten(1), dim=1) for tensor in tensors]
-    norms: Tensor = torch.linalg.vector_norm(torch.stack(each), dim=0)
+    norms_of = [torch.linalg.vector_norm(each.reshape(len(each), -1), dim=1) for each in tensors]
+    norms: Tensor = torch.linalg.vector_norm(torch.stack(norms_of), dim=0)
     return norms
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from rich.filesize import decimal
 from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
 
 import regrun
 from regrun.config.load import config_from_mapping
@@ -18,6 +20,7 @@ from regrun.errors import CorruptInputError, UsageError
 from regrun.histograms import BINS
 from regrun.store.reading import load_stored_run
 from regrun.sweeps.run import Options, plan_sweep
+from tests.plugins.own import networks
 from tests.support.program import invoke
 from tests.support.runs import run_dirs
 from tests.support.sweeps import with_keys
@@ -58,6 +61,34 @@ def test_a_run_leaves_them_in_its_files(tmp_path: Path) -> None:
     found = events.Histograms("parameters/output.weight")
     assert [each.step for each in found] == [0, 8, 16, 20]
     assert found[-1].histogram_value.bucket == last["output.weight"].counts
+
+
+class Scaled(nn.Module):
+    """A network of the user's own, with a parameter that is a single number."""
+
+    def __init__(self, in_features: int, num_outputs: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.head = nn.Linear(in_features, num_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.scale * self.head(x.flatten(1))
+        return y
+
+
+@pytest.mark.parametrize("network", [Scaled, networks.Residual, networks.Rows])
+def test_parameters_of_any_network_are_counted(tmp_path: Path, network: type[nn.Module]) -> None:
+    tree = {key: value for key, value in DIGITS.items() if key not in ("model", "penalty")}
+    tree["training"] = {"epochs": 1, "histograms_every": 1}
+    run = regrun.train(tree, runs_dir=tmp_path, model=network)
+    last = load_stored_run(run.directory).histograms[-1].parameters
+    module = regrun.load_model(run.directory, model=network)
+    assert last.keys() == dict(module.named_parameters()).keys()
+    for name, parameter in module.named_parameters():
+        entries = parameter.detach().numpy().astype(float)
+        assert last[name].size == entries.size
+        counts = np.histogram(entries, last[name].edges)[0]
+        assert last[name].counts == counts.tolist()
 
 
 def test_in_python_they_are_a_table(tmp_path: Path) -> None:

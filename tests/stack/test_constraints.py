@@ -200,3 +200,18 @@ def test_an_apply_to_that_chooses_nothing_is_an_error_at_its_place() -> None:
     constraint = UnitNorm(type="unit_norm", apply_to=("norm",))
     with pytest.raises(ConfigError, match=r"constraints\.0\.apply_to: 'norm': this model has no"):
         StackedConstraints([[constraint]], ROLES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("max_norm", [2, -2, 0.5]),
+        ("unit_norm", [1, -1, 1]),
+        ("non_negative", [3, 0, 0.5]),
+        ("max_spectral_norm", [2, -2, 0.5]),
+    ],
+)
+def test_single_numbers_are_projected_member_by_member(kind: str, expected: list[float]) -> None:
+    scale = torch.tensor([3, -4, 0.5], dtype=torch.float64)
+    StackedConstraints([[EXAMPLES[kind]]] * 3, {"scale": "weight"}).project_({"scale": scale})
+    torch.testing.assert_close(scale, torch.tensor(expected, dtype=torch.float64))

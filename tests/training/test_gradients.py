@@ -66,3 +66,8 @@ def test_the_gradients_given_are_left_as_they_are(key: str) -> None:
     Clipping([Training.model_validate({key: 0.01})] * 3, CPU)(given_)
     for mine, original in zip(given_, gradients(), strict=True):
         assert torch.equal(mine, original)
+
+
+def test_norms_cover_parameters_that_are_single_numbers() -> None:
+    tensors = [torch.tensor([3.0, 0.0]), torch.tensor([[4.0], [-5.0]])]
+    assert member_norms(tensors).tolist() == [5.0, 5.0]

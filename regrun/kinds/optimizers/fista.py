@@ -66,7 +66,7 @@ class Fista(Optimizer):
                 uphill = t.new_zeros(t.shape)
                 for name, x in weights.items():
                     back = (state[f"ahead/{name}"] - x) * (x - state[f"previous/{name}"])
-                    uphill += back.flatten(1).sum(1)
+                    uphill += back.reshape(len(back), -1).sum(1)
                 t.masked_fill_(uphill > 0, 0.0)
             following = 0.5 * (1 + (1 + 4 * t.square()).sqrt())
             momentum = ((t - 1) / following).clamp_(min=0)  # t = 0 is a start: y = x
