@@ -138,8 +138,9 @@ def _contents(path: Path) -> _Contents:
     module = _imported(name, path, origin)
     kinds: list[tuple[type[Section], Origin]] = []
     refused: dict[str, str] = {}
-    for found in vars(module).values():
-        if not isinstance(found, type | FunctionType) or found.__module__ != name:
+    defined = [each for each in vars(module).values() if isinstance(each, type | FunctionType)]
+    for found in dict.fromkeys(defined):  # once, whatever other names it has
+        if found.__module__ != name:
             continue
         own = partial(
             Origin,

@@ -38,6 +38,9 @@ class Dense(nn.Module):
         return y
 
 
+Alias = Dense
+
+
 class Block(nn.Module):
     """A helper, whose arguments have no types."""
 
