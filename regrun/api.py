@@ -388,11 +388,12 @@ def path(
     >>> found.coefficients.shape, found.summary.converged
     ((4, 10), True)
     """
-    from regrun.studies.path import run_path
+    from regrun.studies.path import path_config, run_path, unused_notes
 
     with _watching(progress) as observer:
+        loaded = config_from_mapping(config, overrides or {})
         result = run_path(
-            config_from_mapping(config, overrides or {}),
+            loaded,
             runs_dir=Path(runs_dir),
             number=number,
             ratio=ratio,
@@ -401,6 +402,8 @@ def path(
             observer=observer,
         )
     _warn(result.data)
+    for note in unused_notes(loaded.config, path_config(loaded)):
+        warnings.warn(note, DataWarning, stacklevel=2)
     return stored.Path(Path(result.path_dir), result)
 
 

@@ -172,6 +172,18 @@ def test_a_path_has_tables_by_strength(path: regrun.Path) -> None:
     assert regrun.resume(path.directory) == path
 
 
+def test_what_a_path_makes_no_use_of_is_a_warning(tmp_path: Path) -> None:
+    config = {
+        "dataset": {"name": "diabetes"},
+        "model": {"name": "linear"},
+        "penalty": {"type": "l1", "strength": 1},
+        "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+    }
+    with pytest.warns(DataWarning, match=r"optimizer\.momentum does nothing here: a path") as seen:
+        regrun.path(config, number=2, ratio=0.5, folds=2, runs_dir=tmp_path, device="cpu")
+    assert {Path(each.filename).name for each in seen} == {"test_api.py"}
+
+
 def test_an_ablation_has_its_effects_by_ingredient(ablation: regrun.Ablation) -> None:
     (effect,) = ablation.summary.effects
     row = ablation.effects.loc["weight_decay"]

@@ -172,6 +172,14 @@ def unused_keys(config: Config, path: Config) -> list[str]:
     return found
 
 
+def unused_notes(config: Config, path: Config) -> list[str]:
+    """That some keys of a config have no effect on its path; none where all have."""
+    unused = unused_keys(config, path)
+    does = "does" if len(unused) == 1 else "do"
+    named = f"{', '.join(unused)} {does} nothing here: a path solves each strength exactly"
+    return [named] if unused else []
+
+
 def largest_strength(config: Config, dataset: Dataset) -> float:
     """The smallest λ at which all penalised weights are zero.
 
@@ -509,12 +517,8 @@ def run_path(
     problem = _Problem.prepare(
         loaded, number, ratio, folds, device, watcher, allow_large=allow_large
     )
-    unused = unused_keys(loaded.config, problem.config)
-    if unused:
-        does = "does" if len(unused) == 1 else "do"
-        watcher.on_message(
-            f"note: {', '.join(unused)} {does} nothing here: a path solves each strength exactly"
-        )
+    for note in unused_notes(loaded.config, problem.config):
+        watcher.on_message(f"note: {note}")
     study = PathStudy(
         verb="path",
         number=number,
