@@ -237,7 +237,11 @@ def test_a_thousand_runs_fit_into_five_megabytes(invoke: Any, tmp_path: Path) ->
     assert invoke("report", sweep.path).exit_code == 0
     file = sweep.path / "report.html"
     assert file.stat().st_size < 5_000_000
-    assert len(read(file).tables[0]) == 1001
+    found = read(file)
+    assert len(found.tables[0]) == 1001
+    assert len(found.all("img")) == 1
+    said = "of 1,000 runs only the main picture is drawn: regrun plot DIR draws all"
+    assert [line for line in found.said("li") if "drawn" in line] == [said]
 
 
 def test_a_run_shows_its_numbers_config_and_commands(invoke: Any, make_run: MakeRun) -> None:

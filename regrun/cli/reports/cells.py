@@ -12,8 +12,8 @@ from regrun.cli.ablate import difference_text, with_all_keys
 from regrun.cli.cell_table import shown_metrics
 from regrun.cli.compare import count_of
 from regrun.cli.conclusions import caption, conclusions, repeats, stopped_by_test
-from regrun.cli.reports.charts import cells_chart, curves_chart, effects_chart
-from regrun.cli.reports.drawings import drawings
+from regrun.cli.reports.charts import MOST_RUNS, cells_chart, curves_chart, effects_chart
+from regrun.cli.reports.drawings import MOST_DRAWN, drawings
 from regrun.cli.reports.grids import cells_grid, effects_grid, metrics_grid
 from regrun.cli.reports.parts import ReportPart
 from regrun.cli.reports.setup import commands, setup_of_cells
@@ -49,6 +49,7 @@ def part_of_cells(subject: Subject, damaged: list[CorruptInputError], known: int
     limits = [*caption(cells, shown_metrics(cells, metric.name)), *stopped_by_test(cells)]
     limits += _lost(cells)
     limits += [count_of(left_out)] if left_out else []
+    limits += _not_drawn(len(summaries))
     limits += _searched(subject.directory) if is_sweep else _not_shown(subject, left_out)
     facts = [("runs", _ended(cells)), ("selected on", _selected_on(metric))]
     seeds = max(cell.seeds for cell in cells)
@@ -244,6 +245,16 @@ def _lost(cells: Sequence[Cell]) -> list[str]:
     if not unfinished:
         return []
     return [f"{unfinished:,} runs are unfinished, and not in these numbers"]
+
+
+def _not_drawn(runs: int) -> list[str]:
+    """What would make the page of many runs too large."""
+    lines = []
+    if runs > MOST_DRAWN:
+        lines.append(f"of {runs:,} runs only the main picture is drawn: regrun plot DIR draws all")
+    if runs > MOST_RUNS:
+        lines.append(f"there is no chart of the learning curves of more than {MOST_RUNS:,} runs")
+    return lines
 
 
 def _not_shown(subject: Subject, damaged: int) -> list[str]:
