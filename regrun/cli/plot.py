@@ -12,6 +12,7 @@ SMALLEST_WIDTH = 40
 """Columns below which a plot shows nothing."""
 LARGEST_WIDTH = 90
 HEIGHT = 15
+MOST_TICKS = 8
 FRAME = 12
 """More columns than the labels and the frame take."""
 MOST_POINTS = 1000
@@ -57,17 +58,46 @@ def axis_plot(
         name: [(positions[x], low, high) for x, low, high in each]
         for name, each in (bars or {}).items()
     }
-    every = max(1, math.ceil(len(longest) / 8))
-    shown = longest[::every]
-    ticks = [positions[x] for x in shown], [f"{x:g}" for x in shown]
+    shown = longest if len(longest) <= MOST_TICKS else _round_between(longest)
+    places = [positions[x] if x in positions else _place(x, longest) for x in shown]
+    ticks = places, [f"{x:g}" for x in shown]
     return _draw(placed, ticks, axis, width, colour=colour, bars=spread)
+
+
+def _grow_by_factors(values: Sequence[float]) -> bool:
+    """Whether an axis is logarithmic."""
+    positive = [value for value in values if value > 0]
+    most = len(positive) >= max(len(values) - 1, 2)
+    return most and positive[-1] / positive[0] >= LOG_RATIO / 10
+
+
+def _place(value: float, values: Sequence[float]) -> float:
+    """Where a value stands on the axis of others."""
+    return math.log10(value) if _grow_by_factors(values) else value
+
+
+def _round_between(values: Sequence[float]) -> list[float]:
+    """Round numbers on the axis of many values."""
+    if not _grow_by_factors(values):
+        low, high = values[0], values[-1]
+        step = _round_up((high - low) / 5)
+        numbers = [step * at for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
+        return [float(f"{number:.6g}") for number in numbers]
+    low, high = next(value for value in values if value > 0), values[-1]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1,), (1, 3), (1, 2, 5)):
+        found = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        found = [number for number in found if low <= number <= high]
+        if len(found) > 2:
+            break
+    zero = [0.0] if values[0] == 0 else []
+    return zero + found[:: max(1, math.ceil(len(found) / MOST_TICKS))]
 
 
 def _positions(values: Sequence[float]) -> dict[float, float]:
     """Where each value stands: its logarithm when they grow by factors, 0 before them all."""
     positive = [value for value in values if value > 0]
-    by_factors = len(positive) >= len(values) - 1 and positive[-1] / positive[0] >= LOG_RATIO / 10
-    if not by_factors or len(positive) < 2:
+    if not _grow_by_factors(values):
         return {value: value for value in values}
     logs = {value: math.log10(value) for value in positive}
     gap = (logs[positive[-1]] - logs[positive[0]]) / (len(positive) - 1)

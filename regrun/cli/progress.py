@@ -97,8 +97,10 @@ class State:
 
     def words(self, width: int) -> str:
         """How it stands, as much of it as fits."""
-        if self.start is None or self.unit != "step":
-            return _fitting([(0, text) for text in _losses(self.row)], width)
+        if self.start is None:
+            return ""
+        if self.unit != "step":
+            return f"{self._steps:,} of {self.start.total_steps:,} {self.unit}s"
         rate = [(3, _rate(self._speed))] if self._speed else []
         if not self.start.stacks:
             return _fitting([*self._of_run(self.start), *rate], width)

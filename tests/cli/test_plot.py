@@ -147,3 +147,21 @@ def test_intervals_of_several_curves_stand_next_to_each_other() -> None:
     assert drawn is not None
     columns = {at for line in drawn.splitlines() for at, sign in enumerate(line) if sign == "|"}
     assert len(columns) == len(xs) * len(curves)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([10 ** (-4 + 0.13 * at) for at in range(31)], ["0.0001", "0.001", "0.01", "0.1"]),
+        ([0.0, *(10 ** (-3 + 0.2 * at) for at in range(16))], ["0", "0.001", "0.01", "0.1", "1"]),
+        ([0.13 + 0.031 * at for at in range(30)], ["0.2", "0.4", "0.6", "0.8", "1"]),
+        ([2.1 * 1.3**at for at in range(10)], ["5", "10", "20"]),
+        ([0.1, 0.25, 0.7], ["0.1", "0.25", "0.7"]),
+    ],
+)
+def test_an_axis_of_many_values_has_round_ticks_and_one_of_few_its_values(
+    values: list[float], labels: list[str]
+) -> None:
+    drawn = axis_plot({"test/loss": (values, values)}, "strength", 100, colour=False)
+    assert drawn is not None
+    assert drawn.splitlines()[-2].split() == labels

@@ -179,6 +179,13 @@ def test_the_loss_so_far_is_the_mean_of_what_was_seen_within_the_epoch() -> None
     assert state.words(40) == "epoch 2 of 100  test/loss 0.25"
 
 
+def test_a_path_says_how_many_fits_are_done() -> None:
+    state = State()
+    state.begin(Start("runs/toy/path-a", "cpu", 120, [], members=120, stacks=1, unit="fit"))
+    state.advance(45)
+    assert state.words(40) == "45 of 120 fits"
+
+
 def test_something_is_said_before_training_begins() -> None:
     target = console(force_terminal=True)
     bar = Bar(target)
