@@ -63,7 +63,8 @@ class WeightHistograms(Picture):
         most = max(len(each) for each in drawn.values())
         height = rows * (0.9 + 0.22 * max(most, 5))
         notes = [
-            "Each histogram is scaled to the same height, without the exact zeros.",
+            "Each histogram is scaled to the same height, without the exact zeros. Numbers above a "
+            "panel: of the last epoch in it.",
             notes_of(subject, cell, runs, len(names), len(layers)),
             _left_out(layers, drawn),
         ]
@@ -178,9 +179,9 @@ def _round_values(low: float, high: float) -> list[float]:
 
 def _ends(moments: Sequence[Moment]) -> str:
     """How spread the last weights are, and how many are 0."""
-    epoch, last = moments[-1]
+    _, last = moments[-1]
     zeros = f", {100 * last.sparsity:.3g}% exactly 0" if last.zeros else ""
-    return f"epoch {epoch:,}: std {number(last.std)}{zeros}"
+    return f"std {last.std:.3g}{zeros}"
 
 
 def _title(layers: dict[str, list[Moment]]) -> str:
