@@ -94,6 +94,10 @@ class Newton:
     def __init__(
         self, config: Config, dataset: Dataset, parts: Tensor, scales: InputScales | None
     ) -> None:
+        self.affordable = dataset.train.inputs.numel() <= MOST_NUMBERS
+        """Whether the data are small enough; of others nothing is copied, and nothing solved."""
+        if not self.affordable:
+            return
         data = dataset.to("cpu", torch.float64)
         inputs = data.features(data.train.inputs, torch.float64).double().flatten(1)
         self._inputs, self._targets = inputs, data.train.targets
@@ -107,13 +111,10 @@ class Newton:
         self._penalised = np.repeat([WEIGHT in chosen, BIAS in chosen], [inputs.shape[1], 1])
         self._design: tuple[int, Array, Tensor] | None = None
 
-    @property
-    def affordable(self) -> bool:
-        """Whether the data are small enough."""
-        return self._inputs.numel() <= MOST_NUMBERS
-
     def solve(self, part: int, strength: float, start: Weights) -> dict[str, Tensor] | None:
         """The weights that minimize the objective, from some of its own; None: not found."""
+        if not self.affordable:
+            return None
         at = _joined(start)
         here = self._slopes(part, strength, at)
         for _ in range(MOST_STEPS):
@@ -131,7 +132,12 @@ class Newton:
         return None
 
     def is_minimum(self, part: int, strength: float, weights: Weights) -> bool:
-        """Whether no entry of the subgradient is far from 0, as measured by the strength."""
+        """Whether no entry of the subgradient is far from 0, as measured by the strength.
+
+        True also where that is not affordable.
+        """
+        if not self.affordable:
+            return True
         at = _joined(weights)
         here = self._slopes(part, strength, at)
         near = max(CERTAIN * strength * self._l1, 100 * here.rounding)

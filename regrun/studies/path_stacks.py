@@ -153,7 +153,7 @@ class Jumps:
         Each starts from the solution before it, of the next larger strength.
         """
         first = (engine.step // CHECK_EVERY - 1) * self._size
-        if first >= len(self._members) or not self._newton.affordable:
+        if first >= len(self._members):
             return
         live, found = set(engine.live), dict[int, Mapping[str, Tensor]]()
         for member in range(first, min(first + self._size, len(self._members))):

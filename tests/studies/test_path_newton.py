@@ -194,7 +194,7 @@ def test_hard_models_need_no_more_steps_of_fista_than_easy_ones(
 def test_models_that_stand_still_elsewhere_do_not_count_as_solved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(path_newton, "MOST_NUMBERS", 0)
+    monkeypatch.setattr(path_newton, "MOST_STEPS", 0)
     monkeypatch.setattr(path_stacks, "TOLERANCE", 1e-3)
     assert not any(each.converged for each in paths(loaded(), 3, 0.01, 2))
 
