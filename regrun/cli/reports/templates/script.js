@@ -3,10 +3,10 @@
 
 const NARROW = 560;
 const MARGIN = { left: 72, right: 14, top: 12, bottom: 46 };
-const NEAR = 40;
+const NEAR = 40;  // pixels within which a mark is pointed at
 const ZOOM = 1.6;
 const MOST_RINGS = 12;
-let number = 0;
+let charts = 0;
 
 function make(tag, properties = {}, ...children) {
   const { data, ...others } = properties;
@@ -109,7 +109,7 @@ class Board {
 
 class Chart {
   constructor(holder, data, board) {
-    Object.assign(this, { holder, data, board, hidden: new Set(), view: null, spots: [], at: null, id: `chart-${++number}` });
+    Object.assign(this, { holder, data, board, hidden: new Set(), view: null, spots: [], at: null, id: `chart-${++charts}` });
     this.across = 0;
     this.up = data.isMap ? { key: 1 } : { metric: 0 };
     board.charts.push(this);
@@ -231,13 +231,13 @@ class Chart {
     const [x0, x1] = this.view?.x ?? (x.falls ? whole.reverse() : whole);
     const [y0, y1] = this.view?.y ?? range(y, padded ? 0.05 : 0.03);
     const { width, height } = this;
-    const across = MARGIN.left + 0, right = width - MARGIN.right, bottom = height - MARGIN.bottom;
+    const left = MARGIN.left, right = width - MARGIN.right, bottom = height - MARGIN.bottom;
     const on = (scale) => (value) => (scale.log ? Math.log(value) : value);
     return {
       x, y, range: { x: [x0, x1], y: [y0, y1] },
-      px: (value) => across + ((on(x)(value) - x0) / (x1 - x0)) * (right - across),
+      px: (value) => left + ((on(x)(value) - x0) / (x1 - x0)) * (right - left),
       py: (value) => bottom - ((on(y)(value) - y0) / (y1 - y0)) * (bottom - MARGIN.top),
-      fromX: (place) => x0 + ((place - across) / (right - across)) * (x1 - x0),
+      fromX: (place) => x0 + ((place - left) / (right - left)) * (x1 - x0),
       fromY: (place) => y0 + ((bottom - place) / (bottom - MARGIN.top)) * (y1 - y0),
     };
   }
@@ -276,8 +276,9 @@ class Chart {
   }
 
   drawLine(items, line, { px, py, range, x: scaleX, y: scaleY }) {
-    const few = (room, values) => room / new Set(values).size / 2.2;
-    const large = Math.min(9, Math.max(4, Math.min(few(this.height, line.points.map((each) => each.y)), few(this.width, line.points.map((each) => each.x)))));
+    const room = (pixels, values) => pixels / new Set(values).size / 2.2;
+    const apart = Math.min(room(this.height, line.points.map((each) => each.y)), room(this.width, line.points.map((each) => each.x)));
+    const large = Math.min(9, Math.max(4, apart));
     const places = line.points.map((point) => [px(point.x), py(point.y)]);
     if (line.joined && places.length) {
       const path = shape("path", { class: line.run ? "line run" : "line", d: `M${places.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join("L")}` });
@@ -534,8 +535,8 @@ function sortable(table) {
 
 for (const article of document.querySelectorAll("article")) {
   const boards = new Map();
-  const charts = article.querySelector(".charts");
-  if (charts) charts.hidden = false;
+  const section = article.querySelector(".charts");
+  if (section) section.hidden = false;
   for (const holder of article.querySelectorAll(".chart")) {
     const data = JSON.parse(holder.querySelector("script").textContent);
     if (!boards.has(data.space)) boards.set(data.space, new Board(data.ticked, data.names));
