@@ -46,6 +46,11 @@ _ASCII = str.maketrans(
 _KEPT = re.compile(r"^ +\d* \| |\bregrun [a-z]+ ")
 """Excerpts of files, and commands."""
 
+_COMMAND = re.compile(r"\bregrun [a-z]+( DIR| --?[a-z-]+| \d+)+")
+"""A command within prose, which stays on one line."""
+
+_JOINT = "\x1f"
+
 WIDE = 10_000
 """Columns of a file or a pipe: nothing is wrapped or cut."""
 
@@ -138,13 +143,13 @@ def wrapped(text: str, width: int) -> str:
             indent = label.end() if label and label.end() else 2
             space = " " * min(indent, width // 3)
             line = textwrap.fill(
-                line,
+                _COMMAND.sub(lambda found: found[0].replace(" ", _JOINT), line),
                 width,
                 subsequent_indent=space,
                 break_long_words=False,
                 break_on_hyphens=False,
             )
-        lines.append(line)
+        lines.append(line.replace(_JOINT, " "))
     return "\n".join(lines)
 
 

@@ -45,7 +45,7 @@ def leave_picture_of(directory: Path) -> list[str]:
         return []
     leave_picture(subject, picture)
     path = directory / picture.name
-    return [f"picture    {path}.png, .svg; for all: {_command(directory)}"]
+    return [f"picture    {path}.png, .svg", f"{'':<11}for all: {_command(directory)}"]
 
 
 def _command(directory: Path) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 import regrun
 from regrun.cli import app as app_module
-from regrun.cli.console import complain
+from regrun.cli.console import complain, wrapped
 from tests.support.program import COMMAND as PROGRAM
 from tests.support.program import PATIENCE, ROOT, Program, run_python
 
@@ -229,6 +229,14 @@ def test_no_escape_codes_without_a_terminal(program: Any) -> None:
     for arguments in (["--help"], ["list"], ["nonsense"]):
         ended = program(*arguments)
         assert "\x1b" not in ended.stdout + ended.stderr
+
+
+def test_a_command_within_prose_is_not_broken() -> None:
+    text = "it is flattered by the choice: regrun resume DIR --confirm 5 trains it again"
+    assert wrapped(text, 48).splitlines() == [
+        "it is flattered by the choice:",
+        "  regrun resume DIR --confirm 5 trains it again",
+    ]
 
 
 ERROR = """c.yaml:1:1: the momentum must not carry the noise of batches
