@@ -40,8 +40,12 @@ def list_runs(runs_dir: Path, name: str | None, *, as_json: bool) -> None:
     damaged: list[CorruptInputError] = []
     found = find_runs([folder]) if folder.is_dir() else []
     studies = (
-        [summary_of(*each) for each in find_studies(folder, damaged.append)]
-        if name is None and folder.is_dir()
+        [
+            summary_of(path, study)
+            for path, study in find_studies(folder, damaged.append)
+            if path != folder or not found  # of an ablation that was named its runs are listed
+        ]
+        if folder.is_dir()
         else []
     )
     if as_json:

@@ -354,10 +354,9 @@ def unknown_key(node: SectionNode, raw: Any, key: Any) -> tuple[str, str | None]
 
 def no_such_key(tag: Any, having: Sequence[str]) -> str:
     """``adam has no such key; sgd and rmsprop have it``."""
-    if len(having) > 4:
-        return f"{tag} has no such key"
+    named = having if len(having) <= 4 else [", ".join(having[:2]), f"{len(having) - 2} more"]
     have = "has" if len(having) == 1 else "have"
-    return f"{tag} has no such key; {' and '.join(having)} {have} it"
+    return f"{tag} has no such key; {' and '.join(named)} {have} it"
 
 
 def path_in_other_section(key: str) -> str | None:

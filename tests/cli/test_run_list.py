@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from regrun.store.study import AblatedIngredient, AblationStudy, PathStudy, write_study
 from tests.support.stored_sweeps import write_stored_sweep
 
 
@@ -52,6 +53,28 @@ def test_of_a_folder_only_what_is_in_it_is_listed(invoke: Any, runs: Path) -> No
     missing = invoke("list", "runs", "nothing", "--runs-dir", runs)
     assert missing.exit_code == 2
     assert "no such folder" in missing.stderr
+
+
+def test_of_a_folder_its_studies_are_listed_too(invoke: Any, runs: Path) -> None:
+    solved = runs / "toy" / "path-abcdef"
+    solved.mkdir()
+    write_study(
+        solved,
+        PathStudy(verb="path", number=5, ratio=0.1, folds=2, device="cpu", stack_size=1, data=""),
+    )
+    ablated = runs / "toy" / "sweep-abcdef"
+    write_study(
+        ablated,
+        AblationStudy(
+            verb="ablate",
+            ingredients=[AblatedIngredient(name="decay", key="optimizer.weight_decay")],
+        ),
+    )
+    for folder in (runs / "toy", solved):
+        shown = invoke("list", "runs", folder).stdout
+        assert f"{solved}" in shown and "path interrupted" in shown
+    assert "ablate interrupted" in invoke("list", "runs", runs / "toy").stdout
+    assert invoke("list", "runs", ablated).stdout.count("seed=") == 4
 
 
 def test_as_json_every_run_is_there(invoke: Any, runs: Path) -> None:

@@ -135,7 +135,9 @@ def test_activity_penalties_need_hidden_activations(
 
 def test_activity_penalties_choose_no_parameters() -> None:
     penalty = {"type": "activity_l1", "strength": 0.1, "apply_to": "weight"}
-    assert problems(penalty=penalty) == ["penalty.apply_to: activity_l1 has no such key"]
+    assert problems(penalty=penalty) == [
+        "penalty.apply_to: activity_l1 has no such key; l1, l2 and 7 more have it"
+    ]
 
 
 def test_outgoing_weights_are_unknown_in_torchvision_networks() -> None:

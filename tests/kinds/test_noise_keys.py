@@ -18,6 +18,7 @@ BASE: dict[str, Any] = {"dataset": {"name": "digits"}, "optimizer": {"name": "sg
         ({"name": "mlp", "dropout": [0.1]}, "dropout", "1 rates for 2 hidden layers"),
         ({"name": "cnn", "conv_dropout": [0.1]}, "conv_dropout", "1 rates for 2 blocks"),
         ({"name": "mlp", "conv_dropout": 0.1}, "conv_dropout", "mlp has no such key; cnn has it"),
+        ({"name": "linear", "dropout": 0.1}, "dropout", "linear has no such key; mlp, cnn and "),
         (
             {"name": "mlp", "dropout": [0.1, 1], "dropout_type": "gaussian"},
             "dropout",
