@@ -58,10 +58,16 @@ def axis_plot(
         name: [(positions[x], low, high) for x, low, high in each]
         for name, each in (bars or {}).items()
     }
-    shown = longest if len(longest) <= MOST_TICKS else _round_between(longest)
+    few = len(longest) <= MOST_TICKS and (len(longest) < 3 or all(map(_is_short, longest)))
+    shown = longest if few else _round_between(longest)
     places = [positions[x] if x in positions else _place(x, longest) for x in shown]
     ticks = places, [f"{x:g}" for x in shown]
     return _draw(placed, ticks, axis, width, colour=colour, bars=spread)
+
+
+def _is_short(value: float) -> bool:
+    """Whether a value was chosen by a person, as 0.025 was, and 0.122813 was not."""
+    return float(f"{value:.3g}") == value
 
 
 def _grow_by_factors(values: Sequence[float]) -> bool:

@@ -17,7 +17,7 @@ from regrun.cli.progress import watching
 from regrun.cli.request import Request, with_overrides
 from regrun.cli.sweep import show_sweep
 from regrun.cli.train import show_run
-from regrun.cli.unfinished import advice
+from regrun.cli.unfinished import advice, advice_on_studies
 from regrun.errors import UsageError
 from regrun.store.reading import find_runs, load_stored_run
 from regrun.store.run_dir import RunDir
@@ -105,6 +105,9 @@ def _check_is_run(directory: Path) -> None:
     """Raise UsageError, with what there is to resume below, where there is no run."""
     if RunDir(directory).config.is_file() or not directory.is_dir():
         return
-    below = advice(load_stored_run(files) for files in find_runs([directory]))
+    below = [
+        *advice(load_stored_run(files) for files in find_runs([directory])),
+        *advice_on_studies(directory),
+    ]
     found = "\n".join(below) or "and nothing unfinished below it"
     raise UsageError(f"{directory}: no run here (it has no config.yaml)\n{found}")

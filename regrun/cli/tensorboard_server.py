@@ -139,11 +139,13 @@ class OnlyFrom:
 
 def _board(runs: Path) -> Board:
     from regrun.analysis.board import Board
+    from regrun.store.study import refuse_path
 
     if not runs.is_dir():
         raise UsageError(f"{runs} is not a directory; runs appear there with: regrun train CONFIG")
     board = Board(runs)
     if not board.runs() and not board.damaged:
+        refuse_path(runs)
         raise UsageError(f"no runs in {runs}; to make some: regrun train CONFIG")
     return board
 

@@ -43,9 +43,7 @@ def view(
     """Start TensorBoard on the runs and print its address; Ctrl-C ends it."""
     from regrun.cli.console import notify, print_json, say
     from regrun.cli.tensorboard_server import serving
-    from regrun.store.study import refuse_path
 
-    refuse_path(runs)
     with serving(runs, host, port) as server:
         if as_json:
             print_json({"url": server.url, "runs_dir": str(runs), "runs": server.runs})

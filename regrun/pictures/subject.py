@@ -25,7 +25,13 @@ from regrun.pictures.style import plain
 from regrun.results import AblationResult, PathResult, ReproductionResult, Result
 from regrun.store.reading import find_runs, load_result, load_stored_run
 from regrun.store.run_dir import RunDir
-from regrun.store.study import AblationStudy, PathStudy, ReproductionStudy, read_study
+from regrun.store.study import (
+    AblationStudy,
+    PathStudy,
+    ReproductionStudy,
+    read_study,
+    refuse_path,
+)
 from regrun.store.sweep_dir import SweepDir
 
 
@@ -139,6 +145,7 @@ def load_subject(directory: Path, *, on_damage: OnDamage | None = None) -> Subje
     runs = [load_stored_run(path) for path in find_runs([directory])]
     cells = group_by_setting([run for run in runs if run.summary is not None])
     if not cells:
+        refuse_path(directory)
         raise UsageError(f"{directory}: no finished run here")
     return Subject(directory, cells, metric_of_cells(cells))
 

@@ -134,11 +134,17 @@ def summary_of(directory: Path, study: Study) -> StudySummary:
 
 
 def refuse_path(directory: Path) -> None:
-    """Raise UsageError for the directory of a path, which has no runs; it says what shows it."""
-    study = read_study(directory)
-    if isinstance(study, PathStudy):
-        status = summary_of(directory, study).status
+    """Raise UsageError for a path, and for a folder that holds one; it says what shows it.
+
+    For where no runs were found. Raises CorruptInputError, StorageError.
+    """
+    for place in study_places(Place(directory), parts=False):
+        study = read_study(place)
+        if not isinstance(study, PathStudy):
+            continue
+        status = summary_of(place.path, study).status
+        has = "is" if place.path == directory else f"has no finished run, but {place.path.name},"
         raise UsageError(
-            f"{directory} is a path ({status}), which has no runs; its table, and its end if it "
-            f"was stopped: regrun resume {shlex.quote(str(directory))}"
+            f"{directory} {has} a path ({status}), which has no runs; its table, and its end if it "
+            f"was stopped: regrun resume {shlex.quote(str(place.path))}"
         )

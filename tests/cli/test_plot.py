@@ -157,6 +157,8 @@ def test_intervals_of_several_curves_stand_next_to_each_other() -> None:
         ([0.13 + 0.031 * at for at in range(30)], ["0.2", "0.4", "0.6", "0.8", "1"]),
         ([2.1 * 1.3**at for at in range(10)], ["5", "10", "20"]),
         ([0.1, 0.25, 0.7], ["0.1", "0.25", "0.7"]),
+        ([0.0457798, 0.329471, 2.37115, 45.7798], ["0.1", "1", "10"]),
+        ([0.0457798, 45.7798], ["0.0457798", "45.7798"]),
     ],
 )
 def test_an_axis_of_many_values_has_round_ticks_and_one_of_few_its_values(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from regrun.store.lock import exclusive
+from regrun.store.study import PathStudy, write_study
 
 CONFIG = """\
 name: little
@@ -72,3 +73,35 @@ def test_the_advice_can_be_followed(invoke: Any, sweep: Path) -> None:
     command = invoke("compare", sweep.parent).stderr.rpartition("regrun ")[2].split()
     assert invoke(*command).exit_code == 0
     assert invoke("compare", sweep.parent).stderr == ""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A path that was stopped."""
+    directory = tmp_path / "runs" / "little" / "path-abcdef"
+    directory.mkdir(parents=True)
+    study = PathStudy(
+        verb="path", number=5, ratio=0.1, folds=2, device="cpu", stack_size=1, data=""
+    )
+    write_study(directory, study)
+    return directory
+
+
+def test_resume_of_a_folder_names_the_paths_below(invoke: Any, path: Path) -> None:
+    shown = invoke("resume", path.parent)
+    assert shown.exit_code == 2
+    assert f"{path}: path interrupted; to finish it: regrun resume {path}" in shown.stderr
+    with exclusive(path):
+        running = invoke("resume", path.parent)
+    assert f"{path}: path running" in running.stderr
+    assert "regrun resume" not in running.stderr
+
+
+@pytest.mark.parametrize("verb", ["compare", "view", "plot", "report"])
+def test_what_finds_no_run_in_a_folder_names_the_path_in_it(
+    invoke: Any, path: Path, verb: str
+) -> None:
+    shown = invoke(verb, path.parent)
+    assert shown.exit_code == 2
+    assert f"{path.parent} has no finished run, but path-abcdef" in shown.stderr
+    assert f"regrun resume {path}" in shown.stderr
