@@ -26,6 +26,21 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
+def numbered(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections as they are, with lists of sections numbered, as `flatten` does.
+
+    >>> numbered({"model": {"hidden": [8, 6]}, "penalty": [{"type": "l1"}]})
+    {'model': {'hidden': [8, 6]}, 'penalty': {'0': {'type': 'l1'}}}
+    """
+    return {key: _numbered(value) for key, value in config.items()}
+
+
+def _numbered(value: Any) -> Any:
+    if _are_sections(value):
+        value = {str(index): item for index, item in enumerate(value)}
+    return numbered(value) if isinstance(value, Mapping) else value
+
+
 def _are_sections(value: Any) -> bool:
     """Whether this is a list of sections; values of an axis may be sections and others."""
     if not isinstance(value, list | tuple) or not value:

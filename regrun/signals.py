@@ -55,12 +55,15 @@ def handling(signals: Sequence[signal.Signals], handler: Handler) -> Iterator[No
 
 
 @contextmanager
-def holding_signals() -> Iterator[None]:
-    """Let the signals wait until the block has ended, so that it leaves nothing half-made."""
+def holding_signals() -> Iterator[Sequence[int]]:
+    """Let the signals wait until the block has ended, so that it leaves nothing half-made.
+
+    Yields the numbers of those that wait, at which a long block should end early.
+    """
     arrived: list[int] = []
     try:
         with handling(ENDING, lambda number, _: arrived.append(number)):
-            yield
+            yield arrived
     finally:
         for number in arrived:
             signal.raise_signal(number)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
 from regrun.analysis.cells import metric_values
-from regrun.analysis.sweeps import StoredSweep
+from regrun.analysis.exported_runs import ENDED_WELL, Entry, entries_of
 from regrun.config.defaults import without_defaults
 from regrun.errors import CorruptInputError, UsageError
 from regrun.settings import flatten, format_value
 from regrun.store.atomic import write_atomic
-from regrun.store.reading import StoredRun, load_stored_run
-from regrun.store.sweep_dir import SweepDir
 
 MOST_METRICS, MOST_PARAMS = 1_000, 100
 """What MLflow takes at a time."""
@@ -27,31 +24,8 @@ MOST_METRICS, MOST_PARAMS = 1_000, 100
 LONGEST_VALUE = 6_000
 """Characters of a parameter that MLflow takes."""
 
-STATUSES = {"completed": "FINISHED", "pruned": "FINISHED", "running": "RUNNING"}
+STATUSES = {"running": "RUNNING", **dict.fromkeys(ENDED_WELL, "FINISHED")}
 """Status of a run → that of MLflow; what is not here has FAILED there."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A run, with the settings of its cell."""
-
-    run: StoredRun
-    settings: Mapping[str, Any]
-
-
-def entries_of(directory: Path) -> tuple[str, list[Entry]]:
-    """The name of the experiment, and its runs: those of a sweep, or a single one.
-
-    Raises UsageError when there is neither, CorruptInputError, StorageError.
-    """
-    files = SweepDir(directory)
-    name = "/".join(directory.absolute().parts[-2:])
-    if not files.config.is_file():
-        return name, [Entry(load_stored_run(directory), {})]
-    cells = StoredSweep(files).cells
-    return name, [
-        Entry(load_stored_run(run.path), cell.params) for cell in cells for run in cell.runs
-    ]
 
 
 def add_to_database(directory: Path, output: Path) -> int:
@@ -67,7 +41,7 @@ def add_to_database(directory: Path, output: Path) -> int:
         CorruptInputError: A file is damaged, or the database is none of MLflow.
         StorageError: The file cannot be written.
     """
-    name, entries = entries_of(directory)
+    name, entries = "/".join(directory.absolute().parts[-2:]), entries_of(directory)
     with TemporaryDirectory() as folder:
         database = Path(folder) / "mlflow.db"
         if output.exists():

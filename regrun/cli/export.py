@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".parquet")
 
-DATABASE = ".db"
+DATABASE, OFFLINE_RUNS = ".db", ".wandb"
+"""What takes runs: a database of MLflow, and a folder of W&B."""
 
 
 def export(
@@ -29,7 +31,8 @@ def export(
             metavar="FILE",
             help="Of a run: .onnx or .pt2 (torch.export) for its network, .csv or .parquet for its "
             "curves. Of a sweep: a row per run. Of a path: a row per strength. Of runs and "
-            "sweeps also .db, an MLflow database, to which the runs are added.",
+            "sweeps also .db, an MLflow database, to which the runs are added, or .wandb, a new "
+            "folder of offline runs of W&B.",
             show_default=False,
         ),
     ],
@@ -58,6 +61,13 @@ def export(
         next_step = f"mlflow ui --backend-store-uri sqlite:///{output}"
         if not as_json:
             say(f"runs       {count:,} added")
+    elif suffix == OFFLINE_RUNS:
+        from regrun.analysis.wandb_runs import write_offline_runs
+
+        count = write_offline_runs(directory, output)
+        next_step = f"wandb sync {shlex.quote(str(output))}/offline-run-*"
+        if not as_json:
+            say(f"runs       {count:,} written")
     else:
         write_atomic(output, _network(directory, output, average))
     if as_json:
@@ -73,13 +83,15 @@ def _network(directory: Path, output: Path, average: str | None) -> bytes:
 
     suffix = output.suffix.lower()
     if SweepDir(directory).config.is_file():
-        raise UsageError(f"{output}: a sweep is exported as {_listed(*TABLES, DATABASE)}")
+        raise UsageError(
+            f"{output}: a sweep is exported as {_listed(*TABLES, DATABASE, OFFLINE_RUNS)}"
+        )
     if isinstance(read_study(directory), PathStudy):
         raise UsageError(f"{output}: a path is exported as {_listed(*TABLES)}")
     if suffix not in FORMATS:
         raise UsageError(
             f"{output}: a network is exported as {_listed(*FORMATS)}, "
-            f"a run as {_listed(*TABLES, DATABASE)}"
+            f"a run as {_listed(*TABLES, DATABASE, OFFLINE_RUNS)}"
         )
     if average not in (None, "ema", "swa"):
         raise UsageError(f"--average {average}: neither ema nor swa")

@@ -34,6 +34,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "runs/digits/seed=0-a1b2c3 model.onnx",
         "runs/digits/sweep-d4e5f6 runs.csv",
         "runs/digits/sweep-d4e5f6 mlflow.db",
+        "runs/digits/sweep-d4e5f6 digits.wandb",
     ),
     "inspect": (
         "configs/digits.yaml",

@@ -43,6 +43,7 @@ DOCUMENTS: dict[str, str] = {
     "regrun.kinds.ingredients.overrides_without": "dotted keys of a config and their values",
     "regrun.results.Result.to_dict": "JSON",
     "regrun.settings.flatten": "a config as YAML gives it",
+    "regrun.settings.numbered": "a config as YAML gives it",
     "regrun.store.checkpoint.CheckpointStore.save": "anything that JSON can hold",
     "regrun.store.curves.Curves.rows": "rows of metrics.jsonl",
     "regrun.store.curves.curves_of": "rows of metrics.jsonl",

@@ -92,8 +92,8 @@ def test_a_path_has_a_row_per_strength(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "options", "words"),
     [
-        ("a.onnx", (), "a sweep is exported as .csv, .parquet or .db"),
-        ("a", (), "a sweep is exported as .csv, .parquet or .db"),
+        ("a.onnx", (), "a sweep is exported as .csv, .parquet, .db or .wandb"),
+        ("a", (), "a sweep is exported as .csv, .parquet, .db or .wandb"),
         ("a.db", ("--curves",), "--curves needs a sweep and a file that ends in .csv or .parquet"),
     ],
 )
