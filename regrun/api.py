@@ -599,9 +599,10 @@ def load_model(
 ) -> nn.Module:
     """Load the trained network of a run as an ordinary module, in evaluation mode, on the CPU.
 
-    Inputs are as the network saw them in training: standardised, images as floats. The attribute
-    `preprocessing` of the module says how raw ones become such; `load_predictor` applies it. For
-    two classes the one output is the logit of the second class, unless the loss needs two.
+    Inputs are as the network saw them in training: standardised, images as floats. Where targets
+    were standardised, it predicts those. The attribute `preprocessing` of the module says how raw
+    ones become such; `load_predictor` applies it, both ways. For two classes the one output is the
+    logit of the second class, unless the loss needs two.
 
     Args:
         directory: Where the run is stored.
