@@ -15,13 +15,17 @@ MOST_LEFT = 200
 WORTH_A_PICTURE = 30.0
 """Seconds after which a larger sweep leaves its picture, too."""
 
+WORTH_READING = 0.01
+"""Seconds for each run after which it does so: what is drawn is read again from all runs."""
+
 
 def leaves_picture(sweep: SweepSummary) -> bool:
     """Whether a sweep that has ended leaves its picture at once.
 
     Not where a second would be much of its time: many small runs take little more.
     """
-    return sweep.runs <= MOST_LEFT or sweep.seconds.total >= WORTH_A_PICTURE
+    enough = max(WORTH_A_PICTURE, WORTH_READING * sweep.runs)
+    return sweep.runs <= MOST_LEFT or sweep.seconds.total >= enough
 
 
 def leave_main_picture(sweep: SweepSummary) -> list[str]:

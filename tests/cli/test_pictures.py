@@ -83,6 +83,8 @@ def test_kinds_are_completed_from_the_registry() -> None:
         (MOST_LEFT, 1.0, True),
         (MOST_LEFT + 1, 1.0, False),
         (1000, WORTH_A_PICTURE, True),
+        (5000, WORTH_A_PICTURE, False),
+        (5000, 50.0, True),
     ],
 )
 def test_many_small_runs_leave_no_picture_of_their_own_accord(
