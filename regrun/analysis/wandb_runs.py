@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +65,8 @@ def _offline(cache: Path) -> Iterator[Any]:
         os.environ |= dict.fromkeys(folders, str(cache))
         os.environ |= {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false"}
         try:
-            import wandb
+            with patch.object(tempfile, "tempdir", str(cache.parent)):  # where it keeps media
+                import wandb
         except ModuleNotFoundError as error:
             raise UsageError(
                 f"{error}; install what W&B needs: pip install 'regrun[wandb]'"

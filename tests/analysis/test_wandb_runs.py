@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -223,7 +224,10 @@ def test_a_signal_ends_it_after_a_run_and_leaves_nothing(
     sweep: regrun.Sweep, tmp_path: Path
 ) -> None:
     words = [sys.executable, "-c", SIGNALLED, str(sweep.directory), str(tmp_path / "a.wandb")]
-    ended = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    with TemporaryDirectory() as temporary:
+        env = {**os.environ, "TMPDIR": temporary}
+        ended = subprocess.run(words, capture_output=True, text=True, timeout=120, env=env)
+        assert [*Path(temporary).iterdir()] == []
     assert (ended.returncode, ended.stdout, ended.stderr) == (128 + 15, "one\n", "")
     assert [*tmp_path.iterdir()] == []
 
@@ -249,7 +253,12 @@ def test_wandb_finds_the_runs_by_the_command_that_is_shown(
     command = f"wandb sync '{output}'/offline-run-*"
     assert lines == ["runs       4 written", f"output     {output}", f"next       {command}"]
     program = f"{sys.executable} -m {command} --dry-run"
-    env = {**os.environ, "WANDB_CACHE_DIR": str(tmp_path), "WANDB_DIR": str(tmp_path)}
+    env = {
+        **os.environ,
+        "WANDB_CACHE_DIR": str(tmp_path),
+        "WANDB_DIR": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+    }
     found = subprocess.run(
         ["/bin/sh", "-c", program], capture_output=True, text=True, timeout=120, env=env
     )
