@@ -161,9 +161,15 @@ def notify(text: str) -> None:
         sys.stderr.flush()
 
 
+def _width_of_notices() -> int:
+    """Only a terminal breaks lines: who reads a file or a pipe looks for whole ones."""
+    console = notices()
+    return console.width if console.is_terminal else WIDE
+
+
 def note(text: str) -> None:
     """Prose on stderr, broken between words on a terminal."""
-    notify(wrapped(text, notices().width))
+    notify(wrapped(text, _width_of_notices()))
 
 
 def complain(error: str) -> None:
@@ -171,7 +177,7 @@ def complain(error: str) -> None:
 
     Excerpts of files keep their lines, and so do commands, which are there to be copied.
     """
-    width = notices().width
+    width = _width_of_notices()
     lines = error.split("\n")
     notify("\n".join(each if _KEPT.search(each) else wrapped(each, width) for each in lines))
 

@@ -249,6 +249,7 @@ def test_prose_of_errors_is_broken_between_words_and_nothing_else_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
     complain(ERROR)
     rest = ERROR.splitlines()[1:]
     assert capsys.readouterr().err.splitlines() == [
@@ -256,6 +257,6 @@ def test_prose_of_errors_is_broken_between_words_and_nothing_else_is(
         "  the noise of batches",
         *rest,
     ]
-    monkeypatch.delenv("COLUMNS")
+    monkeypatch.delenv("FORCE_COLOR")
     complain(ERROR)
     assert capsys.readouterr().err == f"{ERROR}\n"
