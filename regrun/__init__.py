@@ -91,6 +91,9 @@ _STORED = frozenset(
 """What `regrun.stored` has; the rest is in `regrun.api`."""
 
 
+_PUBLIC_MODULES = ("errors", "plugins", "results")
+
+
 def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module("regrun.stored" if name in _STORED else "regrun.api"), name)
@@ -98,4 +101,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    own = (name for name in globals() if name.startswith("__") or name in _PUBLIC_MODULES)
+    return sorted({*own, *__all__})

@@ -20,6 +20,7 @@ from regrun.stored import (
     Stored,
     Sweep,
     cells_frame,
+    check_is_no_collection,
     load_run,
     write_report,
 )
@@ -631,6 +632,7 @@ def load_model(
     """
     from regrun.execution.restore import restore_model
 
+    check_is_no_collection(Path(directory))
     with giving(model):
         return restore_model(Path(directory), average)
 

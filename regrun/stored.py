@@ -552,8 +552,22 @@ def load_run(directory: str | pathlib.Path) -> Run:
     """
     from regrun.store.reading import load_stored_run
 
-    stored = load_stored_run(pathlib.Path(directory))
-    return Run(pathlib.Path(directory), stored.config, stored.result)
+    path = pathlib.Path(directory)
+    check_is_no_collection(path)
+    stored = load_stored_run(path)
+    return Run(path, stored.config, stored.result)
+
+
+def check_is_no_collection(directory: pathlib.Path) -> None:
+    """Raise UsageError for a sweep or study where a run is wanted: its files are no damaged run."""
+    from regrun.store.study import read_study
+    from regrun.store.sweep_dir import SweepDir
+
+    if SweepDir(directory).config.is_file():
+        raise UsageError(f"{directory} is a sweep, not a run; `sweep.runs` has those of load_sweep")
+    study = read_study(directory)
+    if study is not None:
+        raise UsageError(f"{directory} is not a run: it was made by regrun.{study.verb}")
 
 
 def load_sweep(directory: str | pathlib.Path) -> Sweep:

@@ -11,7 +11,7 @@ import re
 import warnings
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -23,6 +23,7 @@ from regrun.errors import DataWarning, UsageError
 from regrun.numbers import interval
 from regrun.results import Inspection, ReproductionResult
 from regrun.store.run_dir import RunDir
+from regrun.store.study import ReproductionStudy, write_study
 from tests.support.program import Invoke
 
 API = importlib.import_module("regrun.api")
@@ -64,6 +65,8 @@ def cells_of(html: str, *, header: bool = True) -> dict[str, list[str]]:
 def test_dir_lists_all_that_there_is() -> None:
     assert set(regrun.__all__) <= {*dir(regrun)}
     assert [*dir(regrun)] == sorted(dir(regrun))
+    others = {name for name in dir(regrun) if not name.startswith("__")} - {*regrun.__all__}
+    assert others <= {"errors", "plugins", "results"}  # no module that happens to be imported
 
 
 def examples_of(name: str) -> list[doctest.DocTest]:
@@ -319,6 +322,40 @@ def test_what_is_no_finished_sweep_is_not_loaded(run: regrun.Run, tmp_path: Path
     for directory in (run.directory, tmp_path):
         with pytest.raises(UsageError, match="is not a sweep directory"):
             regrun.load_sweep(directory)
+
+
+def test_a_sweep_or_study_is_no_damaged_run(sweep: regrun.Sweep, tmp_path: Path) -> None:
+    study = ReproductionStudy(verb="reproduce", name="tiny", seeds=3, device="cpu")
+    write_study(tmp_path, study)
+    for load in (regrun.load_run, regrun.load_model):
+        with pytest.raises(UsageError, match=r"is a sweep, not a run; .*load_sweep"):
+            load(sweep.directory)
+        with pytest.raises(UsageError, match=r"is not a run: it was made by regrun\.reproduce"):
+            load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda run: regrun.train(CONFIG, cast("Any", ["optimizer.lr=1"])),
+            "overrides: .*not a list",
+        ),
+        (
+            lambda run: regrun.train(CONFIG, cast("Any", "optimizer.lr=1")),
+            "overrides: .*not a str",
+        ),
+        (
+            lambda run: regrun.sweep(CONFIG, cast("Any", [1, 2])),
+            "axes: a mapping such as .*not a list",
+        ),
+        (lambda run: run.plot(theme="pink"), "theme 'pink': not light or dark"),
+        (lambda run: run.plot("nothing"), "nothing: no kind of picture; they are .*axis, "),
+    ],
+)
+def test_wrong_arguments_are_answered(run: regrun.Run, call: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        call(run)
 
 
 def test_compare_gives_what_the_verb_gives(sweep: regrun.Sweep, invoke: Invoke) -> None:

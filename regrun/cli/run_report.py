@@ -69,10 +69,17 @@ def headline(summary: RunSummary, config: Mapping[str, Any]) -> str:
     """Name, seed, how the run ended and how long it took."""
     early = " (stopped early)" if summary.stopped_early else ""
     took = f" in {summary.seconds.total:.1f} s" if summary.seconds else ""
+    passed = f"after {_counted(summary.epochs, 'epoch')}, {_counted(summary.steps, 'step')}"
+    if summary.diverged_at_step is not None:
+        passed = f"in epoch {summary.epochs:,}, at step {summary.diverged_at_step:,}"
     return (
-        f"{config.get('name', 'run')}, seed {config.get('seed', 0)}: {summary.status}{early} after "
-        f"{summary.epochs:,} epochs, {summary.steps:,} steps{took} on {summary.device}"
+        f"{config.get('name', 'run')}, seed {config.get('seed', 0)}: {summary.status}{early} "
+        f"{passed}{took} on {summary.device}"
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _numbers(summary: RunSummary) -> Table:

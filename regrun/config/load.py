@@ -293,6 +293,10 @@ def config_from_mapping(
     ``overrides`` maps dotted keys to values, ``axes`` to the values of an axis of the sweep. The
     network that the present call was given is the model, unless they choose another.
     """
+    for what, mapping in (("axes", axes), ("overrides", overrides)):
+        if mapping is not None and not isinstance(mapping, Mapping):
+            kind = type(mapping).__name__
+            raise UsageError(f'{what}: a mapping such as {{"optimizer.lr": 0.1}}, not a {kind}')
     assignments: list[Assignment] = []
     model = given()
     chosen = {} if model is None else {"model.name": names_of(model)[0]}

@@ -44,7 +44,8 @@ def find_picture(subject: Subject, kind: str | None) -> Picture:
             raise UsageError(f"{subject.directory}: nothing here has a picture yet")
         return found
     if kind not in PICTURES:
-        raise UsageError(f"{kind}: no kind of picture{did_you_mean(kind, PICTURES)}")
+        meant = did_you_mean(kind, PICTURES) or f"; they are {', '.join(PICTURES)}"
+        raise UsageError(f"{kind}: no kind of picture{meant}")
     problem = PICTURES[kind].problem(subject)
     if problem is not None:
         others = ", ".join(each.name for each in pictures_of(subject))
@@ -55,6 +56,8 @@ def find_picture(subject: Subject, kind: str | None) -> Picture:
 
 def figure_of(subject: Subject, picture: Picture, theme: Theme = "light") -> Figure:
     """The picture as a figure of matplotlib."""
+    if theme not in LOOKS:
+        raise UsageError(f"theme {theme!r}: not {' or '.join(LOOKS)}")
     look = LOOKS[theme]
     with styled(look):
         figure = picture.draw(subject, look).finish()

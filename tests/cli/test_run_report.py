@@ -92,9 +92,14 @@ def test_a_penalty_above_100_times_the_data_loss_is_warned_of(
 def test_a_diverged_run_says_when_and_what_helps(tmp_path: Path) -> None:
     run = trained(tmp_path, {"optimizer.lr": 1e30})
     text = text_of(run.summary)
-    assert "toy, seed 7: diverged after" in text
-    assert f"step {run.summary.diverged_at_step}" in text
+    assert "toy, seed 7: diverged in epoch 1, at step 2 in " in text  # of 3 in an epoch
+    assert "not a number at step 2" in text
     assert "learning rate" in text
+
+
+def test_one_epoch_of_one_step_is_singular() -> None:
+    assert "completed after 1 epoch, 1 step in" in text_of(summary(epochs=1, steps=1))
+    assert "completed after 100 epochs, 400 steps in" in text_of(SUMMARY)
 
 
 def test_a_run_that_early_stopping_ended_says_so(tmp_path: Path) -> None:
