@@ -331,6 +331,25 @@ def test_dragging_zooms_and_a_double_click_shows_all(
     assert ticks.all_text_contents() == before
 
 
+def test_zooming_ends_before_numbers_do(
+    reports: Callable[[str], Path], opened: Callable[..., Page]
+) -> None:
+    page = opened(reports("run"))
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    found = chart(page, "Learning curves")
+    frame = found.locator(".frame > svg")
+    before = frame.locator("text").all_text_contents()
+    for name in ("zoom in", "zoom out", "zoom out"):
+        for _ in range(60):
+            found.get_by_role("button", name=name).click()
+        drawn = "".join(frame.locator("path").evaluate_all("all => all.map((e) => e.outerHTML)"))
+        assert "Infinity" not in drawn and "NaN" not in drawn
+    found.get_by_role("button", name="reset zoom").click()
+    assert frame.locator("text").all_text_contents() == before
+    assert errors == []
+
+
 def test_a_chart_can_be_used_from_the_keyboard(
     reports: Callable[[str], Path], opened: Callable[..., Page]
 ) -> None:

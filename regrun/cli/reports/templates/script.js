@@ -213,7 +213,7 @@ class Chart {
 
   valuesOf(mark) {
     const { groups } = this.data.up[0];
-    const values = groups.flatMap((group) => group.lines.flatMap((line) => line.m.flatMap((m, at) => (m === mark ? [`${group.name} ${this.data.up[0].scale.label}: ${short(line.y[at])} [${short(line.low[at])}, ${short(line.high[at])}]`] : []))));
+    const values = groups.flatMap((group) => group.lines.flatMap((line) => line.m.flatMap((m, at) => (m === mark ? [`${group.name} ${this.data.up[0].scale.label}: ${short(line.y[at])}` + (line.low[at] === line.high[at] ? "" : ` [${short(line.low[at])}, ${short(line.high[at])}]`)] : []))));
     return values.join("\n") || "no value";
   }
 
@@ -458,7 +458,17 @@ class Chart {
     this.zoomTo({ x: [fromX(Math.min(x0, x1)), fromX(Math.max(x0, x1))], y: [fromY(Math.max(y0, y1)), fromY(Math.min(y0, y1))] });
   }
 
-  zoomTo(view) { this.view = view; this.at = null; this.tip.textContent = ""; this.draw(); }
+  // Not so near that neighbouring numbers look the same, nor so far that nothing is left to see.
+  zoomTo(view) {
+    if (!this.view) this.whole = this.now.range;
+    const width = ([low, high]) => high - low;
+    const fits = (side) => {
+      const share = width(view[side]) / width(this.whole[side]);
+      return share > 1e-6 && share < 1e3;
+    };
+    if (view && !["x", "y"].every(fits)) return;
+    this.view = view; this.at = null; this.tip.textContent = ""; this.draw();
+  }
 
   zoom(factor) {
     const { range, fromX, fromY } = this.now;
