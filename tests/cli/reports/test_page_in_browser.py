@@ -341,8 +341,8 @@ def test_zooming_ends_before_numbers_do(
     frame = found.locator(".frame > svg")
     before = frame.locator("text").all_text_contents()
     for name in ("zoom in", "zoom out", "zoom out"):
-        for _ in range(60):
-            found.get_by_role("button", name=name).click()
+        button = found.get_by_role("button", name=name)
+        button.evaluate("each => { for (let i = 0; i < 300; i++) each.click(); }")
         drawn = "".join(frame.locator("path").evaluate_all("all => all.map((e) => e.outerHTML)"))
         assert "Infinity" not in drawn and "NaN" not in drawn
     found.get_by_role("button", name="reset zoom").click()
