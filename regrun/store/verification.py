@@ -56,10 +56,11 @@ def check_sweep(sweep: SweepDir) -> list[Damage]:
     found = _Findings()
     with found.noting(sweep.summary, "summary"):
         done = load_result(sweep.summary, SweepSummary)
+        sealed = done is None or bool(done.files)  # what has not ended needs checksums to go on
         with found.noting(sweep.config):
-            read_document(sweep.config, sealed=done is not None and bool(done.files))
+            read_document(sweep.config, sealed=sealed)
         with found.noting(sweep.plan):
-            rounds = sweep.read_rounds()
+            rounds = sweep.read_rounds(sealed=sealed)
             for run in (run for each in rounds for run in each.runs):
                 place = sweep.run(run).summary
                 if done is not None and not place.exists():
