@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from regrun.cli.console import plotted
@@ -39,7 +38,7 @@ def run_report(
     return [
         Text(headline(summary, config), "bold"),
         *plotted(loss_plot, rows),
-        _numbers(summary),
+        *_numbers(summary),
         *_confusion(summary),
         *weights_and_penalties(summary),
         *([f"data       {data_line(summary.data)}"] if summary.data else []),
@@ -82,8 +81,11 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _numbers(summary: RunSummary) -> Table:
-    """Rows loss and accuracy, then those of averaged weights; a column per split, then the gap."""
+def _numbers(summary: RunSummary) -> list[RenderableType]:
+    """Rows loss and accuracy, then those of averaged weights; a column per split, then the gap.
+
+    Nothing where nothing was measured.
+    """
     metrics = summary.metrics
     splits = [split for split in SPLITS if any(name.startswith(f"{split}/") for name in metrics)]
     rows = []
@@ -98,7 +100,7 @@ def _numbers(summary: RunSummary) -> Table:
         shown = [number(value) for value in values.values()]
         rows.append((f"{of} {quantity}".lstrip(), *shown, gap))
     headers = (*splits, "gap (test − train)")
-    return table(("", *headers), rows, right=headers)
+    return [table(("", *headers), rows, right=headers)] if rows else []
 
 
 MOST_CONFUSED = 12

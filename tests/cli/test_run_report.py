@@ -94,6 +94,7 @@ def test_a_diverged_run_says_when_and_what_helps(tmp_path: Path) -> None:
     text = text_of(run.summary)
     assert "toy, seed 7: diverged in epoch 1, at step 2 in " in text  # of 3 in an epoch
     assert "not a number at step 2" in text
+    assert "gap (test" not in text  # a head without a row
     assert "learning rate" in text
 
 
