@@ -7,16 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from regrun.cli.progress import Bar, Lines, State
+from regrun.cli.progress import Bar, Lines, StateObserver
 from regrun.escapes import escaped_name
 from regrun.execution.observer import Observer, Start
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from regrun.execution.observer import Standing
 
 SECONDS_BETWEEN_UPDATES = 0.25
 """How often a notebook gets a new bar: each is a message to the browser."""
@@ -54,15 +49,15 @@ class _TerminalBar(Bar):
         super().on_start(replace(start, notes=()))
 
 
-class NotebookBar(Observer):
+class NotebookBar(StateObserver):
     """One bar in the output of a cell of a notebook; it goes at the end."""
 
     def __init__(self) -> None:
         from IPython import display
 
+        super().__init__()
         api: Any = display  # which has no types
         self._html = api.HTML
-        self._state = State()
         self._shown = 0.0
         text = self._bar("loading torch and data")
         self._handle: Any = api.display(self._html(text), display_id=True)
@@ -75,20 +70,9 @@ class NotebookBar(Observer):
         self._state.advance(step)
         self._show()
 
-    def on_batch(self, loss: Callable[[], float]) -> None:
-        self._state.loss = loss
-
-    def on_standing(self, standing: Callable[[], Standing]) -> None:
-        self._state.standing = standing
-
     def on_evaluation(self, row: Mapping[str, float]) -> None:
-        self._state.row = row
+        super().on_evaluation(row)
         self._show()
-
-    def on_message(self, text: str) -> None:
-        from regrun.cli.console import notify
-
-        notify(text)
 
     def _show(self, *, now: bool = False) -> None:
         if now or time.monotonic() - self._shown >= SECONDS_BETWEEN_UPDATES:

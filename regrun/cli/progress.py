@@ -132,26 +132,11 @@ class State:
         return (self._steps - (self._first or 0)) / seconds if seconds > 0 else 0.0
 
 
-class Lines(Observer):
-    """Plain lines without cursor codes."""
+class StateObserver(Observer):
+    """Keeps how the training stands, for the observers that show it."""
 
     def __init__(self) -> None:
-        self._last = time.monotonic()
         self._state = State()
-
-    def on_start(self, start: Start) -> None:
-        self._last = time.monotonic()
-        for text in self._state.begin(start):
-            self.on_message(text)
-
-    def on_progress(self, step: int, total_steps: int) -> None:
-        self._state.advance(step)
-        now = time.monotonic()
-        if now - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = now
-            share = 100 * step / max(total_steps, 1)
-            text = f"{self._state.unit} {step:,} of {total_steps:,} ({share:.0f}%)"
-            self.on_message("  ".join([text, self._state.words(WIDE)]).rstrip())
 
     def on_batch(self, loss: Callable[[], float]) -> None:
         self._state.loss = loss
@@ -168,7 +153,29 @@ class Lines(Observer):
         notify(text)
 
 
-class Bar(Observer):
+class Lines(StateObserver):
+    """Plain lines without cursor codes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = time.monotonic()
+
+    def on_start(self, start: Start) -> None:
+        self._last = time.monotonic()
+        for text in self._state.begin(start):
+            self.on_message(text)
+
+    def on_progress(self, step: int, total_steps: int) -> None:
+        self._state.advance(step)
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            share = 100 * step / max(total_steps, 1)
+            text = f"{self._state.unit} {step:,} of {total_steps:,} ({share:.0f}%)"
+            self.on_message("  ".join([text, self._state.words(WIDE)]).rstrip())
+
+
+class Bar(StateObserver):
     """One bar from the first moment to the last round, with how it stands; it goes at the end."""
 
     def __init__(self, console: Console) -> None:
@@ -186,8 +193,8 @@ class Bar(Observer):
             TimeLeft(compact=True, table_column=whole),
             words,
         )
+        super().__init__()
         self._console = console
-        self._state = State()
         self._progress = Progress(
             *columns, console=console, transient=True, redirect_stdout=False, expand=True
         )
@@ -203,15 +210,6 @@ class Bar(Observer):
     def on_progress(self, step: int, total_steps: int) -> None:
         self._state.advance(step)
         self._show()
-
-    def on_evaluation(self, row: Mapping[str, float]) -> None:
-        self._state.row = row
-
-    def on_batch(self, loss: Callable[[], float]) -> None:
-        self._state.loss = loss
-
-    def on_standing(self, standing: Callable[[], Standing]) -> None:
-        self._state.standing = standing
 
     def _show(self) -> None:
         state = self._state
