@@ -36,7 +36,7 @@ MOST_ROWS = 60
 
 @dataclass(frozen=True, repr=False)
 class Stored:
-    """What lies in a directory, with its picture and its report."""
+    """A stored run, sweep or study, with its picture and its report."""
 
     directory: pathlib.Path
 
