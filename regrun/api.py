@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -139,7 +140,7 @@ def sweep(
 
 
 def resume(
-    directory: str | Path,
+    directory: str | PathLike[str],
     overrides: Mapping[str, Any] | None = None,
     *,
     axes: Mapping[str, Sequence[Any]] | None = None,
@@ -280,7 +281,10 @@ def _warn(card: DataCard | None) -> None:
 
 
 def plot(
-    directory: str | Path, kind: str | None = None, *, theme: Literal["light", "dark"] = "light"
+    directory: str | PathLike[str],
+    kind: str | None = None,
+    *,
+    theme: Literal["light", "dark"] = "light",
 ) -> Figure:
     """A picture of a run, sweep, ablation, path or reproduction, as `regrun plot` draws it.
 
@@ -313,7 +317,7 @@ def plot(
     return Stored(Path(directory)).plot(kind, theme=theme)
 
 
-def report(*directories: str | Path, output: str | Path | None = None) -> Path:
+def report(*directories: str | PathLike[str], output: str | Path | None = None) -> Path:
     """Write one HTML page on runs, sweeps and studies, as `regrun report` does.
 
     Args:
@@ -542,7 +546,7 @@ def inspect(
         return describe(config_from_mapping(config, overrides or {}), device)
 
 
-def compare(*directories: str | Path) -> pd.DataFrame:
+def compare(*directories: str | PathLike[str]) -> pd.DataFrame:
     """Compare finished runs, as `regrun compare` does.
 
     Args:
@@ -594,7 +598,7 @@ def compare(*directories: str | Path) -> pd.DataFrame:
 
 
 def load_model(
-    directory: str | Path,
+    directory: str | PathLike[str],
     average: Literal["ema", "swa"] | None = None,
     model: type[nn.Module] | None = None,
 ) -> nn.Module:
@@ -638,7 +642,7 @@ def load_model(
 
 
 def load_predictor(
-    directory: str | Path,
+    directory: str | PathLike[str],
     average: Literal["ema", "swa"] | None = None,
     device: str = "auto",
     model: type[nn.Module] | None = None,

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from regrun.errors import UsageError
@@ -39,6 +40,10 @@ class Stored:
     """A stored run, sweep or study, with its picture and its report."""
 
     directory: pathlib.Path
+
+    def __fspath__(self) -> str:
+        """Its directory, so that it can be given wherever a directory is asked for."""
+        return str(self.directory)
 
     def __repr__(self) -> str:
         """One line: what it is, where, and how it ended."""
@@ -523,7 +528,7 @@ def cells_frame(cells: Sequence[CellSummary]) -> pd.DataFrame:
     return pd.DataFrame(rows, index=[setting_text(cell.params) for cell in cells])
 
 
-def load_run(directory: str | pathlib.Path) -> Run:
+def load_run(directory: str | PathLike[str]) -> Run:
     """Load a run.
 
     Args:
@@ -570,7 +575,7 @@ def check_is_no_collection(directory: pathlib.Path) -> None:
         raise UsageError(f"{directory} is not a run: it was made by regrun.{study.verb}")
 
 
-def load_sweep(directory: str | pathlib.Path) -> Sweep:
+def load_sweep(directory: str | PathLike[str]) -> Sweep:
     """Load a finished sweep.
 
     Args:
@@ -610,7 +615,7 @@ def load_sweep(directory: str | pathlib.Path) -> Sweep:
     return Sweep(place, _ended(place, SweepSummary, "sweep"))
 
 
-def load_ablation(directory: str | pathlib.Path) -> Ablation:
+def load_ablation(directory: str | PathLike[str]) -> Ablation:
     """Load a finished ablation.
 
     Args:
@@ -637,7 +642,7 @@ def load_ablation(directory: str | pathlib.Path) -> Ablation:
     return Ablation(place, _ended(place, AblationResult, "ablation"))
 
 
-def load_path(directory: str | pathlib.Path) -> Path:
+def load_path(directory: str | PathLike[str]) -> Path:
     """Load a finished regularization path.
 
     Args:
@@ -664,7 +669,7 @@ def load_path(directory: str | pathlib.Path) -> Path:
     return Path(place, _ended(place, PathResult, "path"))
 
 
-def load_reproduction(directory: str | pathlib.Path) -> Reproduction:
+def load_reproduction(directory: str | PathLike[str]) -> Reproduction:
     """Load a finished reproduction.
 
     Args:
@@ -691,7 +696,7 @@ def load_reproduction(directory: str | pathlib.Path) -> Reproduction:
     return Reproduction(place, _ended(place, ReproductionResult, "reproduction"))
 
 
-def _studied(directory: str | pathlib.Path, kind: type, what: str) -> pathlib.Path:
+def _studied(directory: str | PathLike[str], kind: type, what: str) -> pathlib.Path:
     from regrun.store.study import read_study
 
     place = pathlib.Path(directory)

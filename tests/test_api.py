@@ -360,7 +360,7 @@ def test_wrong_arguments_are_answered(run: regrun.Run, call: Any, words: str) ->
 
 def test_compare_gives_what_the_verb_gives(sweep: regrun.Sweep, invoke: Invoke) -> None:
     printed = json.loads(invoke("compare", sweep.directory, "--json").stdout)
-    table = regrun.compare(sweep.directory)
+    table = regrun.compare(sweep)
     assert table["optimizer.weight_decay"].tolist() == [
         cell["params"]["optimizer.weight_decay"] for cell in printed
     ]
