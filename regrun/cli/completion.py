@@ -65,7 +65,9 @@ def _values(key: str, keys: Mapping[str, Key], begun: str) -> list[str]:
         return [text for _, text in _entries(begun)]
     first, comma, last = begun.rpartition(",")
     choices = keys[key].choices if key in keys else ()
-    return [f"{first}{comma}{choice}" for choice in choices if choice.startswith(last)]
+    taken = set(first.split(","))
+    left = [each for each in choices if each.startswith(last) and each not in taken]
+    return [f"{first}{comma}{choice}" for choice in left]
 
 
 def _in_brief(text: str) -> str:

@@ -46,6 +46,9 @@ _ASCII = str.maketrans(
 _KEPT = re.compile(r"^ +\d* \| |\bregrun [a-z]+ ")
 """Excerpts of files, and commands."""
 
+_SIGN = re.compile(r"([^\x00-\x7f])(?=(.?))", re.DOTALL)
+"""A character beyond ASCII, and the one after it."""
+
 _COMMAND = re.compile(r"\bregrun [a-z]+( DIR| --?[a-z-]+| \d+)+")
 """A command within prose, which stays on one line."""
 
@@ -94,9 +97,15 @@ def spelled(text: str) -> str:
     if text.isascii() or _is_unicode(sys.stdout):
         return text
     encoding = sys.stdout.encoding or "ascii"
-    return "".join(
-        sign if sign.encode(encoding, "ignore") else sign.translate(_ASCII) for sign in text
-    )
+
+    def ascii_of(found: re.Match[str]) -> str:
+        sign, following = found.groups()
+        if sign.encode(encoding, "ignore"):
+            return sign
+        word = sign.translate(_ASCII)
+        return word.rstrip() if following in {" ", "("} else word  # "sum over", "sqrt(v)"
+
+    return _SIGN.sub(ascii_of, text)
 
 
 def notices() -> Console:

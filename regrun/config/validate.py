@@ -290,7 +290,10 @@ def _as_section(node: SectionNode, value: Any) -> str:
     """How to write a section that was given by its tag alone."""
     meant = nearest(value, node.tags())
     if meant is None:
-        return ""
+        named = node.tag is not None and isinstance(value, str)
+        return (
+            f"; write {{{node.tag}: …}}, and --plugin FILE.py for one of your own" if named else ""
+        )
     required = [name for name, key in node.kinds[meant].model_fields.items() if key.is_required()]
     rest = [f"{name}: …" for name in required if name != node.tag]
     return f"; write {{{', '.join([f'{node.tag}: {meant}', *rest])}}}"

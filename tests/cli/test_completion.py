@@ -59,6 +59,8 @@ def test_values_are_completed_where_there_is_a_choice() -> None:
 def test_each_value_of_an_axis_is_completed() -> None:
     names = [text for text, _ in complete_override("optimizer.name=sgd,ada")]
     assert names == [f"optimizer.name=sgd,{name}" for name in ("adam", "adamw", "adagrad")]
+    names = [text for text, _ in complete_override("optimizer.name=adam,ada")]
+    assert names == [f"optimizer.name=adam,{name}" for name in ("adamw", "adagrad")]
 
 
 def test_places_of_data_are_completed_by_paths(folder: Path) -> None:

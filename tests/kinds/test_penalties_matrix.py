@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -163,3 +164,13 @@ def test_shapes_that_a_penalty_has_no_meaning_for_are_refused_at_its_place(
     shapes = {"w": (64, 10), "b": (64,)}
     with pytest.raises(ConfigError, match=place):
         StackedPenalties([[section]], roles, shapes)
+
+
+@pytest.mark.parametrize(
+    "shape, form", [((64,), "a vector of 64"), ((), "a single number")], ids=["vector", "number"]
+)
+def test_a_refused_parameter_is_named_with_its_form(shape: tuple[int, ...], form: str) -> None:
+    section = SECTIONS["spectral"].model_copy(update={"apply_to": ("scale",)})
+    message = f"scale is {form}: spectral needs matrices or filters; choose weights only"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        StackedPenalties([[section]], {"scale": "weight"}, {"scale": shape})

@@ -260,10 +260,11 @@ class WeightPenalty(Penalty):
             shape: Shape of one member's parameter.
         """
         if len(shape) < self.min_axes:
+            form = f"a vector of {shape[0]:,}" if shape else "a single number"
+            needed = "vectors, matrices" if self.min_axes == 1 else "matrices"
             yield Problem(
                 ("apply_to",),
-                f"{name} is a vector of {'×'.join(map(str, shape))}: {self.kind} needs matrices or "
-                "filters; choose weights only",
+                f"{name} is {form}: {self.kind} needs {needed} or filters; choose weights only",
             )
 
     def proximal_conflicts(self, earlier: WeightPenalty, name: str) -> Iterator[Problem]:
