@@ -157,8 +157,7 @@ def test_a_config_may_come_through_the_shell(tmp_path: Path) -> None:
 
 
 def test_formulas_are_spelled_out_for_streams_of_ascii(tmp_path: Path) -> None:
-    (tmp_path / "adam.yaml").write_text(
-        "dataset: {name: synthetic_linear}\nmodel: {name: linear}\noptimizer: {name: adam, lr: 0.1}\n"
-    )
+    config = "dataset: {name: wine}\nmodel: {name: linear}\noptimizer: {name: adam, lr: 0.1}\n"
+    (tmp_path / "adam.yaml").write_text(config)
     text = run(tmp_path, ["inspect", "adam.yaml"], VARIABLES["ASCII, and streams too"]).stdout
     assert b"/ (sqrt(v / (1 - 0.999^t)) + 1e-08)" in text
