@@ -25,6 +25,7 @@ from regrun.stored import (
     load_run,
     write_report,
 )
+from regrun.sweeps.executor import Executor, OnRay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from regrun.execution.predict import Predictor
     from regrun.results import DataCard, Inspection
     from regrun.store.study import Study
+    from regrun.sweeps.run import Options
 
 
 def train(
@@ -92,6 +94,10 @@ def sweep(
     runs_dir: str | Path = "runs",
     device: str = "auto",
     workers: int | None = 0,
+    executor: Executor = "local",
+    ray_address: str | None = None,
+    ray_gpus: float | None = None,
+    ray_resources: Mapping[str, float] | None = None,
     model: type[nn.Module] | None = None,
     progress: bool | None = None,
 ) -> Sweep:
@@ -105,7 +111,11 @@ def sweep(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         workers: Additional processes; None: as many as pay off. They import the program's main
             module again, so guard what it does with ``if __name__ == "__main__":``.
-        model: As in `train`; such a sweep has no workers.
+        executor: `ray` for a cluster; see `regrun guide many-machines`.
+        ray_address: `HOST:PORT` or `auto`; default: RAY_ADDRESS, else a Ray of its own.
+        ray_gpus: How much of a GPU a stack has; default: 1 on nodes with GPUs.
+        ray_resources: What else a stack takes of its node, by name.
+        model: As in `train`; such a sweep has no workers, and is not trained on a cluster.
         progress: As in `train`.
 
     Returns:
@@ -128,12 +138,13 @@ def sweep(
     """
     from regrun.sweeps.run import Options, run_sweep
 
+    ray = OnRay.asked_for(executor, ray_address, ray_gpus, ray_resources)
     overrides = {} if seeds is None else {"sweep.seeds": seeds}
     with _watching(progress, model) as observer:
         loaded = config_from_mapping(config, overrides, axes=axes)
         if loaded.config.sweep is None:
             raise UsageError("nothing to sweep: give axes, seeds, or a config with a sweep section")
-        options = Options(device=device, workers=_workers(workers, model))
+        options = Options(device, workers=_workers(workers, model, ray), ray=ray)
         summary = run_sweep(loaded, runs_dir=Path(runs_dir), options=options, observer=observer)
     _warn(summary.data)
     return Sweep(Path(summary.sweep_dir), summary)
@@ -147,6 +158,10 @@ def resume(
     seeds: int | None = None,
     device: str | None = None,
     workers: int | None = 0,
+    executor: Executor = "local",
+    ray_address: str | None = None,
+    ray_gpus: float | None = None,
+    ray_resources: Mapping[str, float] | None = None,
     model: type[nn.Module] | None = None,
     progress: bool | None = None,
 ) -> Run | Sweep | stored.Path | Reproduction:
@@ -160,6 +175,10 @@ def resume(
         seeds: Of every cell of a sweep.
         device: Default: the one it was on.
         workers: As in `sweep`.
+        executor: As in `sweep`, and so the `ray_…`.
+        ray_address: `HOST:PORT` or `auto`.
+        ray_gpus: How much of a GPU a stack has.
+        ray_resources: What else a stack takes of its node.
         model: The class that it was begun with, if it was.
         progress: As in `train`.
 
@@ -187,6 +206,7 @@ def resume(
     from regrun.store.sweep_dir import SweepDir
     from regrun.sweeps.run import Options, resume_sweep
 
+    ray = OnRay.asked_for(executor, ray_address, ray_gpus, ray_resources)
     path = Path(directory)
     study = read_study(path)
     changes = {**(overrides or {}), **({} if seeds is None else {"sweep.seeds": seeds})}
@@ -194,19 +214,20 @@ def resume(
     if study is not None:
         with _watching(progress, model) as observer:
             changed = reload if changes or axes else None
-            return _resume_study(
-                path, study, changed, seeds, device, _workers(workers, model), observer
-            )
+            options = Options(device or "auto", workers=_workers(workers, model, ray), ray=ray)
+            return _resume_study(path, study, changed, seeds, device, options, observer)
     if not SweepDir(path).config.is_file():
         if axes or seeds is not None:
             raise UsageError(f"{path}: only a sweep has axes and seeds")
+        if ray is not None:
+            raise UsageError(f"executor=ray: {path} is a run, trained in one process")
         with _watching(progress, model) as observer:
             run = resume_run(
                 path, reload=reload if changes else None, device=device, observer=observer
             )
         _warn(run.data)
         return load_run(path)
-    options = Options(device=device or "auto", workers=_workers(workers, model))
+    options = Options(device or "auto", workers=_workers(workers, model, ray), ray=ray)
     with _watching(progress, model) as observer:
         summary = resume_sweep(
             path,
@@ -225,7 +246,7 @@ def _resume_study(
     reload: Reload | None,
     seeds: int | None,
     device: str | None,
-    workers: int | None,
+    options: Options,
     observer: Observer,
 ) -> Ablation | stored.Path | Reproduction:
     from regrun.store.study import AblationStudy, PathStudy
@@ -233,10 +254,8 @@ def _resume_study(
     from regrun.studies.path import resume_path
     from regrun.studies.reproductions.registry import find
     from regrun.studies.reproductions.run import resume_reproduction
-    from regrun.sweeps.run import Options
 
     if isinstance(study, AblationStudy):
-        options = Options(device or "auto", workers=workers)
         found = resume_ablation(
             path, study, reload=reload, seeds=seeds, options=options, observer=observer
         )
@@ -244,21 +263,31 @@ def _resume_study(
     if seeds is not None:
         raise UsageError(f"{path}: only a sweep or an ablation has seeds")
     if isinstance(study, PathStudy):
+        if options.ray is not None:
+            raise UsageError(f"executor=ray: {path} is a path, trained in one process")
         solved = resume_path(path, study, reload=reload, device=device, observer=observer)
         return stored.Path(path, solved)
     if reload is not None:
         raise UsageError(f"{path} is a reproduction, whose settings are its own")
-    trained = resume_reproduction(path, study, find(study.name), device=device, observer=observer)
+    trained = resume_reproduction(
+        path, study, find(study.name), device=device, observer=observer, ray=options.ray
+    )
     return Reproduction(path, trained)
 
 
-def _workers(workers: int | None, model: type[nn.Module] | None) -> int | None:
+def _workers(
+    workers: int | None, model: type[nn.Module] | None, ray: OnRay | None = None
+) -> int | None:
     """None of them where there is a class, which other processes do not have."""
-    if model is not None and workers:
+    where = f"workers={workers}" if workers else "executor=ray" if ray is not None else ""
+    if model is not None and where:
         raise UsageError(
-            f"workers={workers}: other processes do not have the class {model.__name__}; leave "
-            "workers out, or put the class into a file and name that in REGRUN_PLUGINS"
+            f"{where}: other processes do not have the class {model.__name__}; leave "
+            f"{where.partition('=')[0]} out, or put the class into a file and name that in "
+            "REGRUN_PLUGINS"
         )
+    if workers and ray is not None:
+        raise UsageError(f"workers={workers}: with executor=ray, its nodes have the workers")
     return workers if model is None else 0
 
 
@@ -419,6 +448,10 @@ def ablate(
     seeds: int = 5,
     runs_dir: str | Path = "runs",
     device: str = "auto",
+    executor: Executor = "local",
+    ray_address: str | None = None,
+    ray_gpus: float | None = None,
+    ray_resources: Mapping[str, float] | None = None,
     model: type[nn.Module] | None = None,
     progress: bool | None = None,
 ) -> Ablation:
@@ -430,6 +463,10 @@ def ablate(
         seeds: Of every combination.
         runs_dir: Where the runs are stored.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        executor: As in `sweep`, and so the `ray_…`.
+        ray_address: `HOST:PORT` or `auto`.
+        ray_gpus: How much of a GPU a stack has.
+        ray_resources: What else a stack takes of its node.
         model: The class of a network of your own, as in `train`.
         progress: As in `train`.
 
@@ -454,12 +491,13 @@ def ablate(
     from regrun.studies.ablation import ablate as run_ablation
     from regrun.sweeps.run import Options
 
+    ray = OnRay.asked_for(executor, ray_address, ray_gpus, ray_resources)
     with _watching(progress, model) as observer:
         result = run_ablation(
             config_from_mapping(config, overrides or {}),
             runs_dir=Path(runs_dir),
             seeds=seeds,
-            options=Options(device, workers=_workers(None, model)),
+            options=Options(device, workers=_workers(None, model, ray), ray=ray),
             observer=observer,
         )
     _warn(result.data)
@@ -472,6 +510,10 @@ def reproduce(
     seeds: int | None = None,
     runs_dir: str | Path = "runs",
     device: str = "auto",
+    executor: Executor = "local",
+    ray_address: str | None = None,
+    ray_gpus: float | None = None,
+    ray_resources: Mapping[str, float] | None = None,
     progress: bool | None = None,
 ) -> Reproduction:
     """Train a published experiment again, as `regrun reproduce` does.
@@ -481,6 +523,10 @@ def reproduce(
         seeds: Of each method; default: the reproduction's own.
         runs_dir: Where the runs are stored.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        executor: As in `sweep`, and so the `ray_…`.
+        ray_address: `HOST:PORT` or `auto`.
+        ray_gpus: How much of a GPU a stack has.
+        ray_resources: What else a stack takes of its node.
         progress: As in `train`.
 
     Returns:
@@ -498,6 +544,7 @@ def reproduce(
     from regrun.studies.reproductions.run import reproduce as run_reproduction
     from regrun.sweeps.run import Options
 
+    ray = OnRay.asked_for(executor, ray_address, ray_gpus, ray_resources)
     found = find(name)
     with _watching(progress) as observer:
         result = run_reproduction(
@@ -505,7 +552,7 @@ def reproduce(
             found,
             runs_dir=Path(runs_dir),
             seeds=seeds,
-            options=Options(device),
+            options=Options(device, ray=ray),
             observer=observer,
         )
     return Reproduction(Path(result.runs_in[0]).parent, result)

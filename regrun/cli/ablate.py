@@ -25,12 +25,17 @@ from regrun.cli.options import (
     AllowLarge,
     ConfigPath,
     Device,
+    Executor,
     Json,
     Overrides,
     Plugins,
     Quiet,
+    RayAddress,
+    RayGpus,
+    RayResources,
     RunsDir,
     Wide,
+    on_ray,
 )
 from regrun.cli.progress import watching
 from regrun.cli.request import Request
@@ -53,6 +58,10 @@ def ablate(
     ] = 5,
     runs_dir: RunsDir = RUNS,
     device: Device = "auto",
+    executor: Executor = "local",
+    ray_address: RayAddress = None,
+    ray_gpus: RayGpus = None,
+    ray_resources: RayResources = None,
     plugins: Plugins = None,
     as_json: Json = False,
     wide: Wide = False,
@@ -62,13 +71,14 @@ def ablate(
     """Train all ingredients, each left out, each alone and none; show each one's effect."""
     from regrun.config.load import load_config
 
+    ray = on_ray(executor, ray_address, ray_gpus, ray_resources)
     loaded = load_config(config, overrides or [])
     probe_writable(runs_dir)
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.studies.ablation import ablate as run_ablation
         from regrun.sweeps.run import Options
 
-        options = Options(device, allow_large=allow_large)
+        options = Options(device, allow_large=allow_large, ray=ray)
         result = run_ablation(
             loaded, runs_dir=runs_dir, seeds=seeds, options=options, observer=observer
         )
@@ -86,7 +96,9 @@ def carry_on(directory: Path, study: AblationStudy, request: Request) -> None:
             study,
             reload=request.reload(axes=True),
             seeds=request.seeds,
-            options=Options(request.device or "auto", allow_large=request.allow_large),
+            options=Options(
+                request.device or "auto", allow_large=request.allow_large, ray=request.ray
+            ),
             observer=observer,
         )
     _show(result, as_json=request.as_json)

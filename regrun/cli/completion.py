@@ -109,6 +109,11 @@ def complete_device(incomplete: str) -> list[str]:
     return [name for name in ("auto", "cpu", "cuda", "cuda:0") if name.startswith(incomplete)]
 
 
+def complete_executor(incomplete: str) -> list[str]:
+    """Executors by name."""
+    return [name for name in ("local", "ray") if name.startswith(incomplete)]
+
+
 def complete_topic(incomplete: str) -> list[str]:
     """What `regrun list` can list."""
     return [topic for topic in LISTABLE if topic.startswith(incomplete)]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 _SWEEP = {"-m", "--multirun"}
 _CONFIG = {"-c", "--config", "--config-file", "--config_file", "--config-name", "--cfg"}
 _KEYS = {"--gpus": "--device cuda", "--gpu": "--device cuda", "--accelerator": "--device cuda"}
+_RAY = {"--executor", "--ray-address", "--ray-gpus", "--ray-resource"}
 
 
 def advice(option: str, words: Sequence[str]) -> str | None:
@@ -28,6 +29,8 @@ def advice(option: str, words: Sequence[str]) -> str | None:
         return f"the config is the first argument: regrun {verb} {shlex.quote(given or 'c.yaml')}"
     if option in _KEYS:
         return f"write {_KEYS[option]}"
+    if option in _RAY and verb in ("train", "path"):
+        return f"`{verb}` is trained in one process; sweep, ablate and reproduce can use a cluster"
     key = _dotted_key(option.lstrip("-"))
     return f"keys of the config are written without dashes: {key}={given or '…'}" if key else None
 

@@ -20,11 +20,13 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "configs/weight_decay.yaml",
         "configs/digits.yaml model.dropout=0,0.2,0.5 --seeds 5 --only",
         "configs/digits.yaml optimizer.lr=0.01,0.1 'model.hidden=[64],[256,256]'",
+        "configs/digits.yaml --seeds 20 --executor ray --ray-address auto",
     ),
     "resume": (
         "runs/digits/sweep-a1b2c3",
         "runs/digits/sweep-a1b2c3 --seeds 10",
         "runs/digits/seed=0-d4e5f6 training.epochs=200",
+        "runs/digits/sweep-a1b2c3 --executor ray --ray-address auto",
     ),
     "predict": (
         "runs/churn/seed=0-a1b2c3 new.csv",

@@ -12,10 +12,12 @@ import typer
 from regrun.cli.completion import (
     complete_config,
     complete_device,
+    complete_executor,
     complete_override,
     complete_run_directory,
 )
 from regrun.errors import UsageError
+from regrun.sweeps.executor import OnRay, amount_of
 
 
 def _known_device(name: str | None) -> str | None:
@@ -91,6 +93,42 @@ ResumeDevice = Annotated[
         show_default=False,
     ),
 ]
+Executor = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        help="local, or ray for a cluster; see `regrun guide many-machines`.",
+        autocompletion=complete_executor,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="HOST:PORT of the cluster, or auto. Default: RAY_ADDRESS, else a Ray of its own.",
+        show_default=False,
+    ),
+]
+RayGpus = Annotated[
+    float | None,
+    typer.Option(
+        "--ray-gpus",
+        metavar="SHARE",
+        help="How much of a GPU a stack has. Default: 1 on nodes with GPUs.",
+        show_default=False,
+    ),
+]
+RayResources = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ray-resource",
+        metavar="NAME=AMOUNT",
+        help="What else a stack takes of its node; may be repeated.",
+        show_default=False,
+    ),
+]
 AllowLarge = Annotated[
     bool, typer.Option("--allow-large", help="Try even what seems too large for this machine.")
 ]
@@ -98,6 +136,14 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print CSV to stdout.")]
 Wide = Annotated[bool, typer.Option("--wide", help="Show all columns, whatever the width.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages.")]
+
+
+def on_ray(
+    executor: str, address: str | None, gpus: float | None, resources: list[str] | None
+) -> OnRay | None:
+    """What the options on Ray mean together; None: train on this machine."""
+    return OnRay.asked_for(executor, address, gpus, dict(map(amount_of, resources or ())))
+
 
 RUNS = Path("runs")
 """The default of `--runs-dir`."""

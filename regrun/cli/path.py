@@ -77,6 +77,7 @@ def path(
 def carry_on(directory: Path, study: PathStudy, request: Request) -> None:
     """`regrun resume` of a path: what the undisturbed one prints."""
     request.refuse_replicates(directory, "a path")
+    request.refuse_ray(directory, "a path")
     with documenting(as_json=request.as_json), watching(quiet=request.quiet) as observer:
         from regrun.studies.path import resume_path
 

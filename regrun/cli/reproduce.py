@@ -11,11 +11,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from regrun.cli import options as opt
 from regrun.cli.completion import complete_reproduction
 from regrun.cli.console import check, documenting, say, show, verbatim
 from regrun.cli.format import NOTHING, interval, name_table, table
 from regrun.cli.left_pictures import leave_picture_of
-from regrun.cli.options import RUNS, AllowLarge, Device, Json, Plugins, Quiet, RunsDir
 from regrun.cli.progress import watching
 from regrun.cli.request import Request
 from regrun.errors import UsageError
@@ -45,14 +45,19 @@ def reproduce(
             help="Judge by this many seeds; default: the reproduction's own.",
         ),
     ] = None,
-    runs_dir: RunsDir = RUNS,
-    device: Device = "auto",
-    plugins: Plugins = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    allow_large: AllowLarge = False,
+    runs_dir: opt.RunsDir = opt.RUNS,
+    device: opt.Device = "auto",
+    executor: opt.Executor = "local",
+    ray_address: opt.RayAddress = None,
+    ray_gpus: opt.RayGpus = None,
+    ray_resources: opt.RayResources = None,
+    plugins: opt.Plugins = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    allow_large: opt.AllowLarge = False,
 ) -> None:
     """Train a published experiment again: published values, ours, and whether they agree."""
+    ray = opt.on_ray(executor, ray_address, ray_gpus, ray_resources)
     reproduction = find(name)
     probe_writable(runs_dir)
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
@@ -64,7 +69,7 @@ def reproduce(
             reproduction,
             runs_dir=runs_dir,
             seeds=seeds,
-            options=Options(device, allow_large=allow_large),
+            options=Options(device, allow_large=allow_large, ray=ray),
             observer=observer,
         )
     _show(result, as_json=as_json)
@@ -80,7 +85,12 @@ def carry_on(directory: Path, study: ReproductionStudy, request: Request) -> Non
         from regrun.studies.reproductions.run import resume_reproduction
 
         result = resume_reproduction(
-            directory, study, reproduction, device=request.device, observer=observer
+            directory,
+            study,
+            reproduction,
+            device=request.device,
+            observer=observer,
+            ray=request.ray,
         )
     _show(result, as_json=request.as_json)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regrun.errors import UsageError
+from regrun.sweeps.executor import OnRay
 
 if TYPE_CHECKING:
     from regrun.config.changes import Reload
@@ -25,6 +26,7 @@ class Request:
     as_json: bool
     quiet: bool
     allow_large: bool
+    ray: OnRay | None = None
 
     def reload(self, *, axes: bool) -> Reload | None:
         """How the stored config is loaded with the overrides; None without any."""
@@ -35,6 +37,11 @@ class Request:
         for option, value in (("--seeds", self.seeds), ("--confirm", self.confirm)):
             if value is not None:
                 raise UsageError(f"{option}: {directory} is {kind}, not a sweep")
+
+    def refuse_ray(self, directory: Path, kind: str) -> None:
+        """Raise UsageError where there are no stacks to spread over a cluster."""
+        if self.ray is not None:
+            raise UsageError(f"--executor ray: {directory} is {kind}, trained in one process")
 
 
 def with_overrides(overrides: Sequence[str], *, axes: bool) -> Reload:

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
+from regrun.cli import options as opt
 from regrun.cli.completion import complete_override
 from regrun.cli.console import documenting
-from regrun.cli.options import AllowLarge, Json, Plugins, Quiet, ResumeDevice, RunDirectory
 from regrun.cli.progress import watching
 from regrun.cli.request import Request, with_overrides
 from regrun.cli.sweep import show_sweep
@@ -26,7 +26,7 @@ from regrun.store.sweep_dir import SweepDir
 
 
 def resume(
-    directory: RunDirectory,
+    directory: opt.RunDirectory,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -56,20 +56,25 @@ def resume(
             show_default=False,
         ),
     ] = None,
-    device: ResumeDevice = None,
-    plugins: Plugins = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    allow_large: AllowLarge = False,
+    device: opt.ResumeDevice = None,
+    executor: opt.Executor = "local",
+    ray_address: opt.RayAddress = None,
+    ray_gpus: opt.RayGpus = None,
+    ray_resources: opt.RayResources = None,
+    plugins: opt.Plugins = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    allow_large: opt.AllowLarge = False,
 ) -> None:
     """Carry on what was interrupted, or give a finished run or sweep more of what it has."""
+    ray = opt.on_ray(executor, ray_address, ray_gpus, ray_resources)
     if seeds is not None:
         overrides = [*(overrides or []), f"sweep.seeds={seeds}"]
     if confirm is not None:
         overrides = [*(overrides or []), f"sweep.confirm={confirm}"]
     study = read_study(directory)
     if study is not None:
-        request = Request(overrides or [], seeds, confirm, device, as_json, quiet, allow_large)
+        request = Request(overrides or [], seeds, confirm, device, as_json, quiet, allow_large, ray)
         import_module(f"regrun.cli.{study.verb}").carry_on(directory, study, request)
         return
     if SweepDir(directory).config.is_file():
@@ -79,7 +84,7 @@ def resume(
             go_on = partial(resume_sweep, directory, seeds=seeds, observer=observer)
             if overrides:
                 go_on = partial(go_on, reload=with_overrides(overrides, axes=True))
-            options = Options(device=device or "auto", allow_large=allow_large)
+            options = Options(device=device or "auto", allow_large=allow_large, ray=ray)
             sweep = go_on(options=options)
         show_sweep(sweep, as_json=as_json)
         return
@@ -88,6 +93,8 @@ def resume(
     if confirm is not None:
         raise UsageError(f"--confirm: {directory} is no sweep; only sweeps have finalists")
     _check_is_run(directory)
+    if ray is not None:
+        raise UsageError(f"--executor ray: {directory} is a run, trained in one process")
     runs_dir = Path(os.path.relpath(directory.resolve().parent.parent))
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         from regrun.execution.train import resume_run

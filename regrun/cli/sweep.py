@@ -69,6 +69,10 @@ def sweep(
             show_default=False,
         ),
     ] = None,
+    executor: opt.Executor = "local",
+    ray_address: opt.RayAddress = None,
+    ray_gpus: opt.RayGpus = None,
+    ray_resources: opt.RayResources = None,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop everything when a run fails.")
     ] = False,
@@ -85,6 +89,9 @@ def sweep(
     """Train many runs: KEY=V1,V2,V3 adds a grid axis to the config's own."""
     if as_json and as_csv:
         raise UsageError("--json and --csv: give one of them")
+    ray = opt.on_ray(executor, ray_address, ray_gpus, ray_resources)
+    if ray is not None and workers is not None:
+        raise UsageError(f"--workers {workers}: with --executor ray, its nodes have the workers")
     if confirm is not None:
         overrides = [*(overrides or []), f"sweep.confirm={confirm}"]
     from regrun.config.limits import check_runs
@@ -96,13 +103,13 @@ def sweep(
             note(line)
     if not dry_run:
         probe_writable(runs_dir)
-        if workers != 0:
+        if workers != 0 and ray is None:
             start_early(loaded.config.runs)
     with documenting(as_json=as_json), watching(quiet=quiet) as observer:
         # Imports torch, so only now that something is on the screen.
         from regrun.sweeps.run import Options, plan_sweep, run_sweep
 
-        options = Options(device, workers, fail_fast, allow_large)
+        options = Options(device, workers, fail_fast, allow_large, ray)
         result = (
             plan_sweep(loaded, options)
             if dry_run

@@ -22,6 +22,7 @@ TOPICS = (
     "plugins",
     "files",
     "python",
+    "many-machines",
     "reliability",
     "performance",
     "architecture",

@@ -37,6 +37,7 @@ from regrun.store.study import Study, write_study
 from regrun.store.sweep_dir import Round, SweepDir
 from regrun.store.writer import rewrite
 from regrun.sweeps.confirmation import MOST_FINALISTS, to_confirm
+from regrun.sweeps.executor import OnRay, resume_command
 from regrun.sweeps.growth import check_growth, check_more, lacking, said_of
 from regrun.sweeps.leaderboard import Leaderboard
 from regrun.sweeps.planned_stack import PlannedStack, configs_of
@@ -52,13 +53,15 @@ from regrun.sweeps.worker_process import WORKER_BYTES, cores
 class Options:
     """How to run a sweep; none of these changes its results.
 
-    workers: processes; 0 trains in this one, None lets the size of the work decide.
+    workers: processes; 0 trains in this one, None lets the size of the work decide. ray: the
+    cluster that trains instead.
     """
 
     device: str = "auto"
     workers: int | None = None
     fail_fast: bool = False
     allow_large: bool = False
+    ray: OnRay | None = None
 
 
 def run_sweep(
@@ -336,7 +339,7 @@ class _Sweep:
         if added is not None:
             self._list_ended(files)
         going, position = True, 0
-        carry_on = f"regrun resume {shlex.quote(str(files.path))}"
+        carry_on = resume_command(files.path, self._options.ray)
         while going:
             if position == len(rounds):
                 following = self._next_round(files, rounds)

@@ -11,7 +11,7 @@ from tests.support.program import run_python
 
 HEAVY = {
     "torch", "numpy", "pandas", "scipy", "sklearn", "optuna", "matplotlib", "tensorboardX",
-    "tensorboard", "torchvision", "plotext", "pydantic", "yaml", "psutil",
+    "tensorboard", "torchvision", "plotext", "pydantic", "yaml", "psutil", "ray",
 }  # fmt: skip
 HELP = ["--version", "--help", "guide", "guide words", "train --help"]
 LISTS = ["list", "schema", "list models mlp"]

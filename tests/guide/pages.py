@@ -36,7 +36,18 @@ PAGES = {
     **{topic: ROOT / "regrun" / "guide" / f"{topic}.md" for topic in TOPICS},
 }
 
-OTHER_PROGRAMS = {".", "cd", "git", "mlflow", "pytest", "python", "scripts/check", "wandb"}
+OTHER_PROGRAMS = {
+    ".",
+    "cd",
+    "git",
+    "mlflow",
+    "pytest",
+    "python",
+    "ray",
+    "sbatch",
+    "scripts/check",
+    "wandb",
+}
 """Programs of commands that are not run."""
 
 BASE = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,6 +49,7 @@ from regrun.studies.reproductions.claims import (
     judge,
     overall,
 )
+from regrun.sweeps.executor import OnRay, resume_command
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 
 
@@ -91,6 +91,7 @@ def resume_reproduction(
     *,
     device: str | None = None,
     observer: Observer | None = None,
+    ray: OnRay | None = None,
 ) -> ReproductionResult:
     """Carry on an interrupted reproduction; of a finished one the stored result is returned.
 
@@ -105,7 +106,7 @@ def resume_reproduction(
             watcher.on_message(f"{directory} had finished before; nothing to do")
             places = [str(directory / Path(place).name) for place in done.runs_in]
             return done.model_copy(update={"runs_in": places})
-        options = Options(device or study.device)
+        options = Options(device or study.device, ray=ray)
         work = _Work(directory, study.seeds, options, watcher, interrupt)
         return _carry_out(study.name, reproduction, work)
 
@@ -260,9 +261,10 @@ class _Work:
                 raise Interrupted("", self.interrupt.signal_number)
             yield
         except Interrupted as stop:
+            command = resume_command(self.directory, self.options.ray)
             place = str(self.directory)
             raise Interrupted(
-                f"saved; carry on with: regrun resume {shlex.quote(place)}",
+                f"saved; carry on with: {command}",
                 stop.exit_code - 128,
                 StudySummary(study_dir=place, study="reproduce", status="interrupted"),
             ) from stop
