@@ -35,12 +35,18 @@ def computing(training: Training, budget: Budget, members: int) -> Iterator[None
     """Compute as the config says, with as many threads as pay; then as before.
 
     members: of the stack. There are never more threads than the process has.
+
+    On a GPU, cuDNN tries several algorithms for each shape of a convolution, and keeps the fastest,
+    where the network is large enough to pay for it. Another process may keep another one.
     """
     most, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    tries = torch.backends.cudnn.benchmark
     torch.set_num_threads(threads_for(budget, members, most))
     torch.set_float32_matmul_precision(training.matmul)
+    torch.backends.cudnn.benchmark = tries or budget.fills_gpu
     try:
         yield
     finally:
         torch.set_num_threads(most)
         torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.benchmark = tries

@@ -15,7 +15,7 @@ from regrun.kinds.models.base import wrong_outputs
 from regrun.nn.modules import noise_level
 from regrun.stack.layers import ForwardContext
 from regrun.stack.noise import Noise, make_noise
-from regrun.stack.whole import AloneDirectly, AtOnce, OneByOne, Way, check_outputs
+from regrun.stack.whole import AtOnce, OneByOne, Way, check_outputs
 
 _OF_VMAP = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What a network that works alone raises in vmap."""
@@ -53,7 +53,7 @@ def try_out(module: nn.Module, model: ModelSection, inputs: Tensor) -> Trial:
         found.append(outputs.detach())
     draws = not torch.equal(found[0], found[1])
     why = _why_not_at_once(module, inputs)
-    return Trial(why, draws, OneByOne if why else AloneDirectly)
+    return Trial(why, draws, OneByOne if why else AtOnce)
 
 
 def _why_not_at_once(module: nn.Module, inputs: Tensor) -> str:

@@ -214,6 +214,9 @@ class Planner:
         if self._sweep.stack_size is not None:
             return self._sweep.stack_size
         budget = self._budgets[structure(config)]
+        # A pruner compares the members of a stack.
+        if self._device.type == "cuda" and budget.fills_gpu and self._sweep.pruner is None:
+            return 1
         return stack_size(
             budget.member_bytes,
             budget.shared_bytes,

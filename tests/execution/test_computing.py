@@ -38,10 +38,12 @@ class Counting(Observer):
     def __init__(self) -> None:
         self.counts: set[int] = set()
         self.products: set[str] = set()
+        self.tries: set[bool] = set()
 
     def on_end(self, summary: RunSummary) -> None:
         self.counts.add(torch.get_num_threads())
         self.products.add(torch.get_float32_matmul_precision())
+        self.tries.add(torch.backends.cudnn.benchmark)
 
 
 def budget(multiplications: int, unstackable: str = "") -> Budget:
@@ -109,3 +111,22 @@ def test_matrix_products_are_as_the_config_says(matmul: str, tmp_path: Path) -> 
     train_run(config_from_mapping(tree), runs_dir=tmp_path, device="cpu", observer=counting)
     assert counting.products == {matmul}
     assert torch.get_float32_matmul_precision() == before == "highest"
+
+
+@pytest.mark.parametrize(
+    ("fills", "before", "expected"),
+    [
+        (LARGEST, False, True),
+        (LARGEST + 1, False, False),
+        (LARGEST + 1, True, True),
+    ],
+)
+def test_cudnn_tries_its_algorithms_for_large_networks(
+    fills: int, before: bool, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regrun.execution.budget.FILLS_A_GPU", fills)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", before)
+    counting = Counting()
+    train_run(config_from_mapping(DIGITS), runs_dir=tmp_path, device="cpu", observer=counting)
+    assert counting.tries == {expected}
+    assert torch.backends.cudnn.benchmark is before

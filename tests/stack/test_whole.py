@@ -15,7 +15,6 @@ from regrun.kinds.boundary import Origin
 from regrun.kinds.models import ModelSection
 from regrun.stack import Stack, StreamNoise
 from regrun.stack.trial import Trial, try_out
-from regrun.stack.whole import AloneDirectly
 
 CPU = torch.device("cpu")
 SHAPE = (5, 4)
@@ -205,7 +204,7 @@ def test_a_dropout_layer_draws_anew_wherever_it_is_called() -> None:
     assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
     kept = (outputs != 0).double().mean().item()
     assert 0.4 < kept < 0.6
-    alone = Stack([built("dropout in two places", 2)], CPU, torch.float64, Own(), AloneDirectly)
+    alone = Stack([built("dropout in two places", 2)], CPU, torch.float64, Own())
     alone.load_state_dict({name: each[2:] for name, each in stack.state_dict().items()})
     found = alone(examples(count=200), StreamNoise(SEEDS[2:], CPU))
     torch.testing.assert_close(found[0], outputs[2])
@@ -243,3 +242,55 @@ def test_random_functions_go_on_where_a_state_was_saved() -> None:
 def test_what_no_network_gives_is_refused(change: Change, why: str) -> None:
     with pytest.raises(PluginError, match=why):
         try_out(Around(change).double(), Own(), examples(2))
+
+
+def test_a_stack_of_one_calls_its_module_without_vmap(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NotImplementedError
+
+    one, three = stack_of("dropout in two places", SEEDS[:1]), stack_of("dropout in two places")
+    monkeypatch.setattr(torch, "vmap", refuse)
+    for noise in (StreamNoise(SEEDS[:1], CPU), None):
+        assert one(examples(), noise).shape == (1, 6, 3)
+    with pytest.raises(PluginError, match="NotImplementedError"):
+        three(examples())
+
+
+@pytest.mark.parametrize(
+    ("size", "affine", "expected"),
+    [
+        (1, True, torch.bfloat16),
+        (1, False, torch.float32),
+        (2, True, torch.float32),
+    ],
+)
+def test_batch_norm_alone_takes_bfloat16_with_its_float32_numbers(
+    size: int, affine: bool, expected: torch.dtype
+) -> None:
+    seen = set()
+
+    def note(module: Any, h: Tensor) -> Tensor:
+        y: Tensor = module.norm(h)
+        return y
+
+    class Noting(nn.BatchNorm1d):
+        def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+            seen.add(input.dtype)
+            return super().forward(input)
+
+    modules = []
+    for _ in range(size):
+        module = Around(note)
+        module.linear = nn.Linear(20, 3, bias=False)  # vmap would add a bias in float32
+        module.norm = Noting(3, affine=affine)
+        modules.append(module)
+    stack = Stack(modules, CPU, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = stack(examples().float(), StreamNoise(SEEDS[:size], CPU))
+    assert seen == {expected}
+    assert outputs.dtype == torch.bfloat16
+    assert stack.buffers["norm.running_var"].dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(outputs[0], modules[0](examples()[0].float()))
+    for name, statistic in modules[0].named_buffers():
+        torch.testing.assert_close(stack.buffers[name][0], statistic)

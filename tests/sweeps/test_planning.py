@@ -194,3 +194,26 @@ def test_a_stack_needs_memory_for_each_member() -> None:
 
     one, two, three = memory(1), memory(2), memory(3)
     assert three - two == two - one > 0
+
+
+@pytest.mark.parametrize(
+    ("fills", "sweep", "stacks"),
+    [
+        (1, {}, [[0], [1], [2]]),
+        (10**12, {}, [[0, 1, 2]]),
+        (1, {"pruner": "median"}, [[0, 1, 2]]),
+        (1, {"stack_size": 2}, [[0, 1], [2]]),
+    ],
+)
+def test_networks_that_fill_a_gpu_alone_are_no_stacks_there(
+    fills: int, sweep: dict[str, Any], stacks: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regrun.execution.budget.FILLS_A_GPU", fills)
+    keys = {"seeds": 3, "vary": ["seed"], **sweep}
+    planner, _ = planner_of(with_keys(DIGITS, sweep=keys))
+    cells = grid_cells({})
+    on_cpu = planner.round(cells)
+    assert on_cpu.stacks == ([[0, 1, 2]] if "stack_size" not in sweep else stacks)
+    monkeypatch.setattr(planner, "_device", torch.device("cuda"))
+    monkeypatch.setattr(planning, "available_bytes", lambda _: 10**12)
+    assert planner.round(cells).stacks == stacks

@@ -26,6 +26,10 @@ class ModelSection(Section):
     grouped_convolutions: ClassVar[bool] = False
     """Whether it may hold grouped convolutions: what a weight multiplies depends on its group."""
 
+    takes_channels_last: ClassVar[bool] = False
+    """Whether the network computes the same whatever the memory layout of its images, so that the
+    fastest may be chosen."""
+
     gives: ClassVar[tuple[str, str]] = ("build", "gave a network that gives")
     """The method to blame for what the network gives, and what it did."""
 

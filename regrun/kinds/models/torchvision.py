@@ -49,6 +49,7 @@ class Torchvision(ModelSection):
     """A torchvision classifier by name, trained from scratch (no weights are downloaded)."""
 
     grouped_convolutions: ClassVar[bool] = True
+    takes_channels_last: ClassVar[bool] = True
     no_hidden_activations: ClassVar[str] = "comes from torchvision and hands over its outputs only"
 
     name: TorchvisionName
