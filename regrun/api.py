@@ -46,6 +46,7 @@ def train(
     *,
     runs_dir: str | Path = "runs",
     device: str = "auto",
+    threads: int | None = None,
     model: type[nn.Module] | None = None,
     progress: bool | None = None,
 ) -> Run:
@@ -56,6 +57,7 @@ def train(
         overrides: Dotted key → value.
         runs_dir: Where the run gets a directory of its own.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads to compute with; default: as many as pay off.
         model: The class of a network of your own, whose arguments are keys of `model`; see
             `regrun guide your-network`.
         progress: Whether to show how far it is; default: in notebooks and on terminals.
@@ -81,7 +83,9 @@ def train(
 
     with _watching(progress, model) as observer:
         loaded = config_from_mapping(config, overrides or {})
-        summary = train_run(loaded, runs_dir=Path(runs_dir), device=device, observer=observer)
+        summary = train_run(
+            loaded, runs_dir=Path(runs_dir), device=device, threads=threads, observer=observer
+        )
     _warn(summary.data)
     return load_run(summary.run_dir)
 
@@ -93,6 +97,7 @@ def sweep(
     seeds: int | None = None,
     runs_dir: str | Path = "runs",
     device: str = "auto",
+    threads: int | None = None,
     workers: int | None = 0,
     executor: Executor = "local",
     ray_address: str | None = None,
@@ -109,6 +114,7 @@ def sweep(
         seeds: Of every cell; default: the config's.
         runs_dir: Where the sweep gets a directory of its own.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads to compute with, of each worker; default: as many as pay off.
         workers: Additional processes; None: as many as pay off. They import the program's main
             module again, so guard what it does with ``if __name__ == "__main__":``.
         executor: `ray` for a cluster; see `regrun guide many-machines`.
@@ -144,7 +150,7 @@ def sweep(
         loaded = config_from_mapping(config, overrides, axes=axes)
         if loaded.config.sweep is None:
             raise UsageError("nothing to sweep: give axes, seeds, or a config with a sweep section")
-        options = Options(device, workers=_workers(workers, model, ray), ray=ray)
+        options = Options(device, workers=_workers(workers, model, ray), threads=threads, ray=ray)
         summary = run_sweep(loaded, runs_dir=Path(runs_dir), options=options, observer=observer)
     _warn(summary.data)
     return Sweep(Path(summary.sweep_dir), summary)
@@ -157,6 +163,7 @@ def resume(
     axes: Mapping[str, Sequence[Any]] | None = None,
     seeds: int | None = None,
     device: str | None = None,
+    threads: int | None = None,
     workers: int | None = 0,
     executor: Executor = "local",
     ray_address: str | None = None,
@@ -174,6 +181,7 @@ def resume(
         axes: Of a sweep, axis → all its values, the new ones too.
         seeds: Of every cell of a sweep.
         device: Default: the one it was on.
+        threads: Default: as many as it was started with.
         workers: As in `sweep`.
         executor: As in `sweep`, and so the `ray_…`.
         ray_address: `HOST:PORT` or `auto`.
@@ -214,7 +222,9 @@ def resume(
     if study is not None:
         with _watching(progress, model) as observer:
             changed = reload if changes or axes else None
-            options = Options(device or "auto", workers=_workers(workers, model, ray), ray=ray)
+            options = Options(
+                device or "auto", workers=_workers(workers, model, ray), threads=threads, ray=ray
+            )
             return _resume_study(path, study, changed, seeds, device, options, observer)
     if not SweepDir(path).config.is_file():
         if axes or seeds is not None:
@@ -223,11 +233,17 @@ def resume(
             raise UsageError(f"executor=ray: {path} is a run, trained in one process")
         with _watching(progress, model) as observer:
             run = resume_run(
-                path, reload=reload if changes else None, device=device, observer=observer
+                path,
+                reload=reload if changes else None,
+                device=device,
+                threads=threads,
+                observer=observer,
             )
         _warn(run.data)
         return load_run(path)
-    options = Options(device or "auto", workers=_workers(workers, model, ray), ray=ray)
+    options = Options(
+        device or "auto", workers=_workers(workers, model, ray), threads=threads, ray=ray
+    )
     with _watching(progress, model) as observer:
         summary = resume_sweep(
             path,
@@ -265,12 +281,20 @@ def _resume_study(
     if isinstance(study, PathStudy):
         if options.ray is not None:
             raise UsageError(f"executor=ray: {path} is a path, trained in one process")
-        solved = resume_path(path, study, reload=reload, device=device, observer=observer)
+        solved = resume_path(
+            path, study, reload=reload, device=device, threads=options.threads, observer=observer
+        )
         return stored.Path(path, solved)
     if reload is not None:
         raise UsageError(f"{path} is a reproduction, whose settings are its own")
     trained = resume_reproduction(
-        path, study, find(study.name), device=device, observer=observer, ray=options.ray
+        path,
+        study,
+        find(study.name),
+        device=device,
+        threads=options.threads,
+        observer=observer,
+        ray=options.ray,
     )
     return Reproduction(path, trained)
 
@@ -388,6 +412,7 @@ def path(
     folds: int = 5,
     runs_dir: str | Path = "runs",
     device: str = "auto",
+    threads: int | None = None,
     progress: bool | None = None,
 ) -> stored.Path:
     """Work out a regularization path, as `regrun path` does.
@@ -400,6 +425,7 @@ def path(
         folds: Parts of the cross-validation.
         runs_dir: Where it is stored.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads to compute with; default: as many as pay off.
         progress: As in `train`.
 
     Returns:
@@ -433,6 +459,7 @@ def path(
             ratio=ratio,
             folds=folds,
             device=device,
+            threads=threads,
             observer=observer,
         )
     _warn(result.data)
@@ -448,6 +475,7 @@ def ablate(
     seeds: int = 5,
     runs_dir: str | Path = "runs",
     device: str = "auto",
+    threads: int | None = None,
     executor: Executor = "local",
     ray_address: str | None = None,
     ray_gpus: float | None = None,
@@ -463,6 +491,7 @@ def ablate(
         seeds: Of every combination.
         runs_dir: Where the runs are stored.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads to compute with; default: as many as pay off.
         executor: As in `sweep`, and so the `ray_…`.
         ray_address: `HOST:PORT` or `auto`.
         ray_gpus: How much of a GPU a stack has.
@@ -497,7 +526,7 @@ def ablate(
             config_from_mapping(config, overrides or {}),
             runs_dir=Path(runs_dir),
             seeds=seeds,
-            options=Options(device, workers=_workers(None, model, ray), ray=ray),
+            options=Options(device, workers=_workers(None, model, ray), threads=threads, ray=ray),
             observer=observer,
         )
     _warn(result.data)
@@ -510,6 +539,7 @@ def reproduce(
     seeds: int | None = None,
     runs_dir: str | Path = "runs",
     device: str = "auto",
+    threads: int | None = None,
     executor: Executor = "local",
     ray_address: str | None = None,
     ray_gpus: float | None = None,
@@ -523,6 +553,7 @@ def reproduce(
         seeds: Of each method; default: the reproduction's own.
         runs_dir: Where the runs are stored.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads to compute with; default: as many as pay off.
         executor: As in `sweep`, and so the `ray_…`.
         ray_address: `HOST:PORT` or `auto`.
         ray_gpus: How much of a GPU a stack has.
@@ -552,7 +583,7 @@ def reproduce(
             found,
             runs_dir=Path(runs_dir),
             seeds=seeds,
-            options=Options(device, ray=ray),
+            options=Options(device, threads=threads, ray=ray),
             observer=observer,
         )
     return Reproduction(Path(result.runs_in[0]).parent, result)

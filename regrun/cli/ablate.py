@@ -34,6 +34,7 @@ from regrun.cli.options import (
     RayGpus,
     RayResources,
     RunsDir,
+    Threads,
     Wide,
     on_ray,
 )
@@ -58,6 +59,7 @@ def ablate(
     ] = 5,
     runs_dir: RunsDir = RUNS,
     device: Device = "auto",
+    threads: Threads = None,
     executor: Executor = "local",
     ray_address: RayAddress = None,
     ray_gpus: RayGpus = None,
@@ -78,7 +80,7 @@ def ablate(
         from regrun.studies.ablation import ablate as run_ablation
         from regrun.sweeps.run import Options
 
-        options = Options(device, allow_large=allow_large, ray=ray)
+        options = Options(device, allow_large=allow_large, threads=threads, ray=ray)
         result = run_ablation(
             loaded, runs_dir=runs_dir, seeds=seeds, options=options, observer=observer
         )
@@ -97,7 +99,10 @@ def carry_on(directory: Path, study: AblationStudy, request: Request) -> None:
             reload=request.reload(axes=True),
             seeds=request.seeds,
             options=Options(
-                request.device or "auto", allow_large=request.allow_large, ray=request.ray
+                request.device or "auto",
+                allow_large=request.allow_large,
+                threads=request.threads,
+                ray=request.ray,
             ),
             observer=observer,
         )

@@ -93,6 +93,26 @@ ResumeDevice = Annotated[
         show_default=False,
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="CPU threads to compute with, of each worker; default: as many as pay off.",
+        show_default=False,
+    ),
+]
+ResumeThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="CPU threads to compute with; default: as many as it was started with.",
+        show_default=False,
+    ),
+]
 Executor = Annotated[
     str,
     typer.Option(

@@ -21,6 +21,7 @@ from regrun.cli.options import (
     Plugins,
     Quiet,
     RunsDir,
+    Threads,
 )
 from regrun.cli.plot import axis_plot
 from regrun.cli.progress import watching
@@ -48,6 +49,7 @@ def path(
     ] = 5,
     runs_dir: RunsDir = RUNS,
     device: Device = "auto",
+    threads: Threads = None,
     plugins: Plugins = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -68,6 +70,7 @@ def path(
             ratio=ratio,
             folds=folds,
             device=device,
+            threads=threads,
             observer=observer,
             allow_large=allow_large,
         )
@@ -86,6 +89,7 @@ def carry_on(directory: Path, study: PathStudy, request: Request) -> None:
             study,
             reload=request.reload(axes=False),
             device=request.device,
+            threads=request.threads,
             observer=observer,
         )
     show(result, _report, as_json=request.as_json)

@@ -47,6 +47,7 @@ def reproduce(
     ] = None,
     runs_dir: opt.RunsDir = opt.RUNS,
     device: opt.Device = "auto",
+    threads: opt.Threads = None,
     executor: opt.Executor = "local",
     ray_address: opt.RayAddress = None,
     ray_gpus: opt.RayGpus = None,
@@ -69,7 +70,7 @@ def reproduce(
             reproduction,
             runs_dir=runs_dir,
             seeds=seeds,
-            options=Options(device, allow_large=allow_large, ray=ray),
+            options=Options(device, allow_large=allow_large, threads=threads, ray=ray),
             observer=observer,
         )
     _show(result, as_json=as_json)
@@ -89,6 +90,7 @@ def carry_on(directory: Path, study: ReproductionStudy, request: Request) -> Non
             study,
             reproduction,
             device=request.device,
+            threads=request.threads,
             observer=observer,
             ray=request.ray,
         )

@@ -27,6 +27,7 @@ class Request:
     quiet: bool
     allow_large: bool
     ray: OnRay | None = None
+    threads: int | None = None
 
     def reload(self, *, axes: bool) -> Reload | None:
         """How the stored config is loaded with the overrides; None without any."""

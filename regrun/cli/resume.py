@@ -57,6 +57,7 @@ def resume(
         ),
     ] = None,
     device: opt.ResumeDevice = None,
+    threads: opt.ResumeThreads = None,
     executor: opt.Executor = "local",
     ray_address: opt.RayAddress = None,
     ray_gpus: opt.RayGpus = None,
@@ -74,7 +75,9 @@ def resume(
         overrides = [*(overrides or []), f"sweep.confirm={confirm}"]
     study = read_study(directory)
     if study is not None:
-        request = Request(overrides or [], seeds, confirm, device, as_json, quiet, allow_large, ray)
+        request = Request(
+            overrides or [], seeds, confirm, device, as_json, quiet, allow_large, ray, threads
+        )
         import_module(f"regrun.cli.{study.verb}").carry_on(directory, study, request)
         return
     if SweepDir(directory).config.is_file():
@@ -84,7 +87,7 @@ def resume(
             go_on = partial(resume_sweep, directory, seeds=seeds, observer=observer)
             if overrides:
                 go_on = partial(go_on, reload=with_overrides(overrides, axes=True))
-            options = Options(device=device or "auto", allow_large=allow_large, ray=ray)
+            options = Options(device or "auto", allow_large=allow_large, ray=ray, threads=threads)
             sweep = go_on(options=options)
         show_sweep(sweep, as_json=as_json)
         return
@@ -100,7 +103,12 @@ def resume(
         from regrun.execution.train import resume_run
 
         carry_on = partial(
-            resume_run, directory, device=device, observer=observer, allow_large=allow_large
+            resume_run,
+            directory,
+            device=device,
+            observer=observer,
+            allow_large=allow_large,
+            threads=threads,
         )
         if overrides:
             carry_on = partial(carry_on, reload=with_overrides(overrides, axes=False))

@@ -59,6 +59,7 @@ def sweep(
     ] = None,
     runs_dir: opt.RunsDir = opt.RUNS,
     device: opt.Device = "auto",
+    threads: opt.Threads = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -109,7 +110,7 @@ def sweep(
         # Imports torch, so only now that something is on the screen.
         from regrun.sweeps.run import Options, plan_sweep, run_sweep
 
-        options = Options(device, workers, fail_fast, allow_large, ray)
+        options = Options(device, workers, fail_fast, allow_large, ray, threads)
         result = (
             plan_sweep(loaded, options)
             if dry_run

@@ -20,6 +20,7 @@ def train(
     overrides: opt.Overrides = None,
     runs_dir: opt.RunsDir = opt.RUNS,
     device: opt.Device = "auto",
+    threads: opt.Threads = None,
     plugins: opt.Plugins = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -40,6 +41,7 @@ def train(
             device=device,
             observer=observer,
             allow_large=allow_large,
+            threads=threads,
             label=run_label(overrides or [], loaded.config.seed),
         )
     show_run(summary, Path(summary.run_dir), config, runs_dir, as_json=as_json)

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor, nn
 
 from regrun.config.training import Training
+from regrun.cores import cores
+from regrun.errors import UsageError
 from regrun.execution.budget import Budget
+from regrun.nn.layer_table import layer_table
 
 PAYS_A_THREAD = 25_000_000
 """Multiplications of one product that are worth a thread.
@@ -20,6 +24,27 @@ times as long with two threads as with one.
 """
 
 
+MOST_THREADS = 1024
+"""More are never meant, and more than a process can start may end it."""
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise UsageError for a number of threads that nobody can have meant."""
+    whole = isinstance(threads, int) and not isinstance(threads, bool)
+    if threads is not None and not (whole and 1 <= threads <= MOST_THREADS):
+        raise UsageError(
+            f"--threads {threads!r}: not a whole number from 1 to {MOST_THREADS:,}; "
+            f"{cores()} are as many as there are cores"
+        )
+
+
+def notes_on_threads(threads: int | None) -> list[str]:
+    """What a user should know of the number of threads that was asked for."""
+    if threads is None or threads <= cores():
+        return []
+    return [f"--threads {threads}: there are {cores()} cores, so threads wait for each other"]
+
+
 def threads_for(budget: Budget, members: int, most: int) -> int:
     """How many threads the largest product of a stack of this many members pays.
 
@@ -27,21 +52,44 @@ def threads_for(budget: Budget, members: int, most: int) -> int:
     result depend on it.
     """
     together = 1 if budget.trial.unstackable else members
-    return max(1, min(most, together * budget.multiplications // PAYS_A_THREAD))
+    return _paid_by(together * budget.multiplications, most)
+
+
+def _paid_by(multiplications: int, most: int) -> int:
+    return max(1, min(most, multiplications // PAYS_A_THREAD))
 
 
 @contextmanager
-def computing(training: Training, budget: Budget, members: int) -> Iterator[None]:
+def predicting(network: nn.Module, inputs: Tensor) -> Iterator[None]:
+    """Compute with as many threads as one batch of these inputs pays; then as before.
+
+    inputs: one example or more. On a GPU it does not matter.
+    """
+    most = torch.get_num_threads()
+    if inputs.device.type == "cpu":
+        rows = layer_table(network, tuple(inputs.shape[1:]))
+        largest = max((row.multiplications for row in rows), default=0)
+        torch.set_num_threads(_paid_by(len(inputs) * largest, most))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(most)
+
+
+@contextmanager
+def computing(
+    training: Training, budget: Budget, members: int, threads: int | None = None
+) -> Iterator[None]:
     """Compute as the config says, with as many threads as pay; then as before.
 
-    members: of the stack. There are never more threads than the process has.
+    members: of the stack. threads: as many instead; else never more than the process has.
 
     On a GPU, cuDNN tries several algorithms for each shape of a convolution, and keeps the fastest,
     where the network is large enough to pay for it. Another process may keep another one.
     """
     most, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
     tries = torch.backends.cudnn.benchmark
-    torch.set_num_threads(threads_for(budget, members, most))
+    torch.set_num_threads(threads or threads_for(budget, members, most))
     torch.set_float32_matmul_precision(training.matmul)
     torch.backends.cudnn.benchmark = tries or budget.fills_gpu
     try:

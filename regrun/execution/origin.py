@@ -63,6 +63,8 @@ class StackState(State):
     engine: EngineState
     train_seconds: Annotated[FiniteFloat, Field(ge=0, le=1e10)]
     device: Annotated[str, Field(pattern="^(cpu|cuda(:[0-9]{1,3})?)$")]
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """How many it was computed with, on which the last bits depend."""
 
 
 @dataclass(frozen=True)

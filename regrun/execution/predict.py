@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from regrun.data.dataset import scaled_pixels
 from regrun.data.preprocessing import Preprocessing
 from regrun.errors import CorruptInputError, UsageError
+from regrun.execution.computing import predicting
 from regrun.execution.prepare import resolve_device
 from regrun.execution.raw_examples import RawExamples, read_examples
 from regrun.execution.restore import preprocessing_of, restore_model
@@ -146,9 +147,11 @@ class Predictor:
     ) -> NDArray[np.float64]:
         dtype = next(network.parameters()).dtype
         found = []
-        for start in range(0, len(raw), BATCH):
-            inputs = network_inputs(raw[start : start + BATCH], preprocessing, dtype)
-            found.append(network(inputs.to(self._device)).double().cpu())
+        first = network_inputs(raw[:BATCH], preprocessing, dtype)
+        with predicting(network, first.to(self._device)):
+            for start in range(0, len(raw), BATCH):
+                inputs = network_inputs(raw[start : start + BATCH], preprocessing, dtype)
+                found.append(network(inputs.to(self._device)).double().cpu())
         outputs = torch.cat(found)
         if preprocessing.classes:
             return class_scores(outputs).numpy()

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from regrun.config.dump import dump_config
 from regrun.config.schema import Config
@@ -271,6 +272,7 @@ class StackRun:
             engine=numbers,
             train_seconds=self._seconds["train"],
             device=str(self._device),
+            threads=torch.get_num_threads(),
         )
         self._checkpoints.save(tensors, state.model_dump())
         self._saved = time.monotonic()

@@ -12,7 +12,7 @@ from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
 from regrun.config.yaml_nodes import Document
 from regrun.errors import ConfigError, Interrupted, PluginError, UsageError
-from regrun.execution.computing import computing
+from regrun.execution.computing import check_threads, computing, notes_on_threads
 from regrun.execution.failure import Failure
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
@@ -39,14 +39,16 @@ def train_run(
     device: str = "auto",
     observer: Observer | None = None,
     allow_large: bool = False,
+    threads: int | None = None,
     label: str | None = None,
 ) -> RunSummary:
     """Train one run in a directory of its own; returns its summary.
 
-    label: start of the directory's name; default: the seed. Raises ConfigError (located),
-    StorageError, CorruptInputError, Interrupted.
+    threads: default: as many as pay. label: start of the directory's name; default: the seed.
+    Raises ConfigError (located), StorageError, CorruptInputError, Interrupted.
     """
     watcher = observer or Observer()
+    check_threads(threads)
     config = loaded.config
     prepared = _prepare(loaded, device, watcher, allow_large)
     parent = experiment_dir(runs_dir, config.name)
@@ -56,7 +58,7 @@ def train_run(
         with given_back_if_empty(directory):
             write_atomic(RunDir(directory).config, sealed_yaml(text))
         with exclusive(directory):
-            return _run(loaded, prepared, directory, None, watcher, interrupt)
+            return _run(loaded, prepared, directory, None, threads, watcher, interrupt)
 
 
 def resume_run(
@@ -66,13 +68,15 @@ def resume_run(
     device: str | None = None,
     observer: Observer | None = None,
     allow_large: bool = False,
+    threads: int | None = None,
 ) -> RunSummary:
     """Carry on an interrupted run; of a finished one the stored summary is returned.
 
-    reload: loads the config with new places of its data, or with more epochs. device: default:
-    the one it was on. Raises UsageError when the directory holds no run or another process is at
-    it, and what `train_run` raises.
+    reload: loads the config with new places of its data, or with more epochs. device, threads:
+    default: those it was on. Raises UsageError when the directory holds no run or another process
+    is at it, and what `train_run` raises.
     """
+    check_threads(threads)
     watcher = observer or Observer()
     files = RunDir(directory)
     if not files.config.is_file():
@@ -100,6 +104,8 @@ def resume_run(
         else:
             watcher.on_message(_place_of(checkpoint))
         used = checkpoint.state.device if checkpoint else "auto"
+        if threads is None and checkpoint is not None:
+            threads = checkpoint.state.threads
         with asking_for_data(loaded, directory):
             # What began without changes was allowed, or fits.
             prepared = _prepare(loaded, device or used, watcher, allow_large or not changed)
@@ -114,7 +120,7 @@ def resume_run(
             rewrite(files, {files.config: sealed_yaml(text), files.data: sealed_document(card)})
         if finished is not None and EPOCHS not in changed:
             return _finished(finished, directory, watcher)
-        return _run(loaded, prepared, directory, checkpoint, watcher, interrupt)
+        return _run(loaded, prepared, directory, checkpoint, threads, watcher, interrupt)
 
 
 def _place_of(checkpoint: SavedStack) -> str:
@@ -214,11 +220,14 @@ def _run(
     prepared: Prepared,
     directory: Path,
     checkpoint: SavedStack | None,
+    threads: int | None,
     observer: Observer,
     interrupt: Interrupt,
 ) -> RunSummary:
+    for note in notes_on_threads(threads):
+        observer.on_message(note)
     try:
-        with computing(loaded.config.training, prepared.budget, members=1):
+        with computing(loaded.config.training, prepared.budget, 1, threads):
             return _train(loaded, prepared, directory, checkpoint, observer, interrupt)
     except PluginError as error:
         again = f"regrun resume {shlex.quote(str(directory))}"

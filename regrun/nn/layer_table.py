@@ -56,11 +56,12 @@ def layer_table(
     for name, layer in module.named_modules():
         if not list(layer.children()) and (idle or noise_level(layer) != 0):
             hooks.append(layer.register_forward_hook(note(name)))
+    dtype = next((p.dtype for p in module.parameters()), torch.float32)
     was_training = module.training
     module.eval()
     try:
         with torch.no_grad():
-            module(torch.zeros((1, *input_shape)))
+            module(torch.zeros((1, *input_shape), dtype=dtype))
     except (RuntimeError, ValueError, AssertionError) as error:
         if isinstance(error, RecursionError):
             raise

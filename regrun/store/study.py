@@ -53,6 +53,8 @@ class PathStudy(Result):
     """Members of a stack: results differ in their last bits between sizes."""
     data: str
     """The fingerprint of the examples."""
+    threads: int | None = Field(default=None, ge=1)
+    """What it is solved with; None: as many as pay."""
 
 
 class ReproductionStudy(Result):
@@ -65,6 +67,7 @@ class ReproductionStudy(Result):
     name: str
     seeds: int | None = Field(ge=1)
     device: str
+    threads: int | None = Field(default=None, ge=1)
 
 
 Study = AblationStudy | PathStudy | ReproductionStudy

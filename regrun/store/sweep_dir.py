@@ -66,7 +66,8 @@ class Round:
     """Runs that were decided on together.
 
     stacks: indices into runs, one list per stack. data: for each stack, the fingerprint of
-    its examples. device: what they were planned for. begun_in: the folders that the files of axes
+    its examples. device: what they were planned for. threads: what each is trained with; None: as
+    many as pay. begun_in: the folders that the files of axes
     were looked for in, as `portable` stores them. purpose: a confirmation trains the finalists
     again, and its runs are no replicates of the cells.
     """
@@ -77,6 +78,7 @@ class Round:
     device: str = "auto"
     begun_in: Sequence[str] = ()
     purpose: Purpose = "cells"
+    threads: Annotated[int, Field(ge=1)] | None = None
 
 
 class SweepDir:

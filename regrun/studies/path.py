@@ -33,7 +33,8 @@ from regrun.config.schema import Config
 from regrun.data.assemble import moments
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError, CorruptInputError, Interrupted, UsageError
-from regrun.execution.budget import available_bytes
+from regrun.execution.budget import available_bytes, estimate
+from regrun.execution.computing import check_threads, computing, notes_on_threads
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import (
@@ -497,6 +498,7 @@ def run_path(
     ratio: float = 1e-3,
     folds: int = 5,
     device: str = "auto",
+    threads: int | None = None,
     observer: Observer | None = None,
     allow_large: bool = False,
     directory: Path | None = None,
@@ -513,6 +515,7 @@ def run_path(
         "use fewer strengths or folds",
         allow_large=allow_large,
     )
+    check_threads(threads)
     watcher = observer or Observer()
     problem = _Problem.prepare(
         loaded, number, ratio, folds, device, watcher, allow_large=allow_large
@@ -527,6 +530,7 @@ def run_path(
         device=problem.device.type if device == "auto" else device,
         stack_size=largest_stack(problem.dataset, problem.device),
         data=problem.dataset.fingerprint(),
+        threads=threads,
     )
     parent = experiment_dir(runs_dir, loaded.config.name)
     with catching_signals() as interrupt:
@@ -546,14 +550,17 @@ def resume_path(
     *,
     reload: Reload | None = None,
     device: str | None = None,
+    threads: int | None = None,
     observer: Observer | None = None,
 ) -> PathResult:
     """Carry on an interrupted path; of a finished one the stored result is returned.
 
-    reload: loads the config with new places of its data. device: default: the one it was on. Raises
-    UsageError when another process is at it or it was stopped before it began, and what `run_path`
-    raises.
+    reload: loads the config with new places of its data. device, threads: default: those it was on.
+    Raises UsageError when another process is at it or it was stopped before it began, and what
+    `run_path` raises.
     """
+    check_threads(threads)
+    study = study.model_copy(update={"threads": threads or study.threads})
     watcher = observer or Observer()
     files = PathDir(directory)
     if not files.config.is_file():
@@ -649,16 +656,21 @@ def _work_out(
         )
     )
     solver = StoredStackSolver(files.stacks, study.data, members, observer, interrupt)
+    for note in notes_on_threads(study.threads):
+        observer.on_message(note)
+    budget = estimate([problem.config], dataset, problem.device, allow_large=True)
+    together = min(members, study.stack_size)
     try:
-        path, *on_folds = solve(
-            problem.config,
-            dataset,
-            problem.strengths,
-            parts,
-            problem.device,
-            stack_size=study.stack_size,
-            solver=solver,
-        )
+        with computing(problem.config.training, budget, together, study.threads):
+            path, *on_folds = solve(
+                problem.config,
+                dataset,
+                problem.strengths,
+                parts,
+                problem.device,
+                stack_size=study.stack_size,
+                solver=solver,
+            )
     except Stopped as stopped:
         raise Interrupted(
             f"saved; carry on with: regrun resume {shlex.quote(str(files.path))}",

@@ -49,7 +49,8 @@ class PlannedStack:
     """A stack of a sweep. Small and picklable: the rest is read from the sweep directory.
 
     data: the fingerprint of the examples that it was planned for. begun_in: see `Source`. prunes:
-    whether the sweep's pruner, if there is one, stops runs of it.
+    whether the sweep's pruner, if there is one, stops runs of it. threads: what it is trained with;
+    None: what it began with, or as many as pay.
     """
 
     sweep: Path
@@ -58,6 +59,7 @@ class PlannedStack:
     data: str
     begun_in: tuple[Path, ...] = ()
     prunes: bool = True
+    threads: int | None = None
 
     def load(self) -> Loaded:
         """The sweep's config."""
@@ -138,7 +140,9 @@ def train_stack(
         done_steps = checkpoint.state.engine.step if checkpoint else 0
         watcher = _Reporting(stack, metric_of(loaded.config), report)
         pruner = _stack_pruner(loaded.config, stack, epochs, done_steps) if stack.prunes else None
-        with computing(members[0].config.training, prepared.budget, len(members)):
+        threads = stack.threads or (checkpoint.state.threads if checkpoint else None)
+        training = members[0].config.training
+        with computing(training, prepared.budget, len(members), threads):
             run = StackRun(members, prepared, store, checkpoint, watcher)
             done = run.run(should_stop, pruner)
     return Outcome(done, tuple(watcher.messages()))

@@ -26,7 +26,6 @@ from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.replicates import Replication, replicates, with_seeds
 from regrun.sweeps.space import PlannedCell, cell_label, validate_cells
-from regrun.sweeps.worker_process import cores
 from regrun.training.data_checks import check_config_against_data, check_metric
 from regrun.training.network import build_network
 
@@ -46,15 +45,22 @@ Structure = tuple[Any, ...]
 class Planner:
     """Turns cells into rounds. Budgets are worked out once per kind of run.
 
-    metric: what cells are ordered by.
+    metric: what cells are ordered by. places: how many stacks can be trained side by side on the
+    CPU.
 
     Raises ConfigError, located, for cells that the schema, the data or the machine refuse.
     """
 
     def __init__(
-        self, loaded: Loaded, device: torch.device, *, metric: Metric, allow_large: bool
+        self,
+        loaded: Loaded,
+        device: torch.device,
+        *,
+        metric: Metric,
+        allow_large: bool,
+        places: int,
     ) -> None:
-        self._loaded, self._device = loaded, device
+        self._loaded, self._device, self._places = loaded, device, places
         self._sweep = loaded.config.sweep or Sweep()
         self._metric = metric
         self._allow_large = allow_large
@@ -174,7 +180,7 @@ class Planner:
             raise ConfigError.at("sweep.metric", f"{message}{named}")
 
     def _least_stacks(self, cells: Sequence[Config], replicates: int) -> int:
-        """A stack for every core, when the work is worth it.
+        """A stack for every place, when the work is worth it.
 
         Pruning compares the members of a stack, so it wants them together.
         """
@@ -185,7 +191,7 @@ class Planner:
             counts[structure(config)] += replicates
         # On one core, as one stack of each kind.
         seconds = sum(self._budgets[kind].seconds(count) for kind, count in counts.items())
-        return cores() if seconds >= WORTH_WORKERS else 1
+        return self._places if seconds >= WORTH_WORKERS else 1
 
     def _budget(self, member: Loaded, alike: Sequence[Config]) -> Budget:
         """What one run like this needs. alike: those that may share its stack, itself first."""

@@ -22,7 +22,9 @@ from regrun.config.origins import origins_in
 from regrun.config.paths import with_portable_paths
 from regrun.config.sweeps import Sweep
 from regrun.config.yaml_nodes import parse_config
+from regrun.cores import cores
 from regrun.errors import CorruptInputError, Interrupted, UsageError
+from regrun.execution.computing import check_threads, notes_on_threads
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import resolve_device
@@ -46,7 +48,7 @@ from regrun.sweeps.search import Proposer
 from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
 from regrun.sweeps.worker_pool import train_stacks
-from regrun.sweeps.worker_process import WORKER_BYTES, cores
+from regrun.sweeps.worker_process import WORKER_BYTES
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Options:
     """How to run a sweep; none of these changes its results.
 
     workers: processes; 0 trains in this one, None lets the size of the work decide. ray: the
-    cluster that trains instead.
+    cluster that trains instead. threads: of each worker; None: as many as pay.
     """
 
     device: str = "auto"
@@ -62,6 +64,12 @@ class Options:
     fail_fast: bool = False
     allow_large: bool = False
     ray: OnRay | None = None
+    threads: int | None = None
+
+    @property
+    def places(self) -> int:
+        """How many stacks have the cores to be trained side by side, on the CPU."""
+        return max(1, cores() // (self.threads or 1))
 
 
 def run_sweep(
@@ -108,9 +116,9 @@ def resume_sweep(
     """Carry on an interrupted sweep; finished runs are not trained again.
 
     reload: loads the sweep's config with new places of its data, more seeds, trials or values.
-    seeds: how many replicates of each cell were asked for. options: its device `auto` is that of
-    the beginning. Raises UsageError when there is none, it has as many replicates, or
-    another process is at it, and what `run_sweep` raises.
+    seeds: how many replicates of each cell were asked for. options: its device `auto` and its
+    threads are by default those of the beginning. Raises UsageError when there is none, it has as
+    many replicates, or another process is at it, and what `run_sweep` raises.
     """
     files = SweepDir(directory)
     if not files.config.is_file():
@@ -133,6 +141,8 @@ def resume_sweep(
         _check_outputs(files, rounds)
         if options.device == "auto" and rounds:
             options = replace(options, device=rounds[0].device)
+        if options.threads is None and rounds:
+            options = replace(options, threads=rounds[0].threads)
         loaded = reload(document) if reload else stored
         if changed:
             check_runs(loaded, allow_large=options.allow_large)
@@ -151,6 +161,8 @@ def resume_sweep(
                 _store_configs(loaded, files, rounds)
             if done is not None and not grows:
                 return _finished(done, directory, watcher)
+            if any(each.threads != options.threads for each in rounds):
+                files.write_rounds([replace(each, threads=options.threads) for each in rounds])
             if added:
                 watcher.on_message(said_of(added))
             return sweep.run(files, interrupt, added)
@@ -276,6 +288,7 @@ class _Sweep:
     def __init__(self, loaded: Loaded, options: Options, observer: Observer) -> None:
         self._loaded, self._options, self._observer = loaded, options, observer
         check_runs(loaded, allow_large=options.allow_large)
+        check_threads(options.threads)
         self._device = resolve_device(options.device)
         with loaded.source.locating():
             self._metric = check_selection(loaded.config)
@@ -284,7 +297,11 @@ class _Sweep:
         linear = section.scale == "linear"
         self._leaderboard = Leaderboard(self._metric, "linear" if linear else self._metric.scale)
         self.planner = Planner(
-            loaded, self._device, metric=self._metric, allow_large=options.allow_large
+            loaded,
+            self._device,
+            metric=self._metric,
+            allow_large=options.allow_large,
+            places=options.places,
         )
 
     @property
@@ -318,7 +335,11 @@ class _Sweep:
     def _planned(self, cells: Sequence[PlannedCell], seeds: Sequence[int] | None = None) -> Round:
         planned = self.planner.round(cells, seeds)
         device = self._options.device
-        return replace(planned, device=self._device.type if device == "auto" else device)
+        return replace(
+            planned,
+            device=self._device.type if device == "auto" else device,
+            threads=self._options.threads,
+        )
 
     def run(
         self, files: SweepDir, interrupt: Interrupt, added: Sequence[Round] | None = None
@@ -408,6 +429,7 @@ class _Sweep:
                 data,
                 self._loaded.source.projects,
                 prunes=this.purpose == "cells",
+                threads=self._options.threads,
             )
             for number, (members, data) in enumerate(
                 zip(this.stacks, this.data, strict=True), start=before
@@ -450,6 +472,7 @@ class _Sweep:
         stacking = [note for each in stacks for note in self.planner.budget_of(each.runs[0]).notes]
         return [
             *self.planner.notes,
+            *notes_on_threads(self._options.threads),
             *dict.fromkeys([*data, *stacking]),
             *self._notes_on_pruning(stacks),
         ]
@@ -488,5 +511,5 @@ class _Sweep:
             return 0
         if self._options.workers is not None:
             return min(self._options.workers, stacks)
-        places = cores() if self._device.type == "cpu" else len(self._devices())
+        places = self._options.places if self._device.type == "cpu" else len(self._devices())
         return min(stacks, places) if places > 1 and seconds > WORTH_WORKERS else 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, SpawnContext
 
+from regrun.cores import cores
 from regrun.signals import blocking_signals
 
 PRELOAD_MODULE = "regrun.sweeps.worker_preload"
@@ -45,13 +45,6 @@ def starting_processes() -> Iterator[None]:
     resource_tracker.ensure_running()  # lifts the block when it has to start
     with blocking_signals():
         yield
-
-
-def cores() -> int:
-    """The number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def start_early(runs: int) -> None:

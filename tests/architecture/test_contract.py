@@ -29,7 +29,7 @@ CONTRACT = {
     "schema": [],
     "guide": ["TOPIC"],
 }
-TRAINING_OPTIONS = {"--json", "--quiet", "--device"}
+TRAINING_OPTIONS = {"--json", "--quiet", "--device", "--threads"}
 
 
 def parameters(verb: str) -> list[object]:
@@ -48,7 +48,7 @@ def test_the_arguments_are_those_of_the_contract(verb: str) -> None:
     assert names == CONTRACT[verb]
 
 
-@pytest.mark.parametrize("verb", ["train", "sweep", "resume"])
+@pytest.mark.parametrize("verb", ["train", "sweep", "resume", "path", "ablate", "reproduce"])
 def test_every_training_verb_has_the_shared_options(verb: str) -> None:
     options = {option for item in parameters(verb) for option in item.opts}  # type: ignore[attr-defined]
     assert options >= TRAINING_OPTIONS

@@ -27,6 +27,7 @@ BASE = {
     "regular_files",
     "memory",
     "signals",
+    "cores",
 }
 CONFIG = BASE | {"kinds", "config", "plugins"}
 ENGINE = CONFIG | {"nn", "stack", "data"}

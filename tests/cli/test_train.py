@@ -42,10 +42,10 @@ class Calls:
         return self._run("trained", observer)
 
     def resume_run(
-        self, directory: Path, *, device: Any, observer: Any, allow_large: bool
+        self, directory: Path, *, device: Any, observer: Any, **options: Any
     ) -> RunSummary:
         self.asked["resume"] = (directory, device)
-        assert not allow_large
+        assert options == {"allow_large": False, "threads": None}
         return self._run("resumed", observer)
 
     def _run(self, run_id: str, observer: Any) -> RunSummary:
@@ -72,7 +72,7 @@ def calls(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> Calls:
 def test_train_passes_on_what_it_was_given(invoke: Any, calls: Calls, tmp_path: Path) -> None:
     result = invoke(
         "train", "c.yaml", "optimizer.lr=0.1", "seed=3",
-        "--runs-dir", tmp_path / "elsewhere", "--device", "cpu",
+        "--runs-dir", tmp_path / "elsewhere", "--device", "cpu", "--threads", "2",
     )  # fmt: skip
     assert result.exit_code == 0
     assert calls.asked["config"] == (Path("c.yaml"), ["optimizer.lr=0.1", "seed=3"])
@@ -83,6 +83,7 @@ def test_train_passes_on_what_it_was_given(invoke: Any, calls: Calls, tmp_path: 
         "runs_dir": tmp_path / "elsewhere",
         "device": "cpu",
         "allow_large": False,
+        "threads": 2,
     }
 
 

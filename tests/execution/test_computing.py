@@ -93,9 +93,9 @@ def test_the_members_of_a_stack_pay_together(
     counts = []
     compute = computing.computing
 
-    def noting(training: Training, budget: Budget, members: int) -> object:
+    def noting(training: Training, budget: Budget, members: int, threads: int | None) -> object:
         counts.append((budget.multiplications, members))
-        return compute(training, budget, members)
+        return compute(training, budget, members, threads)
 
     monkeypatch.setattr("regrun.sweeps.planned_stack.computing", noting)
     loaded = config_from_mapping({**DIGITS, "sweep": {"seeds": 3, "vary": ["seed"]}})

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 def planner_of(config: dict[str, Any], **options: Any) -> tuple[Planner, Loaded]:
     loaded = config_from_mapping(config)
-    keys = {"metric": Metric("test", "loss"), "allow_large": False, **options}
+    keys = {"metric": Metric("test", "loss"), "allow_large": False, "places": 4, **options}
     return Planner(loaded, CPU, **keys), loaded
 
 
@@ -75,7 +75,6 @@ def test_the_same_cells_give_the_same_round() -> None:
 
 
 def test_work_that_is_worth_it_is_spread_over_the_cores(monkeypatch: Any) -> None:
-    monkeypatch.setattr(planning, "cores", lambda: 4)
     config = with_keys(LINEAR, sweep={"grid": {"optimizer.lr": [0.01 * (k + 1) for k in range(8)]}})
     assert len(planned(config).stacks) == 1
     monkeypatch.setattr(planning, "WORTH_WORKERS", 0.0)

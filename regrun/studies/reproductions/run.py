@@ -20,6 +20,7 @@ from regrun.config.changes import changed_keys
 from regrun.config.limits import check_count
 from regrun.config.load import Loaded, config_from_mapping, load_config
 from regrun.errors import CorruptInputError, Interrupted, StorageError, UsageError
+from regrun.execution.computing import check_threads
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer
 from regrun.metrics import SPLITS, Metric
@@ -74,7 +75,14 @@ def reproduce(
         "use fewer",
         allow_large=options.allow_large,
     )
-    study = ReproductionStudy(verb="reproduce", name=name, seeds=seeds, device=options.device)
+    check_threads(options.threads)
+    study = ReproductionStudy(
+        verb="reproduce",
+        name=name,
+        seeds=seeds,
+        device=options.device,
+        threads=options.threads,
+    )
     parent = experiment_dir(runs_dir, name)
     with catching_signals() as interrupt:
         directory = claim_run_dir(parent, "reproduce")
@@ -90,6 +98,7 @@ def resume_reproduction(
     reproduction: Reproduction,
     *,
     device: str | None = None,
+    threads: int | None = None,
     observer: Observer | None = None,
     ray: OnRay | None = None,
 ) -> ReproductionResult:
@@ -98,6 +107,7 @@ def resume_reproduction(
     Finished sweeps and paths are not trained again. Raises UsageError when another process is at
     it, or another version of regrun began it, and what `reproduce` raises.
     """
+    check_threads(threads)
     watcher = observer or Observer()
     with catching_signals() as interrupt, exclusive(directory):
         remove_stale_temporaries(directory)
@@ -106,7 +116,7 @@ def resume_reproduction(
             watcher.on_message(f"{directory} had finished before; nothing to do")
             places = [str(directory / Path(place).name) for place in done.runs_in]
             return done.model_copy(update={"runs_in": places})
-        options = Options(device or study.device, ray=ray)
+        options = Options(device or study.device, threads=threads or study.threads, ray=ray)
         work = _Work(directory, study.seeds, options, watcher, interrupt)
         return _carry_out(study.name, reproduction, work)
 
@@ -192,7 +202,13 @@ class _Work:
             if done is not None:
                 path = done
             elif isinstance(begun, PathStudy) and PathDir(place).config.is_file():
-                path = resume_path(place, begun, device=self.options.device, observer=self.observer)
+                path = resume_path(
+                    place,
+                    begun,
+                    device=self.options.device,
+                    threads=self.options.threads,
+                    observer=self.observer,
+                )
             else:
                 path = run_path(
                     config_from_mapping(shipped_config(part.config)),
@@ -200,6 +216,7 @@ class _Work:
                     number=part.number,
                     ratio=part.ratio,
                     device=self.options.device,
+                    threads=self.options.threads,
                     observer=self.observer,
                     directory=place,
                 )
