@@ -196,37 +196,6 @@ def test_seven_torchvision_networks_together_are_seven_alone() -> None:
         assert_close(rows[member], train([one])[0][0])
 
 
-@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-@pytest.mark.parametrize(
-    "model",
-    [
-        {"name": "mlp", "hidden": [16], "norm": "batch"},
-        {"name": "cnn", "channels": [4], "hidden": [8], "norm": "batch"},
-        {"name": "resnet18"},
-    ],
-    ids=lambda model: model["name"],
-)
-def test_batch_norm_in_bfloat16_ends_near_float32(model: dict[str, Any], device: str) -> None:
-    def losses(precision: str) -> list[float]:
-        configs = [
-            config(
-                model=model,
-                optimizer={"name": "adam", "lr": lr},
-                dataset={"num_train": 40, "num_test": 10},
-                training={"epochs": 2, "batch_size": 20, "precision": precision},
-            )
-            for lr in (1e-4, 2e-4)
-        ]
-        dataset = configs[0].dataset.load().to(device, torch.float32)
-        rows, ends = collect(Engine(configs, dataset, torch.device(device)))
-        for end in ends.values():
-            assert end.weights is not None
-            assert torch.bfloat16 not in {tensor.dtype for tensor in end.weights.values()}
-        return [rows[member][-1]["train/loss"] for member in rows]
-
-    assert losses("bfloat16") == pytest.approx(losses("float32"), rel=0.05)
-
-
 def test_order_and_company_do_not_matter() -> None:
     changes = SEVEN["adam, elastic net, dropout rates"]
     configs = [config(**change) for change in changes]

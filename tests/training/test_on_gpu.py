@@ -16,7 +16,9 @@ from regrun.training import step as step_module
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Tick
 from regrun.training.replay import Replay
+from tests.support.bfloat16 import NETWORKS, check_network
 from tests.support.engines import CPU, Life, collect, config_of
+from tests.support.small_networks import use_small_networks
 from tests.support.steps import BASE, CASES
 
 pytestmark = [
@@ -163,3 +165,12 @@ def test_the_kernel_gives_the_words_of_philox() -> None:
         words = torch.stack(philox(keys.cpu().unsqueeze(1), counters), -1)
         expected = words[:, torch.arange(count), places % 4] >> 8
         assert torch.equal(found.cpu(), expected.float() * 2.0**-24)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_in_bfloat16_ends_near_float32(
+    network: str, members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_small_networks(monkeypatch)
+    check_network(network, members, GPU)

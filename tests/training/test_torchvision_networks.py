@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset, Split
@@ -17,6 +15,7 @@ from regrun.stack import Stack, StreamNoise, whole
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation
 from tests.support.engines import CPU, Life, collect, config_of
+from tests.support.small_networks import use_small_networks
 
 BASE: dict[str, Any] = {
     "dataset": {"name": "cifar10"},
@@ -41,34 +40,9 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def small_network(name: str, num_classes: int) -> nn.Module:
-    """One of torchvision's classes with few layers, in which rounding stays rounding."""
-    module: nn.Module
-    if name == "densenet121":
-        module = models.DenseNet(4, (2, 2), 8, num_classes=num_classes)
-    elif name == "efficientnet_b0":
-        block = partial(models.efficientnet.MBConvConfig, width_mult=1.0, depth_mult=1.0)
-        blocks = [block(2, 3, 2, 8, 8, 2), block(2, 3, 1, 8, 8, 2)]
-        module = models.EfficientNet(blocks, 0.2, 0.5, num_classes)
-    else:
-        module = models.VisionTransformer(32, 16, 2, 2, 8, 16, 0.2, num_classes=num_classes)
-        nn.init.normal_(
-            module.get_parameter("heads.head.weight")
-        )  # as made, it lets no gradient through
-    return module
-
-
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    get_model = models.get_model
-
-    def small(name: str, weights: None, num_classes: int, **options: Any) -> nn.Module:
-        if name != "squeezenet1_1":
-            return small_network(name, num_classes)
-        module: nn.Module = get_model(name, num_classes=num_classes)
-        return module
-
-    monkeypatch.setattr(models, "get_model", small)
+    use_small_networks(monkeypatch)
 
 
 def config(case: str, seed: int = 0, **optimizer: Any) -> Config:
