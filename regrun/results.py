@@ -395,6 +395,30 @@ class StackPlan(Result):
     """A rough guess for one CPU core."""
 
 
+class NodePlan(Result):
+    """A machine of a cluster, for a planned sweep."""
+
+    name: str
+    cpus: float
+    gpus: float
+    memory_bytes: int
+    """What Ray lets tasks use."""
+    slots: int
+    """Stacks that it trains at once."""
+
+
+class ClusterPlan(Result):
+    """How the stacks of a planned sweep would be spread over a Ray cluster as it is now."""
+
+    nodes: list[NodePlan]
+    slots: int
+    """Stacks that are trained at once."""
+    rounds: int
+    """Stacks that a slot trains one after the other, at most."""
+    seconds: float
+    """A rough guess until the end."""
+
+
 class SweepPlan(Result):
     """What `sweep --dry-run --json` prints."""
 
@@ -411,6 +435,8 @@ class SweepPlan(Result):
     """What a user should know about how the runs are computed."""
     histograms_bytes: int = 0
     """What all runs store of histograms, roughly, with `training.histograms_every`."""
+    cluster: ClusterPlan | None = None
+    """With the executor `ray`."""
 
 
 class LayerSummary(Result):

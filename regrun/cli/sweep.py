@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ from regrun.cli.console import check, documenting, note, print_csv, say, show
 from regrun.cli.left_pictures import leave_main_picture
 from regrun.cli.progress import watching
 from regrun.errors import UsageError
-from regrun.results import SweepPlan, SweepSummary
+from regrun.results import ClusterPlan, SweepPlan, SweepSummary
 from regrun.store.atomic import probe_writable
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.worker_process import start_early
@@ -172,6 +173,24 @@ def show_sweep(
     check(summary)
 
 
+def _cluster_report(plan: ClusterPlan) -> list[str]:
+    """Machines that are alike share a line."""
+    alike = Counter(
+        f"CPU {node.cpus:g}, " + (f"GPU {node.gpus:g}, " if node.gpus else "")
+        + f"{decimal(node.memory_bytes)}: {_count(node.slots, 'stack')} at once"
+        for node in plan.nodes
+    )  # fmt: skip
+    return [
+        f"cluster    {_count(plan.slots, 'stack')} at once, {_count(plan.rounds, 'round')}, about "
+        f"{plan.seconds:.0f} s",
+        *(f"{_count(number, 'node'):10} {each}" for each, number in alike.items()),
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _plan_report(plan: SweepPlan) -> list[str]:
     memory = max(stack.memory_bytes for stack in plan.stacks)
     members = max(stack.members for stack in plan.stacks)
@@ -182,6 +201,7 @@ def _plan_report(plan: SweepPlan) -> list[str]:
         f"stacks      {len(plan.stacks):,}, of up to {members:,} members",
         f"memory     about {decimal(memory)} for the largest stack",
         f"time       about {plan.seconds:.0f} s on one core, at a rough guess",
+        *(_cluster_report(plan.cluster) if plan.cluster else ()),
         *([f"disk       {decimal(examples)} for the results on test examples"] if examples else []),
         *([f"disk       about {decimal(histograms)} for histograms"] if histograms else []),
         *(f"note: {note}" for note in plan.notes),

@@ -65,13 +65,31 @@ class OnRay:
                 if given:
                     raise UsageError(f"--ray-{name}: only with --executor ray")
             return None
-        _check_address(address)
+        if address is not None:
+            cls.check_address(address)
         if gpus is not None:
             _check_gpus(gpus)
         for name, amount in (resources or {}).items():
             _check_resource(name, amount)
         _check_installed()
         return cls(address, gpus, dict(resources or {}))
+
+    @staticmethod
+    def check_address(address: str) -> None:
+        """Raise UsageError for one that cannot be."""
+        if address in OF_THIS_MACHINE:
+            return
+        if address.startswith("ray://"):
+            raise UsageError(
+                f"--ray-address {address}: regrun takes no part in a cluster through Ray Client; "
+                "run it on a node of the cluster, with --ray-address auto"
+            )
+        matched = _HOST_AND_PORT.fullmatch(address)
+        if matched is None or not 0 < int(matched[2]) < 2**16:
+            raise UsageError(
+                f"--ray-address {address}: write HOST:PORT, as `ray start --head` prints it, or "
+                "auto for the cluster that this machine belongs to"
+            )
 
     @property
     def words(self) -> list[str]:
@@ -99,22 +117,6 @@ def amount_of(text: str) -> tuple[str, float]:
     except ValueError:
         pass
     raise UsageError(f"--ray-resource {text}: write NAME=AMOUNT, such as big_memory=1")
-
-
-def _check_address(address: str | None) -> None:
-    if address is None or address in OF_THIS_MACHINE:
-        return
-    if address.startswith("ray://"):
-        raise UsageError(
-            f"--ray-address {address}: regrun takes no part in a cluster through Ray Client; run "
-            "it on a node of the cluster, with --ray-address auto"
-        )
-    matched = _HOST_AND_PORT.fullmatch(address)
-    if matched is None or not 0 < int(matched[2]) < 2**16:
-        raise UsageError(
-            f"--ray-address {address}: write HOST:PORT, as `ray start --head` prints it, or auto "
-            "for the cluster that this machine belongs to"
-        )
 
 
 def _check_gpus(gpus: float) -> None:

@@ -46,7 +46,7 @@ class Planner:
     """Turns cells into rounds. Budgets are worked out once per kind of run.
 
     metric: what cells are ordered by. places: how many stacks can be trained side by side on the
-    CPU.
+    CPU. free_bytes: what a stack may take where it is trained; None: what this machine has.
 
     Raises ConfigError, located, for cells that the schema, the data or the machine refuse.
     """
@@ -59,8 +59,10 @@ class Planner:
         metric: Metric,
         allow_large: bool,
         places: int,
+        free_bytes: int | None = None,
     ) -> None:
         self._loaded, self._device, self._places = loaded, device, places
+        self._free_bytes = free_bytes
         self._sweep = loaded.config.sweep or Sweep()
         self._metric = metric
         self._allow_large = allow_large
@@ -226,7 +228,7 @@ class Planner:
         return stack_size(
             budget.member_bytes,
             budget.shared_bytes,
-            available_bytes(self._device),
+            available_bytes(self._device) if self._free_bytes is None else self._free_bytes,
             self._device.type == "cpu",
         )
 

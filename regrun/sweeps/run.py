@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -44,6 +45,8 @@ from regrun.sweeps.growth import check_growth, check_more, lacking, said_of
 from regrun.sweeps.leaderboard import Leaderboard
 from regrun.sweeps.planned_stack import PlannedStack, configs_of
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
+from regrun.sweeps.ray_cluster import Cluster, joined
+from regrun.sweeps.ray_plan import spread
 from regrun.sweeps.search import Proposer
 from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
@@ -87,22 +90,31 @@ def run_sweep(
     more than a sweep. Raises ConfigError (located, before anything is written), StorageError,
     CorruptInputError, Interrupted.
     """
-    sweep = _Sweep(loaded, options, observer or Observer())
-    tree = dump_tree(loaded.source.tree)
-    parse_config(tree.encode(), "the sweep")  # or it is too long for a file
-    first = sweep.first_round()  # all errors before anything is written
-    sweep.check_workers(len(first.stacks))
-    parent = experiment_dir(runs_dir, loaded.config.name)
-    with catching_signals() as interrupt:
-        files = SweepDir(directory or claim_run_dir(parent, "sweep"))
-        make_directory(files.path)
-        with given_back_if_empty(files.path), exclusive(files.path):
-            if study is not None:
-                write_study(files.path, study)
-            write_atomic(files.config, sealed_yaml(_stored(loaded, files)))
-            folders = files.portable(loaded.source.projects)
-            files.write_rounds([replace(first, begun_in=folders)])
-            return sweep.run(files, interrupt)
+    with _cluster_of(options) as cluster:
+        sweep = _Sweep(loaded, options, observer or Observer(), cluster)
+        tree = dump_tree(loaded.source.tree)
+        parse_config(tree.encode(), "the sweep")  # or it is too long for a file
+        first = sweep.first_round()  # all errors before anything is written
+        sweep.check_workers(len(first.stacks))
+        parent = experiment_dir(runs_dir, loaded.config.name)
+        with catching_signals() as interrupt:
+            files = SweepDir(directory or claim_run_dir(parent, "sweep"))
+            make_directory(files.path)
+            with given_back_if_empty(files.path), exclusive(files.path):
+                if study is not None:
+                    write_study(files.path, study)
+                write_atomic(files.config, sealed_yaml(_stored(loaded, files)))
+                folders = files.portable(loaded.source.projects)
+                files.write_rounds([replace(first, begun_in=folders)])
+                return sweep.run(files, interrupt)
+
+
+@contextmanager
+def _cluster_of(options: Options) -> Iterator[Cluster | None]:
+    """The cluster that trains the sweep, for the block."""
+    on_gpus = options.ray is not None and resolve_device(options.device).type == "cuda"
+    with joined(options.ray, on_gpus=on_gpus, threads=options.threads or 1) as cluster:
+        yield cluster
 
 
 def resume_sweep(
@@ -149,8 +161,8 @@ def resume_sweep(
         options = replace(options, allow_large=True)  # it was allowed, or fits
         if rounds:
             loaded = _varying_as_begun(loaded, rounds).begun_in(files.begun_in(rounds[0]))
-        with asking_for_data(loaded, directory):
-            sweep = _Sweep(loaded, options, watcher)
+        with asking_for_data(loaded, directory), _cluster_of(options) as cluster:
+            sweep = _Sweep(loaded, options, watcher, cluster)
             grows = not PLACES.issuperset(changed)
             added = sweep.lacking(rounds, check_all=bool(changed))
             if changed:
@@ -249,7 +261,12 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
 
     Of a search the stacks are those of its first round, and the time is scaled up to all trials.
     """
-    sweep = _Sweep(loaded, options, Observer())
+    with _cluster_of(options) as cluster:
+        sweep = _Sweep(loaded, options, Observer(), cluster)
+        return _planned(loaded, sweep)
+
+
+def _planned(loaded: Loaded, sweep: _Sweep) -> SweepPlan:
     first = sweep.first_round()
     stacks, examples, histograms = [], 0, 0
     notes: dict[str, None] = {}
@@ -279,14 +296,22 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
         test_examples_bytes=examples * runs // len(first.runs),
         histograms_bytes=histograms * runs // len(first.runs),
         notes=[*notes],
+        cluster=spread(sweep.cluster, stacks, runs / len(first.runs)) if sweep.cluster else None,
     )
 
 
 class _Sweep:
     """The rounds of one sweep: propose, plan, run, until there is nothing left to try."""
 
-    def __init__(self, loaded: Loaded, options: Options, observer: Observer) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        options: Options,
+        observer: Observer,
+        cluster: Cluster | None = None,
+    ) -> None:
         self._loaded, self._options, self._observer = loaded, options, observer
+        self.cluster = cluster
         check_runs(loaded, allow_large=options.allow_large)
         check_threads(options.threads)
         self._device = resolve_device(options.device)
@@ -301,7 +326,8 @@ class _Sweep:
             self._device,
             metric=self._metric,
             allow_large=options.allow_large,
-            places=options.places,
+            places=options.places if cluster is None else cluster.places,
+            free_bytes=None if cluster is None or cluster.on_gpus else cluster.room_bytes,
         )
 
     @property

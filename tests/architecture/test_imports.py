@@ -59,7 +59,7 @@ MAY_IMPORT = {
 """Part of the package → the parts it may import, besides itself."""
 
 
-OPTIONAL = ("excel", "mlflow", "notebook", "onnx", "wandb")
+OPTIONAL = ("excel", "mlflow", "notebook", "onnx", "ray", "wandb")
 """Extras that one feature each needs; without them it says what to install, or is not asked for."""
 
 

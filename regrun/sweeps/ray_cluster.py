@@ -1,0 +1,217 @@
+"""The Ray cluster of a sweep: joined or started, and the machines that belong to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from rich.filesize import decimal
+
+from regrun.cores import cores
+from regrun.errors import UsageError
+from regrun.sweeps.executor import OnRay
+
+SECONDS_TO_ANSWER = 10.0
+"""How long the machine of a cluster has to take up a connection."""
+
+LOOPBACK = "127.0.0.1"
+
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""As on those systems, Ray then listens on the loopback interface alone. It reads this when it is
+imported, and replaces a loopback address that it is given by that of the machine."""
+
+TRIES = {"RAY_NUM_REDIS_GET_RETRIES": "1"}
+"""Of Ray to reach a cluster, each of 40 seconds; it has twenty by default."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster, with what it has in all. resources: by name, CPU and GPU too."""
+
+    name: str
+    resources: Mapping[str, float]
+
+    @property
+    def memory_bytes(self) -> int:
+        """What Ray lets the tasks of this machine use."""
+        return int(self.resources.get("memory", 0))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The machines of a cluster as they are when a sweep is planned.
+
+    on_gpus: whether stacks are trained on GPUs, and on the machines that have any. threads:
+    cores of a stack that is trained on a CPU.
+    """
+
+    ray: OnRay
+    nodes: tuple[Node, ...]
+    on_gpus: bool = False
+    threads: int = 1
+
+    @property
+    def asks(self) -> dict[str, float]:
+        """What a stack takes of its node, but for memory."""
+        own = {"GPU": self.ray.gpus or 1.0} if self.on_gpus else {"CPU": float(self.threads)}
+        return own | dict(self.ray.resources)
+
+    def slots(self, node: Node, stack_bytes: int = 0) -> int:
+        """How many stacks a machine trains at once, each with so many bytes of memory."""
+        rooms = [node.resources.get(name, 0) / amount for name, amount in self.asks.items()]
+        if stack_bytes:
+            rooms.append(node.memory_bytes / stack_bytes)
+        return int(min(rooms) + 1e-9)  # a tenth of a GPU fits in ten times
+
+    @property
+    def places(self) -> int:
+        """How many stacks are trained at once, as far as their memory allows it."""
+        return sum(map(self.slots, self.nodes))
+
+    @property
+    def room_bytes(self) -> int:
+        """Memory for each stack that is trained at once, where there is least."""
+        shares = [(node.memory_bytes, self.slots(node)) for node in self.nodes]
+        return min((memory // slots for memory, slots in shares if slots), default=0)
+
+    def check(self, stack_bytes: int = 0) -> None:
+        """Raise UsageError where no machine can train such a stack, with what all of them have."""
+        if any(self.slots(node, stack_bytes) for node in self.nodes):
+            return
+        wanted = [f"{name} {amount:g}" for name, amount in self.asks.items()]
+        wanted += [f"memory {decimal(stack_bytes)}"] if stack_bytes else []
+        there = dict.fromkeys(", ".join(_said(node)) or "nothing" for node in self.nodes)
+        raise UsageError(
+            f"no node of the cluster has what a stack takes ({', '.join(wanted)}); there is: "
+            + "; ".join(there)
+        )
+
+
+def _said(node: Node) -> list[str]:
+    """What a machine has, without the resources that stand for itself."""
+    own = {name: amount for name, amount in node.resources.items() if ":" not in name}
+    own.pop("object_store_memory", None)
+    memory = own.pop("memory", None)
+    said = [f"{name} {amount:g}" for name, amount in own.items()]
+    return said + ([f"memory {decimal(int(memory))}"] if memory else [])
+
+
+@contextmanager
+def joined(
+    ray: OnRay | None, *, on_gpus: bool = False, threads: int = 1
+) -> Iterator[Cluster | None]:
+    """Belong to a cluster for the block, or have a Ray of this machine alone; None: without Ray.
+
+    In a program that has joined one itself, that one is used, and is left as it is. Raises
+    UsageError where there is no cluster at the address, or none that could train a stack.
+    """
+    if ray is None:
+        yield None
+        return
+    address = ray.address or os.environ.get("RAY_ADDRESS") or "local"
+    with _environment({**TRIES, **(ON_LOOPBACK if address == "local" else {})}):
+        import ray as library
+
+    if library.is_initialized():
+        if ray.address is not None:
+            raise UsageError(
+                f"--ray-address {address}: this program has joined a cluster of its own; leave the "
+                "address out, or call ray.shutdown() first"
+            )
+        yield _cluster(ray, on_gpus, threads)
+        return
+    OnRay.check_address(address)
+    _check_answers(address)
+    try:
+        with _own_handlers():
+            _join(address)
+        yield _cluster(ray, on_gpus, threads)
+    finally:
+        library.shutdown()
+
+
+def _cluster(ray: OnRay, on_gpus: bool, threads: int) -> Cluster:
+    found = Cluster(ray, tuple(nodes()), on_gpus, threads)
+    found.check()
+    return found
+
+
+def nodes() -> list[Node]:
+    """The machines of the cluster that are alive, in a fixed order."""
+    import ray
+
+    living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    named = [
+        Node(str(node["NodeManagerHostname"]), dict(node["Resources"]))
+        for node in sorted(living, key=lambda node: str(node["NodeID"]))
+    ]
+    return sorted(named, key=lambda node: node.name)
+
+
+def _join(address: str) -> None:
+    """Raises UsageError with what Ray says where it does not come to terms with the cluster."""
+    import ray
+
+    init = partial(ray.init, logging_level=logging.ERROR, log_to_driver=False)
+    if address == "local":
+        init("local", num_cpus=cores(), include_dashboard=False)
+        (node,) = ray.nodes()  # type: ignore[no-untyped-call]
+        if node["NodeManagerAddress"] != LOOPBACK:
+            ray.shutdown()
+            (name, value), *_ = ON_LOOPBACK.items()
+            raise UsageError(
+                "--executor ray: Ray was imported before, and would listen on all networks of this "
+                f"machine; set {name}={value} in the environment before, or import regrun alone"
+            )
+        return
+    try:
+        init(address)
+    except (OSError, RuntimeError, ValueError) as error:  # a ConnectionError is an OSError
+        said = str(error).strip().partition("\n")[0]
+        raise UsageError(f"--ray-address {address}: {said}") from error
+
+
+def _check_answers(address: str) -> None:
+    """Raise UsageError where nothing listens: Ray would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise UsageError(
+            f"--ray-address {address}: no cluster answers ({error.strerror or error}); is it the "
+            "address that `ray start --head` printed, and is Ray still running there?"
+        ) from error
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set those variables that are not set for the block."""
+    added = [name for name in variables if name not in os.environ]
+    os.environ.update({name: variables[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Put back the handler of SIGTERM, which Ray replaces by one that ends the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    own = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, own)
