@@ -151,9 +151,16 @@ def prepare(
     *,
     allow_large: bool = False,
     progress: Callable[[str], None] | None = None,
+    dataset: Dataset | None = None,
 ) -> Prepared:
-    """Load the data and check the model. Raises ConfigError when either does not fit the device."""
+    """Load the data and check the model. Raises ConfigError when either does not fit the device.
+
+    dataset: the config's, if it has been loaded already.
+    """
     started = time.monotonic()
-    dataset = load_data(config, device, allow_large=allow_large, progress=progress)
+    if dataset is None:
+        dataset = load_data(config, device, allow_large=allow_large, progress=progress)
+    else:
+        dataset = dataset.to(device, DTYPES[config.training.precision])
     budget = estimate([config], dataset, device, allow_large=allow_large)
     return Prepared(dataset, device, budget, time.monotonic() - started)

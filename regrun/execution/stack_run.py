@@ -51,16 +51,20 @@ StackPruner = Callable[[Evaluation], Sequence[int]]
 
 @dataclass(frozen=True)
 class Member:
-    """A run of the stack and the directory it owns. projects: see `portable`."""
+    """A run of the stack and the directory it owns.
+
+    config_text: the config as it is stored. path: of the directory; `files` may be a copy of it.
+    """
 
     config: Config
     files: RunDir
-    projects: tuple[Path, ...] = ()
+    config_text: str
+    path: Path
 
-    @property
-    def config_text(self) -> str:
-        """The config as it is stored."""
-        return dump_config(self.config, self.files.path, self.projects)
+    @classmethod
+    def of(cls, config: Config, files: RunDir, projects: Sequence[Path] = ()) -> Member:
+        """A run in its own directory. projects: see `portable`."""
+        return cls(config, files, dump_config(config, files.path, projects), files.path)
 
 
 class StackRun:
@@ -248,7 +252,7 @@ class StackRun:
 
     def _summary(self, end: MemberEnd) -> RunSummary:
         return self._histories[end.member].summarize(
-            self._members[end.member].files.path,
+            self._members[end.member].path,
             end,
             self._engine.roles,
             self._device,

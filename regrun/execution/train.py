@@ -249,7 +249,7 @@ def _train(
     keep = config.training.keep_checkpoint and not any(config.ties_to_end())
     with loaded.source.locating():
         run = StackRun(
-            [Member(config, RunDir(directory), loaded.source.projects)],
+            [Member.of(config, RunDir(directory), loaded.source.projects)],
             prepared,
             store,
             checkpoint,

@@ -78,6 +78,12 @@ def sections(group: str, built_in: Sequence[type[Section]] = ()) -> list[type[Se
     return found
 
 
+def packages() -> tuple[str, ...]:
+    """Name and version of each installed package that has a plug-in."""
+    points = (point for group in _installed().values() for point in group)
+    return tuple(sorted({f"{each.dist.name} {each.dist.version}" for each in points if each.dist}))
+
+
 def plugin_files() -> list[Path]:
     """The files that the environment names."""
     return [Path(path) for path in os.environ.get(FILES, "").split(os.pathsep) if path]

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from regrun.analysis.cells import metric_values
 from regrun.config.dump import dump_config
 from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
+from regrun.data.dataset import Dataset
 from regrun.errors import CorruptInputError, UsageError
 from regrun.execution.computing import computing
 from regrun.execution.failure import Failure
@@ -31,7 +32,7 @@ from regrun.store.lock import exclusive
 from regrun.store.metrics import read_metrics
 from regrun.store.place import Place
 from regrun.store.reading import read_document
-from regrun.store.sweep_dir import PlannedRun, SweepDir
+from regrun.store.sweep_dir import SWEEP, PlannedRun, SweepDir
 from regrun.sweeps.pruning import pruner_of
 from regrun.sweeps.replicates import with_seeds
 from regrun.sweeps.selection import metric_of
@@ -61,9 +62,11 @@ class PlannedStack:
     prunes: bool = True
     threads: int | None = None
 
-    def load(self) -> Loaded:
-        """The sweep's config."""
+    def load(self, home: Path | None = None) -> Loaded:
+        """The sweep's config. home: the sweep directory that this one is a copy of."""
         stored = read_document(SweepDir(self.sweep).config, sealed=True)
+        if home is not None:
+            stored = replace(stored, label=str(home / SWEEP))
         return load_config(stored).begun_in(self.begun_in)
 
     def unfinished(self) -> list[PlannedRun]:
@@ -71,6 +74,18 @@ class PlannedStack:
         files = SweepDir(self.sweep)
         with files.place.kept_open():
             return [run for run in self.runs if not files.run(run).finished]
+
+
+@dataclass(frozen=True)
+class Home:
+    """What a copy of a sweep directory lacks that is on another machine.
+
+    path: the sweep directory there. configs: of the stack's runs, as they are stored.
+    """
+
+    path: Path
+    configs: tuple[str, ...]
+    dataset: Dataset
 
 
 @dataclass(frozen=True)
@@ -108,8 +123,11 @@ def train_stack(
     device: str,
     should_stop: Callable[[], bool],
     report: Report,
+    home: Home | None = None,
 ) -> Outcome:
     """Train a stack from its last checkpoint.
+
+    home: what belongs to the sweep directory, where the stack has a copy of it.
 
     After a kill all members are trained again, also those whose files are complete, since only the
     whole stack continues bit for bit; complete files are left unchanged.
@@ -123,14 +141,16 @@ def train_stack(
         if not stack.unfinished():
             store.clear()  # a kill may have come between the last summary and this
             return Outcome(True, ())
-        loaded = stack.load()
-        members = [
-            Member(config, files.run(run), loaded.source.projects)
-            for run, config in zip(stack.runs, configs_of(loaded, stack.runs), strict=True)
-        ]
+        loaded = stack.load(home.path if home else None)
+        members = _members(stack, loaded, home)
         for member in members:
             make_directory(member.files.place)
-        prepared = prepare(members[0].config, resolve_device(device), allow_large=True)
+        prepared = prepare(
+            members[0].config,
+            resolve_device(device),
+            allow_large=True,
+            dataset=home.dataset if home else None,
+        )
         check_unchanged(members[0].config.dataset, stack.data, prepared.fingerprint)
         checkpoint = load_stack(store)
         epochs = members[0].config.training.epochs
@@ -148,18 +168,36 @@ def train_stack(
     return Outcome(done, tuple(watcher.messages()))
 
 
+def _members(stack: PlannedStack, loaded: Loaded, home: Home | None) -> list[Member]:
+    files = SweepDir(stack.sweep)
+    runs = list(zip(stack.runs, configs_of(loaded, stack.runs), strict=True))
+    if home is None:
+        return [Member.of(each, files.run(run), loaded.source.projects) for run, each in runs]
+    return [
+        Member(config, files.run(run), text, home.path / run.directory)
+        for (run, config), text in zip(runs, home.configs, strict=True)
+    ]
+
+
+def stored_configs(stack: PlannedStack) -> Iterator[str]:
+    """The config of each run of the stack as it is stored."""
+    loaded, files = stack.load(), SweepDir(stack.sweep)
+    for run, config in zip(stack.runs, configs_of(loaded, stack.runs), strict=True):
+        yield dump_config(config, files.run(run).path, loaded.source.projects)
+
+
 def mark_failed(stack: PlannedStack, error: BaseException) -> int:
     """Give every unfinished run of the stack a summary that says why it failed; returns how many.
 
     The run's log holds the whole error, with the traceback of one of code.
     """
-    loaded, failure = stack.load(), Failure.of(error)
-    unfinished = stack.unfinished()
-    for run, config in zip(unfinished, configs_of(loaded, unfinished), strict=True):
+    failure = Failure.of(error)
+    left = replace(stack, runs=tuple(stack.unfinished()))
+    for run, config in zip(left.runs, stored_configs(left), strict=True):
         files = SweepDir(stack.sweep).run(run)
         make_directory(files.place)
-        failure.store(files, run.seed, dump_config(config, files.path, loaded.source.projects))
-    return len(unfinished)
+        failure.store(files, run.seed, config)
+    return len(left.runs)
 
 
 @contextmanager

@@ -33,10 +33,14 @@ TRIES = {"RAY_NUM_REDIS_GET_RETRIES": "1"}
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster, with what it has in all. resources: by name, CPU and GPU too."""
+    """A machine of the cluster, with what it has in all. resources: by name, CPU and GPU too.
+
+    identity: that Ray knows it by.
+    """
 
     name: str
     resources: Mapping[str, float]
+    identity: str = ""
 
     @property
     def memory_bytes(self) -> int:
@@ -132,7 +136,8 @@ def joined(
     try:
         with _own_handlers():
             _join(address)
-        yield _cluster(ray, on_gpus, threads)
+        with _silent():
+            yield _cluster(ray, on_gpus, threads)
     finally:
         library.shutdown()
 
@@ -149,7 +154,7 @@ def nodes() -> list[Node]:
 
     living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     named = [
-        Node(str(node["NodeManagerHostname"]), dict(node["Resources"]))
+        Node(str(node["NodeManagerHostname"]), dict(node["Resources"]), str(node["NodeID"]))
         for node in sorted(living, key=lambda node: str(node["NodeID"]))
     ]
     return sorted(named, key=lambda node: node.name)
@@ -202,6 +207,23 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Ray from printing to stdout which machines and processes were lost.
+
+    It does so whatever it is asked to log, and would spoil a JSON document. What matters of it is
+    said by the sweep.
+    """
+    from ray._private import worker
+
+    printing = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printing
 
 
 @contextmanager

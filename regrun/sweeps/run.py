@@ -25,6 +25,7 @@ from regrun.config.sweeps import Sweep
 from regrun.config.yaml_nodes import parse_config
 from regrun.cores import cores
 from regrun.errors import CorruptInputError, Interrupted, UsageError
+from regrun.execution.budget import Budget
 from regrun.execution.computing import check_threads, notes_on_threads
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
@@ -47,9 +48,11 @@ from regrun.sweeps.planned_stack import PlannedStack, configs_of
 from regrun.sweeps.planning import WORTH_WORKERS, Planner
 from regrun.sweeps.ray_cluster import Cluster, joined
 from regrun.sweeps.ray_plan import spread
+from regrun.sweeps.ray_worker import check_nodes, workers_on
 from regrun.sweeps.search import Proposer
 from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
+from regrun.sweeps.worker import InThisProcess, OwnProcess, Worker
 from regrun.sweeps.worker_pool import train_stacks
 from regrun.sweeps.worker_process import WORKER_BYTES
 
@@ -90,7 +93,7 @@ def run_sweep(
     more than a sweep. Raises ConfigError (located, before anything is written), StorageError,
     CorruptInputError, Interrupted.
     """
-    with _cluster_of(options) as cluster:
+    with _checked_cluster_of(options) as cluster:
         sweep = _Sweep(loaded, options, observer or Observer(), cluster)
         tree = dump_tree(loaded.source.tree)
         parse_config(tree.encode(), "the sweep")  # or it is too long for a file
@@ -114,6 +117,15 @@ def _cluster_of(options: Options) -> Iterator[Cluster | None]:
     """The cluster that trains the sweep, for the block."""
     on_gpus = options.ray is not None and resolve_device(options.device).type == "cuda"
     with joined(options.ray, on_gpus=on_gpus, threads=options.threads or 1) as cluster:
+        yield cluster
+
+
+@contextmanager
+def _checked_cluster_of(options: Options) -> Iterator[Cluster | None]:
+    """The same. Raises UsageError where a node has other software than this process."""
+    with _cluster_of(options) as cluster:
+        if cluster is not None:
+            check_nodes(cluster)
         yield cluster
 
 
@@ -161,7 +173,7 @@ def resume_sweep(
         options = replace(options, allow_large=True)  # it was allowed, or fits
         if rounds:
             loaded = _varying_as_begun(loaded, rounds).begun_in(files.begun_in(rounds[0]))
-        with asking_for_data(loaded, directory), _cluster_of(options) as cluster:
+        with asking_for_data(loaded, directory), _checked_cluster_of(options) as cluster:
             sweep = _Sweep(loaded, options, watcher, cluster)
             grows = not PLACES.issuperset(changed)
             added = sweep.lacking(rounds, check_all=bool(changed))
@@ -467,7 +479,42 @@ class _Sweep:
         budgets = [self.planner.budget_of(stack.runs[0]) for stack in stacks]
         steps = sum(b.steps * len(stack.runs) for b, stack in zip(budgets, stacks, strict=True))
         seconds = sum(b.seconds(len(stack.runs)) for b, stack in zip(budgets, stacks, strict=True))
-        workers = self._workers(len(stacks), seconds)
+        with self._crew(stacks, budgets, seconds) as workers:
+            self._say_start(files, stacks, steps, workers)
+            return train_stacks(
+                stacks,
+                workers=workers,
+                should_stop=lambda: interrupt.signal_number is not None,
+                observer=self._observer,
+                total_steps=steps,
+                leaderboard=self._leaderboard,
+                fail_fast=self._options.fail_fast,
+            )
+
+    @contextmanager
+    def _crew(
+        self, stacks: Sequence[PlannedStack], budgets: Sequence[Budget], seconds: float
+    ) -> Iterator[Sequence[Worker]]:
+        """The workers that train these stacks, for the block."""
+        if self.cluster is not None:
+            memory = {
+                stack.number: budget.total_bytes(len(stack.runs))
+                for stack, budget in zip(stacks, budgets, strict=True)
+            }
+            with workers_on(self.cluster, stacks, memory) as workers:
+                yield workers
+            return
+        processes = self._workers(len(stacks), seconds)
+        devices = islice(cycle(self._devices()), max(processes, 1))
+        yield [(OwnProcess if processes else InThisProcess)(device) for device in devices]
+
+    def _say_start(
+        self,
+        files: SweepDir,
+        stacks: Sequence[PlannedStack],
+        steps: int,
+        workers: Sequence[Worker],
+    ) -> None:
         cards = self.planner.cards.values()
         self._observer.on_start(
             Start(
@@ -477,19 +524,9 @@ class _Sweep:
                 self._notes(stacks),
                 members=sum(len(stack.runs) for stack in stacks),
                 stacks=len(stacks),
-                workers=workers,
+                workers=0 if isinstance(workers[0], InThisProcess) else len(workers),
                 data=next(iter(cards), None) if len(cards) == 1 else None,
             )
-        )
-        return train_stacks(
-            stacks,
-            devices=list(islice(cycle(self._devices()), max(workers, 1))),
-            in_process=workers == 0,
-            should_stop=lambda: interrupt.signal_number is not None,
-            observer=self._observer,
-            total_steps=steps,
-            leaderboard=self._leaderboard,
-            fail_fast=self._options.fail_fast,
         )
 
     def _notes(self, stacks: Sequence[PlannedStack]) -> list[str]:

@@ -22,8 +22,10 @@ from typing import Any
 
 from regrun import errors
 from regrun.execution.failure import Failure, RemoteFailure
+from regrun.memory import SHORTAGES, shortage_of
 from regrun.signals import ignore_signals
-from regrun.sweeps.planned_stack import Outcome
+from regrun.sweeps.planned_stack import Home, Outcome, PlannedStack, Report, train_stack
+from regrun.sweeps.shared_progress import ProgressFile, SharedProgress
 from regrun.sweeps.worker_process import starting_processes, worker_context
 
 SECONDS_TO_START = 20.0
@@ -37,21 +39,35 @@ class WorkerDied(Exception):  # noqa: N818 - an event, not an error
 
 
 class Worker(ABC):
-    """device: what it trains on."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
+    """Trains one stack at a time."""
 
     @abstractmethod
-    def submit(self, work: Work, *arguments: Any) -> Future[Outcome]:
-        """Start some work. The future raises its error, or WorkerDied."""
+    def train(self, stack: PlannedStack, slot: int, progress: SharedProgress) -> Future[Outcome]:
+        """Start a stack, whose slot says how it stands. The future raises its error, or WorkerDied.
+
+        A lack of memory is an OutOfMemoryError.
+        """
 
     @abstractmethod
     def close(self) -> None:
         """Wait for the end of the work, and of the worker."""
 
 
-class InThisProcess(Worker):
+class LocalWorker(Worker):
+    """A worker on this machine. device: what it trains on."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def train(self, stack: PlannedStack, slot: int, progress: SharedProgress) -> Future[Outcome]:
+        return self.submit(_train_here, stack, self.device, slot, progress.file)
+
+    @abstractmethod
+    def submit(self, work: Work, *arguments: Any) -> Future[Outcome]:
+        """Start some work. The future raises its error, or WorkerDied."""
+
+
+class InThisProcess(LocalWorker):
     """A thread, so that the main one stays free to answer signals.
 
     It has the caller's context, to which a network that a Python program gave belongs.
@@ -68,7 +84,7 @@ class InThisProcess(Worker):
         self._thread.shutdown()
 
 
-class OwnProcess(Worker):
+class OwnProcess(LocalWorker):
     """A process, started with its first work, and again after it died.
 
     A thread waits for its answers.
@@ -142,10 +158,34 @@ def _serve(connection: Connection) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
         while True:
-            connection.send(_answer(*connection.recv()))
+            connection.send(answer(*connection.recv()))
 
 
-def _answer(work: Work, arguments: tuple[Any, ...]) -> tuple[Outcome | None, BaseException | None]:
+def _train_here(stack: PlannedStack, device: str, slot: int, file: ProgressFile) -> Outcome:
+    progress = SharedProgress(file)
+    return train_or_lack(stack, device, lambda: progress.stopped, progress.slot(slot))
+
+
+def train_or_lack(
+    stack: PlannedStack,
+    device: str,
+    should_stop: Callable[[], bool],
+    report: Report,
+    home: Home | None = None,
+) -> Outcome:
+    """`train_stack`; a lack of memory, as whatever library has it, is an OutOfMemoryError."""
+    try:
+        return train_stack(stack, device, should_stop, report, home)
+    except SHORTAGES as error:
+        shortage = shortage_of(error)
+        if shortage is None:
+            raise
+    # Only here, where the first error is gone with all that its frames hold: others need room.
+    raise shortage
+
+
+def answer(work: Work, arguments: tuple[Any, ...]) -> tuple[Outcome | None, BaseException | None]:
+    """What work gives, or the error that ended it, as it can be sent to another process."""
     outcome = None
     with _Keeping() as kept:
         outcome = work(*arguments)

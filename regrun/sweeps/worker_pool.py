@@ -1,4 +1,4 @@
-"""Runs stacks on one machine: in this process, or in single-threaded worker processes."""
+"""Runs stacks: keeps workers busy until all of them have ended."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from tempfile import TemporaryDirectory
 from regrun.errors import CorruptInputError, StorageError, UsageError
 from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer, Standing
-from regrun.memory import SHORTAGES, shortage_of
 from regrun.sweeps.leaderboard import Leaderboard
-from regrun.sweeps.planned_stack import Outcome, PlannedStack, mark_failed, train_stack
-from regrun.sweeps.shared_progress import ProgressFile, SharedProgress
-from regrun.sweeps.worker import InThisProcess, OwnProcess, Worker, WorkerDied
+from regrun.sweeps.planned_stack import Outcome, PlannedStack, mark_failed
+from regrun.sweeps.shared_progress import SharedProgress
+from regrun.sweeps.worker import Worker, WorkerDied
 
 ATTEMPTS = 3
 """How often a stack is started whose worker keeps dying."""
@@ -27,8 +26,7 @@ POLL_SECONDS = 0.1
 def train_stacks(
     stacks: Sequence[PlannedStack],
     *,
-    devices: Sequence[str],
-    in_process: bool,
+    workers: Sequence[Worker],
     should_stop: Callable[[], bool],
     observer: Observer,
     total_steps: int,
@@ -37,16 +35,15 @@ def train_stacks(
 ) -> bool:
     """Train all stacks; False when stopped, after each running stack has saved.
 
-    devices: one for each worker process; in_process: this process is the only worker. A stack that
-    raises is marked failed and the others continue, unless fail_fast; one whose worker dies is
-    restarted. A StorageError is raised at once, a CorruptInputError once the others are done.
+    workers: they are closed at the end. A stack that raises is marked failed and the others
+    continue, unless fail_fast; one whose worker dies is restarted. A StorageError is raised at
+    once, a CorruptInputError once the others are done.
     """
     with TemporaryDirectory() as folder:
         sizes = [len(stack.runs) for stack in stacks]
         progress = SharedProgress.create(Path(folder) / "progress", sizes)
         watch = _Watch(stacks, progress, should_stop, observer, total_steps, leaderboard, fail_fast)
-        kind = InThisProcess if in_process else OwnProcess
-        watch.until_done([kind(device) for device in devices])
+        watch.until_done(workers)
         return not progress.stopped
 
 
@@ -73,9 +70,7 @@ class _Watch:
             while running or (waiting and not self.progress.stopped):
                 while waiting and idle and not self.progress.stopped:
                     slot, worker = waiting.popleft(), idle.pop()
-                    future = worker.submit(
-                        _run, self.stacks[slot], worker.device, slot, self.progress.file
-                    )
+                    future = worker.train(self.stacks[slot], slot, self.progress)
                     running[future] = slot, worker
                 done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
                 if self.should_stop():
@@ -141,15 +136,3 @@ class _Watch:
         for stack, slot in zip(self.stacks, self.progress.slots(), strict=True):
             self.leaderboard.take(stack.runs, slot.values, slot.states)
         return self.leaderboard.standing()
-
-
-def _run(stack: PlannedStack, device: str, slot: int, file: ProgressFile) -> Outcome:
-    progress = SharedProgress(file)
-    try:
-        return train_stack(stack, device, lambda: progress.stopped, progress.slot(slot))
-    except SHORTAGES as error:
-        shortage = shortage_of(error)
-        if shortage is None:
-            raise
-    # Only here, where the first error is gone with all that its frames hold: others need room.
-    raise shortage

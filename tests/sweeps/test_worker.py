@@ -14,15 +14,15 @@ from regrun.errors import ConfigError, PluginError, StorageError
 from regrun.execution.failure import Failure, RemoteFailure
 from regrun.signals import ENDING
 from regrun.sweeps.planned_stack import Outcome
-from regrun.sweeps.worker import InThisProcess, OwnProcess, Worker, WorkerDied
+from regrun.sweeps.worker import InThisProcess, LocalWorker, OwnProcess, WorkerDied
 from regrun.sweeps.worker_process import worker_context
 
 PATIENCE = 120
 
 
 @pytest.fixture(params=[InThisProcess, OwnProcess])
-def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
-    kind: type[Worker] = request.param
+def worker(request: pytest.FixtureRequest) -> Iterator[LocalWorker]:
+    kind: type[LocalWorker] = request.param
     worker = kind("cpu")
     yield worker
     worker.close()
@@ -66,7 +66,7 @@ def survives(path: Path) -> Outcome:
     return Outcome(True, ())
 
 
-def test_a_worker_does_one_thing_after_the_other_in_one_place(worker: Worker) -> None:
+def test_a_worker_does_one_thing_after_the_other_in_one_place(worker: LocalWorker) -> None:
     places = [worker.submit(where).result(PATIENCE).messages[0] for _ in range(3)]
     assert len(set(places)) == 1
     assert (places[0] == str(os.getpid())) == isinstance(worker, InThisProcess)
@@ -80,7 +80,7 @@ def test_a_worker_does_one_thing_after_the_other_in_one_place(worker: Worker) ->
         PluginError("it broke", "where"),
     ],
 )
-def test_an_error_that_is_meant_arrives_whole(worker: Worker, error: Exception) -> None:
+def test_an_error_that_is_meant_arrives_whole(worker: LocalWorker, error: Exception) -> None:
     found = worker.submit(fails, error).exception(PATIENCE)
     assert type(found) is type(error)
     assert str(found) == str(error)

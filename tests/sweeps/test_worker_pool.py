@@ -17,9 +17,10 @@ from regrun.errors import ConfigError, CorruptInputError, StorageError, UsageErr
 from regrun.execution.observer import Observer, Standing
 from regrun.metrics import Metric
 from regrun.store.sweep_dir import PlannedRun, SweepDir
-from regrun.sweeps import worker_pool
+from regrun.sweeps import worker
 from regrun.sweeps.leaderboard import Leaderboard
 from regrun.sweeps.planned_stack import Outcome, PlannedStack, Report
+from regrun.sweeps.worker import InThisProcess, OwnProcess
 from regrun.sweeps.worker_pool import ATTEMPTS, train_stacks
 from tests.support.sweeps import LINEAR, Deadly, results, summary_of, with_keys
 from tests.support.tampering import write_yaml
@@ -57,7 +58,7 @@ class Work:
         return [PlannedStack(self.sweep, number, (run,), "") for number, run in enumerate(runs)]
 
     def train_stack(
-        self, stack: PlannedStack, device: str, should_stop: Any, report: Report
+        self, stack: PlannedStack, device: str, should_stop: Any, report: Report, home: None
     ) -> Outcome:
         if stack.number in self.does:
             self.does[stack.number]()
@@ -69,8 +70,7 @@ class Work:
     def run(self, stacks: list[PlannedStack], **options: Any) -> bool:
         self.leaderboard.add(run for stack in stacks for run in stack.runs)
         given: dict[str, Any] = {
-            "devices": ["cpu"],
-            "in_process": True,
+            "workers": [InThisProcess("cpu")],
             "should_stop": lambda: False,
             "observer": self.recorder,
             "total_steps": 10 * len(stacks),
@@ -87,7 +87,7 @@ class Work:
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
     write_yaml(SweepDir(tmp_path).config.path, dump_tree(LINEAR))
     work = Work(tmp_path)
-    monkeypatch.setattr(worker_pool, "train_stack", work.train_stack)
+    monkeypatch.setattr(worker, "train_stack", work.train_stack)
     return work
 
 
@@ -182,7 +182,7 @@ def test_a_worker_that_keeps_dying_takes_nobody_with_it(work: Work) -> None:
         )
     stacks = work.stacks(5)
     stacks[1] = Deadly(work.sweep, 1, stacks[1].runs, "", main=os.getpid())
-    assert work.run(stacks, in_process=False, devices=["cpu", "cpu"])
+    assert work.run(stacks, workers=[OwnProcess("cpu"), OwnProcess("cpu")])
     assert [work.status(number) for number in range(5)] == [
         "completed", "failed", "completed", "completed", "completed",
     ]  # fmt: skip

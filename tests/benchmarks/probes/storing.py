@@ -53,7 +53,7 @@ def main() -> None:
         for index, config in enumerate(configs):
             directory = root / f"run-{index}"
             directory.mkdir()
-            members.append(stack_run.Member(config, RunDir(directory)))
+            members.append(stack_run.Member.of(config, RunDir(directory)))
         started = time.perf_counter()
         run = stack_run.StackRun(
             members, prepared, CheckpointStore(root / "stack"), None, Observer()

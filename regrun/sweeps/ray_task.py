@@ -1,0 +1,335 @@
+"""What a node of a Ray cluster does: train one stack, and send what it writes.
+
+The node needs no directory that it shares with the driver. It has a copy of what the stack needs of
+the sweep directory, trains there as a worker process of the driver's machine would, and sends every
+file that the driver lacks.
+
+Imports little: plug-ins count only where the kinds have not been imported yet.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import TYPE_CHECKING, Any
+
+from regrun.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from regrun.sweeps.planned_stack import Home, Outcome, PlannedStack, Report
+
+SEND_SECONDS = 0.2
+"""How long what a stack says is gathered before it is sent."""
+
+STOP_SECONDS = 1.0
+"""How often a node asks whether it is to stop."""
+
+MOST_BYTES = 8_000_000
+"""Of finished runs in one parcel, but for a single larger one."""
+
+UNSENT = ("events.out.tfevents.", ".")
+"""Beginnings of names of files that are not part of a checkpoint: a resume writes the event files
+anew, and files that begin with a dot are about to be renamed."""
+
+Files = Mapping[str, bytes]
+"""By their paths below a folder, with slashes."""
+
+
+@dataclass(frozen=True)
+class Software:
+    """What has to be the same on every node. packages: those that bring plug-ins."""
+
+    versions: tuple[tuple[str, str], ...]
+    packages: tuple[str, ...]
+    plugins: tuple[tuple[str, bytes], ...]
+    """Name and content of the files of `--plugin`."""
+
+    @classmethod
+    def of_this_process(cls) -> Software:
+        """What the driver runs. Raises UsageError for a plug-in file that cannot be read."""
+        from regrun.kinds.plugins import plugin_files
+
+        try:
+            files = tuple((path.name, path.read_bytes()) for path in plugin_files())
+        except OSError as error:
+            raise UsageError(f"--plugin: {error}") from error
+        return cls(_versions(), _packages(), files)
+
+    def install(self) -> None:
+        """Use the plug-in files here. Raises UsageError, naming the node, where others run."""
+        node = socket.gethostname()
+        here = dict(_versions())
+        for name, wanted in self.versions:
+            if here[name] != wanted:
+                raise UsageError(
+                    f"node {node} has {name} {here[name]}, the driver {wanted}; install the same "
+                    "there, since results depend on it"
+                )
+        lacking = sorted(set(self.packages) - set(_packages()))
+        if lacking:
+            raise UsageError(
+                f"node {node} lacks the plug-in {', '.join(lacking)}; install it there, in the "
+                "environment that Ray was started in"
+            )
+        _use_plugins(self.plugins)
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((name, version(name)) for name in ("regrun", "torch"))
+
+
+def _packages() -> tuple[str, ...]:
+    from regrun.kinds.plugins import packages
+
+    return packages()
+
+
+@cache
+def _use_plugins(files: tuple[tuple[str, bytes], ...]) -> None:
+    """Name the files in the environment, before the kinds are imported; once a process."""
+    from regrun.kinds.plugins import FILES
+
+    if not files:
+        return
+    folder = Path(mkdtemp(prefix="regrun-plugins-"))
+    for name, content in files:
+        (folder / name).write_bytes(content)
+    os.environ[FILES] = os.pathsep.join(str(folder / name) for name, _ in files)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A stack for a node. files: of the sweep directory, as far as the stack needs them.
+
+    home, configs: see `Home`.
+    """
+
+    stack: PlannedStack
+    home: Path
+    configs: tuple[str, ...]
+    files: Files
+    device: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """See `Report.measured`."""
+
+    members: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """See `Report.ended`."""
+
+    member: int
+    value: float
+    counts: bool
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What a node sends: how its stack stands, and files that the driver lacks.
+
+    finished: all files of runs that have ended, by the run's directory. saved: those of a
+    checkpoint, by their paths below the sweep directory. outcome or error: of the whole stack, in
+    the last parcel.
+    """
+
+    steps: int
+    reports: tuple[Measured | Ended, ...] = ()
+    finished: Mapping[str, Files] = field(default_factory=dict)
+    saved: Files = field(default_factory=dict)
+    outcome: Outcome | None = None
+    error: BaseException | None = None
+
+
+def check_node(software: Software) -> str:
+    """Whether a node can train stacks of the sweep: why not, else nothing."""
+    try:
+        software.install()
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def train_on_node(
+    task: Task, software: Software, data: Sequence[Any], stop: Any
+) -> Iterator[Parcel]:
+    """Train the stack; yields what the driver has to know and to write.
+
+    data: a reference to the examples, in a list so that Ray does not fetch them itself. stop: the
+    actor that says when to save and stop.
+    """
+    import ray
+
+    software.install()
+    if ray.get(stop.is_set.remote()):
+        return
+    from regrun.sweeps.planned_stack import Home
+
+    home = Home(task.home, task.configs, ray.get(data[0]))
+    with TemporaryDirectory(prefix="regrun-") as folder:
+        yield from _Training(task, home, Path(folder) / task.home.name).parcels(stop)
+
+
+class _Training:
+    """A stack that is trained in a thread, while this one sends what it writes."""
+
+    def __init__(self, task: Task, home: Home, folder: Path) -> None:
+        from dataclasses import replace
+
+        from regrun.store.sweep_dir import SweepDir
+
+        self._home, self._device = home, task.device
+        self._stack = replace(task.stack, sweep=folder)
+        folder.mkdir()
+        for name, content in task.files.items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        self._files = SweepDir(folder)
+        self._checkpoints = self._files.stack(self._stack.number)
+        self._gathered = _Gathered()
+        self._over = {run.directory for run in self._stack.runs if self._files.run(run).finished}
+        """The runs whose files the driver has."""
+        self._sent: dict[str, tuple[int, int]] = {}
+        """Time and size of files of unfinished runs, as they were sent."""
+        self._checkpoint = self._newest()
+        self._stopping = False
+        self._end = Parcel(0)
+
+    def parcels(self, stop: Any) -> Iterator[Parcel]:
+        """Parcels while the stack is trained, the last one with its outcome."""
+        import ray
+
+        thread = threading.Thread(target=self._train, daemon=True)
+        thread.start()
+        asked = time.monotonic()
+        while thread.is_alive():
+            thread.join(SEND_SECONDS)
+            yield from self._new_parcels()
+            if time.monotonic() - asked > STOP_SECONDS:
+                asked = time.monotonic()
+                self._stopping = self._stopping or ray.get(stop.is_set.remote())
+        yield from self._new_parcels()
+        yield self._end
+
+    def _train(self) -> None:
+        import torch
+
+        from regrun.sweeps.worker import answer, train_or_lack
+
+        torch.set_num_threads(1)  # as in the worker processes of one machine
+        outcome, error = answer(
+            train_or_lack,
+            (self._stack, self._device, lambda: self._stopping, self._gathered.report, self._home),
+        )
+        self._end = Parcel(self._gathered.steps, outcome=outcome, error=error)
+
+    def _new_parcels(self) -> Iterator[Parcel]:
+        """What has come since the last time."""
+        reports = self._gathered.take()
+        ended = [each.member for each in reports if isinstance(each, Ended)]
+        saved = self._newly_saved()
+        finished: dict[str, Files] = {}
+        size = 0
+        for member in ended:
+            run = self._stack.runs[member]
+            if run.directory in self._over:
+                continue
+            self._over.add(run.directory)
+            finished[run.directory] = files = _all_files(self._files.run(run).path)
+            size += sum(map(len, files.values()))
+            if size > MOST_BYTES:
+                yield Parcel(self._gathered.steps, finished=finished)
+                finished, size = {}, 0
+        if reports or finished or saved:
+            yield Parcel(self._gathered.steps, tuple(reports), finished, saved)
+
+    def _newest(self) -> str:
+        """The name of the newest checkpoint; empty before the first."""
+        names = [name for name in self._checkpoints.entries() if name.endswith(".safetensors")]
+        return max(names, default="")
+
+    def _newly_saved(self) -> Files:
+        """A checkpoint that the driver lacks, with the files of its runs; they are not older."""
+        newest = self._newest()
+        if newest in ("", self._checkpoint):
+            return {}
+        folder = self._files.path
+        try:
+            file = (self._checkpoints / newest).path
+            saved = {file.relative_to(folder).as_posix(): file.read_bytes()}
+        except FileNotFoundError:  # all runs have ended since
+            return {}
+        self._checkpoint = newest
+        for run in self._stack.runs:
+            if run.directory not in self._over:
+                saved |= self._changed(self._files.run(run).path)
+        return saved
+
+    def _changed(self, directory: Path) -> Files:
+        """Files of a run that were changed since they were sent."""
+        changed = {}
+        for file in sorted(directory.iterdir()):
+            if file.is_dir() or file.name.startswith(UNSENT):
+                continue
+            name, status = file.relative_to(self._files.path).as_posix(), file.stat()
+            version = status.st_mtime_ns, status.st_size
+            if self._sent.get(name) != version:
+                self._sent[name] = version
+                changed[name] = file.read_bytes()
+        return changed
+
+
+class _Gathered:
+    """What a stack said since it was asked last. One thread adds, another takes."""
+
+    def __init__(self) -> None:
+        from regrun.sweeps.planned_stack import Report
+
+        gathered = self
+
+        class Gathering(Report):
+            def steps(self, steps: int) -> None:
+                gathered.steps = steps
+
+            def measured(self, members: Sequence[int], values: np.ndarray) -> None:
+                gathered.add(Measured(tuple(members), tuple(map(float, values))))
+
+            def ended(self, member: int, value: float, *, counts: bool) -> None:
+                gathered.add(Ended(member, value, counts))
+
+        self.steps = 0
+        self.report: Report = Gathering()
+        self._lock = threading.Lock()
+        self._reports: list[Measured | Ended] = []
+
+    def add(self, report: Measured | Ended) -> None:
+        with self._lock:
+            self._reports.append(report)
+
+    def take(self) -> list[Measured | Ended]:
+        with self._lock:
+            taken, self._reports = self._reports, []
+        return taken
+
+
+def _all_files(directory: Path) -> Files:
+    return {
+        file.relative_to(directory).as_posix(): file.read_bytes()
+        for file in sorted(directory.rglob("*"))
+        if file.is_file()
+    }

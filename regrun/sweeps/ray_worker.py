@@ -1,0 +1,337 @@
+"""The driver's side of stacks that are trained on a Ray cluster.
+
+It sends a stack, and writes what comes back into the sweep directory, as if it had been trained
+there. Ray decides where and when.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from regrun.config.schema import Config
+from regrun.errors import UsageError
+from regrun.execution.prepare import load_data
+from regrun.store.atomic import make_directory, read_bytes, write_atomic
+from regrun.store.checkpoint import CheckpointStore
+from regrun.store.place import Place
+from regrun.store.run_dir import RunDir
+from regrun.store.sweep_dir import SweepDir
+from regrun.sweeps.planned_stack import Outcome, PlannedStack, configs_of, stored_configs
+from regrun.sweeps.ray_cluster import Cluster
+from regrun.sweeps.ray_task import (
+    Ended,
+    Files,
+    Parcel,
+    Software,
+    Task,
+    check_node,
+    train_on_node,
+)
+from regrun.sweeps.shared_progress import SharedProgress, StackSlot
+from regrun.sweeps.worker import Worker, WorkerDied
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+POLL_SECONDS = 0.5
+"""How often the driver looks whether nodes are to be asked to stop."""
+
+PARCELS = 4
+"""Parcels of one stack that wait for the driver, at most."""
+
+
+class Examples:
+    """The examples of stacks, in the cluster's object store: each node fetches them once."""
+
+    def __init__(self, stacks: Sequence[PlannedStack]) -> None:
+        self._lock = threading.Lock()
+        self._left = {stack.data: 0 for stack in stacks}
+        for stack in stacks:
+            self._left[stack.data] += 1
+        self._stored: dict[str, ObjectRef[Any]] = {}
+
+    def of(self, stack: PlannedStack) -> ObjectRef[Any]:
+        """A reference to them. Raises what loading them raises."""
+        import ray
+
+        with self._lock:
+            if stack.data not in self._stored:
+                config: Config = next(configs_of(stack.load(), stack.runs[:1]))
+                dataset = load_data(config, torch.device("cpu"), allow_large=True)
+                self._stored[stack.data] = ray.put(dataset)
+            return self._stored[stack.data]
+
+    def done(self, stack: PlannedStack) -> None:
+        """Forget them where no other stack needs them."""
+        with self._lock:
+            self._left[stack.data] -= 1
+            if not self._left[stack.data]:
+                self._stored.pop(stack.data, None)
+
+
+class Stop:
+    """An actor that running tasks ask whether they are to save and stop."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        """From now on they are."""
+        self._set = True
+
+    def is_set(self) -> bool:
+        """Whether they are."""
+        return self._set
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What all stacks of a round are sent with. memory: bytes of each stack, by its number."""
+
+    cluster: Cluster
+    software: Software
+    device: str
+    memory: Mapping[int, int]
+    examples: Examples
+    stop: Any
+
+
+@contextmanager
+def workers_on(
+    cluster: Cluster, stacks: Sequence[PlannedStack], memory: Mapping[int, int]
+) -> Iterator[Sequence[Worker]]:
+    """As many workers as the cluster trains stacks at once.
+
+    memory: what each stack takes, in bytes, by its number. Raises UsageError where no node has it.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    cluster.check(max(memory.values()))
+    software = Software.of_this_process()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    stop: Any = ray.remote(num_cpus=0)(Stop).options(scheduling_strategy=here).remote()
+    device = "cuda" if cluster.on_gpus else "cpu"
+    orders = Orders(cluster, software, device, memory, Examples(stacks), stop)
+    places = max(1, min(cluster.places, len(stacks)))
+    try:
+        yield [OnCluster(orders) for _ in range(places)]
+    finally:
+        ray.kill(stop)
+
+
+def check_nodes(cluster: Cluster) -> None:
+    """Raise UsageError for nodes that have other software than this process."""
+    import ray
+    from ray import exceptions
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    software = Software.of_this_process()
+    check = ray.remote(num_cpus=0)(check_node)
+    asked = [
+        check.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.identity, soft=False)
+        ).remote(software)
+        for node in cluster.nodes
+    ]
+    answers = []
+    for answer in asked:
+        try:
+            answers.append(ray.get(answer))
+        except (exceptions.NodeDiedError, exceptions.TaskUnschedulableError):
+            continue  # the node has left the cluster meanwhile
+    refused = [said for said in dict.fromkeys(answers) if said]
+    if refused:
+        raise UsageError("; ".join(refused))
+
+
+class OnCluster(Worker):
+    """Sends one stack at a time, and waits in a thread for what comes back."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+        self._thread = ThreadPoolExecutor(1)
+
+    def train(self, stack: PlannedStack, slot: int, progress: SharedProgress) -> Future[Outcome]:
+        return self._thread.submit(self._train, stack, slot, progress)
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    def _train(self, stack: PlannedStack, slot: int, progress: SharedProgress) -> Outcome:
+        orders = self._orders
+        with _deaths():
+            stream = _remote(orders, stack).remote(
+                _task(stack, orders.device),
+                orders.software,
+                [orders.examples.of(stack)],
+                orders.stop,
+            )
+            received = Received(SweepDir(stack.sweep), stack, progress.slot(slot))
+            for parcel in _parcels(stream, lambda: progress.stopped, orders.stop):
+                received.take(parcel)
+                if parcel.error is not None:
+                    raise parcel.error
+                if parcel.outcome is not None and parcel.outcome.done:
+                    orders.examples.done(stack)
+                    received.end()
+                if parcel.outcome is not None:
+                    return parcel.outcome
+        return Outcome(False, ())
+
+
+def _remote(orders: Orders, stack: PlannedStack) -> Any:
+    """The task, with what it takes of its node."""
+    import ray
+
+    asks = orders.cluster.asks
+    return ray.remote(train_on_node).options(
+        num_cpus=asks.pop("CPU", 0),
+        num_gpus=asks.pop("GPU", 0),
+        resources=asks,
+        memory=orders.memory[stack.number],
+        max_retries=0,
+        num_returns="streaming",
+        _generator_backpressure_num_objects=PARCELS,
+    )
+
+
+def _task(stack: PlannedStack, device: str) -> Task:
+    """A stack as a node gets it, with its last checkpoint."""
+    files = SweepDir(stack.sweep)
+    checkpoints = files.stack(stack.number)
+    needed = [files.config, *(checkpoints / name for name in checkpoints.entries())]
+    if len(needed) > 1:  # else it begins
+        for run in map(files.run, stack.runs):
+            needed += [run.metrics, run.histograms, *([run.summary] if run.finished else [])]
+    else:
+        needed += [place for run in map(files.run, stack.runs) for place in _ended(run)]
+    contents = {_name(files, place): read_bytes(place) for place in needed if place.is_file()}
+    return Task(stack, files.path.resolve(), tuple(stored_configs(stack)), contents, device)
+
+
+def _ended(run: RunDir) -> list[Place]:
+    return [run.metrics, run.summary] if run.finished else []
+
+
+def _name(files: SweepDir, place: Place) -> str:
+    return place.path.relative_to(files.path).as_posix()
+
+
+def _parcels(stream: Any, should_stop: Callable[[], bool], stop: Any) -> Iterator[Parcel]:
+    """The parcels of a task, as they come. should_stop: whether it is to save and end."""
+    import ray
+
+    asked = False
+    while True:
+        ready, _ = ray.wait([stream], timeout=POLL_SECONDS)
+        if should_stop() and not asked:
+            asked = True
+            ray.get(stop.set.remote())
+        if ready:
+            try:
+                reference = next(stream)
+            except StopIteration:
+                return
+            yield ray.get(reference)
+
+
+@contextmanager
+def _deaths() -> Iterator[None]:
+    """Turn what Ray raises for a lost task into WorkerDied, and that of a task into its own."""
+    from ray import exceptions
+
+    try:
+        yield
+    except exceptions.RayTaskError as error:
+        raise error.cause from error
+    except (
+        exceptions.WorkerCrashedError,
+        exceptions.NodeDiedError,
+        exceptions.ObjectLostError,
+        exceptions.OutOfMemoryError,
+        exceptions.ActorDiedError,
+    ) as error:
+        raise WorkerDied from error
+
+
+class Received:
+    """Writes what a node sends of one stack into the sweep directory."""
+
+    def __init__(self, files: SweepDir, stack: PlannedStack, slot: StackSlot) -> None:
+        self._files, self._stack, self._slot = files, stack, slot
+
+    def take(self, parcel: Parcel) -> None:
+        """Write the files, then note how the stack stands. Raises StorageError."""
+        with self._files.place.kept_open():
+            for directory, files in parcel.finished.items():
+                self._finish(RunDir(self._files.place / directory), files)
+            if parcel.saved:
+                self._save(parcel.saved)
+        self._slot.steps(parcel.steps)
+        for report in parcel.reports:
+            if isinstance(report, Ended):
+                self._slot.ended(report.member, report.value, counts=report.counts)
+            else:
+                self._slot.measured(report.members, np.array(report.values))
+
+    def end(self) -> None:
+        """Remove the checkpoints of the stack, all of whose runs have ended."""
+        CheckpointStore(self._files.stack(self._stack.number)).clear()
+
+    def _finish(self, run: RunDir, files: Files) -> None:
+        """Write a run that has ended, in place of what there was of it; the summary last."""
+        if run.finished:
+            return
+        make_directory(run.place)
+        with run.place.kept_open():
+            for name in _below(run.place):
+                if name not in files:
+                    _place(run.place, name).unlink()
+            for name, content in files.items():
+                if name != run.summary.name:
+                    _write(run.place, name, content)
+            write_atomic(run.summary, files[run.summary.name], durable=False)
+
+    def _save(self, files: Files) -> None:
+        """Write a checkpoint after the files that it needs, and keep the one before it."""
+        checkpoints = self._files.stack(self._stack.number)
+        own = f"{_name(self._files, checkpoints)}/"
+        for name in sorted(files, key=lambda each: each.startswith(own)):
+            _write(self._files.place, name, files[name], durable=name.startswith(own))
+        for name in checkpoints.entries()[:-2]:
+            (checkpoints / name).unlink()
+
+
+def _write(folder: Place, name: str, content: bytes, *, durable: bool = False) -> None:
+    place = folder
+    for part in PurePosixPath(name).parts[:-1]:
+        place = place / part
+        make_directory(place)
+    write_atomic(_place(folder, name), content, durable=durable)
+
+
+def _place(folder: Place, name: str) -> Place:
+    place = folder
+    for part in PurePosixPath(name).parts:
+        place = place / part
+    return place
+
+
+def _below(folder: Place) -> Iterator[str]:
+    """The files of a run, by their paths."""
+    folders = set(folder.folders())
+    for name in folder.entries():
+        if name in folders:
+            yield from (f"{name}/{each}" for each in (folder / name).entries())
+        else:
+            yield name

@@ -1,0 +1,163 @@
+"""Sweeps whose stacks are trained on a Ray cluster: equal to local ones, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import regrun
+from regrun.config.load import config_from_mapping
+from regrun.errors import Interrupted
+from regrun.results import SweepSummary
+from regrun.sweeps import ray_worker
+from regrun.sweeps.executor import OnRay
+from regrun.sweeps.ray_task import Software, check_node
+from regrun.sweeps.run import Options, resume_sweep, run_sweep
+from tests.support.runs import LINEAR
+
+ray: Any = pytest.importorskip("ray")
+
+SWEEP: dict[str, Any] = {
+    **LINEAR,
+    "training": {"epochs": 6, "batch_size": 5, "checkpoint_every": 0},
+    "sweep": {"grid": {"optimizer.weight_decay": [0, 1, 2]}, "seeds": 2, "stack_size": 2},
+}
+
+LEFT_OUT = ("summary.json", "events.out.tfevents.")
+"""Files with times in them."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[Any]:
+    """Two machines of one core each, on this one."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False},
+    )
+    cluster.add_node(num_cpus=1)
+    ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+def train(runs_dir: Path, config: dict[str, Any] = SWEEP, **options: Any) -> SweepSummary:
+    return run_sweep(
+        config_from_mapping(config), runs_dir=runs_dir, options=Options("cpu", **options)
+    )
+
+
+def contents(sweep: Path) -> dict[str, bytes]:
+    """All files of a sweep's runs but those with times in them."""
+    return {
+        file.relative_to(sweep).as_posix(): file.read_bytes()
+        for file in sorted(sweep.rglob("*"))
+        if file.is_file() and not file.name.startswith(LEFT_OUT)
+    }
+
+
+def names(sweep: Path) -> list[str]:
+    """All files, those of events by the beginnings of their names alone."""
+    found = [file.relative_to(sweep).as_posix() for file in sweep.rglob("*") if file.is_file()]
+    return sorted(name.partition("tfevents")[0] for name in found)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> SweepSummary:
+    return train(tmp_path_factory.mktemp("local"), workers=2)
+
+
+def assert_equal(found: SweepSummary, local: SweepSummary) -> None:
+    ours, theirs = Path(found.sweep_dir), Path(local.sweep_dir)
+    assert found.cells == local.cells
+    assert names(ours) == names(theirs)
+    assert contents(ours) == contents(theirs)
+
+
+def test_a_sweep_leaves_the_files_that_it_leaves_on_one_machine(
+    local: SweepSummary, tmp_path: Path
+) -> None:
+    found = train(tmp_path, ray=OnRay())
+    assert_equal(found, local)
+    for run in Path(found.sweep_dir).glob("*-seed=*"):
+        assert regrun.load_run(run).summary.run_dir == str(run)
+
+
+def at_parcel(number: int, act: Callable[[], None]) -> Any:
+    """Do something when so many parcels have come."""
+    count = iter(range(1, number + 1))
+    take = ray_worker.Received.take
+
+    def taking(received: ray_worker.Received, parcel: Any) -> None:
+        take(received, parcel)
+        if next(count, None) == number:
+            act()
+
+    return taking
+
+
+def kill_tasks(cluster: Any) -> None:
+    """Kill the processes that train stacks, as a lack of memory or an administrator does."""
+    for node in [cluster.head_node, *cluster.worker_nodes]:
+        (raylet,) = node.all_processes["raylet"]
+        for process in psutil.Process(raylet.process.pid).children():
+            if process.name().startswith("ray::train"):
+                process.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [1, 3, 6])
+def test_a_stack_whose_worker_is_killed_goes_on_from_its_last_checkpoint(
+    number: int,
+    cluster: Any,
+    local: SweepSummary,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_worker.Received, "take", at_parcel(number, lambda: kill_tasks(cluster)))
+    assert_equal(train(tmp_path, ray=OnRay()), local)
+
+
+def test_a_node_that_dies_loses_nothing(
+    cluster: Any, local: SweepSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die() -> None:
+        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+
+    monkeypatch.setattr(ray_worker.Received, "take", at_parcel(2, die))
+    assert_equal(train(tmp_path, ray=OnRay()), local)
+
+
+@pytest.mark.parametrize("ray_again", [True, False], ids=["on the cluster", "here"])
+def test_a_sweep_that_is_stopped_saves_and_goes_on(
+    *, ray_again: bool, local: SweepSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        stop = at_parcel(2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        patched.setattr(ray_worker.Received, "take", stop)
+        with pytest.raises(Interrupted) as stopped:
+            train(tmp_path, ray=OnRay())
+    assert "--executor ray" in str(stopped.value)
+    (sweep,) = tmp_path.glob("*/*")
+    again = Options("cpu", ray=OnRay()) if ray_again else Options("cpu", workers=2)
+    assert_equal(resume_sweep(sweep, options=again), local)
+
+
+def test_a_node_with_other_software_is_refused_by_name() -> None:
+    own = Software.of_this_process()
+    assert check_node(own) == ""
+    versions = {**dict(own.versions), "torch": "1.0"}
+    refused = check_node(Software(tuple(versions.items()), own.packages, ()))
+    assert f"node {socket.gethostname()} has torch" in refused
+    assert "the driver 1.0; install the same there" in refused
+    refused = check_node(Software(own.versions, ("regrun-huber 2.1",), ()))
+    assert "lacks the plug-in regrun-huber 2.1; install it there" in refused
