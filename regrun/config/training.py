@@ -108,6 +108,10 @@ class Training(Section):
     matmul: Literal["highest", "high"] = "highest"
     """Products of float32 matrices on a GPU. high: of TF32 numbers, which have 10 bits behind the
     point instead of 23, and are several times as fast. Convolutions use TF32 in any case."""
+    compile: Literal["auto", "never", "always"] = "auto"
+    """Whether steps are compiled by torch's Inductor into a few kernels, which takes up to a minute
+    and needs a C++ compiler on a CPU. auto: where a run is long enough to pay for it; the guide
+    has the rule. Compiled or not, results differ in rounding alone."""
     clip_value: Annotated[
         Positive | None,
         PER_MEMBER,

@@ -21,7 +21,7 @@ from regrun.store.checkpoint import Checkpoint, CheckpointStore
 from regrun.store.place import Place
 from regrun.training.state import Count, EngineState, State
 
-CHECKPOINT_FORMAT = 5
+CHECKPOINT_FORMAT = 6
 """Raised whenever a checkpoint changes in a way that an earlier or later version cannot read."""
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]+$")]

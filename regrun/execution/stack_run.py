@@ -107,8 +107,8 @@ class StackRun:
         """(seconds since 1970, evaluation) of those that the writers have not got yet."""
         self._counted: list[tuple[float, WeightHistograms]] = []
         """The same for histograms."""
-        self._said = False
-        """Whether it was said that steps are not replayed."""
+        self._said: set[str] = set()
+        """What was said of how steps are taken."""
         self._seconds = {"data": prepared.seconds, "train": 0.0}
         self.summaries: dict[int, RunSummary] = {}
         if checkpoint is not None:
@@ -195,9 +195,10 @@ class StackRun:
 
     def _take(self, event: Evaluation) -> None:
         self._measured.append((time.time(), event))
-        if self._engine.not_replayed and not self._said:
-            self._said = True
-            self._observer.on_message(self._engine.not_replayed)
+        for why in (self._engine.not_replayed, self._engine.not_compiled):
+            if why and why not in self._said:
+                self._said.add(why)
+                self._observer.on_message(why)
         self._observer.on_measured(event)
         if len(self._members) == 1 and event.rows:
             self._observer.on_evaluation(event.rows[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float32
@@ -16,6 +16,8 @@ from regrun.kinds.noise import NoiseKind
 from regrun.seeding import derive
 from regrun.stack.philox import normal_of, uniform_words
 from regrun.stack.state import check_tensors
+
+Distribution = Literal["uniform", "normal"]
 
 
 class Noise(ABC):
@@ -65,6 +67,10 @@ class Noise(ABC):
 
     @abstractmethod
     def _integers(self, layer: str) -> list[int]: ...
+
+    @abstractmethod
+    def draw_into(self, out: Tensor, layer: str, kind: Distribution) -> None:
+        """Overwrite (distinct seeds, …) with the numbers that `uniform` or `normal` would give."""
 
     @abstractmethod
     def next_step(self) -> None:
@@ -120,9 +126,16 @@ class StreamNoise(Noise):
 
     def _fill(self, layer: str, shape: Sequence[int], fill: Callable[..., Tensor]) -> Tensor:
         draws = torch.empty((len(self._seeds), *shape), device=self._device)
+        self._overwrite(draws, layer, fill)
+        return draws
+
+    def _overwrite(self, draws: Tensor, layer: str, fill: Callable[..., Tensor]) -> None:
         for row, generator in zip(draws, self._streams(layer), strict=True):
             fill(row, generator=generator)
-        return draws
+
+    def draw_into(self, out: Tensor, layer: str, kind: Distribution) -> None:
+        normal = kind == "normal"
+        self._overwrite(out, layer, torch.Tensor.normal_ if normal else torch.Tensor.uniform_)
 
     def next_step(self) -> None:
         """Generators go on by themselves."""
@@ -207,6 +220,10 @@ class CounterNoise(Noise):
         time = int(self._time)
         return [derive(seed, f"noise/{layer}", time, call) for seed in self._seeds]
 
+    def draw_into(self, out: Tensor, layer: str, kind: Distribution) -> None:
+        shape = out.shape[1:]
+        out.copy_(self._normal(layer, shape) if kind == "normal" else self._uniform(layer, shape))
+
     def _words(self, layer: str, count: int) -> Tensor:
         if layer not in self._keys:
             keys = [derive(seed, f"noise/{layer}") for seed in self._seeds]
@@ -240,3 +257,75 @@ class CounterNoise(Noise):
             raise CorruptInputError(f"time: {state['time'].item():,}, not {steps:,}")
         self._time.copy_(state["time"])
         self._calls.clear()
+
+
+class DrawnNoise(Noise):
+    """The numbers of other noise, drawn before a step instead of in it.
+
+    So what a step computes can be compiled, while the numbers are those that it would have drawn.
+    It draws the same in each step; what that is, shows in the first, which draws as it goes.
+    """
+
+    def __init__(self, noise: Noise) -> None:
+        self._noise = noise
+        self._device, self._seeds = noise._device, noise._seeds
+        self._row_of, self._rows = noise._row_of, noise._rows
+        self._draws: list[tuple[Distribution, str, Tensor]] = []
+        """Distribution, layer, and numbers, (distinct seeds, …), in the order of a step."""
+        self._place = 0
+        self._first = True
+
+    def draw_all(self) -> None:
+        """Draw the numbers of the coming step."""
+        for kind, layer, out in self._draws:
+            self._noise.draw_into(out, layer, kind)
+
+    def end_step(self) -> None:
+        """Let the other noise begin with the numbers of another step."""
+        self._noise.next_step()
+
+    def _uniform(self, layer: str, shape: Sequence[int]) -> Tensor:
+        return self._next("uniform", layer, shape)
+
+    def _normal(self, layer: str, shape: Sequence[int]) -> Tensor:
+        return self._next("normal", layer, shape)
+
+    def _next(self, kind: Distribution, layer: str, shape: Sequence[int]) -> Tensor:
+        whole = (len(self._seeds), *shape)
+        if self._place == len(self._draws) and self._first:
+            out = torch.empty(whole, device=self._device)
+            self._noise.draw_into(out, layer, kind)
+            self._draws.append((kind, layer, out))
+        for *draw, out in self._draws[self._place : self._place + 1]:
+            if (*draw, out.shape) == (kind, layer, whole):
+                self._place += 1
+                return out
+        raise RuntimeError(f"{layer} draws other numbers than in another step")
+
+    def _integers(self, layer: str) -> list[int]:
+        if not self._first:
+            raise RuntimeError("its layers draw random numbers by themselves")
+        return self._noise._integers(layer)
+
+    def draw_into(self, out: Tensor, layer: str, kind: Distribution) -> None:
+        out.copy_(self._next(kind, layer, out.shape[1:]))
+
+    def next_step(self) -> None:
+        """Begin with the same numbers; see `end_step`."""
+        self._place = 0
+        self._first = False
+
+    def position(self) -> int:
+        return self._place
+
+    def return_to(self, position: int) -> None:
+        self._place = position
+
+    def shrink_to(self, rows: Sequence[int]) -> None:
+        raise NotImplementedError("its draws are those of a step of the whole stack")
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self._noise.state_dict()
+
+    def restore(self, state: Mapping[str, Tensor], steps: int) -> None:
+        self._noise.restore(state, steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -48,6 +49,9 @@ class StackedOptimizer:
         self._entrywise = {term.parameter: term for term in entrywise}
         self._proximal = list(proximal)
         self._tile = tile
+        self._uncut = False
+        self._cuts: list[tuple[Layout, list[StackTile]]] = []
+        self._multiplier: float | None = None
         self._state: dict[str, Tensor] = {}
         like = next(iter(parameters.values()))
         self._step = torch.zeros(len(sections), dtype=torch.float64, device=like.device)
@@ -69,6 +73,9 @@ class StackedOptimizer:
         rule = self._rule
         for (layout, tiles), gradient in zip(self._cuts, gradients, strict=True):
             for tile, piece in zip(tiles, layout.cut(gradient), strict=True):
+                if self._uncut:
+                    tile.grad_buffer = torch.empty_like(tile.weight)
+                    tile.scratch = torch.empty_like(tile.weight)
                 g = add_gradient(
                     tile.weight, piece, tile.sign, tile.linear, tile.grad_buffer, tile.scratch
                 )
@@ -77,6 +84,21 @@ class StackedOptimizer:
                 rule.update(tile, g)
         for term in self._proximal:
             self._proximal_step(term, self.current_lr(multiplier))
+
+    @contextmanager
+    def uncut(self) -> Iterator[None]:
+        """Let steps inside the block update each parameter at once, with operations alone.
+
+        They are then traced instead of taken.
+        """
+        cuts, per_member = self._cuts, self._rule.per_member_tiles
+        self._rule.per_member_tiles, self._uncut = False, True
+        try:
+            self._cut(2**62)
+            yield
+        finally:
+            self._cuts, self._rule.per_member_tiles, self._uncut = cuts, per_member, False
+            self._multiplier = None  # the numbers of a traced step are written nowhere
 
     def _proximal_step(self, term: ProximalTerm, rate: Tensor) -> None:
         """Take the penalties' own step, and add it to the slot that accumulates gradients, if any.
@@ -164,7 +186,7 @@ class StackedOptimizer:
         self._lr = self._rule.column("lr")
         self._decay = self._rule.column("weight_decay")
         self._decay_kind = first.resolved_decay
-        self._multiplier: float | None = None
+        self._multiplier = None
         decays, coupled = bool(self._decay.any()), self._decay_kind == "coupled"
         self._couples, shrinks = decays and coupled, decays and not coupled
         # The numbers that the arithmetic reads, in the parameters' dtype; tiles hold views of them.
@@ -188,7 +210,11 @@ class StackedOptimizer:
                 self._state[key] = before[key] if key in before else torch.zeros_like(weight)
                 if key not in before and start is not None:
                     self._state[key] += expand_members(start.to(weight.dtype), weight)
-        limit = self._tile or tile_entries(like)
+        self._cut(self._tile or tile_entries(like))
+
+    def _cut(self, limit: int) -> None:
+        """Make the tiles, of this many entries at most."""
+        like = next(iter(self._weights.values()))
         layouts = [
             Layout.of(weight.shape, limit, self._rule.per_member_tiles)
             for weight in self._weights.values()

@@ -30,6 +30,7 @@ from regrun.stack import Stack
 from regrun.stack.state import BATCHES, check_names, check_tensors, finite_rows, naming
 from regrun.training.averaging import EMA, SWA
 from regrun.training.batches import InputScales, TrainMask, check_train_mask
+from regrun.training.compiled import pays
 from regrun.training.early_stopping import EarlyStopper
 from regrun.training.evaluation import Evaluator
 from regrun.training.events import (
@@ -127,6 +128,7 @@ class Engine:
             trial.draws or not follows_from_weights(config, module)
             for config, module in zip(sorted_configs, modules, strict=True)
         ]
+        self._compile = first.training.compile
         self._step = Step(sorted_configs, self._stack, dataset, self._train_mask, drawn, device)
         self._evaluator = Evaluator(
             dataset,
@@ -141,6 +143,7 @@ class Engine:
 
         self.step = 0
         self.total_steps = self._epochs * self._step.per_epoch
+        self._step.compiles = self._compiling_pays()
         self._stoppers = {
             member: EarlyStopper(config.training.early_stopping)
             for member, config in enumerate(configs)
@@ -216,6 +219,16 @@ class Engine:
     def not_replayed(self) -> str:
         """Why steps are not replayed as CUDA graphs, once that has turned out; empty: they are."""
         return self._step.not_replayed
+
+    @property
+    def not_compiled(self) -> str:
+        """Why steps that were to be compiled are not, once that has turned out; empty: they are."""
+        return self._step.not_compiled
+
+    def _compiling_pays(self) -> bool:
+        """Whether the coming steps are to be compiled."""
+        entries = sum(parameter.numel() for parameter in self._stack.parameters.values())
+        return pays(self._compile, entries, self.total_steps - self.step, self._device)
 
     def batch_loss(self) -> float:
         """The mean data loss of the latest step; waits for the device. NaN before the first."""
@@ -399,6 +412,7 @@ class Engine:
         self._stack.shrink_to(rows)
         self._train_mask.shrink_to(index)
         self._step.shrink_to(rows, [self._configs[member] for member in self._members])
+        self._step.compiles = self._step.compiles and self._compiling_pays()
 
     def state_dict(self) -> tuple[dict[str, Tensor], EngineState]:
         """All that is needed to continue: tensors (copies on the CPU), and plain data."""
@@ -414,6 +428,7 @@ class Engine:
             stopped=self._stopped,
             not_finite=self._not_finite(tensors),
             early_stopping={str(member): each.state for member, each in self._stoppers.items()},
+            compiled=self._step.compiles,
         )
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -446,6 +461,8 @@ class Engine:
         if len(state.members) < len(self._members):
             self._shrink_to([self._members.index(member) for member in state.members])
         self.step = state.step
+        # Not what would pay now, as compiled steps round differently.
+        self._step.compiles = state.compiled
         self._ended, self._stopped = set(state.ended), list(state.stopped)
         self._pending = list(state.pending)
         for member, saved in state.early_stopping.items():
@@ -478,6 +495,7 @@ class Engine:
             and len(set(state.stopped)) == len(state.stopped)
             and (evaluated or not state.stopped),
             "early_stopping": state.early_stopping.keys() == set(map(str, self._stoppers)),
+            "compiled": not state.compiled or self._compile != "never",
         }
         for key, fits in possible.items():
             if not fits:

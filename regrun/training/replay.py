@@ -13,17 +13,11 @@ import torch
 from torch import Tensor
 
 from regrun.errors import PluginError
+from regrun.training.differences import AGREEMENT, copy, largest_difference
 
 WARM_UP = 2
 """Steps of a kind that are taken as they are before one is recorded: libraries set themselves up
 in the first, and allocate what they keep."""
-
-AGREEMENT = 0.05
-"""The largest part of a step by which a replayed one may differ from one that is not.
-
-Kernels that add in any order change the last bits, which Adam's division can turn into a hundredth
-of an entry's step. A number that was frozen into the recording changes all of it.
-"""
 
 Work = Callable[[], Tensor]
 
@@ -115,43 +109,18 @@ class Replay:
         before = [tensor.clone() for tensor in tensors]
         losses = self._as_it_is(work).clone()
         expected = [tensor.clone() for tensor in tensors]
-        _copy(before, tensors)
+        copy(before, tensors)
         replayed = self._replayed(recording)
-        differ = _differences([*tensors, replayed], [*expected, losses], [*before, losses * 0])
+        differ = largest_difference(
+            [*tensors, replayed], [*expected, losses], [*before, losses * 0]
+        )
         recording.checked = True
         if differ <= AGREEMENT:
             return replayed
-        _copy(expected, tensors)
+        copy(expected, tensors)
         self._refuse(f"a replayed step differs by {differ:.0%} of what a step changes")
         return losses
 
     def _refuse(self, why: str) -> None:
         self.refusal = f"steps are launched operation by operation, not as a CUDA graph: {why}"
         self._kinds.clear()
-
-
-def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
-    with torch.inference_mode():
-        for source, target in zip(sources, targets, strict=True):
-            target.copy_(source)
-
-
-def _differences(
-    found: Sequence[Tensor], expected: Sequence[Tensor], before: Sequence[Tensor]
-) -> float:
-    """The largest ‖found − expected‖ / ‖expected − before‖ of any tensor.
-
-    NaN and infinities count where only one of the two has them.
-    """
-    worst = 0.0
-    for ours, theirs, old in zip(found, expected, before, strict=True):
-        a, b, start = (each.double() for each in (ours, theirs, old))
-        finite = b.isfinite() & start.isfinite()
-        if not torch.equal(a.isfinite() & start.isfinite(), finite):
-            return float("inf")
-        zero = torch.zeros_like(b)
-        off = torch.linalg.vector_norm(torch.where(finite, a - b, zero))
-        step = torch.linalg.vector_norm(torch.where(finite, b - start, zero))
-        if off > 0:
-            worst = max(worst, (off / step.clamp(min=1e-300)).item())
-    return worst

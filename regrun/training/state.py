@@ -41,7 +41,8 @@ class EngineState(State):
 
     members: by row of the stack. ended: those whose `MemberEnd` has been yielded, ascending.
     stopped: those that are to leave the stack. not_finite: those with a NaN or an infinity among
-    their tensors, as divergence leaves them. early_stopping: by member.
+    their tensors, as divergence leaves them. early_stopping: by member. compiled: whether the
+    coming steps are.
     """
 
     step: Count
@@ -51,6 +52,7 @@ class EngineState(State):
     stopped: list[Count]
     not_finite: list[Count]
     early_stopping: dict[str, StopperState]
+    compiled: bool
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from regrun.errors import CorruptInputError
 from regrun.nn.class_scores import class_scores
 from regrun.nn.roles import select
 from regrun.seeding import derive
-from regrun.stack import Stack, make_noise
+from regrun.stack import Noise, Stack, make_noise
 from regrun.stack.constraints import StackedConstraints
 from regrun.stack.mixing import HiddenMixing
 from regrun.stack.optimizer import StackedOptimizer
@@ -28,6 +29,7 @@ from regrun.training.agreement import Agreement
 from regrun.training.augment import Augmenter
 from regrun.training.averaging import Averages, refresh_statistics
 from regrun.training.batches import BatchSampler, TrainMask
+from regrun.training.compiled import Compiler
 from regrun.training.gradients import SAM, Clipping
 from regrun.training.lookahead import Due, SlowWeights
 from regrun.training.losses import Targets, training_loss
@@ -80,6 +82,7 @@ class Step:
         self._initial = {name: parameter.detach().clone() for name, parameter in kept}
         """The initial weights, (K, …), where a penalty asks for them."""
         self._replay = Replay(device, self._changing)
+        self._compiler = Compiler(self._noise, self._computed, lambda: self._optimizer.uncut())
         self._build_terms(configs)
         optimizers = [config.optimizer for config in configs]
         self._slow_weights = SlowWeights(optimizers, stack.parameters)
@@ -99,6 +102,7 @@ class Step:
     def _build_terms(self, configs: Sequence[Config]) -> None:
         """Build what is rebuilt when members leave the stack."""
         self._replay.forget()
+        self._compiler.forget()
         self._seeds = [config.seed for config in configs]
         self._batches.set_members(self._seeds)
         self._augmenter = Augmenter(
@@ -132,17 +136,21 @@ class Step:
         multiplier = self.schedule(step)
         due = self._slow_weights.due(step + 1, self._stack.parameters)
         self._batches.turn_to(step)
-        losses = self._replay((examples, due), lambda: self._take(examples, multiplier, due))
+        kind = examples, due
+        work = self._compiler(kind, partial(self._take, examples, multiplier, due))
+        losses = self._replay(kind, work)
         self.averages.take(step + 1, self._stack)
         self._batch_losses.count(examples)
         return losses
 
-    def _take(self, examples: int, multiplier: Tensor | float, due: Due) -> Float[Tensor, " K"]:
+    def _take(
+        self, examples: int, multiplier: Tensor | float, due: Due, noise: Noise
+    ) -> Float[Tensor, " K"]:
         """The part of a step that is recorded: it waits for nothing, and reads no number back."""
         self._optimizer.look_ahead()
-        inputs, targets, mixing = self._augmenter(*self._batches.gather(), self._noise)
+        inputs, targets, mixing = self._augmenter(*self._batches.gather(), noise)
         losses, gradients = self._sam(
-            self._stack, self._noise, lambda: self._gradients(inputs, targets, mixing)
+            self._stack, noise, lambda: self._gradients(inputs, targets, mixing, noise)
         )
         gradients = self._clipping(gradients)
         self._optimizer.step(gradients, multiplier)
@@ -150,7 +158,7 @@ class Step:
         if self._constraints:
             self._constraints.project_(self._stack.parameters)
         self.averages.follow(self._optimizer.steps, self._stack)
-        self._noise.next_step()
+        noise.next_step()
         self._batch_losses.add(losses, examples)
         return losses
 
@@ -159,9 +167,28 @@ class Step:
         """Why steps are not replayed where the device could; empty: they are."""
         return self._replay.refusal
 
+    @property
+    def compiles(self) -> bool:
+        """Whether the coming steps are compiled."""
+        return self._compiler.on
+
+    @compiles.setter
+    def compiles(self, on: bool) -> None:
+        self._compiler.on = on
+        self._compiler.forget()
+
+    @property
+    def not_compiled(self) -> str:
+        """Why steps that were to be compiled are not; empty: they are, or were not to be."""
+        return self._compiler.refusal
+
     def _changing(self) -> list[Tensor]:
         """All tensors that a step changes."""
-        parts = (self._stack, self._optimizer, self._slow_weights, self.averages, self._noise)
+        return [*self._computed(), *self._noise.state_dict().values()]
+
+    def _computed(self) -> list[Tensor]:
+        """Those that are not the noise's."""
+        parts = (self._stack, self._optimizer, self._slow_weights, self.averages)
         found = [tensor for each in parts for tensor in each.state_dict().values()]
         return [*found, self._batch_losses.sums]
 
@@ -182,12 +209,12 @@ class Step:
         return data_loss + sum(terms, torch.zeros_like(data_loss))
 
     def _gradients(
-        self, inputs: Tensor, targets: Targets, mixing: HiddenMixing | None
+        self, inputs: Tensor, targets: Targets, mixing: HiddenMixing | None, noise: Noise
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Data losses, (K,), and the objective's gradients without what the optimizer adds."""
         hidden: list[Tensor] | None = [] if self.penalties.activity else None
         with self.precision():
-            outputs = self._agreement.outputs(self._stack, inputs, self._noise, hidden, mixing)
+            outputs = self._agreement.outputs(self._stack, inputs, noise, hidden, mixing)
         outputs = outputs.to(self._dtype)
         if self._classifies:
             outputs = class_scores(outputs)

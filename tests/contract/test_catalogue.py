@@ -96,7 +96,7 @@ def test_the_catalogue_is_complete() -> None:
 SHAPE = {
     "name", "init", "init_std", "activation", "hidden", "channels", "kernel_size", "pool",
     "residual", "small_images", "block_size",
-    "epochs", "batch_size", "evaluate_every", "evaluate_train", "precision", "matmul",
+    "epochs", "batch_size", "evaluate_every", "evaluate_train", "precision", "matmul", "compile",
     "checkpoint_every", "keep_checkpoint", "test_examples", "histograms_every",
     "lr", "decay_on",
 }  # fmt: skip

@@ -1,0 +1,462 @@
+"""Steps that are compiled: traced once, and fused into a few kernels by torch's Inductor.
+
+A step of a small stack is some hundred operations, each of which costs Python and torch more than
+its arithmetic; one of a large stack reads and writes every parameter a dozen times. Both ends where
+all that acts on a parameter is one loop. The loops are called with the tensors that the step reads
+and writes, which stay where they are, so nothing has to be looked at before.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from regrun.errors import PluginError
+from regrun.stack.noise import DrawnNoise, Noise
+from regrun.training.differences import AGREEMENT, copy, largest_difference, nudge
+
+SHORT = 16
+"""Terms of a sum that a loop over a matrix' entries computes as it goes: the examples of a small
+batch in the gradient of a weight, which then never reaches the memory."""
+
+FAILURES = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    PluginError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What tracing and compiling raise where they cannot go on. If a step itself is to blame, it says
+so once more when it is taken as it is."""
+
+SECONDS_SAVED = 60
+"""What compiling has to save at least before `auto` compiles: several times what it takes."""
+
+SAVED_A_STEP = 3e-4
+"""Seconds of each step that are not arithmetic, of which compiling leaves next to nothing."""
+
+SAVED_AN_ENTRY = 4e-10
+"""Seconds of each step and entry of the parameters that passes over memory take."""
+
+CHECKS = 2
+"""Steps of a kind that are also taken as they are. In the first alone, numbers of Python that the
+trace has frozen would not show."""
+
+Mode = Literal["auto", "never", "always"]
+Work = Callable[[], Tensor]
+
+
+def pays(mode: Mode, entries: int, steps: int, device: torch.device) -> bool:
+    """Whether steps are compiled.
+
+    The answer depends on the config, the stack and the machine, never on anything measured, since
+    the last bits of all results depend on it.
+
+    Args:
+        mode: `training.compile`.
+        entries: Of all parameters of the stack.
+        steps: That are to be taken with it.
+        device: Where they are taken.
+    """
+    if mode != "auto":
+        return mode == "always"
+    if device.type == "cpu" and not has_compiler():
+        return False
+    return steps * (SAVED_A_STEP + entries * SAVED_AN_ENTRY) >= SECONDS_SAVED
+
+
+def has_compiler() -> bool:
+    """Whether this machine has a C++ compiler that Inductor finds."""
+    from torch._inductor import config
+
+    cxx = config.cpp.cxx
+    names = [name for name in (cxx if isinstance(cxx, tuple | list) else [cxx]) if name]
+    return any(shutil.which(name) is not None for name in (*names, "g++", "clang++"))
+
+
+class Compiler:
+    """Makes the work of each kind of step: compiled, or as it is where that is not possible.
+
+    A compiled step is compared with the same step taken as it is the first time. `refusal` says why
+    steps are no longer compiled.
+
+    noise: what the steps draw from. tensors: all that a step changes, but for the noise. traceable:
+    inside of it a step consists of operations alone.
+    """
+
+    def __init__(
+        self,
+        noise: Noise,
+        tensors: Callable[[], Sequence[Tensor]],
+        traceable: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.on = False
+        self.refusal = ""
+        self._noise, self._tensors, self._traceable = noise, tensors, traceable
+        self._works: dict[Hashable, Work] = {}
+
+    def __call__(self, kind: Hashable, take: Callable[[Noise], Tensor]) -> Work:
+        """The work of a kind of step. take: takes one, and draws from the given noise."""
+        if kind not in self._works:
+            self._works[kind] = self._made(take)
+        return self._works[kind]
+
+    def forget(self) -> None:
+        """Drop all works, since the tensors are others from now on."""
+        self._works.clear()
+
+    def _made(self, take: Callable[[Noise], Tensor]) -> Work:
+        def as_it_is() -> Tensor:
+            return take(self._noise)
+
+        if not self.on:
+            return as_it_is
+        return CompiledStep(take, self._noise, self._tensors, self._traceable, self._refuse)
+
+    def _refuse(self, why: str) -> None:
+        self.on = False
+        self.refusal = f"steps are taken operation by operation, not compiled: {why}"
+        self.forget()
+
+
+class CompiledStep:
+    """A step of one kind; see `Compiler`."""
+
+    def __init__(
+        self,
+        take: Callable[[Noise], Tensor],
+        noise: Noise,
+        tensors: Callable[[], Sequence[Tensor]],
+        traceable: Callable[[], AbstractContextManager[None]],
+        refuse: Callable[[str], None],
+    ) -> None:
+        self._take, self._tensors, self._refuse = take, tensors, refuse
+        self._traceable = traceable
+        self._noise = DrawnNoise(noise)
+        self._checks = CHECKS
+        self._inputs: list[Tensor] = []
+        self._compiled: Callable[[list[Tensor]], Sequence[Tensor]] | None = None
+
+    def __call__(self) -> Tensor:
+        """Take the step; the next one overwrites what this returns."""
+        self._noise.draw_all()
+        if self._checks or self._compiled is None:
+            losses = self._check()
+        else:
+            losses = self._compiled([*self._inputs])[0]
+        self._noise.end_step()
+        return losses
+
+    def _check(self) -> Tensor:
+        """Take the step in both ways, and compare what each of them changes.
+
+        It is traced after it was taken, when all that is made in the first step is there.
+        """
+        self._checks -= 1
+        tensors = self._tensors()
+        before = [tensor.clone() for tensor in tensors]
+        expected = self._as_it_is(tensors)
+        try:
+            found = self._compiled or self._compile()
+        except FAILURES as error:
+            self._refuse(_first_line(error))
+            return expected[-1]
+        copy(before, tensors)
+        nudge(tensors)
+        nudged = self._as_it_is(tensors)
+        copy(before, tensors)
+        losses = found([*self._inputs])[0]
+        start = [*before, torch.zeros_like(losses)]
+        difference = largest_difference([*tensors, losses], expected, start, nudged)
+        if difference <= AGREEMENT:
+            return losses
+        *changed, losses = expected
+        copy(changed, tensors)
+        self._refuse(f"a compiled step differs by {difference:.0%} of what a step changes")
+        return losses
+
+    def _compile(self) -> Callable[[list[Tensor]], Sequence[Tensor]]:
+        with self._traceable():
+            graph, self._inputs = lifted(*_traced(lambda: self._take(self._noise)))
+        self._noise.next_step()
+        self._compiled = compiled(graph, self._inputs)
+        return self._compiled
+
+    def _as_it_is(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The tensors after a step, and its losses."""
+        losses = self._take(self._noise)
+        self._noise.next_step()
+        return [each.clone() for each in (*tensors, losses)]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else repr(error)
+
+
+class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Computes nothing but shapes, and changes no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._mode = FakeTensorMode()
+        self._real: dict[int, tuple[Tensor, Tensor]] = {}
+        """Identity of a fake tensor → itself, and what it stands for."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # FakeTensorMode itself would add to tensors that are not fake.
+        fake, named = tree_map_only(Tensor, self._fake, (args, kwargs or {}))
+        with self._mode:
+            result = func(*fake, **named)
+        if not func._schema.is_mutable or not isinstance(result, Tensor):
+            return result
+        # `x += y` binds x anew, to what this returns.
+        written = [each.name for each in func._schema.arguments if each.is_write]
+        given = {each.name: x for each, x in zip(func._schema.arguments, args, strict=False)}
+        return (given | (kwargs or {}))[written[0]]
+
+    def _fake(self, tensor: Tensor) -> Tensor:
+        if isinstance(tensor, FakeTensor):
+            return tensor
+        with disable_proxy_modes_tracing():
+            fake: Tensor = self._mode.from_tensor(tensor)
+        self._real[id(fake)] = fake, tensor
+        return fake
+
+    def real(self, fake: Tensor) -> Tensor:
+        """What a tensor stands for that was there before the work."""
+        return self._real[id(fake)][1]
+
+
+def _traced(work: Work) -> tuple[fx.GraphModule, dict[str, Tensor]]:
+    """The operations of a work, without doing it, and the tensors that are attributes of it."""
+    with _Shapes() as shapes:
+        graph = make_fx(work)()
+    names = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    return graph, {name: shapes.real(getattr(graph, name)).detach() for name in sorted(names)}
+
+
+def lifted(
+    graph: fx.GraphModule, tensors: Mapping[str, Tensor]
+) -> tuple[fx.GraphModule, list[Tensor]]:
+    """Make a graph's attributes its inputs: one for each memory, however many are views of it."""
+    constants: dict[str, list[fx.Node]] = {}
+    for node in graph.graph.nodes:
+        if node.op == "get_attr":
+            constants.setdefault(str(node.target), []).append(node)
+    memories: dict[Hashable, list[str]] = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        memories.setdefault((place, tensor.dtype) if place else name, []).append(name)
+    inputs = [_covering([tensors[name] for name in names]) for names in memories.values()]
+    with graph.graph.inserting_before(next(iter(graph.graph.nodes))):
+        given = [graph.graph.placeholder(f"memory_{number}") for number in range(len(inputs))]
+    for memory, whole, names in zip(given, inputs, memories.values(), strict=True):
+        for name in names:
+            for node in constants[name]:
+                with graph.graph.inserting_before(node):
+                    node.replace_all_uses_with(_view(graph.graph, memory, whole, tensors[name]))
+                graph.graph.erase_node(node)
+    graph.graph.lint()
+    graph.recompile()
+    return graph, inputs
+
+
+def _covering(views: Sequence[Tensor]) -> Tensor:
+    """A tensor of all the memory that these are views of: one of them, if one is."""
+    storage = views[0].untyped_storage()
+    for view in sorted(views, key=lambda each: -each.dim()):
+        if view.is_contiguous() and view.numel() * view.element_size() == storage.nbytes():
+            return view
+    length = storage.nbytes() // views[0].element_size()
+    return views[0].new_empty(0).set_(storage, 0, (length,), (1,))
+
+
+def _view(graph: fx.Graph, given: fx.Node, whole: Tensor, tensor: Tensor) -> fx.Node:
+    aten = torch.ops.aten
+    if tensor.shape == whole.shape and tensor.stride() == whole.stride():
+        return given
+    if tensor.numel() == whole.numel() and tensor.is_contiguous():
+        return graph.call_function(aten.view.default, (given, list(tensor.shape)))
+    place = list(tensor.shape), list(tensor.stride()), tensor.storage_offset()
+    return graph.call_function(aten.as_strided.default, (given, *place))
+
+
+def compiled(
+    graph: fx.GraphModule, inputs: Sequence[Tensor]
+) -> Callable[[list[Tensor]], Sequence[Tensor]]:
+    """Compile a graph that returns one tensor. The function empties the list that it gets."""
+    from torch._inductor import config
+    from torch._inductor.compile_fx import compile_fx_inner
+    from torch._inductor.decomposition import select_decomp_table
+
+    mode = FakeTensorMode()
+    with _quiet(), mode, torch.no_grad(), tracing(TracingContext(mode)):
+        fakes = [mode.from_tensor(tensor) for tensor in inputs]
+        functional = torch.func.functionalize(graph, remove="mutations")
+        pure = make_fx(functional, decomposition_table=select_decomp_table())(*fakes)
+        on_cpu = all(tensor.device.type == "cpu" for tensor in inputs)
+        settings: dict[str, Any] = {"size_asserts": False, "compile_threads": 1}
+        if Rewriting(pure).rewrite(on_cpu=on_cpu):
+            # Else the sums would be stored, for each of their uses to read them again.
+            settings |= {"realize_reads_threshold": 100, "realize_opcount_threshold": 200}
+        output = next(node for node in pure.graph.nodes if node.op == "output")
+        output.args = ((output.args[0],),)
+        pure.recompile()
+        with config.patch(settings):
+            return compile_fx_inner(pure, fakes)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what torch says of compilers and devices that are not there off the terminal."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+class Rewriting:
+    """Changes a graph of pure operations such that Inductor makes of it what is fastest here.
+
+    It decides what is stored by how often that is read, and in which layout by the first reader. So
+    numbers of the members, which are few and costly, would be computed for each entry of a
+    parameter again, and batches stored once in each layout.
+    """
+
+    def __init__(self, pure: fx.GraphModule) -> None:
+        self._graph = pure.graph
+        self._stored: dict[fx.Node, fx.Node] = {}
+
+    def rewrite(self, *, on_cpu: bool) -> bool:
+        """Returns whether sums are computed where they are used."""
+        self._store_numbers()
+        products = [node for node in self._graph.nodes if node.target in _PRODUCTS and on_cpu]
+        summed = [self._rewrite_product(node) for node in products]
+        self._graph.eliminate_dead_code()
+        self._graph.lint()
+        return any(summed)
+
+    def _store_numbers(self) -> None:
+        """Store what is written back in any case, where it is far smaller than its readers."""
+        for node in list(self._graph.nodes):
+            if node.target is torch.ops.aten.copy_.default and node.args[0].op == "placeholder":
+                value = node.args[1]
+                if value.op != "call_function":
+                    continue
+                readers = [_meta(user) for user in value.users if user is not node]
+                if any(_size(reader) > 4 * _size(_meta(value)) for reader in readers):
+                    self._store(value)
+
+    def _rewrite_product(self, node: fx.Node) -> bool:
+        """Rewrite a product of matrices, (K, M, S) · (K, S, N) → (K, M, N)."""
+        aten = torch.ops.aten
+        if node.kwargs:
+            return False
+        *bias, left, right = [each for each in node.args if isinstance(each, fx.Node)]
+        if len(bias) != (node.target is aten.baddbmm.default):
+            return False
+        (_, rows, terms), columns = _meta(left).shape, _meta(right).shape[2]
+        for operand in (left, right):
+            self._store(_source(operand))
+        if not bias and terms <= SHORT and rows * columns >= terms * (rows + columns):
+            self._sum_up(node, left, right, terms)
+            return True
+        if columns < rows:
+            # Narrow results are fastest as rows, with the batch as the left operand.
+            product = self._new(
+                node, aten.bmm.default, self._turned(node, right), self._turned(node, left)
+            )
+            product = self._turned(node, product)
+            if bias:
+                product = self._new(node, aten.add.Tensor, product, bias[0])
+            self._replace(node, product)
+        return False
+
+    def _sum_up(self, node: fx.Node, left: fx.Node, right: fx.Node, terms: int) -> None:
+        """As entrywise operations, which are fused with what reads the product."""
+        aten = torch.ops.aten
+        total: fx.Node | None = None
+        for term in range(terms):
+            column = self._new(node, aten.slice.Tensor, left, 2, term, term + 1)
+            row = self._new(node, aten.slice.Tensor, right, 1, term, term + 1)
+            product = self._new(node, aten.mul.Tensor, column, row)
+            total = product if total is None else self._new(node, aten.add.Tensor, total, product)
+        assert total is not None
+        self._replace(node, total)
+
+    def _turned(self, before: fx.Node, matrices: fx.Node) -> fx.Node:
+        return self._new(before, torch.ops.aten.permute.default, matrices, [0, 2, 1])
+
+    def _store(self, node: fx.Node) -> None:
+        """Let all that reads this node read it from memory."""
+        value = _meta(node)
+        if node.op != "call_function" or node in self._stored.values():
+            return
+        if node.target in _PRODUCTS:
+            return
+        if not value.is_contiguous():
+            return
+        place = list(value.shape), list(value.stride()), 0
+        stored = self._new(node.next, torch.ops.aten.as_strided.default, node, *place)
+        node.replace_all_uses_with(stored, delete_user_cb=lambda user: user is not stored)
+        self._stored[node] = stored
+
+    def _new(self, before: fx.Node, operation: Any, *args: Any) -> fx.Node:
+        with self._graph.inserting_before(before):
+            node = self._graph.call_function(operation, args)
+        given = [_meta(each) if isinstance(each, fx.Node) else each for each in args]
+        node.meta["val"] = operation(*given)
+        return node
+
+    def _replace(self, node: fx.Node, other: fx.Node) -> None:
+        node.replace_all_uses_with(other)
+        self._graph.erase_node(node)
+
+
+def _meta(node: fx.Node) -> Tensor:
+    value = node.meta["val"]
+    assert isinstance(value, Tensor)
+    return value
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel()
+
+
+_PRODUCTS = (torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default)
+
+_VIEWS = (
+    torch.ops.aten.view.default,
+    torch.ops.aten.permute.default,
+    torch.ops.aten.transpose.int,
+    torch.ops.aten.unsqueeze.default,
+    torch.ops.aten.squeeze.dim,
+    torch.ops.aten.alias.default,
+    torch.ops.aten.detach.default,
+)
+
+
+def _source(node: fx.Node) -> fx.Node:
+    """What a node is a view of."""
+    while node.target in _VIEWS and isinstance(node.args[0], fx.Node):
+        node = node.args[0]
+    return node
