@@ -12,6 +12,7 @@ from regrun.config.training import Training
 from regrun.cores import cores
 from regrun.errors import UsageError
 from regrun.execution.budget import Budget
+from regrun.execution.heap import keeping_freed_memory
 from regrun.nn.layer_table import layer_table
 
 PAYS_A_THREAD = 25_000_000
@@ -93,7 +94,8 @@ def computing(
     torch.set_float32_matmul_precision(training.matmul)
     torch.backends.cudnn.benchmark = tries or budget.fills_gpu
     try:
-        yield
+        with keeping_freed_memory():
+            yield
     finally:
         torch.set_num_threads(most)
         torch.set_float32_matmul_precision(products)
