@@ -11,9 +11,13 @@ from tests.benchmarks.measuring import (
     IMPORT_TORCH,
     BenchmarkError,
     Contender,
+    IdleGPU,
     Row,
     Settings,
+    Shapes,
+    Way,
     alternate,
+    alternate_shapes,
     divide,
     execute,
     find_data,
@@ -286,33 +290,238 @@ def read_table(settings: Settings) -> Table:
     )
 
 
-def gpu_mnist(settings: Settings) -> Table:
-    """Members of the MNIST MLP as one stack on a GPU, and one after another."""
-    import torch
-
-    if not torch.cuda.is_available():
-        raise BenchmarkError("no CUDA device here")
-    find_data("MNIST")
-    members, steps = settings.size(quick=8, usual=256), settings.size(quick=20, usual=500)
-    config, figure = CONFIGS / "l1_mnist.yaml", milliseconds_a_member_step
-    contenders = [
-        Contender(
-            name,
-            probe(
-                "engine_steps", config, size, steps,
-                "--seeds", min(size, 8), "--device", "cuda", "penalty=[]",
-            ),
-            figure,
-        )
-        for name, size in (("regrun, one stack", members), ("regrun, one after another", 1))
-    ]  # fmt: skip
+def train_resnet18(settings: Settings) -> Table:
+    """A step of ResNet-18 on a CPU, which a stack of one should not make slower."""
+    small = ["--batch", settings.size(quick=2, usual=32), "--examples", 2_000, "--device", "cpu"]
+    asked = ["1/1", settings.size(quick=1, usual=10), *small]
+    plain, ours = "plain PyTorch", "regrun, 1 member"
+    ways = [
+        Way(plain, python("baselines/hand_written.py", "resnet18", "plain", *asked)),
+        Way(ours, probe("network_steps", "resnet18", *asked)),
+    ]
+    found = alternate_shapes(ways, settings)
+    floors = {("1/1", ours): ("≤ 1.1×", "")}
     return Table(
-        f"one GPU, {members} members of the MNIST MLP, batch 10, Adam",
-        "ms a member-step",
-        "against the stack",
-        _against(contenders, settings, {contenders[1].name: ("≥ 30×", "≥ 100×")}),
+        f"ResNet-18 on 32×32 images, batch {small[1]}, a training step",
+        "ms a step",
+        "against plain PyTorch",
+        _of_shapes(found, floors, plain),
         "in process, evaluation and start-up left out",
     )
+
+
+GPU_FLOORS = {
+    "1/1": ("≤ 0.15 ms", "0.027 ms"),
+    "16/1": ("≤ 0.17 ms", "0.034 ms"),
+    "16/16": ("≤ 0.17 ms", "0.034 ms"),
+    "256/1": ("≤ 0.35 ms", "0.16 ms"),
+    "256/256": ("≤ 0.35 ms", "0.16 ms"),
+    "1024/1": ("≤ 0.9 ms", "0.53 ms"),
+    "1024/1024": ("≤ 0.9 ms", "0.53 ms"),
+}
+"""Members and seeds of MNIST MLPs → what must be reached on an H100 or H200, and what JAX does."""
+
+
+def gpu_mlp(settings: Settings) -> Table:
+    """Stacks of the MNIST MLP on a GPU, from one member to a thousand."""
+    floors = {"1/1": ("", ""), "4/2": ("", "")} if settings.quick else GPU_FLOORS
+    return _gpu_mlp(settings, "MNIST MLPs", floors, [])
+
+
+def gpu_dropout(settings: Settings) -> Table:
+    """The same with dropout, whose numbers each seed draws by itself."""
+    floors = {"256/1": ("", ""), "256/256": ("≤ 0.5 ms", "0.25 ms")}
+    if settings.quick:
+        floors = {"4/1": ("", ""), "4/4": ("", "")}
+    return _gpu_mlp(settings, "MNIST MLPs with dropout", floors, ["--dropout", 0.5])
+
+
+def _gpu_mlp(
+    settings: Settings, title: str, floors: Mapping[str, tuple[str, str]], keys: Sequence[object]
+) -> Table:
+    rest = [*_on_device(settings), *keys]
+    steps = settings.size(quick=5, usual=300)
+    shapes = ",".join(floors)
+
+    def by_hand(way: str) -> list[str]:
+        count = steps if settings.quick or way != "plain" else 100
+        return python("baselines/hand_written.py", "mlp", way, shapes, count, *rest)
+
+    ours = "regrun"
+    ways = [
+        Way(ours, probe("network_steps", "mlp", shapes, steps, *rest)),
+        Way("plain PyTorch, one after another", by_hand("plain")),
+        Way("by hand: stacked", by_hand("stack")),
+        Way("by hand, as a graph", by_hand("graph")),
+        Way("by hand, as a graph, update compiled", by_hand("compiled-update")),
+        Way("by hand, as a graph, all compiled", by_hand("compiled")),
+        Way(
+            "JAX: vmap over members, scan over steps",
+            python("baselines/jax_mlp.py", shapes, steps, *rest),
+            peer=True,
+        ),
+        Way("the matrix products alone", by_hand("products")),
+    ]
+    if not find_spec("jax"):
+        ways = [way for way in ways if not way.peer]
+    return _gpu_table(
+        f"{title}, batch 10, Adam, a step of all members", ways, settings, floors, ours
+    )
+
+
+def gpu_cnn(settings: Settings) -> Table:
+    """Stacks of a small convolutional network on a GPU."""
+    floors = {
+        "1/1": ("≤ 0.7 ms", "0.44 ms"),
+        "16/16": ("≤ 4.2 ms", "3.8 ms"),
+        "64/64": ("≤ 16 ms", "14 ms"),
+    }
+    if settings.quick:
+        floors = {"1/1": ("", ""), "2/2": ("", "")}
+    shapes, rest = ",".join(floors), [*_on_device(settings), *_batch(settings)]
+    steps = settings.size(quick=1, usual=100)
+
+    def by_hand(way: str, *keys: str) -> list[str]:
+        asked = ["--precision", "tf32", *keys, *rest]
+        return python("baselines/hand_written.py", "cnn", way, shapes, steps, *asked)
+
+    last = "--channels-last"
+    ways = [
+        Way(
+            "regrun",
+            probe("network_steps", "cnn", shapes, steps, "--precision", "tf32", *rest),
+        ),
+        Way("plain PyTorch, one after another", by_hand("plain")),
+        Way("by hand: grouped convolutions", by_hand("stack")),
+        Way("by hand, as a graph", by_hand("graph")),
+        Way("by hand, as a graph, channels last", by_hand("graph", last)),
+        Way("convolutions and products alone", by_hand("products")),
+        Way("convolutions and products alone, channels last", by_hand("products", last)),
+    ]
+    title = f"small CNNs on 32×32 images, batch {_batch(settings)[1]}, TF32, a step of all members"
+    return _gpu_table(title, ways, settings, floors, "regrun")
+
+
+def gpu_resnet18(settings: Settings) -> Table:
+    """ResNet-18 on a GPU in each precision, with both layouts of images."""
+    steps = settings.size(quick=1, usual=50)
+    floors = {"fp32": ("", ""), "tf32": ("≤ 6.5 ms", "4.3 ms"), "bf16": ("≤ 4.5 ms", "2.9 ms")}
+    tables = []
+    for precision, floor in floors.items():
+        rest = ["1/1", steps, "--precision", precision, *_on_device(settings), *_batch(settings)]
+
+        def by_hand(way: str, *keys: str, rest: Sequence[object] = rest) -> list[str]:
+            return python("baselines/hand_written.py", "resnet18", way, *rest, *keys)
+
+        last = "--channels-last"
+        ways = [
+            Way(f"{precision}: regrun", probe("network_steps", "resnet18", *rest)),
+            Way(f"{precision}: plain PyTorch", by_hand("plain")),
+            Way(f"{precision}: plain PyTorch, channels last", by_hand("plain", last)),
+            Way(f"{precision}: as a graph", by_hand("graph")),
+            Way(f"{precision}: as a graph, channels last", by_hand("graph", last)),
+            Way(f"{precision}: convolutions alone", by_hand("products")),
+            Way(f"{precision}: convolutions alone, channels last", by_hand("products", last)),
+        ]
+        tables.append(_gpu_table("", ways, settings, {"1/1": floor}, f"{precision}: regrun"))
+    return Table(
+        f"ResNet-18 on 32×32 images, batch {_batch(settings)[1]}, a training step",
+        "ms a step",
+        "against regrun",
+        [row for table in tables for row in table.rows],
+        tables[0].note,
+    )
+
+
+def gpu_command(settings: Settings) -> Table:
+    """A sweep of the MNIST MLP on a GPU as a whole command, and how long it leaves the GPU idle."""
+    _check_device(settings)
+    find_data("MNIST")
+    members, epochs = settings.size(quick=4, usual=256), settings.size(quick=1, usual=5)
+    examples = settings.size(quick=200, usual=60_000)
+    rates = ",".join(f"{1e-5 * 1.08**k:.4g}" for k in range(members // 4))
+    command = regrun(
+        "sweep", CONFIGS / "l1_mnist.yaml", f"optimizer.lr={rates}", "--seeds", 4,
+        "penalty=[]", f"training.epochs={epochs}", f"dataset.num_train={examples}",
+        f"dataset.num_test={examples // 6}", "--device", settings.device,
+    )  # fmt: skip
+    plain = python(
+        "baselines/hand_written.py", "mlp", "plain", "1/1", settings.size(quick=5, usual=500),
+        *_on_device(settings),
+    )  # fmt: skip
+    seconds, alone, idle = [], [], []
+    for _ in range(settings.repeats):
+        with IdleGPU() as gpu:
+            seconds.append(execute(command, settings).seconds)
+        if gpu.share is not None:
+            idle.append(gpu.share * seconds[-1])
+        report = execute(plain, settings).report
+        steps = members * epochs * examples // 10
+        alone.append(report["milliseconds"]["1/1"] / 1000 * steps)
+    rows = [
+        Row("regrun sweep", seconds, divide(seconds, seconds)),
+        Row("plain PyTorch's steps alone, one run after another", alone, divide(alone, seconds)),
+    ]
+    if idle:
+        rows.append(Row("regrun sweep, no kernel runs", idle, divide(idle, seconds)))
+    return Table(
+        f"{members}-member MNIST sweep, batch 10, Adam, {epochs} epochs, whole command",
+        "s",
+        "against regrun",
+        rows,
+        f"{report['device']}; some of plain PyTorch's steps are timed and scaled"
+        + "; there is no nvidia-smi here that samples the GPU" * (not idle),
+    )
+
+
+def _gpu_table(
+    title: str,
+    ways: Sequence[Way],
+    settings: Settings,
+    floors: Mapping[str, tuple[str, str]],
+    ours: str,
+) -> Table:
+    """Milliseconds of all shapes and ways. floors: of each shape, for regrun."""
+    _check_device(settings)
+    found = alternate_shapes(ways, settings)
+    by_way = {(shape, ours): floor for shape, floor in floors.items()}
+    rows = _of_shapes(found, by_way, ours)
+    return Table(title, "ms a step", "against regrun", rows, found.note)
+
+
+def _of_shapes(
+    found: Shapes, floors: Mapping[tuple[str, str], tuple[str, str]], reference: str
+) -> list[Row]:
+    """A row for each shape and way, with ratios to one of the ways."""
+    rows = []
+    for shape, ways in found.milliseconds.items():
+        members, _, seeds = shape.partition("/")
+        label = "" if len(found.milliseconds) == 1 else f"K = {members}, seeds {seeds}: "
+        rows += [
+            Row(
+                f"{label}{way}".strip(),
+                values,
+                divide(values, ways[reference]),
+                *floors.get((shape, way), ("", "")),
+            )
+            for way, values in ways.items()
+        ]
+    return rows
+
+
+def _check_device(settings: Settings) -> None:
+    import torch
+
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise BenchmarkError("no CUDA device here (--device cpu tries the scripts)")
+
+
+def _on_device(settings: Settings) -> list[object]:
+    return ["--device", settings.device, "--examples", settings.size(quick=500, usual=50_000)]
+
+
+def _batch(settings: Settings) -> list[object]:
+    return ["--batch", settings.size(quick=2, usual=128)]
 
 
 FIGURES: Mapping[str, Callable[[Settings], Table]] = {
@@ -324,7 +533,12 @@ FIGURES: Mapping[str, Callable[[Settings], Table]] = {
     "help": show_help,
     "storing": logging_and_storing,
     "read-table": read_table,
-    "gpu": gpu_mnist,
+    "train-resnet18": train_resnet18,
+    "gpu-mlp": gpu_mlp,
+    "gpu-dropout": gpu_dropout,
+    "gpu-cnn": gpu_cnn,
+    "gpu-resnet18": gpu_resnet18,
+    "gpu-command": gpu_command,
 }
 """By the name that `run.py` knows them by."""
 

@@ -69,7 +69,7 @@ class Row:
 @dataclass(frozen=True)
 class Settings:
     """folder: where the commands run, each in a new folder of its own. threads: cores that every
-    contender may use. repeats: rounds. quick: tiny; full: unscaled.
+    contender may use. repeats: rounds. quick: tiny; full: unscaled. device: of the figures `gpu-…`.
     """
 
     folder: Path
@@ -77,6 +77,7 @@ class Settings:
     repeats: int = 3
     quick: bool = False
     full: bool = False
+    device: str = "cuda"
 
     def size(self, quick: int, usual: int, full: int | None = None) -> int:
         """One of the sizes."""
@@ -143,6 +144,72 @@ def execute(command: Sequence[str], settings: Settings) -> Finished:
     lines = process.stdout.strip().splitlines()
     is_report = bool(lines) and lines[-1].startswith("{") and lines[-1].endswith("}")
     return Finished(seconds, json.loads(lines[-1]) if is_report else {})
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to train networks in several shapes, whose report has the milliseconds of each.
+
+    peer: another program, which may not be there.
+    """
+
+    name: str
+    command: Sequence[str]
+    peer: bool = False
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Milliseconds of one step by shape and way, one per round; and what is to be known of them."""
+
+    milliseconds: Mapping[str, Mapping[str, list[float]]]
+    note: str
+
+
+def alternate_shapes(ways: Sequence[Way], settings: Settings) -> Shapes:
+    """Every way's milliseconds, a round of all ways after another. Raises BenchmarkError."""
+    found: dict[str, dict[str, list[float]]] = {}
+    notes: dict[str, None] = {}
+    for _ in range(settings.repeats):
+        for way in ways:
+            try:
+                report = execute(way.command, settings).report
+            except BenchmarkError as error:
+                if not way.peer:
+                    raise
+                notes[f"{way.name} is left out: {str(error).splitlines()[-1]}"] = None
+                continue
+            notes |= dict.fromkeys([report["device"], *report.get("notes", ())])
+            for shape, milliseconds in report["milliseconds"].items():
+                found.setdefault(shape, {}).setdefault(way.name, []).append(milliseconds)
+    return Shapes(found, "; ".join(notes))
+
+
+class IdleGPU:
+    """The share of the time inside the block in which no kernel ran, as nvidia-smi samples it.
+
+    `share` is None where there is no nvidia-smi, or nothing was sampled.
+    """
+
+    def __init__(self) -> None:
+        self.share: float | None = None
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> IdleGPU:
+        program = shutil.which("nvidia-smi")
+        if program is not None:
+            query = ["--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+            command = [program, "--id=0", *query, "--loop-ms=100"]
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            lines = self._process.communicate()[0].split()
+            busy = [float(line) for line in lines if line.isdigit()]
+            if busy:
+                self.share = 1 - sum(busy) / len(busy) / 100
 
 
 def scaled_to(runs: int) -> Callable[[Finished], float]:

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.run                        every figure
     python -m tests.benchmarks.run help train-weight-decay --repeats 7
+    python -m tests.benchmarks.run gpu                    all that begin with gpu
 
 Whole commands run in alternation, each in an empty folder, all on the same cores. Times are
 medians over the rounds; a ratio is the median of the rounds' own ratios. Figures on a busy machine
@@ -36,8 +37,21 @@ def main() -> int:
     _pin(options.threads)
     with TemporaryDirectory(prefix="benchmark-", dir=options.folder) as folder:
         repeats = 1 if options.quick else options.repeats
-        settings = Settings(Path(folder), options.threads, repeats, options.quick, options.full)
-        return measure(options.figures or FIGURES, settings, as_json=options.json)
+        settings = Settings(
+            Path(folder), options.threads, repeats, options.quick, options.full, options.device
+        )
+        return measure(named(options.figures), settings, as_json=options.json)
+
+
+def named(words: Iterable[str]) -> list[str]:
+    """The figures of these names, or that begin with them as `gpu-mlp` with gpu; default: all."""
+    found: list[str] = []
+    for word in words:
+        matching = [name for name in FIGURES if name.startswith(f"{word}-")]
+        if word not in FIGURES and not matching:
+            raise SystemExit(f"no such figure: {word}; there are {', '.join(FIGURES)}")
+        found += [word] if word in FIGURES else matching
+    return found or [*FIGURES]
 
 
 def measure(figures: Iterable[str], settings: Settings, *, as_json: bool) -> int:
@@ -51,7 +65,7 @@ def measure(figures: Iterable[str], settings: Settings, *, as_json: bool) -> int
         try:
             table = FIGURES[name](settings)
         except BenchmarkError as error:
-            failures += name != "gpu"
+            failures += not name.startswith("gpu-")
             console.print(f"\n{name}: {error}", style="yellow", markup=False, highlight=False)
             continue
         console.print(_rich(table))
@@ -68,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("figures", nargs="*", metavar="FIGURE", help=", ".join(FIGURES))
     parser.add_argument("--threads", type=int, default=1, help="cores for each (default: 1)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default: 3)")
+    parser.add_argument(
+        "--device", choices=["cuda", "cpu"], default="cuda", help="of gpu-…; cpu tries the scripts"
+    )
     parser.add_argument("--folder", help="where the commands run (default: a temporary folder)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does everything work?")
     parser.add_argument("--full", action="store_true", help="nothing scaled: takes long")
