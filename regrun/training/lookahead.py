@@ -35,6 +35,8 @@ class SlowWeights:
 
     def due(self, steps: int, parameters: Mapping[str, Tensor]) -> Due:
         """How far each member's φ moves after `steps` steps: α in every k-th; empty: no φ moves."""
+        if not self._slow:
+            return ()
         shares = np.where(steps % self._periods == 0, self._shares, 0.0)
         if not shares.any():
             return ()

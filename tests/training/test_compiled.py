@@ -9,19 +9,20 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from regrun.config.schema import Config
 from regrun.errors import CorruptInputError
 from regrun.stack.noise import DrawnNoise, Noise, make_noise
 from regrun.training import compiled
-from regrun.training.compiled import CHECKS, Compiler, Mode, has_compiler, pays
+from regrun.training.compiled import CHECKS, Compiler, Mode, Rewriting, has_compiler, pays
 from regrun.training.differences import largest_difference, nudge
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd
 from tests.support.engines import CPU, config_of, dataset_of
 from tests.support.steps import BASE, CASES
 
-compiles = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler on this machine")
+compiles = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler on this machine")
 
 WHOLE = {**BASE, "dataset": {"name": "digits", "num_train": 48, "num_test": 20}}
 """All batches of one size, so that each config is compiled once."""
@@ -85,6 +86,34 @@ def only_traced(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.no_grad()(lambda given: (graph(*given),))
 
     monkeypatch.setattr(compiled, "compiled", interpreted)
+
+
+PRODUCTS = {
+    "gradient of a weight, summed up": ((3, 20, 4), (3, 4, 30)),
+    "narrow, summed along the terms": ((3, 20, 70), (3, 7, 70)),
+    "narrow, turned": ((3, 20, 30), (3, 7, 30)),
+    "wide, as it is": ((3, 20, 30), (3, 30, 40)),
+}
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_products_of_matrices_are_rewritten_without_changing_what_they_are(
+    case: str, *, biased: bool
+) -> None:
+    left, right, bias = (torch.randn(s).double() for s in (*PRODUCTS[case], (3, 20, 1)))
+
+    def product(left: Tensor, right: Tensor, bias: Tensor) -> Tensor:
+        turned = (right * 2).mT if right.shape[2] == left.shape[2] else right * 2
+        return torch.baddbmm(bias, left, turned) if biased else torch.bmm(left, turned)
+
+    pure = make_fx(product, tracing_mode="fake")(left, right, bias)
+    Rewriting(pure).rewrite(on_cpu=True)
+    pure.recompile()
+    kept = any("bmm" in str(node.target) for node in pure.graph.nodes)
+    summed = case.startswith("narrow, summed") or (case.startswith("gradient") and not biased)
+    assert kept != summed
+    torch.testing.assert_close(pure(left, right, bias), product(left, right, bias))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -275,7 +304,7 @@ def test_auto_compiles_long_runs(mode: Mode, entries: int, steps: int, *, expect
 
 
 def test_auto_compiles_nothing_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "has_compiler", lambda: False)
+    monkeypatch.setattr(compiled, "has_compiler", lambda device: False)
     assert not pays("auto", 10**9, 10**9, CPU)
     assert pays("always", 1, 1, CPU)
 
