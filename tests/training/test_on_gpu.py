@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from regrun.config.schema import Config
+from regrun.stack import whole
 from regrun.stack.philox import fused_fill, philox
 from regrun.training import step as step_module
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Tick
+from regrun.training.precision import DTYPES
 from regrun.training.replay import Replay
+from tests.support import torchvision_runs
 from tests.support.bfloat16 import NETWORKS, check_network
 from tests.support.engines import CPU, Life, collect, config_of
 from tests.support.small_networks import use_small_networks
@@ -174,3 +177,43 @@ def test_a_network_in_bfloat16_ends_near_float32(
 ) -> None:
     use_small_networks(monkeypatch)
     check_network(network, members, GPU)
+
+
+def torchvision_life(one: Sequence[Config], epochs: int = 4) -> Life:
+    """Long enough for steps to be recorded, checked and replayed, which alone they have to be."""
+    longer = [
+        each.model_copy(update={"training": each.training.model_copy(update={"epochs": epochs})})
+        for each in one
+    ]
+    dtype = DTYPES[longer[0].training.precision]
+    found = Engine(longer, torchvision_runs.pictures(dtype).to(GPU, dtype), GPU)
+    life = collect(found)
+    assert len(longer) > 1 or found.not_replayed == ""
+    return life
+
+
+@pytest.mark.parametrize("case", torchvision_runs.CASES)
+def test_a_network_of_torchvision_ends_the_same_alone_and_in_a_stack(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_small_networks(monkeypatch)
+    configs = [torchvision_runs.config(case, seed) for seed in (0, 1)]
+    together = torchvision_runs.tensors(torchvision_life(configs))
+    alone = torchvision_runs.tensors(torchvision_life(configs[:1]))
+    assert max(torchvision_runs.differences(together, alone).values()) < 1e-9
+
+
+@pytest.mark.parametrize("case", ["batch norm", "attention, dropout, sam, averages"])
+def test_images_with_their_channels_last_change_rounding_alone(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_small_networks(monkeypatch)
+    one = torchvision_runs.config(case)
+    section = one.training.model_copy(update={"precision": "float32"})
+    one = one.model_copy(update={"training": section})
+    last = torchvision_runs.tensors(torchvision_life([one]))
+    monkeypatch.setattr(whole, "channels_last_pays", lambda _: False)
+    first = torchvision_runs.tensors(torchvision_life([one]))
+    losses = [name for name in last if name.endswith("train/loss")]
+    for name in losses:
+        torch.testing.assert_close(last[name], first[name], rtol=0.02, atol=0.0)

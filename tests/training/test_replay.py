@@ -16,11 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from regrun.errors import PluginError
+from regrun.stack import whole
 from regrun.stack.noise import CounterNoise
 from regrun.training import step as step_module
 from regrun.training.engine import Engine
 from regrun.training.replay import WARM_UP, Recording, Replay, Work
+from tests.support import torchvision_runs
 from tests.support.engines import config_of, dataset_of
+from tests.support.small_networks import use_small_networks
 from tests.support.steps import BASE, CASES
 
 WAITING = ("item", "_local_scalar_dense", "nonzero", "is_nonzero", "equal", "_unique", "masked_se")
@@ -123,6 +126,20 @@ def test_steps_of_a_kind_are_the_same_operations_on_the_same_memory(
     assert sum(map(len, found.traces.values())) == engine.total_steps
     for traces in found.traces.values():
         assert differences(traces[2:]) == []  # memory may be laid out in the first ones
+
+
+@pytest.mark.parametrize("case", torchvision_runs.CASES)
+def test_steps_of_a_network_of_torchvision_are_alike_when_it_is_trained_alone(
+    case: str, tracing: list[Tracing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_small_networks(monkeypatch)
+    monkeypatch.setattr(whole, "channels_last_pays", lambda _: True)
+    one = torchvision_runs.config(case)
+    for _ in Engine([one], torchvision_runs.pictures(), torch.device("cpu")).run():
+        pass
+    (found,) = tracing
+    (traces,) = found.traces.values()
+    assert differences(traces[2:]) == []
 
 
 @pytest.mark.parametrize(
