@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,17 @@ from functools import partial
 from rich.filesize import decimal
 
 from regrun.cores import cores
-from regrun.errors import UsageError
+from regrun.errors import ClusterLostError, UsageError
 from regrun.sweeps.executor import OnRay
 
 SECONDS_TO_ANSWER = 10.0
 """How long the machine of a cluster has to take up a connection."""
+
+SECONDS_TO_COME_BACK = 30.0
+"""How long the head of a cluster may be away. After 60 seconds Ray ends the driver."""
+
+SECONDS_BETWEEN_CHECKS = 2.0
+"""How often it is looked for."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -146,6 +153,40 @@ def _cluster(ray: OnRay, on_gpus: bool, threads: int) -> Cluster:
     found = Cluster(ray, tuple(nodes()), on_gpus, threads)
     found.check()
     return found
+
+
+class Pulse:
+    """Whether the head of the cluster is there; for several threads."""
+
+    def __init__(self) -> None:
+        import ray
+
+        self._address = ray.get_runtime_context().gcs_address
+        self._lock = threading.Lock()
+        self._checked = self._there = time.monotonic()
+
+    def check(self) -> None:
+        """Raise ClusterLostError where it has been away for too long."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._checked > SECONDS_BETWEEN_CHECKS:
+                self._checked = now
+                if _listens(self._address):
+                    self._there = time.monotonic()
+            if time.monotonic() - self._there > SECONDS_TO_COME_BACK:
+                raise ClusterLostError(
+                    f"the Ray cluster at {self._address} has not answered for "
+                    f"{SECONDS_TO_COME_BACK:g} seconds"
+                )
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
+    except OSError:
+        return False
+    return True
 
 
 def nodes() -> list[Node]:

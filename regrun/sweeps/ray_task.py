@@ -174,6 +174,7 @@ def train_on_node(
     """
     import ray
 
+    yield Parcel(0)  # from now on it can be asked to stop
     software.install()
     if ray.get(stop.is_set.remote()):
         return

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from regrun.config.schema import Config
-from regrun.errors import UsageError
+from regrun.errors import ClusterLostError, UsageError
 from regrun.execution.prepare import load_data
 from regrun.store.atomic import make_directory, read_bytes, write_atomic
 from regrun.store.checkpoint import CheckpointStore
@@ -26,7 +26,7 @@ from regrun.store.place import Place
 from regrun.store.run_dir import RunDir
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.planned_stack import Outcome, PlannedStack, configs_of, stored_configs
-from regrun.sweeps.ray_cluster import Cluster
+from regrun.sweeps.ray_cluster import Cluster, Pulse
 from regrun.sweeps.ray_task import (
     Ended,
     Files,
@@ -47,6 +47,12 @@ POLL_SECONDS = 0.5
 
 PARCELS = 4
 """Parcels of one stack that wait for the driver, at most."""
+
+
+class NodeDied(WorkerDied):
+    """The machine is gone. What it was doing is not to blame, so it does not count."""
+
+    counts = False
 
 
 class Examples:
@@ -95,14 +101,20 @@ class Stop:
 
 @dataclass(frozen=True)
 class Orders:
-    """What all stacks of a round are sent with. memory: bytes of each stack, by its number."""
+    """What all stacks of a round are sent with.
 
+    memory: bytes of each stack, by its number. remote: `train_on_node` as a remote function, made
+    once, since the head of the cluster gets it each time it is made.
+    """
+
+    remote: Any
     cluster: Cluster
     software: Software
     device: str
     memory: Mapping[int, int]
     examples: Examples
     stop: Any
+    pulse: Pulse
 
 
 @contextmanager
@@ -121,7 +133,8 @@ def workers_on(
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     stop: Any = ray.remote(num_cpus=0)(Stop).options(scheduling_strategy=here).remote()
     device = "cuda" if cluster.on_gpus else "cpu"
-    orders = Orders(cluster, software, device, memory, Examples(stacks), stop)
+    remote = ray.remote(train_on_node)
+    orders = Orders(remote, cluster, software, device, memory, Examples(stacks), stop, Pulse())
     places = max(1, min(cluster.places, len(stacks)))
     try:
         yield [OnCluster(orders) for _ in range(places)]
@@ -177,7 +190,7 @@ class OnCluster(Worker):
                 orders.stop,
             )
             received = Received(SweepDir(stack.sweep), stack, progress.slot(slot))
-            for parcel in _parcels(stream, lambda: progress.stopped, orders.stop):
+            for parcel in _parcels(stream, lambda: progress.stopped, orders):
                 received.take(parcel)
                 if parcel.error is not None:
                     raise parcel.error
@@ -191,10 +204,8 @@ class OnCluster(Worker):
 
 def _remote(orders: Orders, stack: PlannedStack) -> Any:
     """The task, with what it takes of its node."""
-    import ray
-
     asks = orders.cluster.asks
-    return ray.remote(train_on_node).options(
+    return orders.remote.options(
         num_cpus=asks.pop("CPU", 0),
         num_gpus=asks.pop("GPU", 0),
         resources=asks,
@@ -227,22 +238,31 @@ def _name(files: SweepDir, place: Place) -> str:
     return place.path.relative_to(files.path).as_posix()
 
 
-def _parcels(stream: Any, should_stop: Callable[[], bool], stop: Any) -> Iterator[Parcel]:
-    """The parcels of a task, as they come. should_stop: whether it is to save and end."""
-    import ray
+def _parcels(stream: Any, should_stop: Callable[[], bool], orders: Orders) -> Iterator[Parcel]:
+    """The parcels of a task, as they come. should_stop: whether it is to save and end.
 
-    asked = False
+    Raises ClusterLostError.
+    """
+    import ray
+    from ray import exceptions
+
+    asked = begun = False
     while True:
         ready, _ = ray.wait([stream], timeout=POLL_SECONDS)
         if should_stop() and not asked:
             asked = True
-            ray.get(stop.set.remote())
-        if ready:
-            try:
-                reference = next(stream)
-            except StopIteration:
-                return
-            yield ray.get(reference)
+            orders.stop.set.remote()
+            if not begun:  # it may wait for a node that never comes
+                ray.cancel(stream)
+        orders.pulse.check()
+        if not ready:
+            continue
+        try:
+            parcel = ray.get(next(stream))
+        except (StopIteration, exceptions.TaskCancelledError):
+            return
+        begun = True
+        yield parcel
 
 
 @contextmanager
@@ -254,14 +274,13 @@ def _deaths() -> Iterator[None]:
         yield
     except exceptions.RayTaskError as error:
         raise error.cause from error
-    except (
-        exceptions.WorkerCrashedError,
-        exceptions.NodeDiedError,
-        exceptions.ObjectLostError,
-        exceptions.OutOfMemoryError,
-        exceptions.ActorDiedError,
-    ) as error:
+    except (exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
+        raise NodeDied from error
+    except (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError) as error:
         raise WorkerDied from error
+    except (exceptions.RaySystemError, exceptions.ActorDiedError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ClusterLostError(f"the Ray cluster was lost: {first}") from error
 
 
 class Received:

@@ -24,7 +24,7 @@ from regrun.config.paths import with_portable_paths
 from regrun.config.sweeps import Sweep
 from regrun.config.yaml_nodes import parse_config
 from regrun.cores import cores
-from regrun.errors import CorruptInputError, Interrupted, UsageError
+from regrun.errors import ClusterLostError, CorruptInputError, Interrupted, UsageError
 from regrun.execution.budget import Budget
 from regrun.execution.computing import check_threads, notes_on_threads
 from regrun.execution.interrupt import Interrupt, catching_signals
@@ -408,7 +408,10 @@ class _Sweep:
                 rounds.append(replace(following, begun_in=begun_in))
                 self._list(rounds[-1])
                 files.write_rounds(rounds)
-            going = self._run_round(files, rounds, position, interrupt)
+            try:
+                going = self._run_round(files, rounds, position, interrupt)
+            except ClusterLostError as lost:
+                raise ClusterLostError(f"{lost}; carry on with: {carry_on}") from lost
             position += 1
             if interrupt.signal_number is not None:
                 message = f"saved; carry on with: {carry_on}"

@@ -35,7 +35,12 @@ Work = Callable[..., Outcome]
 
 
 class WorkerDied(Exception):  # noqa: N818 - an event, not an error
-    """The worker process is gone, and so is what it was doing."""
+    """The worker process is gone, and so is what it was doing.
+
+    counts: whether its work may be the reason.
+    """
+
+    counts = True
 
 
 class Worker(ABC):

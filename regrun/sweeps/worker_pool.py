@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from regrun.errors import CorruptInputError, StorageError, UsageError
+from regrun.errors import ClusterLostError, CorruptInputError, StorageError, UsageError
 from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer, Standing
 from regrun.sweeps.leaderboard import Leaderboard
@@ -36,8 +36,8 @@ def train_stacks(
     """Train all stacks; False when stopped, after each running stack has saved.
 
     workers: they are closed at the end. A stack that raises is marked failed and the others
-    continue, unless fail_fast; one whose worker dies is restarted. A StorageError is raised at
-    once, a CorruptInputError once the others are done.
+    continue, unless fail_fast; one whose worker dies is restarted. A StorageError and a
+    ClusterLostError are raised at once, a CorruptInputError once the others are done.
     """
     with TemporaryDirectory() as folder:
         sizes = [len(stack.runs) for stack in stacks]
@@ -79,7 +79,7 @@ class _Watch:
                     slot, worker = running.pop(future)
                     error = future.exception()
                     if isinstance(error, WorkerDied):
-                        if self._is_worth_another(slot):
+                        if self._is_worth_another(slot, error):
                             waiting.appendleft(slot)
                     elif error is not None:
                         self._take_error(slot, error)
@@ -97,9 +97,9 @@ class _Watch:
         if self.corrupt is not None:
             raise self.corrupt
 
-    def _is_worth_another(self, slot: int) -> bool:
+    def _is_worth_another(self, slot: int, death: WorkerDied) -> bool:
         """Whether a stack is started again after its worker died."""
-        self.deaths[slot] += 1
+        self.deaths[slot] += death.counts
         if self.progress.stopped:
             return True
         count = len(self.stacks[slot].runs)
@@ -110,7 +110,7 @@ class _Watch:
         return False
 
     def _take_error(self, slot: int, error: BaseException) -> None:
-        if isinstance(error, StorageError):
+        if isinstance(error, StorageError | ClusterLostError):
             raise error
         # In this stack's files only: the others continue, and its runs have not failed.
         if isinstance(error, CorruptInputError) or type(error) is UsageError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import pytest
 
 import regrun
 from regrun.config.load import config_from_mapping
-from regrun.errors import Interrupted
+from regrun.errors import ClusterLostError, Interrupted
 from regrun.results import SweepSummary
-from regrun.sweeps import ray_worker
+from regrun.sweeps import ray_cluster, ray_worker
 from regrun.sweeps.executor import OnRay
+from regrun.sweeps.ray_cluster import Pulse
 from regrun.sweeps.ray_task import Software, check_node
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from tests.support.runs import LINEAR
@@ -131,10 +133,12 @@ def test_a_node_that_dies_loses_nothing(
 ) -> None:
     def die() -> None:
         cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
-        cluster.add_node(num_cpus=1)
 
     monkeypatch.setattr(ray_worker.Received, "take", at_parcel(2, die))
-    assert_equal(train(tmp_path, ray=OnRay()), local)
+    try:
+        assert_equal(train(tmp_path, ray=OnRay()), local)
+    finally:
+        cluster.add_node(num_cpus=1)
 
 
 @pytest.mark.parametrize("ray_again", [True, False], ids=["on the cluster", "here"])
@@ -150,6 +154,26 @@ def test_a_sweep_that_is_stopped_saves_and_goes_on(
     (sweep,) = tmp_path.glob("*/*")
     again = Options("cpu", ray=OnRay()) if ray_again else Options("cpu", workers=2)
     assert_equal(resume_sweep(sweep, options=again), local)
+
+
+def test_a_cluster_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    there = [True]
+    monkeypatch.setattr(ray_cluster, "_listens", lambda address: there[0])
+    pulse = Pulse()
+    there[0] = False
+    for now[0] in (105.0, 129.0):
+        pulse.check()
+    there[0] = True
+    now[0] = 133.0
+    pulse.check()
+    there[0] = False
+    now[0] = 160.0
+    pulse.check()
+    now[0] = 164.0
+    with pytest.raises(ClusterLostError, match="has not answered for 30 seconds"):
+        pulse.check()
 
 
 def test_a_node_with_other_software_is_refused_by_name() -> None:
