@@ -131,7 +131,11 @@ def workers_on(
     cluster.check(max(memory.values()))
     software = Software.of_this_process()
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    stop: Any = ray.remote(num_cpus=0)(Stop).options(scheduling_strategy=here).remote()
+    stop: Any = (
+        ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Stop)
+        .options(scheduling_strategy=here)
+        .remote()
+    )
     device = "cuda" if cluster.on_gpus else "cpu"
     remote = ray.remote(train_on_node)
     orders = Orders(remote, cluster, software, device, memory, Examples(stacks), stop, Pulse())
@@ -268,19 +272,28 @@ def _parcels(stream: Any, should_stop: Callable[[], bool], orders: Orders) -> It
 @contextmanager
 def _deaths() -> Iterator[None]:
     """Turn what Ray raises for a lost task into WorkerDied, and that of a task into its own."""
-    from ray import exceptions
+    from ray.exceptions import RayError
 
     try:
         yield
-    except exceptions.RayTaskError as error:
-        raise error.cause from error
-    except (exceptions.NodeDiedError, exceptions.ObjectLostError) as error:
-        raise NodeDied from error
-    except (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError) as error:
-        raise WorkerDied from error
-    except (exceptions.RaySystemError, exceptions.ActorDiedError) as error:
+    except RayError as error:
+        raise _meaning(error) from error
+
+
+def _meaning(error: BaseException) -> BaseException:
+    """What an error of Ray means for the stack; one of the task itself as it is."""
+    from ray import exceptions
+
+    if isinstance(error, exceptions.RayTaskError):
+        return _meaning(error.cause)  # which is one of Ray where the task lost something
+    if isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError):
+        return NodeDied()
+    if isinstance(error, exceptions.WorkerCrashedError | exceptions.OutOfMemoryError):
+        return WorkerDied()
+    if isinstance(error, exceptions.RayError):
         first = str(error).strip().partition("\n")[0]
-        raise ClusterLostError(f"the Ray cluster was lost: {first}") from error
+        return ClusterLostError(f"the Ray cluster was lost: {first}")
+    return error
 
 
 class Received:

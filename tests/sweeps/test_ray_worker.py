@@ -15,16 +15,19 @@ import pytest
 
 import regrun
 from regrun.config.load import config_from_mapping
-from regrun.errors import ClusterLostError, Interrupted
+from regrun.errors import ClusterLostError, Interrupted, StorageError
 from regrun.results import SweepSummary
 from regrun.sweeps import ray_cluster, ray_worker
 from regrun.sweeps.executor import OnRay
 from regrun.sweeps.ray_cluster import Pulse
 from regrun.sweeps.ray_task import Software, check_node
+from regrun.sweeps.ray_worker import NodeDied, _meaning
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
+from regrun.sweeps.worker import WorkerDied
 from tests.support.runs import LINEAR
 
 ray: Any = pytest.importorskip("ray")
+exceptions: Any = pytest.importorskip("ray.exceptions")
 
 SWEEP: dict[str, Any] = {
     **LINEAR,
@@ -174,6 +177,28 @@ def test_a_cluster_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPa
     now[0] = 164.0
     with pytest.raises(ClusterLostError, match="has not answered for 30 seconds"):
         pulse.check()
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (exceptions.NodeDiedError("gone"), NodeDied),
+        (exceptions.ObjectLostError("0" * 56, "", ""), NodeDied),
+        (exceptions.WorkerCrashedError(), WorkerDied),
+        (exceptions.OutOfMemoryError("killed"), WorkerDied),
+        (exceptions.RaySystemError("no head"), ClusterLostError),
+        (exceptions.ActorUnavailableError("away", None), ClusterLostError),
+        (StorageError("disk full"), StorageError),
+        (KeyError("k"), KeyError),
+    ],
+    ids=lambda each: getattr(each, "__name__", type(each).__name__),
+)
+def test_errors_of_ray_are_deaths_and_those_of_a_task_its_own(
+    error: Exception, meaning: type[Exception]
+) -> None:
+    assert type(_meaning(error)) is meaning
+    of_task = exceptions.RayTaskError("train", "Traceback", error)
+    assert type(_meaning(of_task)) is meaning
 
 
 def test_a_node_with_other_software_is_refused_by_name() -> None:
