@@ -15,7 +15,7 @@ from regrun.data.dataset import Dataset, Split
 from regrun.errors import ConfigError
 from regrun.kinds.models import Torchvision, build_model
 from regrun.kinds.models.torchvision import TorchvisionName
-from regrun.stack import Stack, StreamNoise
+from regrun.stack import Stack, StreamNoise, whole
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation
 
@@ -140,6 +140,30 @@ def test_a_stack_computes_what_its_members_compute(name: str) -> None:
         close(flat(b[row] for b in stack.buffers.values()), flat(module.buffers()))
         with torch.no_grad():
             close(evaluated[row], module.eval()(x[0]))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("name", covering(in_ci=("mobilenet_v3_small", "googlenet")))
+def test_a_stack_of_one_computes_what_its_module_computes(
+    name: str, channels_last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the layout of images, and with gradients in that of the parameters."""
+    monkeypatch.setattr(whole, "channels_last_pays", lambda _: channels_last)
+    shape, generator = (3, 32, 32), torch.Generator().manual_seed(0)
+    module = without_noise(build_model(section(name), shape, 10, 0)).double()
+    stack = Stack([module], CPU, torch.float64, section(name))
+    x = torch.rand(1, 4, *shape, generator=generator, dtype=torch.float64)
+    outputs = stack(x, StreamNoise([0], CPU))
+    weighing = torch.randn(outputs.shape, generator=generator, dtype=torch.float64)
+    gradients = torch.autograd.grad((outputs * weighing).sum(), list(stack.parameters.values()))
+    assert not channels_last or all(g.is_contiguous() for g in gradients)
+    alone = module.train()(x[0])
+    close(outputs[0], alone)
+    alone.backward(weighing[0])
+    close(flat(g[0] for g in gradients), flat(p.grad for p in module.parameters()))
+    close(flat(b[0] for b in stack.buffers.values()), flat(module.buffers()))
+    with torch.no_grad():
+        close(stack(x)[0], module.eval()(x[0]))
 
 
 def flat(tensors: Iterable[torch.Tensor | None]) -> torch.Tensor:
