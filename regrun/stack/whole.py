@@ -275,8 +275,8 @@ def make_whole(
 def channels_last_pays(x: Tensor) -> bool:
     """Whether convolutions of such inputs are faster with the channels of an image innermost.
 
-    Tensor cores want them there: a step of ResNet-18 takes two thirds of the time. They have no
-    float64.
+    Tensor cores want them there: with TF32, a step of ResNet-18 takes two thirds of the time on an
+    H200. cuDNN has no such layout for float64.
     """
     return x.device.type == "cuda" and x.dtype == torch.float32
 

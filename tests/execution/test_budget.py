@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
+from regrun.data.dataset import Dataset, Split
 from regrun.execution.budget import Budget, estimate
 from regrun.stack import Stack
 from regrun.sweeps.run import plan_sweep
@@ -200,3 +201,29 @@ def test_inspect_and_the_error_of_too_little_memory_agree_on_the_size(
     refused = program.invoke("inspect", path)
     assert refused.exit_code == 2
     assert f"need about {size[1]} while training" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "examples", "fills"),
+    [
+        ({"name": "resnet18"}, 128, True),
+        ({"name": "resnet18"}, 32, False),
+        ({"name": "cnn", "channels": [32, 64], "hidden": [128]}, 128, False),
+        ({"name": "mlp", "hidden": [256, 256]}, 128, False),
+    ],
+)
+def test_a_network_fills_a_gpu_alone_by_its_largest_layer_for_a_batch(
+    model: dict[str, Any], examples: int, fills: bool
+) -> None:
+    one = Config.model_validate(
+        {
+            "dataset": {"name": "cifar10"},
+            "model": model,
+            "optimizer": {"name": "sgd", "lr": 0.1},
+            "training": {"batch_size": examples},
+        }
+    )
+    images = torch.zeros(128, 3, 32, 32, dtype=torch.uint8)
+    split = Split(images, torch.zeros(128, dtype=torch.int64))
+    dataset = Dataset("black", "classification", split, None, split, (3, 32, 32), 10)
+    assert estimate([one], dataset, CPU, allow_large=True).fills_gpu is fills
