@@ -102,6 +102,8 @@ class PlainPenalty(PlainKind, WeightPenalty):
                 raise wrong(self, "", why)
             return result / strength
 
+        if not len(weight):  # all members have a strength of 0
+            return strength
         if len(weight) > 1:
             # What vmap cannot take is computed one by one, where the function's own errors show.
             with suppress(RuntimeError, PluginError):

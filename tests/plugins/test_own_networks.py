@@ -348,7 +348,7 @@ class Halves(Dataset[tuple[list[float], float]]):
         return [float(index), 1.0 - index], float(self.first + index)
 
 
-@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("members", [0, 1, 3])
 def test_a_penalty_that_branches_is_computed_for_each_member(members: int) -> None:
     def branching(w: torch.Tensor, strength: float, bound: float = 0.5) -> torch.Tensor:
         return strength * (w.abs().sum() if w.max() > bound else w.square().sum())
@@ -358,6 +358,6 @@ def test_a_penalty_that_branches_is_computed_for_each_member(members: int) -> No
     assert kind is not None and issubclass(kind, WeightPenalty)
     penalty = kind.model_validate({"type": "branching", "strength": 2.0, "bound": 1.0})
     weight = torch.linspace(-1, 1.5, 4 * members).view(members, 4)
-    expected = [branching(row, 2.0, 1.0) / 2.0 for row in weight]
+    expected = [float(branching(row, 2.0, 1.0)) / 2.0 for row in weight]
     found = penalty.value_at(weight, torch.full((members,), 2.0))
-    torch.testing.assert_close(found, torch.stack(expected))
+    torch.testing.assert_close(found, torch.tensor(expected))
