@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any
 
-from regrun.errors import UsageError
+from regrun.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +39,12 @@ STOP_SECONDS = 1.0
 
 MOST_BYTES = 8_000_000
 """Of finished runs in one parcel, but for a single larger one."""
+
+FOLDER = "regrun-node-"
+"""Beginning of the names of temporary folders."""
+
+LEFT_SECONDS = 600.0
+"""Age from which a temporary folder that nobody holds is one of a process that was killed."""
 
 UNSENT = ("events.out.tfevents.", ".")
 """Beginnings of names of files that are not part of a checkpoint: a resume writes the event files
@@ -95,16 +104,45 @@ def _packages() -> tuple[str, ...]:
 
 
 @cache
-def _use_plugins(files: tuple[tuple[str, bytes], ...]) -> None:
-    """Name the files in the environment, before the kinds are imported; once a process."""
+def _use_plugins(files: tuple[tuple[str, bytes], ...]) -> ExitStack:
+    """Name the files in the environment, before the kinds are imported; once a process.
+
+    They are there for as long as the process lives.
+    """
     from regrun.kinds.plugins import FILES
 
-    if not files:
-        return
-    folder = Path(mkdtemp(prefix="regrun-plugins-"))
-    for name, content in files:
-        (folder / name).write_bytes(content)
-    os.environ[FILES] = os.pathsep.join(str(folder / name) for name, _ in files)
+    kept = ExitStack()
+    if files:
+        folder = kept.enter_context(temporary_folder())
+        for name, content in files:
+            (folder / name).write_bytes(content)
+        os.environ[FILES] = os.pathsep.join(str(folder / name) for name, _ in files)
+    return kept
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for the block; those that were left behind by processes that died are removed."""
+    from regrun.store.lock import exclusive
+
+    for left in Path(gettempdir()).glob(f"{FOLDER}*"):
+        _remove_if_left(left)
+    with TemporaryDirectory(prefix=FOLDER) as folder, exclusive(Path(folder)):
+        yield Path(folder)
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Remove a temporary folder of this user that no living process holds."""
+    from regrun.store.lock import exclusive
+
+    try:
+        status = folder.lstat()
+        old = time.time() - status.st_mtime > LEFT_SECONDS
+        if status.st_uid == os.getuid() and stat.S_ISDIR(status.st_mode) and old:
+            with exclusive(folder):
+                rmtree(folder, ignore_errors=True)
+    except (OSError, UsageError, StorageError):  # another process removes or holds it
+        pass
 
 
 @dataclass(frozen=True)
@@ -164,13 +202,12 @@ def check_node(software: Software) -> str:
     return ""
 
 
-def train_on_node(
-    task: Task, software: Software, data: Sequence[Any], stop: Any
-) -> Iterator[Parcel]:
+def train_on_node(references: Sequence[Any], software: Software, stop: Any) -> Iterator[Parcel]:
     """Train the stack; yields what the driver has to know and to write.
 
-    data: a reference to the examples, in a list so that Ray does not fetch them itself. stop: the
-    actor that says when to save and stop.
+    references: to the `Task` and to the examples, in a list so that Ray does not fetch them itself:
+    a task needs the kinds, which need the plug-in files. stop: the actor that says when to save and
+    stop.
     """
     import ray
 
@@ -180,9 +217,10 @@ def train_on_node(
         return
     from regrun.sweeps.planned_stack import Home
 
-    home = Home(task.home, task.configs, ray.get(data[0]))
-    with TemporaryDirectory(prefix="regrun-") as folder:
-        yield from _Training(task, home, Path(folder) / task.home.name).parcels(stop)
+    task, dataset = ray.get(list(references))
+    home = Home(task.home, task.configs, dataset)
+    with temporary_folder() as folder:
+        yield from _Training(task, home, folder / task.home.name).parcels(stop)
 
 
 class _Training:
@@ -240,13 +278,16 @@ class _Training:
         self._end = Parcel(self._gathered.steps, outcome=outcome, error=error)
 
     def _new_parcels(self) -> Iterator[Parcel]:
-        """What has come since the last time."""
-        reports = self._gathered.take()
-        ended = [each.member for each in reports if isinstance(each, Ended)]
+        """What has come since the last time.
+
+        The checkpoint is read before the reports, so that all runs which it counts as ended are
+        sent with it or before.
+        """
         saved = self._newly_saved()
+        reports = self._gathered.take()
         finished: dict[str, Files] = {}
         size = 0
-        for member in ended:
+        for member in [each.member for each in reports if isinstance(each, Ended)]:
             run = self._stack.runs[member]
             if run.directory in self._over:
                 continue
@@ -256,6 +297,8 @@ class _Training:
             if size > MOST_BYTES:
                 yield Parcel(self._gathered.steps, finished=finished)
                 finished, size = {}, 0
+        if saved:
+            saved |= self._changed()
         if reports or finished or saved:
             yield Parcel(self._gathered.steps, tuple(reports), finished, saved)
 
@@ -264,34 +307,39 @@ class _Training:
         names = [name for name in self._checkpoints.entries() if name.endswith(".safetensors")]
         return max(names, default="")
 
-    def _newly_saved(self) -> Files:
-        """A checkpoint that the driver lacks, with the files of its runs; they are not older."""
+    def _newly_saved(self) -> dict[str, bytes]:
+        """A checkpoint that the driver lacks."""
         newest = self._newest()
         if newest in ("", self._checkpoint):
             return {}
-        folder = self._files.path
+        file = (self._checkpoints / newest).path
         try:
-            file = (self._checkpoints / newest).path
-            saved = {file.relative_to(folder).as_posix(): file.read_bytes()}
-        except FileNotFoundError:  # all runs have ended since
+            content = file.read_bytes()
+        except FileNotFoundError:  # all runs have ended since, or there is a newer one
             return {}
         self._checkpoint = newest
-        for run in self._stack.runs:
-            if run.directory not in self._over:
-                saved |= self._changed(self._files.run(run).path)
-        return saved
+        return {self._name(file): content}
 
-    def _changed(self, directory: Path) -> Files:
-        """Files of a run that were changed since they were sent."""
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self._files.path).as_posix()
+
+    def _changed(self) -> Files:
+        """Files of runs that go on, which were changed since they were sent.
+
+        They may be newer than a checkpoint: a resume cuts them back to it. A run that has ended
+        since is sent as a whole the next time, with its summary last.
+        """
+        going = [run for run in self._stack.runs if run.directory not in self._over]
         changed = {}
-        for file in sorted(directory.iterdir()):
-            if file.is_dir() or file.name.startswith(UNSENT):
-                continue
-            name, status = file.relative_to(self._files.path).as_posix(), file.stat()
-            version = status.st_mtime_ns, status.st_size
-            if self._sent.get(name) != version:
-                self._sent[name] = version
-                changed[name] = file.read_bytes()
+        for run in map(self._files.run, going):
+            for file in sorted(run.path.iterdir()):
+                if file.is_dir() or file.name.startswith(UNSENT) or file.name == run.summary.name:
+                    continue
+                name, status = self._name(file), file.stat()
+                version = status.st_mtime_ns, status.st_size
+                if self._sent.get(name) != version:
+                    self._sent[name] = version
+                    changed[name] = file.read_bytes()
         return changed
 
 

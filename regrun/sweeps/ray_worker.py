@@ -185,12 +185,13 @@ class OnCluster(Worker):
         self._thread.shutdown()
 
     def _train(self, stack: PlannedStack, slot: int, progress: SharedProgress) -> Outcome:
+        import ray
+
         orders = self._orders
         with _deaths():
             stream = _remote(orders, stack).remote(
-                _task(stack, orders.device),
+                [ray.put(_task(stack, orders.device)), orders.examples.of(stack)],
                 orders.software,
-                [orders.examples.of(stack)],
                 orders.stop,
             )
             received = Received(SweepDir(stack.sweep), stack, progress.slot(slot))
