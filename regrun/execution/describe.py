@@ -12,6 +12,7 @@ from regrun.inspection.two_outputs import on_one_logit
 from regrun.inspection.update_rule import update_rule
 from regrun.nn.roles import roles_of
 from regrun.results import Inspection, LayerSummary, ModelTable
+from regrun.training.compiled import compile_notes
 from regrun.training.lipschitz import with_learning_rates
 from regrun.training.losses import resolve_loss
 from regrun.training.network import build_network, layers_of
@@ -51,5 +52,11 @@ def describe(loaded: Loaded, device: str = "cpu", *, allow_large: bool = False) 
                 *prepared.budget.notes,
                 *idle_notes(config, prepared),
                 *on_one_logit(config, dataset, roles),
+                *compile_notes(
+                    config.training.compile,
+                    prepared.budget.parameters,
+                    prepared.budget.steps,
+                    prepared.device,
+                ),
             ],
         )

@@ -94,6 +94,15 @@ def has_compiler(device: torch.device) -> bool:
     return found and (device.type == "cpu" or has_triton())
 
 
+def compile_notes(mode: Mode, entries: int, steps: int, device: torch.device) -> list[str]:
+    """What is to be said of a run before it is trained; see `pays`."""
+    if not pays(mode, entries, steps, device):
+        return []
+    if not has_compiler(device):
+        return ["no compiler is found here, so steps are taken as they are (training.compile)"]
+    return ["steps are compiled, which takes some seconds at first (training.compile)"]
+
+
 class Compiler:
     """Makes the work of each kind of step: compiled, or as it is where that is not possible.
 

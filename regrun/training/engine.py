@@ -158,10 +158,6 @@ class Engine:
         self._stopped: list[int] = []
         """Members stopped at the last evaluation, which are to leave the stack."""
         self._counted: WeightHistograms | None = None
-        self._alive = torch.ones(len(configs), dtype=torch.bool, device=device)
-        """(K,), whether all losses of a row have been finite so far."""
-        self._finite_steps = torch.zeros(len(configs), dtype=torch.int64, device=device)
-        """(K,), steps that a row took before its loss was not finite."""
         self._losses = torch.full((len(configs),), math.nan, device=device)
         """(K,), the data losses of the latest step."""
 
@@ -277,12 +273,7 @@ class Engine:
         return self._counted
 
     def _take_step(self) -> None:
-        losses = self._step(self.step)
-        # A NaN never reaches other members, so a diverged one stays in the stack until the next
-        # evaluation. Looking at the losses here would make the CPU wait for the device.
-        self._alive &= torch.isfinite(losses)
-        self._finite_steps += self._alive
-        self._losses = losses
+        self._losses = self._step(self.step)
         self.step += 1
 
     def _evaluate(self, epoch: int) -> Evaluation:
@@ -295,7 +286,7 @@ class Engine:
         # One transfer from the device: (rows, metrics).
         values = torch.stack([value.double() for value in measured.values()], 1).cpu().numpy()
         columns = {tag: column for column, tag in enumerate(measured)}
-        finite_steps = self._finite_steps.cpu().numpy()
+        finite_steps = self._step.survival.finite_steps.cpu().numpy()
         tables: list[MetricTable] = []
         for metric_set, rows in self._rows_by_metric_set(epoch).items():
             tags = tuple(tag for tag in measured if metric_set.includes(tag))
@@ -407,7 +398,6 @@ class Engine:
     def _shrink_to(self, rows: Sequence[int]) -> None:
         index = torch.tensor(list(rows), device=self._device)
         self._members = [self._members[row] for row in rows]
-        self._alive, self._finite_steps = self._alive[index], self._finite_steps[index]
         self._best = {name: tensor[index] for name, tensor in self._best.items()}
         self._stack.shrink_to(rows)
         self._train_mask.shrink_to(index)
@@ -436,8 +426,7 @@ class Engine:
             **with_prefix("stack", self._stack.state_dict()),
             **with_prefix("best", self._best),
             **self._step.state_dict(),
-            "alive": self._alive,
-            "finite_steps": self._finite_steps,
+            **self._step.survival.state_dict(),
         }
 
     def _not_finite(self, tensors: Mapping[str, Tensor]) -> list[int]:
@@ -509,9 +498,10 @@ class Engine:
     def _load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         check_names(self._tensors(), tensors)
         moved = {name: tensor.to(self._device) for name, tensor in tensors.items()}
-        own = {"alive": self._alive, "finite_steps": self._finite_steps}
+        own = self._step.survival.state_dict()
         check_tensors(own, {name: moved[name] for name in own})
-        self._alive, self._finite_steps = moved["alive"], moved["finite_steps"]
+        for name, tensor in own.items():
+            tensor.copy_(moved[name])
         evaluated = self.last_evaluation(self.step)
         self._check_finite_steps(evaluated)
         with part("stack", moved) as own:
@@ -527,13 +517,14 @@ class Engine:
     def _check_finite_steps(self, evaluated: int) -> None:
         """evaluated: the step of the last evaluation, which took out all that had diverged."""
         pending = {each.member: each for each in self._pending}
-        for member, finite in zip(self._members, self._finite_steps.tolist(), strict=True):
+        survival = self._step.survival
+        for member, finite in zip(self._members, survival.finite_steps.tolist(), strict=True):
             least = 0 if member in self._ended or member in pending else evaluated
             ending = pending.get(member)
             ends = ending is None or ending.step in (self.step, finite + 1)
             if not least <= finite <= self.step or not ends:
                 raise CorruptInputError(f"finite_steps: impossible after {self.step:,} steps")
-        if not torch.equal(self._alive, self._finite_steps == self.step):
+        if not torch.equal(survival.alive, survival.finite_steps == self.step):
             raise CorruptInputError("alive: contradicts finite_steps")
 
     def last_evaluation(self, step: int) -> int:

@@ -37,6 +37,7 @@ from regrun.training.objective import BatchLosses
 from regrun.training.precision import DTYPES
 from regrun.training.replay import Replay
 from regrun.training.state import part, with_prefix
+from regrun.training.survival import Survival
 
 
 class Step:
@@ -73,6 +74,7 @@ class Step:
         self.minimized = self._minimized if differs else None
         """The data loss that training minimizes, of each example; None where it is the reported."""
         self._batch_losses = BatchLosses(drawn, device)
+        self.survival = Survival(len(configs), device)
         self._noise = make_noise([config.seed for config in configs], device)
         self._batches = BatchSampler(dataset, first.training.batch_size, self._dtype)
         self.per_epoch = self._batches.steps_per_epoch
@@ -160,6 +162,7 @@ class Step:
         self.averages.follow(self._optimizer.steps, self._stack)
         noise.next_step()
         self._batch_losses.add(losses, examples)
+        self.survival.record(losses)
         return losses
 
     @property
@@ -188,7 +191,9 @@ class Step:
 
     def _computed(self) -> list[Tensor]:
         """Those that are not the noise's."""
-        parts = (self._stack, self._optimizer, self._slow_weights, self.averages)
+        parts = (
+            self._stack, self._optimizer, self._slow_weights, self.averages, self.survival
+        )  # fmt: skip
         found = [tensor for each in parts for tensor in each.state_dict().values()]
         return [*found, self._batch_losses.sums]
 
@@ -266,6 +271,7 @@ class Step:
         self._build_terms(configs)
         self.averages.shrink_to(index, configs)
         self._batch_losses.shrink_to(index)
+        self.survival.shrink_to(index)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of all parts; the stack has its own."""

@@ -310,6 +310,41 @@ def train_resnet18(settings: Settings) -> Table:
     )
 
 
+def jax_mnist(settings: Settings) -> Table:
+    """Stacks of the MNIST MLP on a CPU, against the strongest peer."""
+    floors = {"1/1": ("≤ 3×", "≤ 1.5×"), "16/16": ("≤ 1.5×", "≤ 1×"), "64/64": ("≤ 1.1×", "≤ 1×")}
+    if settings.quick:
+        floors = {"2/2": ("", "")}
+    shapes, steps = ",".join(floors), settings.size(quick=5, usual=600)
+    few = settings.size(quick=5, usual=100)
+    data = ["--device", "cpu", "--examples", settings.size(quick=500, usual=50_000)]
+    jax, plain = "JAX: vmap over members, scan over steps", "plain PyTorch, one after another"
+    ours = "regrun, compiled"
+    ways = [
+        Way(jax, python("baselines/jax_mlp.py", shapes, steps, *data)),
+        Way("regrun", probe("network_steps", "mlp", shapes, steps, *data, "--compile", "never")),
+        Way(ours, probe("network_steps", "mlp", shapes, steps, *data, "--compile", "always")),
+        Way(plain, python("baselines/hand_written.py", "mlp", "plain", shapes, few, *data)),
+        Way(
+            "the matrix products alone, as torch has them",
+            python("baselines/hand_written.py", "mlp", "products", shapes, steps, *data),
+        ),
+    ]
+    reference = jax
+    if not find_spec("jax"):
+        reference = plain
+        ways = ways[1:]
+    found = alternate_shapes(ways, settings)
+    must = {(shape, ours): floor for shape, floor in floors.items() if reference == jax}
+    return Table(
+        "MNIST MLPs, batch 10, Adam, a step of all members on a CPU",
+        "ms a step",
+        "against JAX" if reference == jax else "against plain PyTorch",
+        _of_shapes(found, must, reference),
+        "in process, evaluation, start-up and compiling left out",
+    )
+
+
 GPU_FLOORS = {
     "1/1": ("≤ 0.15 ms", "0.027 ms"),
     "16/1": ("≤ 0.17 ms", "0.034 ms"),
@@ -534,6 +569,7 @@ FIGURES: Mapping[str, Callable[[Settings], Table]] = {
     "storing": logging_and_storing,
     "read-table": read_table,
     "train-resnet18": train_resnet18,
+    "jax-mnist": jax_mnist,
     "gpu-mlp": gpu_mlp,
     "gpu-dropout": gpu_dropout,
     "gpu-cnn": gpu_cnn,

@@ -15,7 +15,15 @@ from regrun.config.schema import Config
 from regrun.errors import CorruptInputError
 from regrun.stack.noise import DrawnNoise, Noise, make_noise
 from regrun.training import compiled
-from regrun.training.compiled import CHECKS, Compiler, Mode, Rewriting, has_compiler, pays
+from regrun.training.compiled import (
+    CHECKS,
+    Compiler,
+    Mode,
+    Rewriting,
+    compile_notes,
+    has_compiler,
+    pays,
+)
 from regrun.training.differences import largest_difference, nudge
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, MemberEnd
@@ -303,10 +311,21 @@ def test_auto_compiles_long_runs(mode: Mode, entries: int, steps: int, *, expect
     assert pays(mode, entries, steps, CPU) == expected
 
 
+@compiles
+def test_what_is_compiled_is_noted_before() -> None:
+    assert compile_notes("auto", 1_000, 1_000, CPU) == []
+    assert compile_notes("never", 1_000, 10**9, CPU) == []
+    (note,) = compile_notes("auto", 1_000, 10**9, CPU)
+    assert note == "steps are compiled, which takes some seconds at first (training.compile)"
+
+
 def test_auto_compiles_nothing_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "has_compiler", lambda device: False)
     assert not pays("auto", 10**9, 10**9, CPU)
     assert pays("always", 1, 1, CPU)
+    assert compile_notes("auto", 10**9, 10**9, CPU) == []
+    (note,) = compile_notes("always", 1, 1, CPU)
+    assert note.startswith("no compiler is found here, so steps are taken as they are")
 
 
 def test_a_difference_that_the_last_bits_explain_is_left_out_of_account() -> None:

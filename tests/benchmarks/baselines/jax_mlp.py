@@ -94,6 +94,9 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=50_000)
     options = parser.parse_args()
     os.environ["JAX_PLATFORMS"] = options.device  # before jax is imported
+    if os.environ.get("OMP_NUM_THREADS") == "1":
+        one = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        os.environ.setdefault("XLA_FLAGS", one)
     import jax
 
     found = {}

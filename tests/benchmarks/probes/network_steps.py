@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--examples", type=int, default=50_000)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--compile", choices=["auto", "never", "always"], default="auto")
     options = parser.parse_args()
     torch.backends.cudnn.allow_tf32 = options.precision != "fp32"  # which no key of a config does
     found, notes = {}, set()
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace, members: int, seeds: int) -> tuple[float, str]:
-    """Milliseconds of a step, and why steps were not replayed on a GPU."""
+    """Milliseconds of a step, and why steps were not compiled, or not replayed on a GPU."""
     device = torch.device(options.device)
     configs = [_config(options, k, seeds) for k in range(members)]
     dataset = _random_data(options).to(device, torch.float32)
@@ -73,7 +74,7 @@ def _measure(options: argparse.Namespace, members: int, seeds: int) -> tuple[flo
         started = time.perf_counter()
         _take(events, options.steps, device)
         seconds = time.perf_counter() - started
-    return 1000 * seconds / options.steps, engine.not_replayed
+    return 1000 * seconds / options.steps, engine.not_replayed or engine.not_compiled
 
 
 def _config(options: argparse.Namespace, member: int, seeds: int) -> Config:
@@ -81,7 +82,8 @@ def _config(options: argparse.Namespace, member: int, seeds: int) -> Config:
     mlp = options.network == "mlp"
     if options.dropout:
         model = {**model, "dropout": options.dropout}
-    training = {"batch_size": 10 if mlp else options.batch, "epochs": 100}
+    batch = 10 if mlp else options.batch
+    training = {"batch_size": batch, "epochs": 100, "compile": options.compile}
     return Config.model_validate(
         {
             "dataset": {"name": "mnist" if mlp else "cifar10"},
