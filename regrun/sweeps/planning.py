@@ -7,7 +7,8 @@ matter of speed; results do not depend on it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -250,6 +251,29 @@ def stack_size(member_bytes: int, shared_bytes: int, free_bytes: int, on_cpu: bo
     if on_cpu:
         room = min(room, CACHE_BYTES // max(member_bytes, 1))
     return max(1, min(room, MOST_MEMBERS))
+
+
+def halved(planned: Round, stack: int, ended: Collection[str]) -> Round:
+    """The round with one of its stacks in two, which need half of the memory each.
+
+    ended: directories of runs that are not trained again; they become a stack of their own. The
+    replicates of a cell stay together where there are several cells, so that they are pruned
+    together.
+    """
+    members = planned.stacks[stack]
+    over = [index for index in members if planned.runs[index].directory in ended]
+    left = [index for index in members if index not in over]
+    cells = list(dict.fromkeys(planned.runs[index].cell for index in left))
+    if len(cells) > 1:
+        first = set(cells[: (len(cells) + 1) // 2])
+        left.sort(key=lambda index: planned.runs[index].cell not in first)
+        middle = sum(planned.runs[index].cell in first for index in left)
+    else:
+        middle = (len(left) + 1) // 2
+    parts = [part for part in (over, left[:middle], left[middle:]) if part]
+    stacks = [*planned.stacks[:stack], parts[0], *planned.stacks[stack + 1 :], *parts[1:]]
+    data = [*planned.data, *[planned.data[stack]] * (len(parts) - 1)]
+    return replace(planned, stacks=stacks, data=data)
 
 
 def group_into_stacks(

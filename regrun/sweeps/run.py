@@ -33,6 +33,7 @@ from regrun.execution.prepare import resolve_device
 from regrun.memory import free_bytes
 from regrun.results import RunSummary, StackPlan, SweepPlan, SweepSummary
 from regrun.store.atomic import make_directory, remove_stale_temporaries, write_atomic
+from regrun.store.checkpoint import CheckpointStore
 from regrun.store.checksums import sealed_yaml
 from regrun.store.lock import exclusive
 from regrun.store.reading import StoredRun, load_result, read_document
@@ -45,7 +46,7 @@ from regrun.sweeps.executor import OnRay, resume_command
 from regrun.sweeps.growth import check_growth, check_more, lacking, said_of
 from regrun.sweeps.leaderboard import Leaderboard
 from regrun.sweeps.planned_stack import PlannedStack, configs_of
-from regrun.sweeps.planning import WORTH_WORKERS, Planner
+from regrun.sweeps.planning import WORTH_WORKERS, Planner, halved
 from regrun.sweeps.ray_cluster import Cluster, joined
 from regrun.sweeps.ray_plan import spread
 from regrun.sweeps.ray_worker import check_nodes, workers_on
@@ -53,7 +54,7 @@ from regrun.sweeps.search import Proposer
 from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
 from regrun.sweeps.worker import InThisProcess, OwnProcess, Worker
-from regrun.sweeps.worker_pool import train_stacks
+from regrun.sweeps.worker_pool import Trained, train_stacks
 from regrun.sweeps.worker_process import WORKER_BYTES
 
 
@@ -457,12 +458,31 @@ class _Sweep:
         return summarize_sweep(files, self._metric, time.monotonic() - started)
 
     def _run_round(
-        self, files: SweepDir, rounds: Sequence[Round], position: int, interrupt: Interrupt
+        self, files: SweepDir, rounds: list[Round], position: int, interrupt: Interrupt
     ) -> bool:
-        """Run what is unfinished of a round; False when it ended before its end."""
+        """Run what is unfinished of a round; False when it ended before its end.
+
+        Stacks that do not fit into memory are halved, also in the plan.
+        """
         before = sum(len(each.stacks) for each in rounds[:position])
-        this = rounds[position]
-        stacks = [
+        while stacks := self._unfinished(files, rounds[position], before):
+            trained = self._train(files, stacks, interrupt)
+            if not trained.done or not trained.too_large:
+                return trained.done
+            for stack in trained.too_large:
+                left = {run.directory for run in stack.unfinished()}
+                ended = {run.directory for run in stack.runs} - left
+                self._observer.on_message(
+                    f"{len(left):,} runs need more memory than there is; they go on in two stacks"
+                )
+                CheckpointStore(files.stack(stack.number)).clear()  # that of all of them
+                rounds[position] = halved(rounds[position], stack.number - before, ended)
+            files.write_rounds(rounds)
+        return True
+
+    def _unfinished(self, files: SweepDir, this: Round, before: int) -> list[PlannedStack]:
+        """The stacks of a round that have not ended. before: how many other rounds have."""
+        stacks = (
             PlannedStack(
                 files.path,
                 number,
@@ -475,10 +495,12 @@ class _Sweep:
             for number, (members, data) in enumerate(
                 zip(this.stacks, this.data, strict=True), start=before
             )
-        ]
-        stacks = [stack for stack in stacks if stack.unfinished()]
-        if not stacks:
-            return True
+        )
+        return [stack for stack in stacks if stack.unfinished()]
+
+    def _train(
+        self, files: SweepDir, stacks: Sequence[PlannedStack], interrupt: Interrupt
+    ) -> Trained:
         budgets = [self.planner.budget_of(stack.runs[0]) for stack in stacks]
         steps = sum(b.steps * len(stack.runs) for b, stack in zip(budgets, stacks, strict=True))
         seconds = sum(b.seconds(len(stack.runs)) for b, stack in zip(budgets, stacks, strict=True))

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from regrun.errors import ClusterLostError, CorruptInputError, StorageError, UsageError
+from regrun.errors import (
+    ClusterLostError,
+    CorruptInputError,
+    OutOfMemoryError,
+    StorageError,
+    UsageError,
+)
 from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer, Standing
 from regrun.sweeps.leaderboard import Leaderboard
@@ -32,8 +38,8 @@ def train_stacks(
     total_steps: int,
     leaderboard: Leaderboard,
     fail_fast: bool = False,
-) -> bool:
-    """Train all stacks; False when stopped, after each running stack has saved.
+) -> Trained:
+    """Train all stacks until they have ended, or are stopped after each running one has saved.
 
     workers: they are closed at the end. A stack that raises is marked failed and the others
     continue, unless fail_fast; one whose worker dies is restarted. A StorageError and a
@@ -44,7 +50,18 @@ def train_stacks(
         progress = SharedProgress.create(Path(folder) / "progress", sizes)
         watch = _Watch(stacks, progress, should_stop, observer, total_steps, leaderboard, fail_fast)
         watch.until_done(workers)
-        return not progress.stopped
+        return Trained(not progress.stopped, tuple(watch.too_large))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of stacks. done: False when they were stopped.
+
+    too_large: those of several runs that did not fit into memory; they are where they began.
+    """
+
+    done: bool
+    too_large: tuple[PlannedStack, ...] = ()
 
 
 @dataclass
@@ -60,6 +77,7 @@ class _Watch:
     fail_fast: bool
     deaths: Counter[int] = field(default_factory=Counter)
     corrupt: CorruptInputError | UsageError | None = None
+    too_large: list[PlannedStack] = field(default_factory=list)
 
     def until_done(self, workers: Sequence[Worker]) -> None:
         """Keep the workers busy until all stacks are done or have stopped."""
@@ -116,6 +134,8 @@ class _Watch:
         if isinstance(error, CorruptInputError) or type(error) is UsageError:
             self.corrupt = error
             self.observer.on_message(str(error))
+        elif isinstance(error, OutOfMemoryError) and len(self.stacks[slot].unfinished()) > 1:
+            self.too_large.append(self.stacks[slot])
         else:
             self._fail(slot, error)
 

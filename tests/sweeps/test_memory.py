@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from regrun.sweeps import worker_pool
+from regrun.sweeps import worker, worker_pool
 from regrun.sweeps.planned_stack import mark_failed, train_stack
 from tests.support.sweeps import LINEAR, with_keys
 
@@ -40,7 +40,7 @@ def measured(sweep: Any, monkeypatch: Any, config: dict[str, Any], measure: Any)
         found.append(measure())
         return outcome
 
-    monkeypatch.setattr(worker_pool, "train_stack", run_and_measure)
+    monkeypatch.setattr(worker, "train_stack", run_and_measure)
     sweep(config)
     return found
 

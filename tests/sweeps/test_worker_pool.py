@@ -76,7 +76,7 @@ class Work:
             "total_steps": 10 * len(stacks),
             "leaderboard": self.leaderboard,
         }
-        return train_stacks(stacks, **{**given, **options})
+        return train_stacks(stacks, **{**given, **options}).done
 
     def status(self, number: int) -> str | None:
         run = self.sweep / f"{number:04d}"

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import torch
 
 from regrun.cli import app
-from regrun.sweeps import worker_pool
+from regrun.sweeps import worker
 from regrun.sweeps.planned_stack import Outcome, train_stack
 from tests.benchmarks.probes.timed_engine import time_engines
 
@@ -34,7 +34,7 @@ def main() -> None:
         stacks.append(time.perf_counter() - started)
         return outcome
 
-    patch.object(worker_pool, "train_stack", timed).start()
+    patch.object(worker, "train_stack", timed).start()
     code = _regrun(["sweep", *sys.argv[1:], "--workers", "0", "--quiet"])
     training = sum(engine.training for engine in engines)
     print(json.dumps({"training": training, "around": sum(stacks) - training}))
