@@ -134,24 +134,16 @@ def sweep_mnist_command(settings: Settings) -> Table:
     find_data("MNIST")
     members = settings.size(quick=4, usual=64)
     examples = settings.size(quick=200, usual=6000)
-    rates = ",".join(f"{1e-5 * 1.3**k:.4g}" for k in range(members // 4))
     steps = examples // 10
 
     contenders = [
-        Contender(
-            "regrun sweep",
-            regrun(
-                "sweep", CONFIGS / "l1_mnist.yaml", f"optimizer.lr={rates}", "--seeds", 4,
-                "penalty=[]", f"dataset.num_train={examples}",
-                f"dataset.num_test={examples // 6}", "training.epochs=1",
-            ),
-        ),
+        Contender("regrun sweep", regrun("sweep", *_mnist_mlps(members, examples))),
         Contender(
             "the tutorial's steps alone, one run after another",
             python("baselines/tutorial_mnist_adam.py", steps),
             lambda finished: members * float(finished.report["seconds"]),
         ),
-    ]  # fmt: skip
+    ]
     return Table(
         f"{members}-member MNIST batch-10 Adam sweep, {steps} steps, whole command",
         "s",
@@ -559,6 +551,115 @@ def _batch(settings: Settings) -> list[object]:
     return ["--batch", settings.size(quick=2, usual=128)]
 
 
+def ray_overhead(settings: Settings) -> Table:
+    """Two sweeps as whole commands: worker processes, and the same cores as a node of Ray."""
+    _check_ray()
+    find_data("MNIST")
+    runs, members = settings.size(quick=20, usual=1000), settings.size(quick=4, usual=64)
+    sweeps = {
+        f"{runs:,} runs of weight_decay": [
+            CONFIGS / "weight_decay.yaml", *_weight_decays(runs)
+        ],
+        f"{members} MNIST MLPs": _mnist_mlps(members, settings.size(quick=200, usual=6000)),
+    }  # fmt: skip
+    rows = []
+    for name, asked in sweeps.items():
+        command = regrun("sweep", *asked, "--device", "cpu")
+        workers = Contender(
+            f"{name}: --workers {settings.threads}", [*command, "--workers", str(settings.threads)]
+        )
+        contenders = [
+            workers,
+            Contender(
+                f"{name}: --executor ray, on a cluster that is there",
+                probe("on_cluster", settings.threads, *command),
+                lambda finished: float(finished.report["seconds"]),
+            ),
+            Contender(
+                f"{name}: --executor ray, which starts Ray and ends it",
+                [*command, "--executor", "ray"],
+            ),
+        ]
+        rows += _against(contenders, settings, {})
+    return Table(
+        f"sweeps on {settings.threads} core(s), whole commands",
+        "s",
+        "against worker processes",
+        rows,
+        "on the same cores; the cluster is one node",
+    )
+
+
+def ray_intake(settings: Settings) -> Table:
+    """How many runs a second the driver takes in from nodes that have nothing to train."""
+    _check_ray()
+    runs, nodes = settings.size(quick=40, usual=4000, full=10_000), 2
+    packs = settings.size(quick=2, usual=40, full=100)
+    command = probe("ray_packs", nodes, packs, runs // packs, 0)
+    reports = [execute(command, settings).report for _ in range(settings.repeats)]
+
+    def row(name: str, key: str, must: str = "") -> Row:
+        return Row(name, [runs / float(report[key]) for report in reports], must=must)
+
+    return Table(
+        f"finished runs that a driver takes in, {runs:,} runs with all their files",
+        "runs a second",
+        "",
+        [
+            row("from the first parcel to the last", "intake", "≥ 300"),
+            row("of a second in which the driver's process computes", "cpu"),
+            row("of the whole sweep, with its plan and its summary", "seconds"),
+        ],
+        f"sent by {nodes} nodes on the same {settings.threads} core(s), which send stored files",
+    )
+
+
+def ray_scaling(settings: Settings) -> Table:
+    """How busy a driver keeps its nodes, whose stacks are sleeps."""
+    _check_ray()
+    seconds, runs = settings.size(quick=1, usual=5), settings.size(quick=5, usual=25)
+    rows = []
+    for nodes in (2,) if settings.quick else (2, 4, 8):
+        packs = nodes * settings.size(quick=1, usual=12)
+        if settings.full:
+            packs = 10_000 // runs
+        command = probe("ray_packs", nodes, packs, runs, seconds)
+        taken = [
+            float(execute(command, settings).report["seconds"]) for _ in range(settings.repeats)
+        ]
+        ideal = seconds * packs / nodes
+        rows.append(
+            Row(
+                f"{nodes} nodes, {packs} stacks, at best {ideal:g} s",
+                taken,
+                [ideal / each for each in taken],
+                "≥ 90%" if nodes == 8 else "",
+            )
+        )
+    return Table(
+        f"sweeps on nodes of one core, stacks that sleep {seconds} s and send {runs} runs",
+        "s",
+        "nodes are busy",
+        rows,
+        f"all nodes on the same {settings.threads} core(s); whole sweeps, with plan and summary",
+        is_share=True,
+    )
+
+
+def _check_ray() -> None:
+    if not find_spec("ray"):
+        raise BenchmarkError("Ray is not installed (pip install 'regrun[ray]')")
+
+
+def _mnist_mlps(members: int, examples: int) -> list[object]:
+    """A sweep over so many, 4 seeds of each learning rate, on a part of the data."""
+    rates = ",".join(f"{1e-5 * 1.3**k:.4g}" for k in range(members // 4))
+    return [
+        CONFIGS / "l1_mnist.yaml", f"optimizer.lr={rates}", "--seeds", 4, "penalty=[]",
+        f"dataset.num_train={examples}", f"dataset.num_test={examples // 6}", "training.epochs=1",
+    ]  # fmt: skip
+
+
 FIGURES: Mapping[str, Callable[[Settings], Table]] = {
     "sweep-weight-decay": sweep_weight_decay,
     "sweep-mnist": sweep_mnist_adam,
@@ -570,6 +671,9 @@ FIGURES: Mapping[str, Callable[[Settings], Table]] = {
     "read-table": read_table,
     "train-resnet18": train_resnet18,
     "jax-mnist": jax_mnist,
+    "ray-overhead": ray_overhead,
+    "ray-intake": ray_intake,
+    "ray-scaling": ray_scaling,
     "gpu-mlp": gpu_mlp,
     "gpu-dropout": gpu_dropout,
     "gpu-cnn": gpu_cnn,

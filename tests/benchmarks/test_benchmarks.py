@@ -23,6 +23,7 @@ NEEDS = {
     "sweep-mnist-command": "MNIST",
     "train-fashion-mnist": "FashionMNIST",
     "storing": "MNIST",
+    "ray-overhead": "MNIST",
     "gpu-command": "MNIST",
 }
 
