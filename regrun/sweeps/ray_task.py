@@ -16,15 +16,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any
 
-from regrun.errors import StorageError, UsageError
+from regrun.errors import CorruptInputError, OutOfMemoryError, StorageError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +94,14 @@ class Software:
 
 
 def _versions() -> tuple[tuple[str, str], ...]:
-    return tuple((name, version(name)) for name in ("regrun", "torch"))
+    return tuple((name, _version(name)) for name in ("regrun", "torch"))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _packages() -> tuple[str, ...]:
@@ -219,16 +226,19 @@ def train_on_node(references: Sequence[Any], software: Software, stop: Any) -> I
 
     task, dataset = ray.get(list(references))
     home = Home(task.home, task.configs, dataset)
-    with temporary_folder() as folder:
-        yield from _Training(task, home, folder / task.home.name).parcels(stop)
+    with ExitStack() as kept:
+        try:
+            folder = kept.enter_context(temporary_folder())
+            training = _Training(task, home, folder / task.home.name)
+        except (OSError, StorageError) as error:
+            raise StorageError(f"node {socket.gethostname()}: {error}") from error
+        yield from training.parcels(stop)
 
 
 class _Training:
     """A stack that is trained in a thread, while this one sends what it writes."""
 
     def __init__(self, task: Task, home: Home, folder: Path) -> None:
-        from dataclasses import replace
-
         from regrun.store.sweep_dir import SweepDir
 
         self._home, self._device = home, task.device
@@ -263,6 +273,8 @@ class _Training:
                 asked = time.monotonic()
                 self._stopping = self._stopping or ray.get(stop.is_set.remote())
         yield from self._new_parcels()
+        if self._end.error is not None:
+            yield from self._left_by_error()
         yield self._end
 
     def _train(self) -> None:
@@ -275,7 +287,17 @@ class _Training:
             train_or_lack,
             (self._stack, self._device, lambda: self._stopping, self._gathered.report, self._home),
         )
+        if outcome is not None:
+            outcome = replace(outcome, messages=tuple(map(self._at_home, outcome.messages)))
+        if isinstance(error, StorageError | OutOfMemoryError):
+            error = type(error)(f"node {socket.gethostname()}: {error}")
+        elif isinstance(error, CorruptInputError):
+            error = CorruptInputError(self._at_home(str(error)))
         self._end = Parcel(self._gathered.steps, outcome=outcome, error=error)
+
+    def _at_home(self, text: str) -> str:
+        """With the places of the sweep directory itself in place of those of its copy."""
+        return text.replace(str(self._files.path), str(self._home.path))
 
     def _new_parcels(self) -> Iterator[Parcel]:
         """What has come since the last time.
@@ -301,6 +323,16 @@ class _Training:
             saved |= self._changed()
         if reports or finished or saved:
             yield Parcel(self._gathered.steps, tuple(reports), finished, saved)
+
+    def _left_by_error(self) -> Iterator[Parcel]:
+        """What there is of runs that did not get to their end."""
+        for run in self._stack.runs:
+            folder = self._files.run(run).path
+            if run.directory not in self._over and folder.is_dir():
+                left = {
+                    f"{run.directory}/{name}": data for name, data in _all_files(folder).items()
+                }
+                yield Parcel(self._gathered.steps, saved=left)
 
     def _newest(self) -> str:
         """The name of the newest checkpoint; empty before the first."""
@@ -380,5 +412,5 @@ def _all_files(directory: Path) -> Files:
     return {
         file.relative_to(directory).as_posix(): file.read_bytes()
         for file in sorted(directory.rglob("*"))
-        if file.is_file()
+        if file.is_file() and not file.name.startswith(".")
     }

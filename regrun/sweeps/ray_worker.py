@@ -160,15 +160,21 @@ def check_nodes(cluster: Cluster) -> None:
         ).remote(software)
         for node in cluster.nodes
     ]
-    answers = []
-    for answer in asked:
+    refused: dict[str, None] = {}
+    for node, answer in zip(cluster.nodes, asked, strict=True):
         try:
-            answers.append(ray.get(answer))
+            refused[ray.get(answer)] = None
         except (exceptions.NodeDiedError, exceptions.TaskUnschedulableError):
             continue  # the node has left the cluster meanwhile
-    refused = [said for said in dict.fromkeys(answers) if said]
-    if refused:
-        raise UsageError("; ".join(refused))
+        except exceptions.RayTaskError as error:
+            why = str(error).strip().rpartition("\n")[2]
+            refused[
+                f"node {node.name} cannot run regrun ({why}); install it there, in the environment "
+                "that Ray was started in"
+            ] = None
+    said = "; ".join(filter(None, refused))
+    if said:
+        raise UsageError(said)
 
 
 class OnCluster(Worker):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from regrun.data.dataset import Dataset
+from regrun.errors import CorruptInputError, OutOfMemoryError, StorageError, UsageError
 from regrun.store.checkpoint import CheckpointStore
 from regrun.store.lock import exclusive
 from regrun.store.sweep_dir import PlannedRun, SweepDir
-from regrun.sweeps import ray_task
-from regrun.sweeps.planned_stack import Home, PlannedStack
+from regrun.sweeps import ray_task, worker
+from regrun.sweeps.planned_stack import Home, Outcome, PlannedStack
 from regrun.sweeps.ray_task import Parcel, Task, temporary_folder
+from tests.support.program import run_python
 
 RUNS = tuple(PlannedRun(cell, {}, 0, f"run-{cell}") for cell in range(3))
 
@@ -141,6 +144,57 @@ def test_runs_are_sent_in_parcels_of_limited_size_and_the_checkpoint_with_the_la
     assert [list(parcel.finished) for parcel in parcels] == [["run-0"], ["run-1"], ["run-2"], []]
     assert [list(parcel.saved) for parcel in parcels] == [[], [], [], [checkpoint]]
     assert [len(parcel.reports) for parcel in parcels] == [0, 0, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("raised", "sent"),
+    [
+        (StorageError("/tmp/x: disk full"), StorageError("node here: /tmp/x: disk full")),
+        (OutOfMemoryError("9 GB"), OutOfMemoryError("node here: 9 GB")),
+        (
+            CorruptInputError("{copy}/run-0/metrics.jsonl:3: damaged"),
+            CorruptInputError("/elsewhere/sweep/run-0/metrics.jsonl:3: damaged"),
+        ),
+        (UsageError("no"), UsageError("no")),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_an_error_names_the_node_or_the_file_of_the_sweep_directory(
+    node: Node, raised: Exception, sent: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise type(raised)(str(raised).format(copy=node.files.path))
+
+    monkeypatch.setattr(worker, "train_or_lack", fails)
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    node.training._train()
+    found = node.training._end.error
+    assert (type(found), str(found)) == (type(sent), str(sent))
+
+
+def test_messages_name_the_files_of_the_sweep_directory(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = Outcome(True, (f"{node.files.path}/stacks/0/1: damaged", "other"))
+    monkeypatch.setattr(worker, "train_or_lack", lambda *_: outcome)
+    node.training._train()
+    found = node.training._end.outcome
+    assert found == Outcome(True, ("/elsewhere/sweep/stacks/0/1: damaged", "other"))
+
+
+def test_runs_that_an_error_ended_are_sent_as_they_are(node: Node) -> None:
+    node.end(0)
+    node.sends()
+    node.measure(1)
+    (node.files.run(RUNS[1]).path / ".metrics.tmp").touch()
+    parcels = list(node.training._left_by_error())
+    assert [set(parcel.saved) for parcel in parcels] == [{"run-1/metrics.jsonl"}, set()]
+
+
+def test_what_a_node_imports_first_leaves_the_kinds_to_the_plug_in_files() -> None:
+    script = "import sys, regrun.sweeps.ray_task; print([m for m in sys.modules if 'kinds' in m])"
+    ended = run_python(script)
+    assert (ended.stdout.strip(), ended.returncode) == ("[]", 0)
 
 
 def test_folders_of_nodes_that_were_killed_are_removed(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -24,6 +26,7 @@ from regrun.sweeps.ray_task import Software, check_node
 from regrun.sweeps.ray_worker import NodeDied, _meaning
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from regrun.sweeps.worker import WorkerDied
+from tests.support.program import Program
 from tests.support.runs import LINEAR
 
 ray: Any = pytest.importorskip("ray")
@@ -39,20 +42,36 @@ LEFT_OUT = ("summary.json", "events.out.tfevents.")
 """Files with times in them."""
 
 
+HOOK = """
+import os, sys
+
+def refuse(event, arguments):
+    paths = [each for each in arguments if isinstance(each, str | os.PathLike)]
+    if event != "import" and any(os.fspath(path).startswith({!r}) for path in paths):
+        print("the node has no such file:", event, *paths, file=sys.stderr, flush=True)
+        os._exit(1)
+
+sys.addaudithook(refuse)
+"""
+"""Ends a process that opens, lists or makes anything below a directory."""
+
+
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[Any]:
-    """Two machines of one core each, on this one."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Two machines of one core each, on this one. No file below pytest's directory is theirs."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False},
-    )
-    cluster.add_node(num_cpus=1)
-    ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()  # type: ignore[no-untyped-call]
+    with TemporaryDirectory() as folder:
+        hook = Path(folder, "sitecustomize.py")
+        hook.write_text(HOOK.format(str(tmp_path_factory.getbasetemp())))
+        path = os.pathsep.join((folder, *filter(None, [os.environ.get("PYTHONPATH")])))
+        own: dict[str, Any] = {"num_cpus": 1, "env_vars": {"PYTHONPATH": path}}
+        cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **own})
+        cluster.add_node(**own)
+        ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def train(runs_dir: Path, config: dict[str, Any] = SWEEP, **options: Any) -> SweepSummary:
@@ -95,6 +114,72 @@ def test_a_sweep_leaves_the_files_that_it_leaves_on_one_machine(
     assert_equal(found, local)
     for run in Path(found.sweep_dir).glob("*-seed=*"):
         assert regrun.load_run(run).summary.run_dir == str(run)
+
+
+def test_a_node_sees_no_file_of_the_driver(tmp_path: Path) -> None:
+    (tmp_path / "here").touch()
+
+    def look(folder: str) -> list[str]:
+        return [each.name for each in Path(folder).iterdir()]
+
+    looking = ray.remote(num_cpus=1, max_retries=0)(look)
+    with pytest.raises(exceptions.WorkerCrashedError):
+        ray.get(looking.remote(str(tmp_path)))
+
+
+PENALTY = """
+from torch import Tensor
+
+def own(w: Tensor, strength: float) -> Tensor:
+    if w.isnan().any() or strength > 5:
+        raise ValueError("too strong")
+    return strength * w.abs().sum()
+"""
+
+
+def test_a_plug_in_file_reaches_nodes_and_only_the_runs_that_it_breaks_fail(
+    cluster: Any, tmp_path: Path, program: Program
+) -> None:
+    (tmp_path / "own.py").write_text(PENALTY)
+    config = {
+        **SWEEP,
+        "penalty": {"type": "own", "strength": 1},
+        "sweep": {"grid": {"penalty.strength": [0.1, 1, 9]}, "stack_size": 1},
+    }
+    (tmp_path / "c.yaml").write_text(json.dumps(config))
+    words = ["sweep", tmp_path / "c.yaml", "--plugin", tmp_path / "own.py", "--json"]
+    found: list[Any] = []
+    for options in (["--executor", "ray", "--ray-address", cluster.address], ["--workers", 0]):
+        ended = program(*words, "--runs-dir", tmp_path / str(len(found)), *options, fresh=True)
+        assert ended.returncode == 3, ended.stderr
+        assert "1 run(s) failed" in ended.stderr and "ValueError: too strong" in ended.stderr
+        found.append(json.loads(ended.stdout))
+    assert [found[0][count] for count in ("completed", "failed")] == [2, 1]
+    assert found[0]["cells"] == found[1]["cells"]
+    directories = [Path(each["sweep_dir"]) for each in found]
+    assert names(directories[0]) == names(directories[1])
+    ours, theirs = map(contents, directories)
+    log = next(name for name in ours if name.endswith("log.txt"))
+    assert {**ours, log: b""} == {**theirs, log: b""}
+
+
+def test_a_stack_is_trained_where_there_is_the_memory_for_it(
+    cluster: Any, local: SweepSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = cluster.add_node(num_cpus=1, memory=1000)
+    trained: list[str] = []
+
+    def look() -> None:
+        (raylet,) = small.all_processes["raylet"]
+        names = [child.name() for child in psutil.Process(raylet.process.pid).children()]
+        trained.extend(name for name in names if name.startswith("ray::train"))
+
+    monkeypatch.setattr(ray_worker.Received, "take", at_parcel(4, look))
+    try:
+        assert_equal(train(tmp_path, ray=OnRay()), local)
+        assert trained == []
+    finally:
+        cluster.remove_node(small)
 
 
 def at_parcel(number: int, act: Callable[[], None]) -> Any:
