@@ -210,7 +210,9 @@ class OnCluster(Worker):
                     received.end()
                 if parcel.outcome is not None:
                     return parcel.outcome
-        return Outcome(False, ())
+        if progress.stopped:
+            return Outcome(False, ())
+        raise NodeDied
 
 
 def _remote(orders: Orders, stack: PlannedStack) -> Any:
@@ -257,21 +259,25 @@ def _parcels(stream: Any, should_stop: Callable[[], bool], orders: Orders) -> It
     import ray
     from ray import exceptions
 
-    asked = begun = False
+    asked = begun = cancelled = False
     while True:
         ready, _ = ray.wait([stream], timeout=POLL_SECONDS)
         if should_stop() and not asked:
-            asked = True
+            asked, cancelled = True, not begun
             orders.stop.set.remote()
-            if not begun:  # it may wait for a node that never comes
+            if cancelled:  # it may wait for a node that never comes
                 ray.cancel(stream)
         orders.pulse.check()
         if not ready:
             continue
         try:
             parcel = ray.get(next(stream))
-        except (StopIteration, exceptions.TaskCancelledError):
+        except StopIteration:
             return
+        except exceptions.RayError:
+            if cancelled:  # where Ray was started with SIGINT ignored, it raises a TypeError
+                return
+            raise
         begun = True
         yield parcel
 

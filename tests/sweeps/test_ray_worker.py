@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import MagicMock
 
 import psutil
 import pytest
@@ -204,7 +205,9 @@ def kill_tasks(cluster: Any) -> None:
                 process.send_signal(signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [1, 3, 6])
+@pytest.mark.parametrize(
+    "number", [pytest.param(1, marks=pytest.mark.long), 3, pytest.param(6, marks=pytest.mark.long)]
+)
 def test_a_stack_whose_worker_is_killed_goes_on_from_its_last_checkpoint(
     number: int,
     cluster: Any,
@@ -242,6 +245,22 @@ def test_a_sweep_that_is_stopped_saves_and_goes_on(
     (sweep,) = tmp_path.glob("*/*")
     again = Options("cpu", ray=OnRay()) if ray_again else Options("cpu", workers=2)
     assert_equal(resume_sweep(sweep, options=again), local)
+
+
+def test_a_stack_that_had_not_begun_does_not_fail_when_it_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def raises(_: Any) -> None:
+        raise exceptions.RayTaskError("train", "Traceback", TypeError("'Handlers' object"))
+
+    stream, orders = iter([None, None]), MagicMock()
+    monkeypatch.setattr(ray, "wait", lambda *_, **__: ([stream], []))
+    monkeypatch.setattr(ray, "cancel", lambda _: None)
+    monkeypatch.setattr(ray, "get", raises)
+    assert list(ray_worker._parcels(stream, lambda: True, orders)) == []
+    orders.stop.set.remote.assert_called_once()
+    with pytest.raises(exceptions.RayTaskError):
+        list(ray_worker._parcels(stream, lambda: False, orders))
 
 
 def test_a_cluster_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
