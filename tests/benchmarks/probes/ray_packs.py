@@ -107,8 +107,10 @@ def _sweep(packs: int, runs: int, send: Any, taken: _Taken | None = None) -> Non
             taken.note()
 
     config = parse_config((CONFIGS / "weight_decay.yaml").read_bytes(), "the config").data
-    values = [0.01 * 1.0005**k for k in range(packs * runs)]
-    grid = {"optimizer.weight_decay": values}
+    grid = {
+        "optimizer.weight_decay": [0.01 * 1.02**k for k in range(packs)],
+        "optimizer.lr": [0.003 * 1.001**k for k in range(runs)],
+    }
     section = {"grid": grid, "seeds": 1, "stack_size": runs}
     with (
         patch.object(ray_worker, "train_on_node", send),
