@@ -179,9 +179,9 @@ def _members(stack: PlannedStack, loaded: Loaded, home: Home | None) -> list[Mem
     ]
 
 
-def stored_configs(stack: PlannedStack) -> Iterator[str]:
-    """The config of each run of the stack as it is stored."""
-    loaded, files = stack.load(), SweepDir(stack.sweep)
+def stored_configs(stack: PlannedStack, loaded: Loaded) -> Iterator[str]:
+    """The config of each run of the stack as it is stored. loaded: the sweep's."""
+    files = SweepDir(stack.sweep)
     for run, config in zip(stack.runs, configs_of(loaded, stack.runs), strict=True):
         yield dump_config(config, files.run(run).path, loaded.source.projects)
 
@@ -193,7 +193,7 @@ def mark_failed(stack: PlannedStack, error: BaseException) -> int:
     """
     failure = Failure.of(error)
     left = replace(stack, runs=tuple(stack.unfinished()))
-    for run, config in zip(left.runs, stored_configs(left), strict=True):
+    for run, config in zip(left.runs, stored_configs(left, stack.load()), strict=True):
         files = SweepDir(stack.sweep).run(run)
         make_directory(files.place)
         failure.store(files, run.seed, config)

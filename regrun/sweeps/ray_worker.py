@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from regrun.config.load import Loaded
 from regrun.config.schema import Config
 from regrun.errors import ClusterLostError, UsageError
 from regrun.execution.prepare import load_data
@@ -58,7 +59,8 @@ class NodeDied(WorkerDied):
 class Examples:
     """The examples of stacks, in the cluster's object store: each node fetches them once."""
 
-    def __init__(self, stacks: Sequence[PlannedStack]) -> None:
+    def __init__(self, stacks: Sequence[PlannedStack], loaded: Loaded) -> None:
+        self._loaded = loaded
         self._lock = threading.Lock()
         self._left = {stack.data: 0 for stack in stacks}
         for stack in stacks:
@@ -71,7 +73,7 @@ class Examples:
 
         with self._lock:
             if stack.data not in self._stored:
-                config: Config = next(configs_of(stack.load(), stack.runs[:1]))
+                config: Config = next(configs_of(self._loaded, stack.runs[:1]))
                 dataset = load_data(config, torch.device("cpu"), allow_large=True)
                 self._stored[stack.data] = ray.put(dataset)
             return self._stored[stack.data]
@@ -103,11 +105,13 @@ class Stop:
 class Orders:
     """What all stacks of a round are sent with.
 
-    memory: bytes of each stack, by its number. remote: `train_on_node` as a remote function, made
-    once, since the head of the cluster gets it each time it is made.
+    loaded: the config of the sweep. memory: bytes of each stack, by its number. remote:
+    `train_on_node` as a remote function, made once, since the head of the cluster gets it each time
+    it is made.
     """
 
     remote: Any
+    loaded: Loaded
     cluster: Cluster
     software: Software
     device: str
@@ -138,7 +142,9 @@ def workers_on(
     )
     device = "cuda" if cluster.on_gpus else "cpu"
     remote = ray.remote(train_on_node)
-    orders = Orders(remote, cluster, software, device, memory, Examples(stacks), stop, Pulse())
+    loaded = stacks[0].load()  # once, since that of a large grid takes a while
+    examples = Examples(stacks, loaded)
+    orders = Orders(remote, loaded, cluster, software, device, memory, examples, stop, Pulse())
     places = max(1, min(cluster.places, len(stacks)))
     try:
         yield [OnCluster(orders) for _ in range(places)]
@@ -196,7 +202,7 @@ class OnCluster(Worker):
         orders = self._orders
         with _deaths():
             stream = _remote(orders, stack).remote(
-                [ray.put(_task(stack, orders.device)), orders.examples.of(stack)],
+                [ray.put(_task(stack, orders)), orders.examples.of(stack)],
                 orders.software,
                 orders.stop,
             )
@@ -229,7 +235,7 @@ def _remote(orders: Orders, stack: PlannedStack) -> Any:
     )
 
 
-def _task(stack: PlannedStack, device: str) -> Task:
+def _task(stack: PlannedStack, orders: Orders) -> Task:
     """A stack as a node gets it, with its last checkpoint."""
     files = SweepDir(stack.sweep)
     checkpoints = files.stack(stack.number)
@@ -240,7 +246,8 @@ def _task(stack: PlannedStack, device: str) -> Task:
     else:
         needed += [place for run in map(files.run, stack.runs) for place in _ended(run)]
     contents = {_name(files, place): read_bytes(place) for place in needed if place.is_file()}
-    return Task(stack, files.path.resolve(), tuple(stored_configs(stack)), contents, device)
+    configs = tuple(stored_configs(stack, orders.loaded))
+    return Task(stack, files.path.resolve(), configs, contents, orders.device)
 
 
 def _ended(run: RunDir) -> list[Place]:
