@@ -24,7 +24,8 @@ _SPARE = 400_000_000
 _PROBE = f"import regrun.sweeps.planned_stack, regrun.data.table_file; bytearray({_SPARE})"
 
 _REFUSED = re.compile(
-    r"out of memory|not enough memory|cannot allocate memory|can't allocate memory|bad_alloc"
+    r"out of memory|not enough memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED"
+    r"|cannot allocate memory|can't allocate memory|bad_alloc"
     r"|failed to map segment|can't start new thread|Memory allocation still failed|MemoryError"
     r"|Storage size calculation overflowed|array is too big|maximum supported dimension",
     re.IGNORECASE,

@@ -51,6 +51,10 @@ SAID = {
         "20.00 GiB were asked for at once; the GPU has 12.50 GiB free",
     ),
     "cuBLAS": (RuntimeError("CUDA error: out of memory"), "the GPU has less"),
+    "cuBLAS itself": (
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        "the GPU has less",
+    ),
     "a library": (
         ImportError("libtorch_cpu.so: failed to map segment from shared object"),
         "failed to map segment",
