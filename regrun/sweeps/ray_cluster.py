@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from rich.filesize import decimal
 
@@ -207,7 +208,8 @@ def _join(address: str) -> None:
 
     init = partial(ray.init, logging_level=logging.ERROR, log_to_driver=False)
     if address == "local":
-        init("local", num_cpus=cores(), include_dashboard=False)
+        with _environment({"RAY_AUTH_TOKEN": _token()}):
+            init("local", num_cpus=cores(), include_dashboard=False)
         (node,) = ray.nodes()  # type: ignore[no-untyped-call]
         if node["NodeManagerAddress"] != LOOPBACK:
             ray.shutdown()
@@ -219,9 +221,28 @@ def _join(address: str) -> None:
         return
     try:
         init(address)
-    except (OSError, RuntimeError, ValueError) as error:  # a ConnectionError is an OSError
-        said = str(error).strip().partition("\n")[0]
-        raise UsageError(f"--ray-address {address}: {said}") from error
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise UsageError(f"--ray-address {address}: {_reason(error)}") from error
+
+
+@cache
+def _token() -> str:
+    """What whoever talks to the Ray of this machine alone has to know.
+
+    Ray would leave one in the home directory, and start every later cluster of this machine in need
+    of it. It reads the one of a process once.
+    """
+    return secrets.token_hex(32)
+
+
+def _reason(error: BaseException) -> str:
+    """What Ray says; of a token, what to do about it."""
+    if "authentication token" in f"{error}{error.__cause__}".lower():
+        return (
+            "the cluster asks for a token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to what "
+            "`ray get-auth-token` prints on the machine of its head"
+        )
+    return str(error).strip().partition("\n")[0]
 
 
 def _check_answers(address: str) -> None:

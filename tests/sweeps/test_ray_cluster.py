@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
+from ray.exceptions import RayError
 
 import regrun.sweeps.run
 from regrun.errors import UsageError
@@ -108,6 +110,40 @@ def test_the_address_in_the_environment_is_checked_as_one_on_the_command_line(
         pass
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379"), "Failed to connect"),
+        (RuntimeError("Version mismatch\nRay: 2.40"), "Version mismatch"),
+        (RayError("no authentication token was found. Ensure that"), "RAY_AUTH_TOKEN to"),
+    ],
+)
+def test_what_ray_says_of_a_cluster_is_a_wrong_address(
+    said: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise said
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(UsageError) as refused, joined(OnRay("auto")):
+        pass
+    assert str(refused.value).startswith("--ray-address auto: ")
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_token_that_is_wrong_is_found_behind_what_ray_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        cause = RuntimeError("Traceback …\nInvalidAuthToken: Authentication token is missing")
+        raise ConnectionError("Failed to connect") from cause
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(UsageError, match="asks for a token"), joined(OnRay("auto")):
+        pass
+
+
 LOCAL = """
 import json, os, signal, sys
 import psutil
@@ -115,6 +151,8 @@ from regrun.sweeps.executor import OnRay
 from regrun.sweeps.ray_cluster import joined
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with joined(OnRay()):
+    pass
 with joined(OnRay()) as cluster:
     children = psutil.Process().children(recursive=True)
     listening = {
@@ -135,8 +173,10 @@ print(json.dumps({**found, "left": [child.name() for child in alive]}))
 """
 
 
-def test_a_ray_of_this_machine_alone_listens_to_nobody_else_and_ends_with_the_sweep() -> None:
-    ended = run_python(LOCAL)
+def test_a_ray_of_this_machine_alone_listens_to_nobody_else_and_ends_with_the_sweep(
+    tmp_path: Path,
+) -> None:
+    ended = run_python(LOCAL, env={"HOME": str(tmp_path)})
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert found["listening"] == ["127.0.0.1"]
@@ -146,6 +186,8 @@ def test_a_ray_of_this_machine_alone_listens_to_nobody_else_and_ends_with_the_sw
     assert found["handler"] == int(signal.SIG_IGN), "Ray's handler of SIGTERM stayed"
     assert found["environment"] is None
     assert found["left"] == []
+    # With a token in the home directory, later clusters of this machine would ask for it.
+    assert list(tmp_path.rglob("*token*")) == []
 
 
 def test_a_dry_run_says_how_the_stacks_would_be_spread(
