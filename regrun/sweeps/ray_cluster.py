@@ -172,7 +172,7 @@ class Pulse:
             now = time.monotonic()
             if now - self._checked > SECONDS_BETWEEN_CHECKS:
                 self._checked = now
-                if _listens(self._address):
+                if _silence(self._address) is None:
                     self._there = time.monotonic()
             if time.monotonic() - self._there > SECONDS_TO_COME_BACK:
                 raise ClusterLostError(
@@ -181,25 +181,26 @@ class Pulse:
                 )
 
 
-def _listens(address: str) -> bool:
+def _silence(address: str) -> OSError | None:
+    """Why nobody takes up a connection there; None where somebody does."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return error
+    return None
 
 
 def nodes() -> list[Node]:
     """The machines of the cluster that are alive, in a fixed order."""
     import ray
 
-    living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    named = [
+    living = (
         Node(str(node["NodeManagerHostname"]), dict(node["Resources"]), str(node["NodeID"]))
-        for node in sorted(living, key=lambda node: str(node["NodeID"]))
-    ]
-    return sorted(named, key=lambda node: node.name)
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"]
+    )
+    return sorted(living, key=lambda node: (node.name, node.identity))
 
 
 def _join(address: str) -> None:
@@ -247,12 +248,8 @@ def _reason(error: BaseException) -> str:
 
 def _check_answers(address: str) -> None:
     """Raise UsageError where nothing listens: Ray would try for minutes."""
-    host, colon, port = address.rpartition(":")
-    if not colon:
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
-    except OSError as error:
+    error = _silence(address) if ":" in address else None
+    if error is not None:
         raise UsageError(
             f"--ray-address {address}: no cluster answers ({error.strerror or error}); is it the "
             "address that `ray start --head` printed, and is Ray still running there?"

@@ -7,6 +7,7 @@ there. Ray decides where and when.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -62,9 +63,7 @@ class Examples:
     def __init__(self, stacks: Sequence[PlannedStack], loaded: Loaded) -> None:
         self._loaded = loaded
         self._lock = threading.Lock()
-        self._left = {stack.data: 0 for stack in stacks}
-        for stack in stacks:
-            self._left[stack.data] += 1
+        self._left = Counter(stack.data for stack in stacks)
         self._stored: dict[str, ObjectRef[Any]] = {}
 
     def of(self, stack: PlannedStack) -> ObjectRef[Any]:
@@ -239,23 +238,18 @@ def _task(stack: PlannedStack, orders: Orders) -> Task:
     """A stack as a node gets it, with its last checkpoint."""
     files = SweepDir(stack.sweep)
     checkpoints = files.stack(stack.number)
-    needed = [files.config, *(checkpoints / name for name in checkpoints.entries())]
-    if len(needed) > 1:  # else it begins
-        for run in map(files.run, stack.runs):
-            needed += [run.metrics, run.histograms, *([run.summary] if run.finished else [])]
-    else:
-        needed += [place for run in map(files.run, stack.runs) for place in _ended(run)]
+    saved = [checkpoints / name for name in checkpoints.entries()]
+    needed = [files.config, *saved]
+    for run in map(files.run, stack.runs):
+        if saved or run.finished:  # without a checkpoint, all others begin anew
+            needed += [run.metrics, run.histograms, run.summary]
     contents = {_name(files, place): read_bytes(place) for place in needed if place.is_file()}
     configs = tuple(stored_configs(stack, orders.loaded))
     return Task(stack, files.path.resolve(), configs, contents, orders.device)
 
 
-def _ended(run: RunDir) -> list[Place]:
-    return [run.metrics, run.summary] if run.finished else []
-
-
-def _name(files: SweepDir, place: Place) -> str:
-    return place.path.relative_to(files.path).as_posix()
+def _name(folder: SweepDir | RunDir, place: Place) -> str:
+    return place.path.relative_to(folder.path).as_posix()
 
 
 def _parcels(stream: Any, should_stop: Callable[[], bool], orders: Orders) -> Iterator[Parcel]:
@@ -346,9 +340,9 @@ class Received:
             return
         make_directory(run.place)
         with run.place.kept_open():
-            for name in _below(run.place):
-                if name not in files:
-                    _place(run.place, name).unlink()
+            for place in _below(run.place):
+                if _name(run, place) not in files:
+                    place.unlink()
             for name, content in files.items():
                 if name != run.summary.name:
                     _write(run.place, name, content)
@@ -365,25 +359,17 @@ class Received:
 
 
 def _write(folder: Place, name: str, content: bytes, *, durable: bool = False) -> None:
+    *folders, last = PurePosixPath(name).parts
     place = folder
-    for part in PurePosixPath(name).parts[:-1]:
+    for part in folders:
         place = place / part
         make_directory(place)
-    write_atomic(_place(folder, name), content, durable=durable)
+    write_atomic(place / last, content, durable=durable)
 
 
-def _place(folder: Place, name: str) -> Place:
-    place = folder
-    for part in PurePosixPath(name).parts:
-        place = place / part
-    return place
-
-
-def _below(folder: Place) -> Iterator[str]:
-    """The files of a run, by their paths."""
+def _below(folder: Place) -> Iterator[Place]:
+    """The files of a run."""
     folders = set(folder.folders())
     for name in folder.entries():
-        if name in folders:
-            yield from (f"{name}/{each}" for each in (folder / name).entries())
-        else:
-            yield name
+        place = folder / name
+        yield from (place / each for each in place.entries()) if name in folders else [place]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -113,12 +113,10 @@ def run_sweep(
                 return sweep.run(files, interrupt)
 
 
-@contextmanager
-def _cluster_of(options: Options) -> Iterator[Cluster | None]:
-    """The cluster that trains the sweep, for the block."""
+def _cluster_of(options: Options) -> AbstractContextManager[Cluster | None]:
+    """The cluster that trains the sweep, for a block."""
     on_gpus = options.ray is not None and resolve_device(options.device).type == "cuda"
-    with joined(options.ray, on_gpus=on_gpus, threads=options.threads or 1) as cluster:
-        yield cluster
+    return joined(options.ray, on_gpus=on_gpus, threads=options.threads or 1)
 
 
 @contextmanager
