@@ -219,14 +219,7 @@ def resume(
     study = read_study(path)
     changes = {**(overrides or {}), **({} if seeds is None else {"sweep.seeds": seeds})}
     reload = partial(config_from_mapping, overrides=changes, axes=axes)
-    if study is not None:
-        with _watching(progress, model) as observer:
-            changed = reload if changes or axes else None
-            options = Options(
-                device or "auto", workers=_workers(workers, model, ray), threads=threads, ray=ray
-            )
-            return _resume_study(path, study, changed, seeds, device, options, observer)
-    if not SweepDir(path).config.is_file():
+    if study is None and not SweepDir(path).config.is_file():
         if axes or seeds is not None:
             raise UsageError(f"{path}: only a sweep has axes and seeds")
         if ray is not None:
@@ -244,13 +237,12 @@ def resume(
     options = Options(
         device or "auto", workers=_workers(workers, model, ray), threads=threads, ray=ray
     )
+    changed = reload if changes or axes else None
     with _watching(progress, model) as observer:
+        if study is not None:
+            return _resume_study(path, study, changed, seeds, device, options, observer)
         summary = resume_sweep(
-            path,
-            reload=reload if changes or axes else None,
-            seeds=seeds,
-            options=options,
-            observer=observer,
+            path, reload=changed, seeds=seeds, options=options, observer=observer
         )
     _warn(summary.data)
     return Sweep(path, summary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,12 +147,13 @@ class Predictor:
         self, network: nn.Module, preprocessing: Preprocessing, raw: Tensor
     ) -> NDArray[np.float64]:
         dtype = next(network.parameters()).dtype
-        found = []
-        first = network_inputs(raw[:BATCH], preprocessing, dtype)
-        with predicting(network, first.to(self._device)):
-            for start in range(0, len(raw), BATCH):
-                inputs = network_inputs(raw[start : start + BATCH], preprocessing, dtype)
-                found.append(network(inputs.to(self._device)).double().cpu())
+        batches = (
+            network_inputs(rows, preprocessing, dtype).to(self._device)
+            for rows in torch.split(raw, BATCH)
+        )
+        first = next(batches)
+        with predicting(network, first):
+            found = [network(inputs).double().cpu() for inputs in chain([first], batches)]
         outputs = torch.cat(found)
         if preprocessing.classes:
             return class_scores(outputs).numpy()
