@@ -46,17 +46,18 @@ def main() -> None:
     dataset = loaded.config.dataset.load()
     dataset = dataset.to(device, DTYPES[loaded.config.training.precision])
     events = Engine(members, dataset, device).run()
-    _take(events, WARM_UP, device)
+    take(events, WARM_UP, device)
     started = time.perf_counter()
-    _take(events, options.steps, device)
+    take(events, options.steps, device)
     seconds = time.perf_counter() - started
     print(json.dumps({"steps": options.steps, "members": options.members, "seconds": seconds}))
 
 
-def _take(events: Iterator[Event], steps: int, device: torch.device) -> None:
+def take(events: Iterator[Event], steps: int, device: torch.device) -> None:
+    """Let an engine take steps, and wait for the device."""
     for _ in range(steps):
         if not isinstance(next(events), Tick):
-            raise SystemExit("an epoch ended; ask for fewer steps")
+            raise SystemExit("an epoch ended; ask for fewer steps or more examples")
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

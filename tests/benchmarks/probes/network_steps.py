@@ -11,7 +11,6 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from regrun.data.dataset import Dataset, Split
 from regrun.execution.budget import estimate
 from regrun.execution.computing import computing
 from regrun.training.engine import Engine
-from regrun.training.events import Event, Tick
+from tests.benchmarks.probes.engine_steps import take
 
 WARM_UP = 20
 MOMENTUM = {"name": "sgd", "lr": 0.01, "momentum": 0.9}
@@ -70,9 +69,9 @@ def _measure(options: argparse.Namespace, members: int, seeds: int) -> tuple[flo
     with computing(configs[0].training, budget, members):
         engine = Engine(configs, dataset, device)
         events = engine.run()
-        _take(events, WARM_UP, device)
+        take(events, WARM_UP, device)
         started = time.perf_counter()
-        _take(events, options.steps, device)
+        take(events, options.steps, device)
         seconds = time.perf_counter() - started
     return 1000 * seconds / options.steps, engine.not_replayed or engine.not_compiled
 
@@ -104,14 +103,6 @@ def _random_data(options: argparse.Namespace) -> Dataset:
 
     train, test = split(options.examples), split(10)
     return Dataset("random", "classification", train, None, test, shape, 10)
-
-
-def _take(events: Iterator[Event], steps: int, device: torch.device) -> None:
-    for _ in range(steps):
-        if not isinstance(next(events), Tick):
-            raise SystemExit("an epoch ended; ask for fewer steps or more examples")
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 if __name__ == "__main__":
