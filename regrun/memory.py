@@ -7,6 +7,7 @@ end with one message.
 from __future__ import annotations
 
 import errno
+import gc
 import re
 import subprocess
 import sys
@@ -83,6 +84,15 @@ def free_bytes() -> int:
         free = min(free, limit - int(psutil.Process().memory_info().vms))
     in_group = _free_in_group()
     return max(0, free if in_group is None else min(free, in_group))
+
+
+def give_back() -> None:
+    """Let go of what nothing refers to any longer: PyTorch keeps memory of a GPU for later."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 def address_limit() -> int | None:

@@ -69,7 +69,8 @@ class Round:
     its examples. device: what they were planned for. threads: what each is trained with; None: as
     many as pay. begun_in: the folders that the files of axes
     were looked for in, as `portable` stores them. purpose: a confirmation trains the finalists
-    again, and its runs are no replicates of the cells.
+    again, and its runs are no replicates of the cells. most: for each stack, how many such runs
+    share one at most, where that was measured or memory ran out; empty: nowhere.
     """
 
     runs: Sequence[PlannedRun]
@@ -79,6 +80,12 @@ class Round:
     begun_in: Sequence[str] = ()
     purpose: Purpose = "cells"
     threads: Annotated[int, Field(ge=1)] | None = None
+    most: Sequence[Annotated[int, Field(ge=1)] | None] = ()
+
+    @property
+    def sizes(self) -> Sequence[int | None]:
+        """`most` of each stack."""
+        return self.most or [None] * len(self.stacks)
 
 
 class SweepDir:
@@ -172,6 +179,10 @@ def _parse(plan: Place, number: int, line: bytes) -> Round:
     if len(parsed.data) != len(parsed.stacks):
         raise CorruptInputError(
             f"{plan}:{number}: damaged: {len(parsed.data)} data of {len(parsed.stacks)} stacks"
+        )
+    if len(parsed.most) not in (0, len(parsed.stacks)):
+        raise CorruptInputError(
+            f"{plan}:{number}: damaged: {len(parsed.most)} sizes of {len(parsed.stacks)} stacks"
         )
     return parsed
 

@@ -1,7 +1,8 @@
 """From cells to a round of a sweep: runs with names, in stacks.
 
 Runs that differ only in per-member numbers can be trained as one stack. The size of a stack is a
-matter of speed; results do not depend on it.
+matter of speed; results do not depend on it. On a CPU it follows from the config and the caches, on
+a GPU from its memory and from what is measured.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from regrun.config.load import Loaded
 from regrun.config.schema import Config
 from regrun.config.sweeps import Sweep
 from regrun.data.dataset import Dataset
-from regrun.errors import ConfigError
+from regrun.errors import ConfigError, RegrunError
 from regrun.execution.budget import Budget, available_bytes, estimate
+from regrun.execution.computing import computing
 from regrun.execution.prepare import check_unchanged, load_data, load_draws
+from regrun.memory import give_back
 from regrun.metrics import Metric
 from regrun.nn.roles import roles_of
 from regrun.results import DataCard
@@ -27,6 +30,7 @@ from regrun.store.run_dir import safe_label
 from regrun.store.sweep_dir import PlannedRun, Round
 from regrun.sweeps.replicates import Replication, replicates, with_seeds
 from regrun.sweeps.space import PlannedCell, cell_label, validate_cells
+from regrun.sweeps.stack_speed import Measured, fastest
 from regrun.training.data_checks import check_config_against_data, check_metric
 from regrun.training.network import build_network
 
@@ -42,12 +46,16 @@ MOST_MEMBERS = 1024
 
 Structure = tuple[Any, ...]
 
+StepTimer = Callable[[Sequence[Config], Dataset, torch.device], float]
+"""The members of a stack, their data and a device → seconds of a step."""
+
 
 class Planner:
     """Turns cells into rounds. Budgets are worked out once per kind of run.
 
     metric: what cells are ordered by. places: how many stacks can be trained side by side on the
-    CPU. free_bytes: what a stack may take where it is trained; None: what this machine has.
+    CPU. free_bytes: what a stack may take where it is trained; None: what this machine has. timer:
+    what measures the sizes of stacks, such as `seconds_per_step`; None: memory alone decides.
 
     Raises ConfigError, located, for cells that the schema, the data or the machine refuse.
     """
@@ -61,13 +69,15 @@ class Planner:
         allow_large: bool,
         places: int,
         free_bytes: int | None = None,
+        timer: StepTimer | None = None,
     ) -> None:
         self._loaded, self._device, self._places = loaded, device, places
-        self._free_bytes = free_bytes
+        self._free_bytes, self._timer = free_bytes, timer
         self._sweep = loaded.config.sweep or Sweep()
         self._metric = metric
         self._allow_large = allow_large
         self._budgets: dict[Structure, Budget] = {}
+        self._measured: dict[Structure, Measured | None] = {}
         self._last: tuple[str, Dataset] | None = None
         self._fingerprints: dict[str, str] = {}
         self.notes: dict[str, None] = {}
@@ -78,9 +88,10 @@ class Planner:
         self._replication = Replication(self._sweep)
 
     def round(self, cells: Sequence[PlannedCell], seeds: Sequence[int] | None = None) -> Round:
-        """Runs of the cells and their stacks. The same cells give the same round on one machine.
+        """Runs of the cells and their stacks.
 
-        seeds: which of each cell's, from 0; default: all.
+        The same cells give the same round on one machine, where nothing is measured. seeds: which
+        of each cell's, from 0; default: all.
         """
         loaded = validate_cells(self._loaded, cells)
         self.notes |= dict.fromkeys(note for member in loaded for note in member.notes)
@@ -102,7 +113,7 @@ class Planner:
         bases = [member.config for member in loaded]
         stacks = group_into_stacks(
             configs,
-            lambda cell: self._limit(bases[cell]),
+            lambda cell: self._limit(loaded[cell], configs),
             self._least_stacks(bases, len(seeds)),
         )
         self._leading |= {cells[first].index: loaded[first] for (first, _), *_ in stacks}
@@ -110,13 +121,27 @@ class Planner:
         self._load_draws(leading)
         data = [self._fingerprints[_data_key(replicate)] for _, replicate in leading]
         count = len(seeds)
-        return Round(runs, [[cell * count + n for cell, n in members] for members in stacks], data)
+        found = [self._measured.get(structure(bases[cell])) for (cell, _), *_ in stacks]
+        return Round(
+            runs,
+            [[cell * count + n for cell, n in members] for members in stacks],
+            data,
+            most=[each.most if each else None for each in found] if any(found) else [],
+        )
 
     def expect(self, planned: Round) -> None:
-        """From now on raise CorruptInputError for data that are not those of this round."""
-        for members, fingerprint in zip(planned.stacks, planned.data, strict=True):
+        """Go on as this round was planned: with its data, and its sizes of stacks.
+
+        From now on CorruptInputError is raised for other data.
+        """
+        for members, fingerprint, most in zip(
+            planned.stacks, planned.data, planned.sizes, strict=True
+        ):
             _, config = self._replicate(planned.runs[members[0]])
             self._fingerprints[_data_key(config)] = fingerprint
+            known = self._measured.get(structure(config))
+            if most is not None and (known is None or most < known.most):
+                self._measured[structure(config)] = Measured(most)
 
     def check_data(self, run: PlannedRun) -> None:
         """Load the data of a planned run. Raises CorruptInputError where they have changed."""
@@ -219,19 +244,58 @@ class Planner:
             self._last = key, data
         return self._last[1]
 
-    def _limit(self, config: Config) -> int:
+    def _limit(self, cell: Loaded, configs: Sequence[Sequence[Config]]) -> int:
+        """The most members of a stack with this cell. configs: of all runs of the round."""
         if self._sweep.stack_size is not None:
             return self._sweep.stack_size
-        budget = self._budgets[structure(config)]
+        budget = self._budgets[structure(cell.config)]
         # A pruner compares the members of a stack.
         if self._device.type == "cuda" and budget.fills_gpu and self._sweep.pruner is None:
             return 1
-        return stack_size(
+        limit = stack_size(
             budget.member_bytes,
             budget.shared_bytes,
             available_bytes(self._device) if self._free_bytes is None else self._free_bytes,
             self._device.type == "cpu",
         )
+        return min(limit, self._fastest(cell, configs, limit))
+
+    def _fastest(self, cell: Loaded, configs: Sequence[Sequence[Config]], limit: int) -> int:
+        """The size of stacks with this cell that trains fastest, as it is measured once."""
+        kind = structure(cell.config)
+        budget = self._budgets[kind]
+        # A pruner compares the members of a stack; others are computed one after another anyway.
+        alone = self._sweep.pruner is not None or bool(budget.trial.unstackable)
+        if self._timer is not None and not alone and kind not in self._measured:
+            alike = [each for own in configs if structure(own[0]) == kind for each in own]
+            dataset = self._dataset(cell, cell.config)
+            self._measured[kind] = fastest(
+                limit,
+                len(alike),
+                budget.steps,
+                lambda size: self._seconds_of(alike[:size], dataset, budget),
+            )
+        measured = self._measured.get(kind)
+        return measured.most if measured else limit
+
+    def _seconds_of(
+        self, members: Sequence[Config], dataset: Dataset, budget: Budget
+    ) -> float | None:
+        """What one step of such a stack takes; None where it cannot be trained."""
+        assert self._timer is not None
+        try:
+            with computing(members[0].training, budget, len(members)):
+                return self._timer(members, dataset, self._device)
+        except (RegrunError, RuntimeError):  # of which training says more
+            return None
+        finally:
+            give_back()
+
+    @property
+    def notes_on_sizes(self) -> list[str]:
+        """What a user should know of sizes of stacks that were measured, each once."""
+        found = [each for each in self._measured.values() if each]
+        return [*dict.fromkeys(note for each in found for note in each.notes)]
 
 
 def _data_key(config: Config) -> str:
@@ -272,8 +336,11 @@ def halved(planned: Round, stack: int, ended: Collection[str]) -> Round:
         middle = (len(left) + 1) // 2
     parts = [part for part in (over, left[:middle], left[middle:]) if part]
     stacks = [*planned.stacks[:stack], parts[0], *planned.stacks[stack + 1 :], *parts[1:]]
-    data = [*planned.data, *[planned.data[stack]] * (len(parts) - 1)]
-    return replace(planned, stacks=stacks, data=data)
+    added = len(parts) - 1
+    data = [*planned.data, *[planned.data[stack]] * added]
+    most = max(1, len(left) - middle, middle)
+    sizes = [*planned.sizes[:stack], most, *planned.sizes[stack + 1 :], *[most] * added]
+    return replace(planned, stacks=stacks, data=data, most=sizes)
 
 
 def group_into_stacks(

@@ -56,6 +56,7 @@ from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
 from regrun.sweeps.worker import InThisProcess, OwnProcess, Worker
 from regrun.sweeps.worker_pool import Trained, train_stacks
 from regrun.sweeps.worker_process import WORKER_BYTES
+from regrun.training.timing import seconds_per_step
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,7 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
 def _planned(loaded: Loaded, sweep: _Sweep) -> SweepPlan:
     first = sweep.first_round()
     stacks, examples, histograms = [], 0, 0
-    notes: dict[str, None] = {}
+    notes = dict.fromkeys(sweep.planner.notes_on_sizes)
     for members in first.stacks:
         budget = sweep.planner.budget_of(first.runs[members[0]])
         examples += len(members) * budget.test_examples_bytes
@@ -339,6 +340,8 @@ class _Sweep:
             allow_large=options.allow_large,
             places=options.places if cluster is None else cluster.places,
             free_bytes=None if cluster is None or cluster.on_gpus else cluster.room_bytes,
+            # The GPUs of a cluster are not those of this machine.
+            timer=seconds_per_step if self._device.type == "cuda" and cluster is None else None,
         )
 
     @property
@@ -475,6 +478,7 @@ class _Sweep:
                 )
                 CheckpointStore(files.stack(stack.number)).clear()  # that of all of them
                 rounds[position] = halved(rounds[position], stack.number - before, ended)
+            self.planner.expect(rounds[position])
             files.write_rounds(rounds)
         return True
 
@@ -558,6 +562,7 @@ class _Sweep:
         stacking = [note for each in stacks for note in self.planner.budget_of(each.runs[0]).notes]
         return [
             *self.planner.notes,
+            *self.planner.notes_on_sizes,
             *notes_on_threads(self._options.threads),
             *dict.fromkeys([*data, *stacking]),
             *self._notes_on_pruning(stacks),

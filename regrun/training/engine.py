@@ -226,6 +226,14 @@ class Engine:
         entries = sum(parameter.numel() for parameter in self._stack.parameters.values())
         return pays(self._compile, entries, self.total_steps - self.step, self._device)
 
+    def take_steps(self, count: int) -> None:
+        """Take that many steps, or as many as are left, without evaluations or ends of members.
+
+        For measuring how long steps take: what comes of it is no training.
+        """
+        for _ in range(min(count, self.total_steps - self.step)):
+            self._take_step()
+
     def batch_loss(self) -> float:
         """The mean data loss of the latest step; waits for the device. NaN before the first."""
         return self._losses.mean().item()
