@@ -113,7 +113,7 @@ def sweep(
         axes: Dotted key → values, in addition to the config's own `sweep.grid`.
         seeds: Of every cell; default: the config's.
         runs_dir: Where the sweep gets a directory of its own.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: `auto`, `cpu`, `cuda` for all GPUs, `cuda:N`, or several as `cuda:0,1`.
         threads: CPU threads to compute with, of each worker; default: as many as pay off.
         workers: Additional processes; None: as many as pay off. They import the program's main
             module again, so guard what it does with ``if __name__ == "__main__":``.
@@ -482,7 +482,7 @@ def ablate(
         overrides: Dotted key → value.
         seeds: Of every combination.
         runs_dir: Where the runs are stored.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: `auto`, `cpu`, `cuda` for all GPUs, `cuda:N`, or several as `cuda:0,1`.
         threads: CPU threads to compute with; default: as many as pay off.
         executor: As in `sweep`, and so the `ray_…`.
         ray_address: `HOST:PORT` or `auto`.
@@ -544,7 +544,7 @@ def reproduce(
         name: One of `regrun list reproductions`.
         seeds: Of each method; default: the reproduction's own.
         runs_dir: Where the runs are stored.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: `auto`, `cpu`, `cuda` for all GPUs, `cuda:N`, or several as `cuda:0,1`.
         threads: CPU threads to compute with; default: as many as pay off.
         executor: As in `sweep`, and so the `ray_…`.
         ray_address: `HOST:PORT` or `auto`.

@@ -22,6 +22,8 @@ TOPICS = (
 LONGEST = 72
 """Characters of a description: the menus of shells have no room for more."""
 
+_DEVICES = ("auto", "cpu", "cuda", "cuda:0")
+
 LISTABLE = (*TOPICS, "reproductions", "runs")
 
 
@@ -106,7 +108,12 @@ def _words_of_bash() -> tuple[list[str], int]:
 
 def complete_device(incomplete: str) -> list[str]:
     """Devices by name."""
-    return [name for name in ("auto", "cpu", "cuda", "cuda:0") if name.startswith(incomplete)]
+    return [name for name in _DEVICES if name.startswith(incomplete)]
+
+
+def complete_devices(incomplete: str) -> list[str]:
+    """Those of a sweep, too."""
+    return [name for name in (*_DEVICES, "cuda:0,1") if name.startswith(incomplete)]
 
 
 def complete_executor(incomplete: str) -> list[str]:

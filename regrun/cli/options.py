@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,20 +11,22 @@ import typer
 from regrun.cli.completion import (
     complete_config,
     complete_device,
+    complete_devices,
     complete_executor,
     complete_override,
     complete_run_directory,
 )
-from regrun.errors import UsageError
+from regrun.devices import Devices
 from regrun.sweeps.executor import OnRay, amount_of
 
 
-def _known_device(name: str | None) -> str | None:
-    if name is None or re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        return name
-    if name == "mps":  # which has no float64, and no generator per member
-        raise UsageError(f"--device {name}: regrun does not train on Apple GPUs; use cpu")
-    raise typer.BadParameter(f"{name!r} is not one of auto, cpu, cuda, cuda:N")
+def _devices(name: str | None) -> str | None:
+    return name if name is None else str(Devices.named(name))
+
+
+def _device(name: str) -> str:
+    Devices.named(name).check_single()
+    return name
 
 
 def _registering(paths: list[Path] | None) -> list[Path]:
@@ -78,8 +79,18 @@ Device = Annotated[
         "--device",
         metavar="NAME",
         help="auto, cpu, cuda or cuda:N.",
-        callback=_known_device,
+        callback=_device,
         autocompletion=complete_device,
+    ),
+]
+SweepDevice = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="auto, cpu, cuda for all GPUs, cuda:N, or several as cuda:0,1.",
+        callback=_devices,
+        autocompletion=complete_devices,
     ),
 ]
 ResumeDevice = Annotated[
@@ -87,9 +98,9 @@ ResumeDevice = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="auto, cpu, cuda or cuda:N; default: the kind the run was started on.",
-        autocompletion=complete_device,
-        callback=_known_device,
+        help="auto, cpu, cuda, cuda:N or, for a sweep, cuda:0,1; default: as it was started.",
+        autocompletion=complete_devices,
+        callback=_devices,
         show_default=False,
     ),
 ]

@@ -46,7 +46,7 @@ def reproduce(
         ),
     ] = None,
     runs_dir: opt.RunsDir = opt.RUNS,
-    device: opt.Device = "auto",
+    device: opt.SweepDevice = "auto",
     threads: opt.Threads = None,
     executor: opt.Executor = "local",
     ray_address: opt.RayAddress = None,

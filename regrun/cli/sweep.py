@@ -59,7 +59,7 @@ def sweep(
         ),
     ] = None,
     runs_dir: opt.RunsDir = opt.RUNS,
-    device: opt.Device = "auto",
+    device: opt.SweepDevice = "auto",
     threads: opt.Threads = None,
     workers: Annotated[
         int | None,

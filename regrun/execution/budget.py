@@ -191,7 +191,7 @@ def check_data(section: DatasetSection, device: torch.device) -> None:
         if needed is not None and needed > free:
             raise ConfigError.at(
                 "dataset",
-                f"the examples take {decimal(needed)}, but {place.type} has {decimal(free)} free; "
+                f"the examples take {decimal(needed)}, but {place} has {decimal(free)} free; "
                 "use fewer (or --allow-large to try)",
             )
 
@@ -220,7 +220,7 @@ def check(budget: Budget, device: torch.device) -> None:
         raise ConfigError.at(
             "model",
             f"{budget.parameters:,} parameters need about {decimal(needed)} while training, but "
-            f"{device.type} has {decimal(free)} free; use a smaller model or batch "
+            f"{device} has {decimal(free)} free; use a smaller model or batch "
             "(or --allow-large to try)",
         )
     if budget.steps > MOST_STEPS:

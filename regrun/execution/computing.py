@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,14 @@ def predicting(network: nn.Module, inputs: Tensor) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(most)
+
+
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the current one for the block.
+
+    Kernels of Triton are launched there, wherever their tensors lie.
+    """
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @contextmanager

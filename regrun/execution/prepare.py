@@ -12,7 +12,8 @@ import torch
 from regrun.config.consistency import idle_keys
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
-from regrun.errors import CorruptInputError, UsageError
+from regrun.devices import Devices
+from regrun.errors import CorruptInputError
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.kinds.datasets import DatasetSection
 from regrun.metrics import Metric
@@ -26,22 +27,21 @@ from regrun.training.precision import DTYPES
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is the first CUDA GPU when there is one, else the CPU.
+    """The device of what is trained as one stack: of all GPUs the first.
+
+    Raises UsageError for an unknown or absent device, and for a list of them.
+    """
+    Devices.named(name).check_single()
+    return resolve_devices(name)[0]
+
+
+def resolve_devices(name: str) -> list[torch.device]:
+    """The devices of a sweep, in the order in which they are used.
 
     Raises UsageError for an unknown or absent device.
     """
-    if name == "auto":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    if name == "cpu":
-        return torch.device("cpu")
-    kind, _, number = name.partition(":")
-    if kind != "cuda" or (number and not number.isdecimal()):
-        raise UsageError(f"--device {name}: not one of auto, cpu, cuda, cuda:N")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    index = int(number or 0)
-    if index >= count:
-        raise UsageError(f"--device {name}: this machine has {count} CUDA device(s)")
-    return torch.device("cuda", index)
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [torch.device(each) for each in Devices.named(name).among(gpus)]
 
 
 @dataclass(frozen=True)

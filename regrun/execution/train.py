@@ -12,7 +12,7 @@ from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
 from regrun.config.yaml_nodes import Document
 from regrun.errors import ConfigError, Interrupted, PluginError, UsageError
-from regrun.execution.computing import check_threads, computing, notes_on_threads
+from regrun.execution.computing import check_threads, computing, notes_on_threads, on_device
 from regrun.execution.failure import Failure
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
@@ -77,6 +77,8 @@ def resume_run(
     is at it, and what `train_run` raises.
     """
     check_threads(threads)
+    if device is not None:
+        resolve_device(device)
     watcher = observer or Observer()
     files = RunDir(directory)
     if not files.config.is_file():
@@ -227,7 +229,10 @@ def _run(
     for note in notes_on_threads(threads):
         observer.on_message(note)
     try:
-        with computing(loaded.config.training, prepared.budget, 1, threads):
+        with (
+            on_device(prepared.device),
+            computing(loaded.config.training, prepared.budget, 1, threads),
+        ):
             return _train(loaded, prepared, directory, checkpoint, observer, interrupt)
     except PluginError as error:
         again = f"regrun resume {shlex.quote(str(directory))}"

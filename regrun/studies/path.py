@@ -32,9 +32,10 @@ from regrun.config.load import Loaded, load_config
 from regrun.config.schema import Config
 from regrun.data.assemble import moments
 from regrun.data.dataset import Dataset
+from regrun.devices import Devices
 from regrun.errors import ConfigError, CorruptInputError, Interrupted, UsageError
 from regrun.execution.budget import available_bytes, estimate
-from regrun.execution.computing import check_threads, computing, notes_on_threads
+from regrun.execution.computing import check_threads, computing, notes_on_threads, on_device
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import (
@@ -527,7 +528,7 @@ def run_path(
         number=number,
         ratio=ratio,
         folds=folds,
-        device=problem.device.type if device == "auto" else device,
+        device=Devices.named(device).as_found(problem.device.type),
         stack_size=largest_stack(problem.dataset, problem.device),
         data=problem.dataset.fingerprint(),
         threads=threads,
@@ -560,7 +561,9 @@ def resume_path(
     `run_path` raises.
     """
     check_threads(threads)
-    study = study.model_copy(update={"threads": threads or study.threads})
+    if device is not None:
+        resolve_device(device)
+    asked = study.model_copy(update={"threads": threads or study.threads})
     watcher = observer or Observer()
     files = PathDir(directory)
     if not files.config.is_file():
@@ -592,7 +595,9 @@ def resume_path(
             text = dump_config(problem.config, directory, loaded.source.projects)
             write_atomic(files.config, sealed_yaml(text))
         if done is None:
-            return _work_out(problem, study, files, watcher, interrupt)
+            if asked != study:
+                write_study(directory, asked)
+            return _work_out(problem, asked, files, watcher, interrupt)
         files.stacks.remove_tree()
         watcher.on_message(f"{directory} had finished before; nothing to do")
         return done.model_copy(update={"path_dir": str(directory)})
@@ -661,7 +666,10 @@ def _work_out(
     budget = estimate([problem.config], dataset, problem.device, allow_large=True)
     together = min(members, study.stack_size)
     try:
-        with computing(problem.config.training, budget, together, study.threads):
+        with (
+            on_device(problem.device),
+            computing(problem.config.training, budget, together, study.threads),
+        ):
             path, *on_folds = solve(
                 problem.config,
                 dataset,

@@ -20,7 +20,7 @@ from regrun.config.sweeps import Sweep
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError, RegrunError
 from regrun.execution.budget import Budget, available_bytes, estimate
-from regrun.execution.computing import computing
+from regrun.execution.computing import computing, on_device
 from regrun.execution.prepare import check_unchanged, load_data, load_draws
 from regrun.memory import give_back
 from regrun.metrics import Metric
@@ -53,9 +53,10 @@ StepTimer = Callable[[Sequence[Config], Dataset, torch.device], float]
 class Planner:
     """Turns cells into rounds. Budgets are worked out once per kind of run.
 
-    metric: what cells are ordered by. places: how many stacks can be trained side by side on the
-    CPU. free_bytes: what a stack may take where it is trained; None: what this machine has. timer:
-    what measures the sizes of stacks, such as `seconds_per_step`; None: memory alone decides.
+    devices: what stacks are trained on, each on one. metric: what cells are ordered by. places: how
+    many stacks can be trained side by side. free_bytes: what a stack may take where it is trained;
+    None: what this machine has. timer: what measures the sizes of stacks, such as
+    `seconds_per_step`; None: memory alone decides.
 
     Raises ConfigError, located, for cells that the schema, the data or the machine refuse.
     """
@@ -63,7 +64,7 @@ class Planner:
     def __init__(
         self,
         loaded: Loaded,
-        device: torch.device,
+        devices: Sequence[torch.device],
         *,
         metric: Metric,
         allow_large: bool,
@@ -71,7 +72,9 @@ class Planner:
         free_bytes: int | None = None,
         timer: StepTimer | None = None,
     ) -> None:
-        self._loaded, self._device, self._places = loaded, device, places
+        self._loaded, self._places = loaded, places
+        self._device = min(devices, key=available_bytes)
+        """The one with the least free memory: what fits there fits all."""
         self._free_bytes, self._timer = free_bytes, timer
         self._sweep = loaded.config.sweep or Sweep()
         self._metric = metric
@@ -208,11 +211,11 @@ class Planner:
             raise ConfigError.at("sweep.metric", f"{message}{named}")
 
     def _least_stacks(self, cells: Sequence[Config], replicates: int) -> int:
-        """A stack for every place, when the work is worth it.
+        """A stack for every place, a core or a GPU, when the work is worth it.
 
         Pruning compares the members of a stack, so it wants them together.
         """
-        if self._device.type != "cpu" or self._sweep.pruner is not None:
+        if self._places == 1 or self._sweep.pruner is not None:
             return 1
         counts = Counter[Structure]()
         for config in cells:
@@ -284,7 +287,10 @@ class Planner:
         """What one step of such a stack takes; None where it cannot be trained."""
         assert self._timer is not None
         try:
-            with computing(members[0].training, budget, len(members)):
+            with (
+                on_device(self._device),
+                computing(members[0].training, budget, len(members)),
+            ):
                 return self._timer(members, dataset, self._device)
         except (RegrunError, RuntimeError):  # of which training says more
             return None

@@ -24,12 +24,13 @@ from regrun.config.paths import with_portable_paths
 from regrun.config.sweeps import Sweep
 from regrun.config.yaml_nodes import parse_config
 from regrun.cores import cores
+from regrun.devices import Devices
 from regrun.errors import ClusterLostError, CorruptInputError, Interrupted, UsageError
 from regrun.execution.budget import Budget
 from regrun.execution.computing import check_threads, notes_on_threads
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
-from regrun.execution.prepare import resolve_device
+from regrun.execution.prepare import resolve_devices
 from regrun.memory import free_bytes
 from regrun.results import RunSummary, StackPlan, SweepPlan, SweepSummary
 from regrun.store.atomic import make_directory, remove_stale_temporaries, write_atomic
@@ -53,7 +54,7 @@ from regrun.sweeps.ray_worker import check_nodes, workers_on
 from regrun.sweeps.search import Proposer
 from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
-from regrun.sweeps.worker import InThisProcess, OwnProcess, Worker
+from regrun.sweeps.worker import InThisProcess, LocalWorker, OwnProcess, Worker
 from regrun.sweeps.worker_pool import Trained, train_stacks
 from regrun.sweeps.worker_process import WORKER_BYTES
 from regrun.training.timing import seconds_per_step
@@ -64,7 +65,8 @@ class Options:
     """How to run a sweep; none of these changes its results.
 
     workers: processes; 0 trains in this one, None lets the size of the work decide. ray: the
-    cluster that trains instead. threads: of each worker; None: as many as pay.
+    cluster that trains instead. threads: of each worker; None: as many as pay. device: `cuda` and
+    `auto` are all GPUs.
     """
 
     device: str = "auto"
@@ -78,6 +80,45 @@ class Options:
     def places(self) -> int:
         """How many stacks have the cores to be trained side by side, on the CPU."""
         return max(1, cores() // (self.threads or 1))
+
+    @property
+    def devices(self) -> Devices:
+        """What the device names. Raises UsageError."""
+        return Devices.named(self.device)
+
+    def begun_on(self, device: str) -> Options:
+        """The same; where they name no device, with what the sweep was begun on.
+
+        Of GPUs Ray chooses one itself, and workers that are fewer use the first.
+        """
+        if self.devices.kind != "auto":
+            return self
+        begun = Devices.named(device)
+        if self.ray is not None:
+            begun = begun.first(0)
+        elif self.workers is not None:
+            begun = begun.first(max(1, self.workers))
+        return replace(self, device=str(begun))
+
+    def check_devices(self) -> list[torch.device]:
+        """The devices, the first to be used first.
+
+        Raises UsageError where one is not there, for what Ray chooses itself, and for fewer workers
+        than GPUs on a list.
+        """
+        named = self.devices
+        if self.ray is not None and named.numbers:
+            raise UsageError(
+                f"--device {named}: with --executor ray, each stack gets a GPU from Ray; write "
+                "--device cuda"
+            )
+        if self.workers is not None and named.several and self.workers < len(named.numbers):
+            raise UsageError(
+                f"--device {named}: each GPU takes a worker process, and --workers {self.workers} "
+                f"gives fewer; write --workers {len(named.numbers)} (in Python workers="
+                f"{len(named.numbers)}), or name fewer GPUs"
+            )
+        return resolve_devices(self.device)
 
 
 def run_sweep(
@@ -116,7 +157,7 @@ def run_sweep(
 
 def _cluster_of(options: Options) -> AbstractContextManager[Cluster | None]:
     """The cluster that trains the sweep, for a block."""
-    on_gpus = options.ray is not None and resolve_device(options.device).type == "cuda"
+    on_gpus = options.check_devices()[0].type == "cuda"
     return joined(options.ray, on_gpus=on_gpus, threads=options.threads or 1)
 
 
@@ -147,6 +188,7 @@ def resume_sweep(
     files = SweepDir(directory)
     if not files.config.is_file():
         raise UsageError(f"{directory}: no sweep here (it has no {files.config.name})")
+    options.check_devices()
     watcher = observer or Observer()
     with catching_signals() as interrupt, exclusive(directory):
         changed: Collection[str] = ()
@@ -163,8 +205,8 @@ def resume_sweep(
         remove_stale_temporaries(directory)
         rounds = files.read_rounds(sealed=sealed)
         _check_outputs(files, rounds)
-        if options.device == "auto" and rounds:
-            options = replace(options, device=rounds[0].device)
+        if rounds:
+            options = options.begun_on(rounds[0].device)
         if options.threads is None and rounds:
             options = replace(options, threads=rounds[0].threads)
         loaded = reload(document) if reload else stored
@@ -326,7 +368,9 @@ class _Sweep:
         self.cluster = cluster
         check_runs(loaded, allow_large=options.allow_large)
         check_threads(options.threads)
-        self._device = resolve_device(options.device)
+        self._devices = resolve_devices(options.device)
+        on_cpu = self._devices[0].type == "cpu"
+        self._places = options.places if on_cpu else len(self._devices)
         with loaded.source.locating():
             self._metric = check_selection(loaded.config)
             self.proposer = Proposer(loaded.config, self._metric)
@@ -335,13 +379,13 @@ class _Sweep:
         self._leaderboard = Leaderboard(self._metric, "linear" if linear else self._metric.scale)
         self.planner = Planner(
             loaded,
-            self._device,
+            self._devices,
             metric=self._metric,
             allow_large=options.allow_large,
-            places=options.places if cluster is None else cluster.places,
+            places=self._places if cluster is None else cluster.places,
             free_bytes=None if cluster is None or cluster.on_gpus else cluster.room_bytes,
             # The GPUs of a cluster are not those of this machine.
-            timer=seconds_per_step if self._device.type == "cuda" and cluster is None else None,
+            timer=seconds_per_step if cluster is None and not on_cpu else None,
         )
 
     @property
@@ -374,10 +418,9 @@ class _Sweep:
 
     def _planned(self, cells: Sequence[PlannedCell], seeds: Sequence[int] | None = None) -> Round:
         planned = self.planner.round(cells, seeds)
-        device = self._options.device
         return replace(
             planned,
-            device=self._device.type if device == "auto" else device,
+            device=self._options.devices.as_found(self._devices[0].type),
             threads=self._options.threads,
         )
 
@@ -532,7 +575,7 @@ class _Sweep:
                 yield workers
             return
         processes = self._workers(len(stacks), seconds)
-        devices = islice(cycle(self._devices()), max(processes, 1))
+        devices = map(str, islice(cycle(self._devices), max(processes, 1)))
         yield [(OwnProcess if processes else InThisProcess)(device) for device in devices]
 
     def _say_start(
@@ -543,10 +586,11 @@ class _Sweep:
         workers: Sequence[Worker],
     ) -> None:
         cards = self.planner.cards.values()
+        used = [each.device for each in workers if isinstance(each, LocalWorker)]
         self._observer.on_start(
             Start(
                 str(files.path),
-                str(self._device),
+                ", ".join(dict.fromkeys(used)) or self._devices[0].type,
                 steps,
                 self._notes(stacks),
                 members=sum(len(stack.runs) for stack in stacks),
@@ -578,12 +622,6 @@ class _Sweep:
             "one cell, which cannot be pruned"
         ]
 
-    def _devices(self) -> list[str]:
-        """All GPUs, unless the user named one."""
-        if self._device.type == "cuda" and ":" not in self._options.device:
-            return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-        return [str(self._device)]
-
     def check_workers(self, stacks: int) -> None:
         """Raise UsageError when `--workers` asks for more processes than fit into memory."""
         workers = min(self._options.workers or 0, stacks)
@@ -602,5 +640,4 @@ class _Sweep:
             return 0
         if self._options.workers is not None:
             return min(self._options.workers, stacks)
-        places = self._options.places if self._device.type == "cpu" else len(self._devices())
-        return min(stacks, places) if places > 1 and seconds > WORTH_WORKERS else 0
+        return min(stacks, self._places) if self._places > 1 and seconds > WORTH_WORKERS else 0

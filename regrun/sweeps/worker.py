@@ -20,8 +20,12 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any
 
+import torch
+
 from regrun import errors
+from regrun.execution.computing import on_device
 from regrun.execution.failure import Failure, RemoteFailure
+from regrun.execution.prepare import resolve_device
 from regrun.memory import SHORTAGES, shortage_of
 from regrun.signals import ignore_signals
 from regrun.sweeps.planned_stack import Home, Outcome, PlannedStack, Report, train_stack
@@ -156,8 +160,6 @@ def _start() -> tuple[BaseProcess, Connection]:
 
 def _serve(connection: Connection) -> None:
     """The worker process: do what comes through the pipe until it is closed."""
-    import torch
-
     torch.set_num_threads(1)
     ignore_signals()  # the main process decides when to stop
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -180,7 +182,8 @@ def train_or_lack(
 ) -> Outcome:
     """`train_stack`; a lack of memory, as whatever library has it, is an OutOfMemoryError."""
     try:
-        return train_stack(stack, device, should_stop, report, home)
+        with on_device(resolve_device(device)):
+            return train_stack(stack, device, should_stop, report, home)
     except SHORTAGES as error:
         shortage = shortage_of(error)
         if shortage is None:

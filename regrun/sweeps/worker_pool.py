@@ -81,7 +81,7 @@ class _Watch:
 
     def until_done(self, workers: Sequence[Worker]) -> None:
         """Keep the workers busy until all stacks are done or have stopped."""
-        idle = list(workers)
+        idle = [*reversed(workers)]  # the first one begins
         waiting = deque(range(len(self.stacks)))
         running: dict[Future[Outcome], tuple[int, Worker]] = {}
         try:

@@ -28,6 +28,7 @@ BASE = {
     "memory",
     "signals",
     "cores",
+    "devices",
 }
 CONFIG = BASE | {"kinds", "config", "plugins"}
 ENGINE = CONFIG | {"nn", "stack", "data"}

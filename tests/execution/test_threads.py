@@ -23,8 +23,10 @@ from regrun.execution.origin import load_stack
 from regrun.execution.train import resume_run, train_run
 from regrun.results import RunSummary
 from regrun.store.checkpoint import CheckpointStore
-from regrun.store.study import PathStudy, read_study
+from regrun.store.study import PathStudy, ReproductionStudy, read_study
 from regrun.store.sweep_dir import SweepDir
+from regrun.studies.reproductions.claims import LassoPath, Reproduction
+from regrun.studies.reproductions.run import reproduce, resume_reproduction
 from regrun.sweeps import run as sweeps
 from regrun.sweeps.run import Options, plan_sweep, resume_sweep, run_sweep
 from tests.support.runs import DIGITS, LINEAR, run_dirs
@@ -182,6 +184,49 @@ def test_a_path_is_solved_with_as_many_as_pay_or_were_asked_for(
         (path.directory / "summary.json").unlink()
         regrun.resume(path.directory)
     assert found == [(9, None), (9, None), (9, 2), (9, 2)]
+
+
+def test_a_path_goes_on_with_the_number_that_it_was_resumed_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = regrun.path(FISTA, number=3, folds=2, runs_dir=tmp_path, device="cpu", threads=3)
+    found = []
+    real = computing.computing
+
+    def noting(*arguments: Any) -> Any:
+        found.append(arguments[3])
+        return real(*arguments)
+
+    monkeypatch.setattr("regrun.studies.path.computing", noting)
+    for threads in (None, 2, None):
+        (path.directory / "summary.json").unlink()
+        regrun.resume(path.directory, threads=threads)
+    assert found == [3, 2, 2]
+
+
+def test_a_reproduction_goes_on_with_the_number_that_it_was_resumed_with(tmp_path: Path) -> None:
+    tiny = Reproduction(
+        title="A path",
+        reference="nowhere",
+        parts=(LassoPath("reproduce/lasso_path_diabetes.yaml", "path", 3, 0.5, shares=()),),
+        claims=(),
+        budget="none",
+        published_budget="none",
+        takes="no time",
+    )
+    options = Options("cpu", threads=3)
+    result = reproduce("tiny", tiny, runs_dir=tmp_path, options=options)
+    directory = Path(result.runs_in[0]).parent
+    found = []
+    for threads in (None, 2, None):
+        (directory / "summary.json").unlink()
+        study = read_study(directory)
+        assert isinstance(study, ReproductionStudy)
+        resume_reproduction(directory, study, tiny, threads=threads)
+        stored = read_study(directory)
+        assert isinstance(stored, ReproductionStudy)
+        found.append(stored.threads)
+    assert found == [3, 2, 2]
 
 
 @pytest.mark.parametrize("threads", [0, -1, True, 1.5, "2", MOST_THREADS + 1])

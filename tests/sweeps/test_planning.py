@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 def planner_of(config: dict[str, Any], **options: Any) -> tuple[Planner, Loaded]:
     loaded = config_from_mapping(config)
     keys = {"metric": Metric("test", "loss"), "allow_large": False, "places": 4, **options}
-    return Planner(loaded, CPU, **keys), loaded
+    return Planner(loaded, [CPU], **keys), loaded
 
 
 def planned(config: dict[str, Any]) -> Round:

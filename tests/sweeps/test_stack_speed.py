@@ -125,7 +125,7 @@ class Timer:
 def planner_of(config: dict[str, Any], timer: Any) -> Planner:
     return Planner(
         config_from_mapping(config),
-        torch.device("cpu"),
+        [torch.device("cpu")],
         metric=Metric("test", "loss"),
         allow_large=False,
         places=1,

@@ -76,11 +76,12 @@ def reproduce(
         allow_large=options.allow_large,
     )
     check_threads(options.threads)
+    options.check_devices()
     study = ReproductionStudy(
         verb="reproduce",
         name=name,
         seeds=seeds,
-        device=options.device,
+        device=str(options.devices),
         threads=options.threads,
     )
     parent = experiment_dir(runs_dir, name)
@@ -108,6 +109,8 @@ def resume_reproduction(
     it, or another version of regrun began it, and what `reproduce` raises.
     """
     check_threads(threads)
+    options = Options(device or "auto", threads=threads or study.threads, ray=ray)
+    options.check_devices()
     watcher = observer or Observer()
     with catching_signals() as interrupt, exclusive(directory):
         remove_stale_temporaries(directory)
@@ -116,7 +119,10 @@ def resume_reproduction(
             watcher.on_message(f"{directory} had finished before; nothing to do")
             places = [str(directory / Path(place).name) for place in done.runs_in]
             return done.model_copy(update={"runs_in": places})
-        options = Options(device or study.device, threads=threads or study.threads, ray=ray)
+        options = options.begun_on(study.device)
+        options.check_devices()
+        if options.threads != study.threads:
+            write_study(directory, study.model_copy(update={"threads": options.threads}))
         work = _Work(directory, study.seeds, options, watcher, interrupt)
         return _carry_out(study.name, reproduction, work)
 
@@ -205,7 +211,7 @@ class _Work:
                 path = resume_path(
                     place,
                     begun,
-                    device=self.options.device,
+                    device=str(self.options.devices.first()),
                     threads=self.options.threads,
                     observer=self.observer,
                 )
@@ -215,7 +221,7 @@ class _Work:
                     runs_dir=self.directory,
                     number=part.number,
                     ratio=part.ratio,
-                    device=self.options.device,
+                    device=str(self.options.devices.first()),
                     threads=self.options.threads,
                     observer=self.observer,
                     directory=place,
