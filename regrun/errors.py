@@ -7,6 +7,7 @@
     ├── DivergedError         3   some runs diverged or failed
     ├── StorageError          4   disk full, read-only, no permission
     ├── OutOfMemoryError      4   more memory was needed than there is
+    │   └── DataTooLargeError 4   for the examples alone
     ├── ClusterLostError      4   the cluster that trains a sweep answers no more
     ├── CorruptInputError     5   dataset file or checkpoint is damaged
     └── Interrupted           130 / 143   stopped by a signal after saving
@@ -122,6 +123,10 @@ class OutOfMemoryError(RegrunError):
     """There is less memory than was needed; the message has the size and what to make smaller."""
 
     exit_code = 4
+
+
+class DataTooLargeError(OutOfMemoryError):
+    """The examples alone do not fit into memory, however few runs share them."""
 
 
 class ClusterLostError(RegrunError):

@@ -1,7 +1,7 @@
 """How much memory there is, and what the lack of it looks like.
 
 Every library has its own way to say that it got none. `shortage_of` knows them, so that all of them
-end with one message.
+end with one message. It is asked wherever errors are taken for something else.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ import gc
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from pathlib import Path
+from typing import TypeVar
 
-from regrun.errors import OutOfMemoryError
+from regrun.errors import DataTooLargeError, OutOfMemoryError
+
+T = TypeVar("T")
 
 SHORTAGES = (MemoryError, RuntimeError, ImportError, OSError)
 """What `shortage_of` looks at."""
@@ -38,16 +43,89 @@ _SIZE = re.compile(
 )
 
 
-def shortage_of(error: BaseException) -> OutOfMemoryError | None:
-    """The lack of memory that an error of any library means, with the size asked for; or None."""
-    text = str(error)
-    meant = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-    if not meant and not _REFUSED.search(text):
-        return None
-    return OutOfMemoryError(
-        f"out of memory: {_asked(text)}; {_there(text)}; use fewer or smaller examples, a smaller "
-        "model or batch, or, in a sweep, a smaller sweep.stack_size or fewer --workers"
-    )
+ADVICE = (
+    "use fewer or smaller examples, a smaller model or batch, or, in a sweep, a smaller "
+    "sweep.stack_size or fewer --workers"
+)
+"""What to do where nothing better is known."""
+
+
+def shortage_of(error: BaseException, advice: str = ADVICE) -> OutOfMemoryError | None:
+    """The lack of memory that an error of any library means, with the size asked for; or None.
+
+    advice: what to do.
+    """
+    found = _first_shortage(error)
+    if found is None or isinstance(found, OutOfMemoryError):
+        return found
+    text = str(found)
+    return OutOfMemoryError(f"out of memory: {_asked(text)}; {_there(text)}; {advice}")
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error means a lack of memory, or comes from one that was being handled."""
+    return _first_shortage(error) is not None
+
+
+def _first_shortage(error: BaseException | None) -> BaseException | None:
+    """The error itself, or what led to it: what clears up after a shortage fails as well."""
+    while error is not None:
+        if isinstance(error, OutOfMemoryError):
+            return error
+        refused = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+        # Not by str(), which may fail where a plug-in defines it.
+        text = BaseException.__str__(error) if isinstance(error, SHORTAGES) else ""
+        if refused or _REFUSED.search(text):
+            return error
+        hidden = None if error.__suppress_context__ else error.__context__
+        error = error.__cause__ or hidden
+    return None
+
+
+@contextmanager
+def advising(advice: str) -> Iterator[None]:
+    """Make an OutOfMemoryError of a lack of memory in the block. advice: what to do."""
+    try:
+        yield
+    except SHORTAGES as error:
+        shortage = shortage_of(error, advice)
+        if shortage is None:
+            raise
+        raise shortage from error
+
+
+@contextmanager
+def holding_examples(advice: str) -> Iterator[None]:
+    """The same for a block where examples are got, as a DataTooLargeError.
+
+    All runs of a stack share them, so it is no use to halve it.
+    """
+    try:
+        with advising(advice):
+            yield
+    except DataTooLargeError:
+        raise
+    except OutOfMemoryError as error:
+        raise DataTooLargeError(f"the examples do not fit: {error}") from error
+
+
+def giving_back(work: Callable[[], T]) -> T:
+    """What some work gives. Where it runs out of memory, all that it held is given back first.
+
+    Raises OutOfMemoryError.
+    """
+    try:
+        return work()
+    except OutOfMemoryError as error:
+        shortage = type(error)(str(error))
+    except SHORTAGES as error:
+        found = shortage_of(error)
+        if found is None:
+            raise
+        shortage = found
+    # Only here, where the first error is gone with all that its frames held.
+    give_back()
+    raise shortage
 
 
 def _asked(text: str) -> str:

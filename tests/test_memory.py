@@ -7,6 +7,7 @@ import pickle
 import resource
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,8 +17,16 @@ import pytest
 import torch
 
 from regrun import memory
-from regrun.errors import OutOfMemoryError
-from regrun.memory import TorchProbe, free_bytes, shortage_of
+from regrun.errors import DataTooLargeError, OutOfMemoryError
+from regrun.memory import (
+    TorchProbe,
+    advising,
+    free_bytes,
+    giving_back,
+    holding_examples,
+    is_shortage,
+    shortage_of,
+)
 from tests.support.program import run_python
 
 HUGE = 10**15
@@ -91,9 +100,84 @@ def test_other_errors_are_no_lack_of_memory(error: Exception) -> None:
     assert shortage_of(error) is None
 
 
-def test_the_error_travels_between_processes() -> None:
-    copied = pickle.loads(pickle.dumps(OutOfMemoryError("8.0 GB")))
-    assert (type(copied), str(copied)) == (OutOfMemoryError, "8.0 GB")
+@pytest.mark.parametrize("kind", [OutOfMemoryError, DataTooLargeError])
+def test_the_error_travels_between_processes(kind: type[OutOfMemoryError]) -> None:
+    copied = pickle.loads(pickle.dumps(kind("8.0 GB")))
+    assert (type(copied), str(copied)) == (kind, "8.0 GB")
+
+
+def test_what_fails_while_a_lack_of_memory_is_handled_is_one() -> None:
+    with pytest.raises(RuntimeError, match="capture") as caught:
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        finally:
+            raise RuntimeError("the capture failed")
+    assert is_shortage(caught.value)
+    assert "CUDA out of memory" in str(shortage_of(caught.value))
+    caught.value.__suppress_context__ = True
+    assert not is_shortage(caught.value)
+
+
+def test_an_error_without_a_text_is_none() -> None:
+    class UnprintableError(RuntimeError):
+        def __str__(self) -> str:
+            raise TypeError
+
+    assert not is_shortage(UnprintableError())
+
+
+def test_the_message_says_what_to_do_where_it_is_known() -> None:
+    said = r"1\.0 PB were asked for at once; .*; use less$"
+    with pytest.raises(OutOfMemoryError, match=said), advising("use less"):
+        torch.empty(HUGE, dtype=torch.uint8)
+
+
+def test_a_lack_of_memory_for_examples_is_an_error_of_its_own() -> None:
+    said = r"^the examples do not fit: .*; use fewer$"
+    with pytest.raises(DataTooLargeError, match=said), holding_examples("use fewer"):
+        torch.empty(HUGE, dtype=torch.uint8)
+    with pytest.raises(DataTooLargeError, match=r"^t\.csv: 9 GB$"), holding_examples("use fewer"):
+        raise DataTooLargeError("t.csv: 9 GB")
+    with pytest.raises(RuntimeError, match=r"^shapes$"), holding_examples("use fewer"):
+        raise RuntimeError("shapes")
+
+
+class Large:
+    """Refers to itself, as networks and optimizers do to each other."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), DataTooLargeError("x")]
+)
+def test_what_the_work_held_is_given_back_before_the_error_is_raised(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[Large]] = []
+    alive: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(held[0]() is not None))
+
+    def work() -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        raise type(error)(*error.args)
+
+    with pytest.raises(OutOfMemoryError) as caught:
+        giving_back(work)
+    assert alive == [False]  # torch's cache is emptied after all that filled it is gone
+    assert isinstance(caught.value, DataTooLargeError) == isinstance(error, DataTooLargeError)
+
+
+def test_other_errors_and_results_of_the_work_pass() -> None:
+    def fail() -> None:
+        raise ValueError("other")
+
+    with pytest.raises(ValueError, match="other"):
+        giving_back(fail)
+    assert giving_back(lambda: 3) == 3
 
 
 def test_memory_that_is_free_is_counted() -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from rich.filesize import decimal
 
-from regrun.errors import OutOfMemoryError
+from regrun.errors import DataTooLargeError
 from regrun.memory import free_bytes
 from regrun.regular_files import check_file
 
@@ -51,10 +51,10 @@ def _parquet_bytes(path: Path) -> int | None:
 
 
 def check_fits(path: Path) -> None:
-    """Raise OutOfMemoryError, naming the file, for a table that is larger than the memory."""
+    """Raise DataTooLargeError, naming the file, for a table that is larger than the memory."""
     size, free = unpacked_bytes(path), free_bytes()
     if size is not None and size > free:
-        raise OutOfMemoryError(
+        raise DataTooLargeError(
             f"{path}: {decimal(size)}, and {decimal(free)} of memory are free; give fewer rows or "
             "columns"
         )
@@ -80,13 +80,13 @@ class Unpacking(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Raises OutOfMemoryError where the whole has become too long."""
+        """Raises DataTooLargeError where the whole has become too long."""
         if size < 0:
             return b"".join(iter(lambda: self.read(_PIECE), b""))
         piece = self._stream.read(size)
         self._left -= len(piece)
         if self._left < 0:
-            raise OutOfMemoryError(
+            raise DataTooLargeError(
                 f"{self._path}: unpacks to more than {decimal(self._most)}, and a table takes "
                 f"{TABLE_FACTOR} times as much memory; unpack it, or give fewer rows or columns"
             )

@@ -17,6 +17,7 @@ from regrun.data.preprocessing import ArrayInputs, Preprocessing
 from regrun.errors import UsageError
 from regrun.execution.predict import load_preprocessing, network_inputs
 from regrun.execution.restore import restore_model
+from regrun.memory import is_shortage
 from regrun.nn.class_scores import class_scores
 from regrun.results import json_line
 
@@ -76,6 +77,8 @@ def export_network(directory: Path, suffix: str, average: str | None = None) -> 
         with _quietly():
             return _EXPORTERS[suffix](network, example)
     except (RuntimeError, TypeError, ValueError, torch.onnx.OnnxExporterError) as error:
+        if is_shortage(error):
+            raise
         cause: BaseException = error
         while cause.__cause__ is not None:  # the exporter of ONNX wraps what went wrong
             cause = cause.__cause__

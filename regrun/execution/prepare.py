@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from regrun.devices import Devices
 from regrun.errors import CorruptInputError
 from regrun.execution.budget import Budget, check_data, estimate
 from regrun.kinds.datasets import DatasetSection
+from regrun.memory import holding_examples
 from regrun.metrics import Metric
 from regrun.nn.modules import has_noise
 from regrun.results import DataCard, json_document
@@ -134,15 +136,44 @@ def load_data(
     """The config's dataset, on the device, in its precision. Raises ConfigError when too large."""
     if not allow_large:
         check_data(config.dataset, device)
-    dataset = config.dataset.with_targets_for(config.optimizer).load(progress)
-    return dataset.to(device, DTYPES[config.training.precision])
+    with _holding_examples(config, device):
+        dataset = config.dataset.with_targets_for(config.optimizer).load(progress)
+        return dataset.to(device, DTYPES[config.training.precision])
+
+
+def _holding_examples(config: Config, device: torch.device) -> AbstractContextManager[None]:
+    """Raises DataTooLargeError for a lack of memory in the block, with the keys that help."""
+    keys = [key for key in ("num_train", "num_test") if key in type(config.dataset).model_fields]
+    fewer = " and ".join(f"dataset.{key}" for key in keys)
+    less = ["training.precision: float32"] if config.training.precision == "float64" else []
+    ways = [f"fewer examples ({fewer})" if keys else "fewer examples", *less]
+    return holding_examples(_use(ways, device, "fewer --workers of a sweep"))
+
+
+def saving_memory(config: Config, device: torch.device, *others: str) -> str:
+    """What to use instead where a run does not fit. others: what else there is."""
+    lower = {"float64": "float32", "float32": "bfloat16"}.get(config.training.precision)
+    less = [] if lower is None else [f"training.precision: {lower}"]
+    return _use(["a smaller model", "a smaller training.batch_size", *less], device, *others)
+
+
+def _use(ways: Sequence[str], device: torch.device, *others: str) -> str:
+    elsewhere = [] if device.type == "cpu" else ["--device cpu"]
+    *first, last = [*ways, *elsewhere, *others]
+    return f"use {', '.join(first)} or {last}"
 
 
 def load_draws(config: Config, seeds: Sequence[int], device: torch.device) -> Iterator[Dataset]:
     """The same with each of these in place of `dataset.seed`, one after the other."""
     section = config.dataset.with_targets_for(config.optimizer)
-    for dataset in section.load_draws(seeds):
-        yield dataset.to(device, DTYPES[config.training.precision])
+    draws = section.load_draws(seeds)
+    while True:
+        with _holding_examples(config, device):
+            dataset = next(draws, None)
+            if dataset is None:
+                return
+            dataset = dataset.to(device, DTYPES[config.training.precision])
+        yield dataset
 
 
 def prepare(
@@ -161,6 +192,7 @@ def prepare(
     if dataset is None:
         dataset = load_data(config, device, allow_large=allow_large, progress=progress)
     else:
-        dataset = dataset.to(device, DTYPES[config.training.precision])
+        with _holding_examples(config, device):
+            dataset = dataset.to(device, DTYPES[config.training.precision])
     budget = estimate([config], dataset, device, allow_large=allow_large)
     return Prepared(dataset, device, budget, time.monotonic() - started)

@@ -17,8 +17,15 @@ from regrun.execution.failure import Failure
 from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.origin import SavedStack, check_checkpoint, check_end_is_free, load_stack
-from regrun.execution.prepare import Prepared, idle_notes, prepare, resolve_device
+from regrun.execution.prepare import (
+    Prepared,
+    idle_notes,
+    prepare,
+    resolve_device,
+    saving_memory,
+)
 from regrun.execution.stack_run import Member, StackRun
+from regrun.memory import advising, giving_back
 from regrun.results import RunSummary, json_document
 from regrun.store.atomic import write_atomic
 from regrun.store.checkpoint import CheckpointStore
@@ -228,14 +235,21 @@ def _run(
 ) -> RunSummary:
     for note in notes_on_threads(threads):
         observer.on_message(note)
-    try:
+    again = f"regrun resume {shlex.quote(str(directory))}"
+    instead = saving_memory(loaded.config, prepared.device)
+    advice = f"{instead}; or, once more memory is free: {again}"
+
+    def train() -> RunSummary:
         with (
+            advising(advice),
             on_device(prepared.device),
             computing(loaded.config.training, prepared.budget, 1, threads),
         ):
             return _train(loaded, prepared, directory, checkpoint, observer, interrupt)
+
+    try:
+        return giving_back(train)
     except PluginError as error:
-        again = f"regrun resume {shlex.quote(str(directory))}"
         observer.on_message(f"its traceback: {RunDir(directory).log}; once it is mended: {again}")
         text = dump_config(loaded.config, directory, loaded.source.projects)
         return Failure.of(error).store(RunDir(directory), loaded.config.seed, text)

@@ -29,11 +29,12 @@ from pydantic_core import (
 )
 
 from regrun.errors import PluginError, RegrunError
+from regrun.memory import is_shortage
 
 FILES = "plugin_file"
 """The package, which is none on disk, of the modules that single files become."""
 
-_PASSING = (RegrunError, MemoryError, GeneratorExit)
+_PASSING = (RegrunError, GeneratorExit)
 
 _OF_VALIDATORS = (
     ValidationError,
@@ -126,6 +127,8 @@ class Boundary:
     ) -> None:
         sys.stdout = self._stdout
         if error is None or isinstance(error, (*_PASSING, *self._passing)) or _is_ctrl_c(error):
+            return
+        if is_shortage(error):
             return
         if self._package and _package_of(sys._getframe(2).f_globals) == self._package:
             return

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from math import prod
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -24,6 +23,7 @@ from regrun.kinds.datasets.base import Held
 from regrun.kinds.models import ModelSection
 from regrun.kinds.penalties import WeightPenalty
 from regrun.kinds.signatures import Arguments, UnusableError, arguments_of
+from regrun.memory import is_shortage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,8 +106,11 @@ class PlainPenalty(PlainKind, WeightPenalty):
             return strength
         if len(weight) > 1:
             # What vmap cannot take is computed one by one, where the function's own errors show.
-            with suppress(RuntimeError, PluginError):
+            try:
                 return torch.vmap(one)(weight, strength)
+            except (RuntimeError, PluginError) as error:
+                if is_shortage(error):
+                    raise
         rows = zip(weight.unbind(), strength.unbind(), strict=True)
         return torch.stack([one(*each) for each in rows])
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from regrun.errors import ConfigError
+from regrun.memory import is_shortage
 from regrun.nn.modules import NoiseLayer, noise_level
 
 
@@ -63,7 +64,7 @@ def layer_table(
         with torch.no_grad():
             module(torch.zeros((1, *input_shape), dtype=dtype))
     except (RuntimeError, ValueError, AssertionError) as error:
-        if isinstance(error, RecursionError):
+        if isinstance(error, RecursionError) or is_shortage(error):
             raise
         raise ConfigError.at(
             "model.name",

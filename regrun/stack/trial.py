@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from regrun.kinds.base import running
 from regrun.kinds.models import ModelSection
 from regrun.kinds.models.base import wrong_outputs
+from regrun.memory import is_shortage
 from regrun.nn.modules import noise_level
 from regrun.stack.layers import ForwardContext
 from regrun.stack.noise import Noise, make_noise
@@ -67,6 +68,8 @@ def _why_not_at_once(module: nn.Module, inputs: Tensor) -> str:
                 with redirect_stdout(io.StringIO()), torch.set_grad_enabled(training):
                     compute(inputs[:groups], context)
             except _OF_VMAP as error:
+                if is_shortage(error):
+                    raise
                 text = " ".join(str(error).split()).removeprefix("vmap: ")
                 return text.partition(". ")[0].rstrip(".") or type(error).__name__
     return ""

@@ -22,8 +22,14 @@ from regrun.execution.computing import computing
 from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer
 from regrun.execution.origin import load_stack
-from regrun.execution.prepare import check_unchanged, prepare, resolve_device
+from regrun.execution.prepare import (
+    check_unchanged,
+    prepare,
+    resolve_device,
+    saving_memory,
+)
 from regrun.execution.stack_run import Member, StackPruner, StackRun
+from regrun.memory import advising
 from regrun.metrics import Metric
 from regrun.results import RunSummary
 from regrun.store.atomic import make_directory
@@ -162,7 +168,8 @@ def train_stack(
         pruner = _stack_pruner(loaded.config, stack, epochs, done_steps) if stack.prunes else None
         threads = stack.threads or (checkpoint.state.threads if checkpoint else None)
         training = members[0].config.training
-        with computing(training, prepared.budget, len(members), threads):
+        advice = saving_memory(members[0].config, prepared.device, "fewer --workers")
+        with advising(advice), computing(training, prepared.budget, len(members), threads):
             run = StackRun(members, prepared, store, checkpoint, watcher)
             done = run.run(should_stop, pruner)
     return Outcome(done, tuple(watcher.messages()))

@@ -518,6 +518,8 @@ class _Sweep:
                 ended = {run.directory for run in stack.runs} - left
                 self._observer.on_message(
                     f"{len(left):,} runs need more memory than there is; they go on in two stacks"
+                    if len(left) > 1
+                    else "the last run of a stack needs more memory than there is; it goes on alone"
                 )
                 CheckpointStore(files.stack(stack.number)).clear()  # that of all of them
                 rounds[position] = halved(rounds[position], stack.number - before, ended)

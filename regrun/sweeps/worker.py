@@ -26,7 +26,7 @@ from regrun import errors
 from regrun.execution.computing import on_device
 from regrun.execution.failure import Failure, RemoteFailure
 from regrun.execution.prepare import resolve_device
-from regrun.memory import SHORTAGES, shortage_of
+from regrun.memory import ADVICE, advising, give_back
 from regrun.signals import ignore_signals
 from regrun.sweeps.planned_stack import Home, Outcome, PlannedStack, Report, train_stack
 from regrun.sweeps.shared_progress import ProgressFile, SharedProgress
@@ -87,7 +87,7 @@ class InThisProcess(LocalWorker):
         self._thread = ThreadPoolExecutor(1)
 
     def submit(self, work: Work, *arguments: Any) -> Future[Outcome]:
-        return self._thread.submit(copy_context().run, work, *arguments)
+        return self._thread.submit(copy_context().run, _result, work, arguments)
 
     def close(self) -> None:
         self._thread.shutdown()
@@ -181,25 +181,39 @@ def train_or_lack(
     home: Home | None = None,
 ) -> Outcome:
     """`train_stack`; a lack of memory, as whatever library has it, is an OutOfMemoryError."""
-    try:
-        with on_device(resolve_device(device)):
-            return train_stack(stack, device, should_stop, report, home)
-    except SHORTAGES as error:
-        shortage = shortage_of(error)
-        if shortage is None:
-            raise
-    # Only here, where the first error is gone with all that its frames hold: others need room.
-    raise shortage
+    with advising(ADVICE), on_device(resolve_device(device)):
+        outcome = train_stack(stack, device, should_stop, report, home)
+    if device != "cpu":
+        give_back()  # the next stack may need the room of this one
+    return outcome
+
+
+def _result(work: Work, arguments: tuple[Any, ...]) -> Outcome:
+    """What work gives; raises its error, which holds nothing of what the work held."""
+    outcome, error = answer(work, arguments)
+    if error is not None:
+        raise error
+    assert outcome is not None
+    return outcome
 
 
 def answer(work: Work, arguments: tuple[Any, ...]) -> tuple[Outcome | None, BaseException | None]:
-    """What work gives, or the error that ended it, as it can be sent to another process."""
+    """What work gives, or the error that ended it, as it can be sent to another process.
+
+    Of an error only what it says: its traceback holds all that the work held, and others need room.
+    """
     outcome = None
     with _Keeping() as kept:
         outcome = work(*arguments)
-    if kept.error is None or type(kept.error).__module__ == errors.__name__:
-        return outcome, kept.error
-    return None, RemoteFailure(Failure.of(kept.error))  # the error itself may not pickle
+    error, kept.error = kept.error, None
+    if error is None:
+        return outcome, None
+    if type(error).__module__ == errors.__name__:
+        error.__cause__ = error.__context__ = error.__traceback__ = None
+    else:
+        error = RemoteFailure(Failure.of(error))  # the error itself may not pickle
+    give_back()
+    return None, error
 
 
 class _Keeping:

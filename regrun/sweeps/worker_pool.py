@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from regrun.errors import (
     ClusterLostError,
     CorruptInputError,
+    DataTooLargeError,
     OutOfMemoryError,
     StorageError,
     UsageError,
@@ -134,10 +135,15 @@ class _Watch:
         if isinstance(error, CorruptInputError) or type(error) is UsageError:
             self.corrupt = error
             self.observer.on_message(str(error))
-        elif isinstance(error, OutOfMemoryError) and len(self.stacks[slot].unfinished()) > 1:
+        elif self._can_be_halved(slot, error):
             self.too_large.append(self.stacks[slot])
         else:
             self._fail(slot, error)
+
+    def _can_be_halved(self, slot: int, error: BaseException) -> bool:
+        """Whether an error is a lack of memory that halves of the stack may not have."""
+        lacks = isinstance(error, OutOfMemoryError) and not isinstance(error, DataTooLargeError)
+        return lacks and len(self.stacks[slot].runs) > 1
 
     def _fail(self, slot: int, error: BaseException) -> None:
         count = mark_failed(self.stacks[slot], error)

@@ -13,6 +13,7 @@ from torch import Tensor
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.kinds.penalties import ActivityPenalty
+from regrun.memory import holding_examples
 from regrun.seeding import derive
 
 BatchSize = int | Literal["full"]
@@ -56,7 +57,8 @@ class BatchSampler:
         self._size = self._count if batch_size == "full" else min(batch_size, self._count)
         self.steps_per_epoch = steps_per_epoch(self._count, batch_size)
         whole = self._size == self._count
-        self._whole = self._features(dataset.train.inputs.unsqueeze(0)) if whole else None
+        with holding_examples("use a smaller training.batch_size"):
+            self._whole = self._features(dataset.train.inputs.unsqueeze(0)) if whole else None
         self._seeds: tuple[int, ...] = ()
         self._epoch = -1
         self._order = torch.empty(0)

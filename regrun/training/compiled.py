@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from regrun.errors import PluginError
+from regrun.memory import is_shortage
 from regrun.stack.noise import DrawnNoise, Noise
 from regrun.training.differences import AGREEMENT, copy, largest_difference, nudge
 
@@ -47,6 +48,9 @@ FAILURES = (
 )
 """What tracing and compiling raise where they cannot go on. If a step itself is to blame, it says
 so once more when it is taken as it is."""
+
+COMPILER_FAILED = "C++ compile error"
+"""What Inductor says of a compiler, whose lack of memory is none of the stack's."""
 
 SECONDS_SAVED = 60
 """What compiling has to save at least before `auto` compiles: several times what it takes."""
@@ -188,6 +192,8 @@ class CompiledStep:
         try:
             found = self._compiled or self._compile()
         except FAILURES as error:
+            if is_shortage(error) and COMPILER_FAILED not in str(error):
+                raise
             self._refuse(_first_line(error))
             return expected[-1]
         copy(before, tensors)

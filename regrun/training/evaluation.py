@@ -13,6 +13,7 @@ from torch import Tensor
 from regrun.config.training import Training
 from regrun.data.dataset import Dataset, Split
 from regrun.kinds.penalties import ActivityPenalty
+from regrun.memory import holding_examples
 from regrun.metrics import Score
 from regrun.nn.class_scores import class_scores
 from regrun.seeding import derive
@@ -80,7 +81,8 @@ class Evaluator:
         self._dtype = torch.float64 if training.precision == "float64" else torch.float32
         size = train_subset_size(training.evaluate_train, len(dataset.train))
         if train_mask.mask is None:
-            self._splits = {"train": _subset(dataset.train, size, seed)}
+            with holding_examples("use a smaller training.evaluate_train"):
+                self._splits = {"train": _subset(dataset.train, size, seed)}
         else:
             self._splits = {"train": dataset.train, "held_out": dataset.train}
         if dataset.validation is not None:

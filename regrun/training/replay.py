@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from regrun.errors import PluginError
+from regrun.memory import is_shortage
 from regrun.training.differences import AGREEMENT, copy, largest_difference
 
 WARM_UP = 2
@@ -68,6 +69,8 @@ class Replay:
             elif not recording.checked:
                 return self._check(recording, work)
         except (RuntimeError, PluginError) as error:
+            if is_shortage(error):
+                raise
             # If the work itself is to blame, it says so once more.
             self._refuse(str(error).strip().splitlines()[0] if str(error) else repr(error))
             return work()

@@ -16,9 +16,16 @@ from safetensors.torch import load_file
 import regrun
 from regrun.config.load import config_from_mapping
 from regrun.data.dataset import Dataset
-from regrun.errors import ConfigError, CorruptInputError, DivergedError, UsageError
+from regrun.errors import (
+    ConfigError,
+    CorruptInputError,
+    DivergedError,
+    OutOfMemoryError,
+    UsageError,
+)
 from regrun.results import Best
 from regrun.stored import Run
+from regrun.training.step import Step
 from tests.support.runs import DIGITS, LINEAR, results, rows_in
 from tests.support.tampering import relist, write_yaml
 
@@ -450,3 +457,35 @@ def test_a_run_that_diverges_ends_the_program_with_its_error(invoke: Any, tmp_pa
     assert ended.exit_code == DivergedError.exit_code == 3
     assert json.loads(ended.stdout)["status"] == "diverged"
     assert ended.stderr == "the run diverged\n"
+
+
+@pytest.mark.parametrize(
+    ("precision", "instead"), [("float32", "training.precision: bfloat16"), ("float64", "float32")]
+)
+def test_a_run_that_runs_out_of_memory_says_what_to_change_and_can_go_on(
+    precision: str, instead: str, invoke: Any, tmp_path: Path, train: Any, monkeypatch: Any
+) -> None:
+    training = {"epochs": 3, "precision": precision, "checkpoint_every": 0}
+    config = {**LINEAR, "name": "run", "training": training}
+    write_yaml(tmp_path / "config.yaml", yaml.safe_dump(config))
+    take = Step.__call__
+
+    def short(step: Step, number: int) -> torch.Tensor:
+        if number == 2:
+            torch.empty(10**15)
+        return take(step, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Step, "__call__", short)
+        ended = invoke("train", tmp_path / "config.yaml", "--runs-dir", tmp_path / "runs")
+        assert ended.exit_code == 4
+        with pytest.raises(OutOfMemoryError, match="use a smaller model"):
+            regrun.train(config, runs_dir=tmp_path / "python", device="cpu")
+    (directory,) = (tmp_path / "runs").glob("*/*")
+    said = ended.stderr.splitlines()[-1]
+    assert said.startswith("out of memory: 4.0 PB were asked for at once; ")
+    assert "; use a smaller model, a smaller training.batch_size or " in said
+    assert f"{instead}; or, once more memory is free: regrun resume {directory}" in said
+    resumed = regrun.resume(directory)
+    assert isinstance(resumed, Run)
+    assert results(directory) == results(train(config).directory)

@@ -214,3 +214,12 @@ def test_cached_properties_are_guarded(foreign: Any) -> None:
     guard(kind, HERE)
     with pytest.raises(PluginError, match=r"Watching\.watched failed: ZeroDivisionError"):
         foreign(kind.watched.fget, None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), OSError(12, "no memory")],
+)
+def test_a_lack_of_memory_is_no_fault_of_the_plug_in(error: Exception) -> None:
+    with pytest.raises(type(error)), Boundary(HERE, "own.Own.value"):
+        raise error

@@ -63,3 +63,12 @@ def test_an_input_that_does_not_get_through_says_how_far_it_came() -> None:
         ConfigError, match=r"model\.name: inputs of shape \[1, 2, 2\] .* after layer 3"
     ):
         layer_table(SMALL, (1, 2, 2))
+
+
+def test_a_lack_of_memory_says_nothing_of_the_inputs() -> None:
+    class Large(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.empty(10**15)
+
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        layer_table(nn.Sequential(Large()), (2,))

@@ -348,6 +348,21 @@ class Halves(Dataset[tuple[list[float], float]]):
         return [float(index), 1.0 - index], float(self.first + index)
 
 
+def test_a_penalty_that_runs_out_of_memory_is_not_tried_for_each_member() -> None:
+    calls: list[int] = []
+
+    def large(w: torch.Tensor, strength: float) -> torch.Tensor:
+        calls.append(1)
+        return strength * torch.empty(10**15).sum()
+
+    kind = plain_kind(large, partial(replace, Origin("regrun.penalties", "own", "tests:own", "1")))
+    assert kind is not None and issubclass(kind, WeightPenalty)
+    penalty = kind.model_validate({"type": "large", "strength": 2.0})
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        penalty.value_at(torch.ones(3, 4), torch.ones(3))
+    assert calls == [1]
+
+
 @pytest.mark.parametrize("members", [0, 1, 3])
 def test_a_penalty_that_branches_is_computed_for_each_member(members: int) -> None:
     def branching(w: torch.Tensor, strength: float, bound: float = 0.5) -> torch.Tensor:

@@ -294,3 +294,14 @@ def test_batch_norm_alone_takes_bfloat16_with_its_float32_numbers(
         torch.testing.assert_close(outputs[0], modules[0](examples()[0].float()))
     for name, statistic in modules[0].named_buffers():
         torch.testing.assert_close(stack.buffers[name][0], statistic)
+
+
+@pytest.mark.parametrize("stacked", [False, True], ids=["alone", "in vmap"])
+def test_a_lack_of_memory_is_no_reason_to_compute_members_one_by_one(*, stacked: bool) -> None:
+    def short(_: Any, h: Tensor) -> Tensor:
+        if torch._C._functorch.is_batchedtensor(h) or not stacked:
+            torch.empty(10**15)
+        return h
+
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        try_out(Around(short), Own(), torch.zeros(2, 3, *SHAPE))

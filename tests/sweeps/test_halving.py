@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import gc
+import json
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +13,27 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 import regrun
 from regrun.config.load import config_from_mapping
+from regrun.data.dataset import Dataset
+from regrun.errors import PluginError
 from regrun.execution.observer import Observer
+from regrun.execution.prepare import prepare
+from regrun.execution.stack_run import StackRun
+from regrun.stack import Stack
 from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
 from regrun.stored import Sweep
+from regrun.sweeps import planned_stack
 from regrun.sweeps.planning import halved
 from regrun.sweeps.run import Options, run_sweep
+from regrun.training import compiled
 from regrun.training.engine import Engine
+from regrun.training.evaluation import Evaluator
 from regrun.training.events import Event
+from regrun.training.step import Step
+from tests.support.program import Program
 from tests.support.sweeps import LINEAR, stacks, summary_of, with_keys
 
 CONFIG = with_keys(
@@ -100,8 +114,202 @@ def test_a_single_run_that_does_not_fit_fails_with_what_to_make_smaller(
     for run in found.directory.glob("*-seed=*"):
         assert summary_of(run)["error"].startswith(
             "OutOfMemoryError: out of memory: 1.00 GiB were asked for at once; "
-            "the GPU has 12.00 MiB free; use fewer or smaller examples"
+            "the GPU has 12.00 MiB free; use a smaller model, a smaller training.batch_size, "
+            "training.precision: float32 or fewer --workers"
         )
+
+
+def refused() -> torch.OutOfMemoryError:
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+
+
+def raising_above(most: int, method: Any, members: Callable[[Any], int]) -> Any:
+    """The method, which runs out of memory after its work for more than so many members."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        result = method(*arguments, **options)
+        if members(arguments) > most:
+            raise refused()
+        return result
+
+    return call
+
+
+def weights(tensors: Mapping[str, Tensor]) -> list[int]:
+    """How many members those of the tensors have that are weights."""
+    return [len(each) for each in tensors.values() if each.shape[1:] == (1, 6)]
+
+
+PLACES: dict[str, tuple[Any, str, Callable[[Any], int]]] = {
+    "building": (Stack, "__init__", lambda given: len(given[1])),
+    "a step": (Step, "_gradients", lambda given: given[0]._stack.size),
+    "a later step": (
+        Step, "__call__", lambda given: given[0]._stack.size * (given[1] == 4)
+    ),
+    "an evaluation": (Evaluator, "losses", lambda given: given[1].size),
+    "the test examples": (Engine, "_end", lambda given: len(given[0]._configs)),
+    "a checkpoint": (StackRun, "_save", lambda given: len(given[0]._members)),
+    "compiling": (compiled, "lifted", lambda given: max(weights(given[1]))),
+}  # fmt: skip
+"""Where memory may be short: what has the method, and how many members the call is for."""
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_wherever_memory_is_short_the_stack_is_halved(
+    place: str, sweep: Any, monkeypatch: Any
+) -> None:
+    training = {"compile": "always" if place == "compiling" else "never", "test_examples": True}
+    config = with_keys(CONFIG, training=training)
+    owner, name, members = PLACES[place]
+    monkeypatch.setattr(owner, name, raising_above(2, getattr(owner, name), members))
+    if place == "compiling":
+        monkeypatch.setattr(compiled, "compiled", lambda graph, _: lambda inputs: graph(*inputs))
+    found = sweep(config)
+    assert sorted(map(len, stacks(found.directory))) == [2, 2, 2]
+    assert (found.summary.completed, found.summary.failed) == (6, 0)
+
+
+def test_the_last_run_of_a_stack_is_trained_alone_where_the_others_have_ended(
+    sweep: Any, monkeypatch: Any
+) -> None:
+    def members(given: Any) -> int:
+        engine = given[0]
+        return len(engine._configs) if not engine.live else 0
+
+    monkeypatch.setattr(Engine, "_end", raising_above(1, Engine._end, members))
+    found = sweep(CONFIG)
+    assert sorted(map(len, stacks(found.directory))) == [1, 5]
+    assert (found.summary.completed, found.summary.failed) == (6, 0)
+
+
+def test_examples_that_do_not_fit_are_asked_for_once(tmp_path: Path, monkeypatch: Any) -> None:
+    asked: list[int] = []
+
+    def short(*_: Any) -> None:
+        asked.append(1)
+        raise refused()
+
+    monkeypatch.setattr(planned_stack, "prepare", once_planned(short))
+    recorder = Recorder()
+    summary = run_sweep(
+        config_from_mapping(CONFIG),
+        runs_dir=tmp_path,
+        options=Options("cpu", workers=0),
+        observer=recorder,
+    )
+    assert (summary.completed, summary.failed, len(asked)) == (0, 6, 1)
+    assert recorder.messages == [
+        "6 run(s) failed: DataTooLargeError: the examples do not fit: out of memory: 1.00 GiB were "
+        "asked for at once; the GPU has less; use fewer examples (dataset.num_train and "
+        "dataset.num_test), training.precision: float32 or fewer --workers of a sweep"
+    ]
+
+
+def once_planned(short: Any) -> Any:
+    """`prepare` for data that are short of memory as they are moved to their device."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Dataset, "to", short)
+            return prepare(*arguments, **options)
+
+    return call
+
+
+@pytest.mark.parametrize("member", [0, 1, 2])
+def test_of_runs_alone_each_that_needs_too_much_fails_and_the_others_go_on(
+    member: int, sweep: Any, monkeypatch: Any
+) -> None:
+    decay = float(member)
+
+    def members(given: Any) -> int:
+        decays = [config.optimizer.weight_decay for config in given[0]._configs]
+        return 2 if decay in decays else 0
+
+    monkeypatch.setattr(Engine, "_take_step", raising_above(1, Engine._take_step, members))
+    found = sweep(CONFIG)
+    assert (found.summary.completed, found.summary.failed) == (4, 2)
+    for run in found.directory.glob("*-seed=*"):
+        assert (summary_of(run)["status"] == "failed") == run.name.startswith(f"000{member}-")
+
+
+@pytest.mark.parametrize(
+    "error", [refused, lambda: PluginError("no luck")], ids=["short", "failed"]
+)
+def test_nothing_of_a_stack_that_failed_is_alive_when_the_next_one_begins(
+    error: Callable[[], Exception], sweep: Any, monkeypatch: Any
+) -> None:
+    held: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+    build, run = Stack.__init__, Engine.run
+
+    def building(stack: Stack, *arguments: Any) -> None:
+        alive.append(sum(each() is not None for each in held))
+        build(stack, *arguments)
+        held.append(weakref.ref(stack))
+        held.extend(weakref.ref(each) for each in stack.parameters.values())
+
+    def running(engine: Engine) -> Iterator[Event]:
+        events = run(engine)
+        yield next(events)
+        if len(engine._configs) > 1:
+            raise error()
+        yield from events
+
+    monkeypatch.setattr(Stack, "__init__", building)
+    monkeypatch.setattr(Engine, "run", running)
+    gc.disable()  # what it does by itself it may do later
+    try:
+        sweep(with_keys(CONFIG, sweep={"grid": {"training.batch_size": [5, 10]}, "seeds": 2}))
+    finally:
+        gc.enable()
+    assert len(alive) >= 2
+    assert alive[1] == 0
+
+
+PENALTY = """
+import torch
+from typing import ClassVar, Literal
+from regrun.plugins import WeightPenalty
+
+class Greedy(WeightPenalty):
+    "Takes more memory than there is for more than two members."
+    type: Literal["greedy"]
+    formula: ClassVar[str] = "λ Σ|w|"
+    reference: ClassVar[str] = "nobody"
+
+    def value(self, weight):
+        if len(weight) > 2:
+            {refused}
+        return weight.abs().flatten(1).sum(1)
+"""
+
+REFUSED = {
+    "a GPU": "raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 1.00 GiB.')",
+    "a CPU": "torch.empty(10**15)",
+    "Python": "bytearray(10**15)",
+}
+
+
+@pytest.mark.parametrize("who", REFUSED)
+def test_a_plug_in_that_runs_out_of_memory_in_a_worker_process_has_its_stack_halved(
+    who: str, tmp_path: Path, program: Program
+) -> None:
+    (tmp_path / "greedy.py").write_text(PENALTY.format(refused=REFUSED[who]))
+    config = with_keys(
+        CONFIG,
+        penalty={"type": "greedy", "strength": 0.1},
+        sweep={"grid": {"training.batch_size": [5, 10]}, "seeds": 5, "vary": ["seed"]},
+    )
+    (tmp_path / "c.yaml").write_text(json.dumps(config))
+    words = ["sweep", tmp_path / "c.yaml", "--plugin", tmp_path / "greedy.py", "--json"]
+    ended = program(*words, "--runs-dir", tmp_path / "runs", "--workers", 2, fresh=True)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert found["completed"] == 10
+    assert sorted(map(len, stacks(Path(found["sweep_dir"])))) == [1, 1, 2, 2, 2, 2]
+    said = [line for line in ended.stderr.splitlines() if "more memory than there is" in line]
+    assert len(said) == 4
 
 
 def runs_of(cells: list[int]) -> list[PlannedRun]:

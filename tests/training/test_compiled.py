@@ -278,6 +278,26 @@ def test_what_cannot_be_compiled_is_taken_as_it_is(monkeypatch: pytest.MonkeyPat
     assert adding.compiler.refusal.endswith("not compiled: no compiler")
 
 
+@pytest.mark.parametrize(
+    ("said", "is_refused"),
+    [
+        ("CUDA out of memory. Tried to allocate 1.00 GiB.", False),
+        ("C++ compile error\n\nOutput:\ncc1plus: out of memory allocating 65536 bytes", True),
+    ],
+)
+def test_a_lack_of_memory_while_compiling_is_one_but_for_that_of_the_compiler(
+    said: str, *, is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(compiled, "compiled", fail)
+    adding = Adding()
+    with nullcontext() if is_refused else pytest.raises(RuntimeError, match="out of memory"):
+        adding()
+    assert bool(adding.compiler.refusal) == is_refused
+
+
 @pytest.mark.usefixtures("only_traced")
 def test_numbers_are_drawn_in_the_order_of_a_step_that_is_taken_as_it_is() -> None:
     adding, plain = Adding(), Adding()

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from regrun.errors import PluginError
+from regrun.memory import is_shortage
 from regrun.stack import whole
 from regrun.stack.noise import CounterNoise
 from regrun.training import step as step_module
@@ -239,6 +240,36 @@ def test_what_cannot_be_recorded_is_done_as_it_is(error: Exception) -> None:
     counting.replay = Refusing([counting.total])
     assert [counting(step)[0].item() for step in (1, 2, 3, 4)] == [1, 3, 6, 10]
     assert counting.replay.refusal.endswith("CUDA graph: capturing")
+
+
+def short() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def short_while_recording() -> None:
+    """As the end of a capture has it, which fails as well."""
+    try:
+        short()
+    finally:
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+
+@pytest.mark.parametrize("record", [short, short_while_recording])
+def test_a_lack_of_memory_is_no_reason_to_launch_operations_one_by_one(
+    record: Callable[[], None],
+) -> None:
+    class Short(Pretended):
+        def _record(self, recording: Recording, work: Work) -> None:
+            record()
+
+    counting = Counting(frozen=False)
+    counting.replay = Short([counting.total])
+    counting(1), counting(2)
+    with pytest.raises(RuntimeError) as caught:
+        counting(3)
+    assert is_shortage(caught.value)
+    assert counting.total[0] == 3
+    assert counting.replay.refusal == ""
 
 
 def test_numbers_that_are_not_finite_agree_where_they_are_the_same() -> None:
