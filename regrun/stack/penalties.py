@@ -253,15 +253,16 @@ def entrywise_values(
 
     members: K pairs (a, q). weights: at least one.
     """
+    used = [any(pair[part] for pair in members) for part in (0, 1)]
     absolute, square = weights[0].new_tensor(members).unbind(dim=1)
 
-    def total(coefficient: Tensor, entry: Callable[[Tensor], Tensor]) -> Tensor:
-        if not coefficient.any():
+    def total(is_used: bool, coefficient: Tensor, entry: Callable[[Tensor], Tensor]) -> Tensor:
+        if not is_used:
             return torch.zeros_like(coefficient)
         sums = torch.stack([entry(weight).flatten(1).sum(dim=1) for weight in weights]).sum(dim=0)
         return torch.where(coefficient == 0, 0.0, coefficient * sums)
 
-    return total(absolute, torch.abs), total(square, torch.square)
+    return total(used[0], absolute, torch.abs), total(used[1], square, torch.square)
 
 
 @dataclass(frozen=True)

@@ -291,10 +291,11 @@ class Engine:
         go to `_pending`, since `run` yields the evaluation first and the ends after it.
         """
         measured = self._measure(epoch)
-        # One transfer from the device: (rows, metrics).
-        values = torch.stack([value.double() for value in measured.values()], 1).cpu().numpy()
+        # One transfer from the device: (rows, metrics), and the steps that were finite.
+        found = [*measured.values(), self._step.survival.finite_steps]
+        values = torch.stack([value.double() for value in found], 1).cpu().numpy()
         columns = {tag: column for column, tag in enumerate(measured)}
-        finite_steps = self._step.survival.finite_steps.cpu().numpy()
+        finite_steps = values[:, -1]
         tables: list[MetricTable] = []
         for metric_set, rows in self._rows_by_metric_set(epoch).items():
             tags = tuple(tag for tag in measured if metric_set.includes(tag))

@@ -97,13 +97,14 @@ def sweep_mnist_adam(settings: Settings) -> Table:
     few = settings.size(quick=20, usual=1000)
     config, figure = CONFIGS / "l1_mnist.yaml", milliseconds_a_member_step
 
-    def engine(size: int, seeds: int) -> list[str]:
+    def engine(size: int, seeds: int, *keys: str) -> list[str]:
         count = steps if size > 1 else few
-        return probe("engine_steps", config, size, count, "--seeds", seeds, "penalty=[]")
+        return probe("engine_steps", config, size, count, "--seeds", seeds, "penalty=[]", *keys)
 
     tutorial = "as tutorials write it"
     contenders = [
         Contender(f"regrun, {members} members, 4 seeds", engine(members, 4), figure),
+        Contender("the same, compiled", engine(members, 4, "training.compile=always"), figure),
         Contender(tutorial, python("baselines/tutorial_mnist_adam.py", few), figure),
         Contender("plain PyTorch loop", python("baselines/plain_mnist_adam.py", few), figure),
         Contender("regrun, 1 member", engine(1, 1), figure, once=True),
