@@ -180,7 +180,7 @@ def resume(
             sweep, or where the data are now.
         axes: Of a sweep, axis → all its values, the new ones too.
         seeds: Of every cell of a sweep.
-        device: Default: the one it was on.
+        device: As in `train`, and for a sweep as in `sweep`; default: as it was started.
         threads: Default: as many as it was started with.
         workers: As in `sweep`.
         executor: As in `sweep`, and so the `ray_…`.

@@ -175,12 +175,12 @@ class StackRun:
             if at_end and before:
                 continue  # the state at the end is saved before the members end, or not at all
             if self._writers and should_stop():
-                self._save()
+                self.save()
                 return False
             # An interval of 0 means evaluations, not steps.
             due = now - self._saved >= interval and (interval or isinstance(event, Evaluation))
             if due or (at_end and self._keep):
-                self._save()
+                self.save()
             elif at_end:
                 pass  # everything is about to be written, run by run
             elif now - self._flushed > max(FLUSH_SECONDS, 20 * flush_cost):
@@ -268,7 +268,8 @@ class StackRun:
             writer.flush()
         self._flushed = time.monotonic()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Store how the stack stands, and what it is trained with."""
         self._flush()
         tensors, numbers = self._engine.state_dict()
         state = StackState(

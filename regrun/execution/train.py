@@ -92,8 +92,8 @@ def resume_run(
         raise UsageError(f"{directory}: no run here (it has no {files.config.name})")
     with catching_signals() as interrupt, exclusive(directory):
         finished = load_result(files.summary, RunSummary)
-        if finished is not None and finished.status == "failed":
-            files.summary.unlink()  # a plug-in was to blame, which may work by now
+        failed = finished is not None and finished.status == "failed"
+        if failed:  # a plug-in was to blame, which may work by now
             finished = None
         store = CheckpointStore(files.checkpoints)
         stored = StoredRun(files, finished).document
@@ -121,6 +121,8 @@ def resume_run(
         if checkpoint is not None:
             with loaded.source.locating():
                 check_checkpoint(checkpoint.state.origin, [loaded.config], prepared.fingerprint)
+        if failed:
+            files.summary.unlink()
         if changed:
             text = dump_config(loaded.config, directory, loaded.source.projects)
             card = json_document(prepared.card(loaded.config))  # it names files
@@ -245,7 +247,7 @@ def _run(
             on_device(prepared.device),
             computing(loaded.config.training, prepared.budget, 1, threads),
         ):
-            return _train(loaded, prepared, directory, checkpoint, observer, interrupt)
+            return _train(loaded, prepared, directory, checkpoint, threads, observer, interrupt)
 
     try:
         return giving_back(train)
@@ -260,6 +262,7 @@ def _train(
     prepared: Prepared,
     directory: Path,
     checkpoint: SavedStack | None,
+    threads: int | None,
     observer: Observer,
     interrupt: Interrupt,
 ) -> RunSummary:
@@ -275,6 +278,8 @@ def _train(
             observer,
             keep=keep,
         )
+    if threads is not None and (checkpoint is None or checkpoint.state.threads != threads):
+        run.save()  # or a kill before the next checkpoint would lose the number
     observer.on_start(
         Start(
             str(directory),

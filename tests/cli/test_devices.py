@@ -12,7 +12,8 @@ import torch
 import regrun
 from regrun.cli.completion import complete_device, complete_devices
 from regrun.config.load import config_from_mapping
-from regrun.errors import UsageError
+from regrun.errors import PluginError, UsageError
+from regrun.execution.stack_run import StackRun
 from regrun.execution.train import train_run
 from regrun.store.run_dir import RunDir
 from tests.support.fake_gpus import Current, fake_gpus
@@ -112,6 +113,26 @@ def test_a_run_and_a_path_are_resumed_on_one_device(
         assert "cuda:7: this machine has 2" in refused(invoke, ["resume", str(directory)], "cuda:7")
         after = {file: file.read_bytes() for file in directory.rglob("*") if file.is_file()}
         assert after == before
+
+
+def test_a_failed_run_stays_one_where_its_gpu_is_not_there(
+    invoke: Any, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: StackRun, should_stop: object) -> bool:
+        self.save()
+        raise PluginError("it broke", "where")
+
+    with monkeypatch.context() as patch:
+        fake_gpus(patch)
+        patch.setattr(StackRun, "run", fails)
+        summary = train_run(config_from_mapping(LINEAR), runs_dir=place / "a", device="cuda:1")
+    directory = Path(summary.run_dir)
+    ended = invoke("resume", directory)
+    assert ended.exit_code == 2
+    assert "--device cuda:1: this machine has 0 CUDA device(s); write --device cpu" in ended.stderr
+    assert summary_of(directory)["status"] == "failed"
+    assert invoke("resume", directory, "--device", "cpu", "--json").exit_code == 0
+    assert summary_of(directory)["status"] == "completed"
 
 
 def test_python_refuses_the_same(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

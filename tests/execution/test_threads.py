@@ -18,11 +18,12 @@ from regrun.config.load import config_from_mapping
 from regrun.errors import Interrupted, UsageError
 from regrun.execution import computing
 from regrun.execution.computing import MOST_THREADS, check_threads, notes_on_threads
-from regrun.execution.observer import Observer
+from regrun.execution.observer import Observer, Start
 from regrun.execution.origin import load_stack
 from regrun.execution.train import resume_run, train_run
 from regrun.results import RunSummary
 from regrun.store.checkpoint import CheckpointStore
+from regrun.store.run_dir import RunDir
 from regrun.store.study import PathStudy, ReproductionStudy, read_study
 from regrun.store.sweep_dir import SweepDir
 from regrun.studies.reproductions.claims import LassoPath, Reproduction
@@ -98,6 +99,35 @@ def test_a_resumed_run_goes_on_with_its_number_unless_asked_otherwise(tmp_path: 
             resume_run(directory, threads=threads, observer=stops)
         found.append(stops.counts)
     assert found == [{3}, {2}, {2}]
+
+
+class Dies(Observer):
+    """Is killed as training begins, once its threads are noted."""
+
+    threads = 0
+
+    def on_start(self, start: Start) -> None:
+        self.threads = torch.get_num_threads()
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_is_killed_before_its_first_step_goes_on_with_its_number(
+    tmp_path: Path,
+) -> None:
+    loaded, dies = config_from_mapping(DIGITS), Dies()
+    with pytest.raises(KeyboardInterrupt):
+        train_run(loaded, runs_dir=tmp_path, device="cpu", threads=3, observer=dies)
+    (directory,) = run_dirs(tmp_path)
+    found = [dies.threads]
+    for threads in (None, 2, None):
+        with pytest.raises(KeyboardInterrupt):
+            resume_run(directory, threads=threads, observer=dies)
+        found.append(dies.threads)
+    assert found == [3, 3, 2, 2]
+    resumed = resume_run(directory)
+    whole = train_run(loaded, runs_dir=tmp_path / "whole", device="cpu", threads=2)
+    weights = [RunDir(Path(each.run_dir)).weights.path.read_bytes() for each in (resumed, whole)]
+    assert weights[0] == weights[1]
 
 
 def checkpointed(directory: Path) -> set[int | None]:

@@ -17,7 +17,7 @@ from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.executor import OnRay
 from regrun.sweeps.run import Options, plan_sweep, resume_sweep, run_sweep
 from tests.support.fake_gpus import ROOM, DeadlyStack, Training, fake_gpus, trainings
-from tests.support.sweeps import DIGITS, LINEAR, results, stacks, summary_of, with_keys
+from tests.support.sweeps import DIGITS, LINEAR, planned, results, stacks, summary_of, with_keys
 
 LRS = {"optimizer.lr": [0.01, 0.02, 0.03, 0.04]}
 FOUR = with_keys(DIGITS, sweep={"grid": LRS, "seeds": 1})
@@ -194,13 +194,13 @@ def test_a_sweep_goes_on_with_its_stacks_on_other_gpus(
     fake_gpus(monkeypatch, [ROOM, ROOM, ROOM])
     single = with_keys(SMALL, sweep={"grid": LRS, "seeds": 1, "stack_size": 1})
     sweep = swept(single, tmp_path, Options(began), Watcher())
-    whole, planned = results(sweep), stacks(sweep)
+    whole, before = results(sweep), stacks(sweep)
     SweepDir(sweep).summary.unlink()
-    for run in planned[1] + planned[2] + planned[3]:
+    for run in before[1] + before[2] + before[3]:
         (sweep / run / "summary.json").unlink()
     Path(f"{sweep}.log").unlink()
     resume_sweep(sweep, options=Options(asked))
-    assert stacks(sweep) == planned
+    assert stacks(sweep) == before
     assert results(sweep) == whole
     log = trainings(sweep)
     assert sorted(each.stack for each in log) == [1, 2, 3]
@@ -257,3 +257,26 @@ def test_sizes_are_measured_on_the_gpu_with_the_least_memory_as_the_current_one(
     monkeypatch.setattr("regrun.sweeps.stack_speed.WORTH_STEPS", 1)
     plan_sweep(config_from_mapping(SMALL), Options(device))
     assert {each.index for each in waited} == {gpu}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs here")
+def test_two_real_gpus_train_a_sweep_to_the_results_of_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("run", "planning"):
+        monkeypatch.setattr(f"regrun.sweeps.{module}.WORTH_WORKERS", 0)
+    config = with_keys(FOUR, model={"dropout": 0.0})  # whose numbers are others on a GPU
+    sweeps = [
+        swept(config, tmp_path / device, Options(device), Watcher())
+        for device in ("cpu", "cuda:1,0")
+    ]
+    devices = [
+        {summary_of(sweeps[1] / run)["device"] for run in each} for each in stacks(sweeps[1])
+    ]
+    assert devices == [{"cuda:1"}, {"cuda:0"}]
+    found = [
+        [summary_of(sweep / run.directory)["metrics"] for run in planned(sweep)] for sweep in sweeps
+    ]
+    for one, other in zip(*found, strict=True):
+        assert other == pytest.approx(one, rel=1e-9)
