@@ -113,7 +113,8 @@ def sweep(
         axes: Dotted key → values, in addition to the config's own `sweep.grid`.
         seeds: Of every cell; default: the config's.
         runs_dir: Where the sweep gets a directory of its own.
-        device: `auto`, `cpu`, `cuda` for all GPUs, `cuda:N`, or several as `cuda:0,1`.
+        device: `auto`, `cpu`, `cuda` for as many GPUs as there are workers, `cuda:N`, or several
+            as `cuda:0,1`.
         threads: CPU threads to compute with, of each worker; default: as many as pay off.
         workers: Additional processes; None: as many as pay off. They import the program's main
             module again, so guard what it does with ``if __name__ == "__main__":``.

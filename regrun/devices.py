@@ -49,7 +49,8 @@ class Devices:
 
     def __str__(self) -> str:
         """As `named` takes it."""
-        return ":".join([self.kind, *filter(None, [",".join(map(str, self.numbers))])])
+        numbers = ",".join(map(str, self.numbers))
+        return f"{self.kind}:{numbers}" if numbers else self.kind
 
     @property
     def several(self) -> bool:

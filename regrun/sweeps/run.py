@@ -101,7 +101,7 @@ class Options:
         return replace(self, device=str(begun))
 
     def check_devices(self) -> list[torch.device]:
-        """The devices, the first to be used first.
+        """The devices that are used, the first one first: no more than there are workers.
 
         Raises UsageError where one is not there, for what Ray chooses itself, and for fewer workers
         than GPUs on a list.
@@ -118,7 +118,8 @@ class Options:
                 f"gives fewer; write --workers {len(named.numbers)} (in Python workers="
                 f"{len(named.numbers)}), or name fewer GPUs"
             )
-        return resolve_devices(self.device)
+        found = resolve_devices(self.device)
+        return found if self.workers is None else found[: max(1, self.workers)]
 
 
 def run_sweep(
@@ -368,7 +369,7 @@ class _Sweep:
         self.cluster = cluster
         check_runs(loaded, allow_large=options.allow_large)
         check_threads(options.threads)
-        self._devices = resolve_devices(options.device)
+        self._devices = options.check_devices()
         on_cpu = self._devices[0].type == "cpu"
         self._places = options.places if on_cpu else len(self._devices)
         with loaded.source.locating():

@@ -125,6 +125,27 @@ def test_gpus_are_used_in_the_order_in_which_they_are_named(
     }
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("device", "gpu"), [("cuda", 0), ("auto", 0), ("cuda:1", 1)])
+def test_in_one_process_a_sweep_is_one_stack_on_one_gpu(
+    device: str, gpu: int, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_gpus(monkeypatch, [ROOM, 10**9])
+    sweep = swept(SMALL, tmp_path, Options(device, workers=workers), Watcher())
+    assert trainings(sweep) == [Training(0, gpu, os.getpid())]
+
+
+def test_more_workers_than_gpus_share_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_gpus(monkeypatch)
+    single = with_keys(SMALL, sweep={"grid": LRS, "seeds": 1, "stack_size": 1})
+    watcher = Watcher()
+    sweep = swept(single, tmp_path, Options("cuda", workers=4), watcher)
+    log = trainings(sweep)
+    assert sorted(each.stack for each in log) == [0, 1, 2, 3]
+    assert {each.gpu for each in log} == {0, 1}
+    assert watcher.starts[0].workers == 4
+
+
 def test_work_that_is_done_soon_stays_together_on_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
