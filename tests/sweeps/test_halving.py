@@ -148,7 +148,7 @@ PLACES: dict[str, tuple[Any, str, Callable[[Any], int]]] = {
     ),
     "an evaluation": (Evaluator, "losses", lambda given: given[1].size),
     "the test examples": (Engine, "_end", lambda given: len(given[0]._configs)),
-    "a checkpoint": (StackRun, "_save", lambda given: len(given[0]._members)),
+    "a checkpoint": (StackRun, "save", lambda given: len(given[0]._members)),
     "compiling": (compiled, "lifted", lambda given: max(weights(given[1]))),
 }  # fmt: skip
 """Where memory may be short: what has the method, and how many members the call is for."""
