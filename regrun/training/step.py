@@ -76,7 +76,8 @@ class Step:
         self._batch_losses = BatchLosses(drawn, device)
         self.survival = Survival(len(configs), device)
         self._noise = make_noise([config.seed for config in configs], device)
-        self._batches = BatchSampler(dataset, first.training.batch_size, self._dtype)
+        ahead = 0 if device.type == "cpu" else self._epochs  # whose cores train meanwhile
+        self._batches = BatchSampler(dataset, first.training.batch_size, self._dtype, ahead)
         self.per_epoch = self._batches.steps_per_epoch
         self.schedule = StackedSchedule(configs, self.per_epoch, device)
         from_start = any(penalty.from_start for config in configs for penalty in config.penalty)
