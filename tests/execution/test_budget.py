@@ -227,3 +227,15 @@ def test_a_network_fills_a_gpu_alone_by_its_largest_layer_for_a_batch(
     split = Split(images, torch.zeros(128, dtype=torch.int64))
     dataset = Dataset("black", "classification", split, None, split, (3, 32, 32), 10)
     assert estimate([one], dataset, CPU, allow_large=True).fills_gpu is fills
+
+
+@pytest.mark.parametrize(("batch_size", "positions"), [(2, 2), ("full", 0)])
+def test_on_a_gpu_the_orders_of_two_epochs_count(batch_size: object, positions: int) -> None:
+    keys = {"training": {"epochs": 2, "batch_size": batch_size}}
+    one = config_from_mapping({**LINEAR, **keys}).config
+    data = one.dataset.load()
+    on_gpu, on_cpu = (
+        estimate([one], data, torch.device(device), allow_large=True).member_bytes
+        for device in ("cuda", "cpu")
+    )
+    assert on_gpu - on_cpu == positions * len(data.train) * torch.int64.itemsize
