@@ -18,8 +18,10 @@ from regrun.stack.layers import ForwardContext
 from regrun.stack.noise import Noise, make_noise
 from regrun.stack.whole import AtOnce, OneByOne, Way, check_outputs
 
-_OF_VMAP = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What a network that works alone raises in vmap."""
+UNTRANSFORMABLE = (
+    AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+)  # fmt: skip
+"""What code that works raises where torch cannot transform it, as in vmap."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def _why_not_at_once(module: nn.Module, inputs: Tensor) -> str:
             try:
                 with redirect_stdout(io.StringIO()), torch.set_grad_enabled(training):
                     compute(inputs[:groups], context)
-            except _OF_VMAP as error:
+            except UNTRANSFORMABLE as error:
                 if is_shortage(error):
                     raise
                 text = " ".join(str(error).split()).removeprefix("vmap: ")

@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_map_only
 from regrun.errors import PluginError
 from regrun.memory import is_shortage
 from regrun.stack.noise import DrawnNoise, Noise
+from regrun.stack.trial import UNTRANSFORMABLE
 from regrun.training.differences import AGREEMENT, copy, largest_difference, nudge
 
 FEW = 16
@@ -35,17 +36,7 @@ never reach the memory; and weights are read once, where libraries are slow with
 LONG = 64
 """Terms from which on such a loop pays for its sums."""
 
-FAILURES = (
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    OSError,
-    PluginError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+FAILURES = (*UNTRANSFORMABLE, ImportError, OSError, PluginError)
 """What tracing and compiling raise where they cannot go on. If a step itself is to blame, it says
 so once more when it is taken as it is."""
 
@@ -263,10 +254,36 @@ class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._real[id(fake)][1]
 
 
+def _batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Any:
+    """Batch norm as an operation of which it is known that it changes the statistics.
+
+    That of `aten.native_batch_norm` is not, so that the statistics which sharpness-aware
+    minimisation puts back would be lost.
+    """
+    aten = torch.ops.aten
+    if mean is None or var is None:
+        return aten._native_batch_norm_legit.no_stats(x, weight, bias, training, momentum, eps)
+    return aten._native_batch_norm_legit(x, weight, bias, mean, var, training, momentum, eps)
+
+
 def _traced(work: Work) -> tuple[fx.GraphModule, dict[str, Tensor]]:
     """The operations of a work, without doing it, and the tensors that are attributes of it."""
+    from torch._decomp import get_decompositions
+
+    aten = torch.ops.aten
+    table: dict[Any, Callable[..., Any]] = dict(get_decompositions([aten.cudnn_batch_norm]))
+    table[aten.native_batch_norm.default] = _batch_norm
     with _Shapes() as shapes:
-        graph = make_fx(work)()
+        graph = make_fx(work, decomposition_table=table)()
     names = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
     return graph, {name: shapes.real(getattr(graph, name)).detach() for name in sorted(names)}
 

@@ -21,6 +21,10 @@ CASES: dict[str, dict[str, Any]] = {
     "cosine": {"schedule": "cosine"},
     "warmup": {"schedule": {"type": "step", "step_size": 2, "gamma": 0.5, "warmup_epochs": 1.0}},
     "sam": {"optimizer": {"name": "sgd", "lr": 0.1, "sam": 0.05}},
+    "sam, batch norm": {
+        "model": {"name": "mlp", "hidden": [8], "norm": "batch"},
+        "optimizer": {"name": "sgd", "lr": 0.1, "sam": 0.05},
+    },
     "clipping": {"training": {**BASE["training"], "clip_norm": 1.0, "clip_value": 0.5}},
     "ema": {"training": {**BASE["training"], "ema": 0.9}},
     "swa": {"training": {**BASE["training"], "swa": {"start": 2}}},
