@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shutil import rmtree
@@ -50,15 +51,21 @@ UNSENT = ("events.out.tfevents.", ".")
 """Beginnings of names of files that are not part of a checkpoint: a resume writes the event files
 anew, and files that begin with a dot are about to be renamed."""
 
+_PACKAGE = Path(__file__).parents[1]
+
 Files = Mapping[str, bytes]
 """By their paths below a folder, with slashes."""
 
 
 @dataclass(frozen=True)
 class Software:
-    """What has to be the same on every node. packages: those that bring plug-ins."""
+    """What has to be the same on every node. packages: those that bring plug-ins.
+
+    source: a digest of regrun's own files, since a checkout has other code under the same version.
+    """
 
     versions: tuple[tuple[str, str], ...]
+    source: str
     packages: tuple[str, ...]
     plugins: tuple[tuple[str, bytes], ...]
     """Name and content of the files of `--plugin`."""
@@ -72,7 +79,7 @@ class Software:
             files = tuple((path.name, path.read_bytes()) for path in plugin_files())
         except OSError as error:
             raise UsageError(f"--plugin: {error}") from error
-        return cls(_versions(), _packages(), files)
+        return cls(_versions(), _source(), _packages(), files)
 
     def install(self) -> None:
         """Use the plug-in files here. Raises UsageError, naming the node, where others run."""
@@ -84,6 +91,12 @@ class Software:
                     f"node {node} has {name} {here[name]}, the driver {wanted}; install the same "
                     "there, since results depend on it"
                 )
+        if self.source != _source():
+            raise UsageError(
+                f"node {node} has regrun {here['regrun']}, as the driver, but with other source "
+                f"files, in {_PACKAGE}; install there what the driver has, since results depend on "
+                "it, and start Ray again"
+            )
         lacking = sorted(set(self.packages) - set(_packages()))
         if lacking:
             raise UsageError(
@@ -102,6 +115,16 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+@cache
+def _source() -> str:
+    """What differs between two installations of regrun that have other code."""
+    digest = sha256()
+    for file in sorted(_PACKAGE.rglob("*.py")):
+        name = file.relative_to(_PACKAGE).as_posix()
+        digest.update(f"{name} {sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _packages() -> tuple[str, ...]:

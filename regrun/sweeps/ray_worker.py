@@ -169,9 +169,14 @@ def check_nodes(cluster: Cluster) -> None:
     for node, answer in zip(cluster.nodes, asked, strict=True):
         try:
             refused[ray.get(answer)] = None
-        except (exceptions.NodeDiedError, exceptions.TaskUnschedulableError):
+        except exceptions.TaskUnschedulableError:
             continue  # the node has left the cluster meanwhile
-        except exceptions.RayTaskError as error:
+        except exceptions.RayError as error:
+            meaning = _meaning(error)
+            if isinstance(meaning, NodeDied):
+                continue
+            if isinstance(meaning, ClusterLostError):
+                raise meaning from error
             why = str(error).strip().rpartition("\n")[2]
             refused[
                 f"node {node.name} cannot run regrun ({why}); install it there, in the environment "

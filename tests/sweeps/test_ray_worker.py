@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,16 +20,16 @@ import pytest
 
 import regrun
 from regrun.config.load import config_from_mapping
-from regrun.errors import ClusterLostError, Interrupted, StorageError
+from regrun.errors import ClusterLostError, Interrupted, StorageError, UsageError
 from regrun.results import SweepSummary
-from regrun.sweeps import ray_cluster, ray_worker
+from regrun.sweeps import ray_cluster, ray_task, ray_worker
 from regrun.sweeps.executor import OnRay
-from regrun.sweeps.ray_cluster import Pulse
+from regrun.sweeps.ray_cluster import Cluster, Node, Pulse
 from regrun.sweeps.ray_task import Software, check_node
-from regrun.sweeps.ray_worker import NodeDied, _meaning
+from regrun.sweeps.ray_worker import NodeDied, _meaning, check_nodes
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from regrun.sweeps.worker import WorkerDied
-from tests.support.program import Program
+from tests.support.program import Program, run_python
 from tests.support.runs import LINEAR
 
 ray: Any = pytest.importorskip("ray")
@@ -309,8 +311,82 @@ def test_a_node_with_other_software_is_refused_by_name() -> None:
     own = Software.of_this_process()
     assert check_node(own) == ""
     versions = {**dict(own.versions), "torch": "1.0"}
-    refused = check_node(Software(tuple(versions.items()), own.packages, ()))
+    refused = check_node(replace(own, versions=tuple(versions.items())))
     assert f"node {socket.gethostname()} has torch" in refused
     assert "the driver 1.0; install the same there" in refused
-    refused = check_node(Software(own.versions, ("regrun-huber 2.1",), ()))
+    refused = check_node(replace(own, packages=("regrun-huber 2.1",)))
     assert "lacks the plug-in regrun-huber 2.1; install it there" in refused
+    refused = check_node(replace(own, source="other"))
+    assert (
+        f"node {socket.gethostname()} has regrun {dict(own.versions)['regrun']}, as the driver"
+        in refused
+    )
+    assert f"with other source files, in {Path(regrun.__file__).parent}; install there" in refused
+
+
+def test_installations_differ_in_any_file_of_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_task, "_PACKAGE", tmp_path)
+
+    def source(**files: str) -> str:
+        for name, text in files.items():
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / "code.py").write_text(text)
+        return ray_task._source.__wrapped__()
+
+    first = source(a="x = 1", b="")
+    (tmp_path / "a" / "notes.txt").touch()
+    (tmp_path / "a" / "__pycache__").mkdir()
+    assert source() == first
+    assert source(a="x = 2") != first
+    assert source(a="x = 1") == first
+    assert source(c="") != first, "a file more"
+    shutil.rmtree(tmp_path / "c")
+    assert source(a="", b="x = 1") != first, "the same files under other names"
+
+
+@pytest.mark.long
+def test_a_node_with_a_patched_copy_of_regrun_ends_the_command(cluster: Any) -> None:
+    with TemporaryDirectory() as name:
+        # Nodes search the working directory of the driver first, where there is no regrun.
+        here, there = Path(name, "here"), Path(name, "there")
+        here.mkdir()
+        (here / "c.yaml").write_text(json.dumps(SWEEP))
+        words = ["sweep", "c.yaml", "--executor", "ray", "--ray-address", cluster.address]
+        command = f"import sys; sys.argv[1:] = {words}; from regrun.__main__ import main; main()"
+        copy = shutil.copytree(Path(regrun.__file__).parent, there / "regrun")
+        with (copy / "numbers.py").open("a") as code:
+            code.write("# patched\n")
+        patched = cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": str(there)})
+        try:
+            ended = run_python(command, folder=here)
+        finally:
+            cluster.remove_node(patched)
+        assert ended.returncode == 2, ended.stderr
+        assert f"other source files, in {copy}; install there" in ended.stderr
+        assert list(here.glob("runs/*/*")) == []
+
+
+def test_a_node_whose_processes_die_is_refused_and_one_that_left_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[Any] = [exceptions.WorkerCrashedError(), exceptions.NodeDiedError("gone"), ""]
+
+    def answer(_: Any) -> str:
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return str(found)
+
+    monkeypatch.setattr(ray, "remote", MagicMock())
+    monkeypatch.setattr(ray, "get", answer)
+    nodes = tuple(Node(name, {"CPU": 1}, "0" * 56) for name in ("crashing", "gone", "good"))
+    with pytest.raises(UsageError) as refused:
+        check_nodes(Cluster(OnRay(), nodes))
+    assert str(refused.value).startswith("node crashing cannot run regrun (The worker died")
+    assert "gone" not in str(refused.value)
+    assert "good" not in str(refused.value)
+    answers = [exceptions.RaySystemError("no head")]
+    with pytest.raises(ClusterLostError):
+        check_nodes(Cluster(OnRay(), nodes[:1]))
