@@ -61,14 +61,16 @@ class State:
         """Of the batches of this epoch that were looked at."""
 
     def begin(self, start: Start) -> list[str]:
-        """Take up a round. Return the lines that announce it."""
+        """Take up a round. Return the lines that announce it; none if it is taken up again."""
         if self.start is not None:
-            self._before += self.start.total_steps
+            self._before += self.start.total_steps - start.again * start.total_steps
         self.start, self.row = start, {}
         self.standing = self.loss = None
+        self._steps, self._first, self._since = 0, None, time.monotonic()
+        if start.again:
+            return []
         self.rounds += 1
         self.members += start.members
-        self._steps, self._first, self._since = 0, None, time.monotonic()
         if self.rounds == 1:
             return _opening(start)
         runs = f"{start.members:,} run{'s' * (start.members != 1)}"

@@ -16,7 +16,8 @@ class Start:
     """What is about to be trained: one run, the stacks of a sweep's round, or a path.
 
     directory: of the run, sweep or path. total_steps: over all members. stacks: 0 for a single run.
-    workers: processes; 0 trains in this one. unit: what is counted, other than steps.
+    workers: processes; 0 trains in this one. unit: what is counted, other than steps. again: it had
+    begun before, in larger stacks.
     """
 
     directory: str
@@ -28,6 +29,7 @@ class Start:
     stacks: int = 0
     workers: int = 0
     unit: str = "step"
+    again: bool = False
     data: DataCard | None = None
     """None for a sweep whose cells differ in their data."""
 

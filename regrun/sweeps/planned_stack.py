@@ -29,7 +29,7 @@ from regrun.execution.prepare import (
     saving_memory,
 )
 from regrun.execution.stack_run import Member, StackPruner, StackRun
-from regrun.memory import advising
+from regrun.memory import advising, give_back
 from regrun.metrics import Metric
 from regrun.results import RunSummary
 from regrun.store.atomic import make_directory
@@ -46,6 +46,9 @@ from regrun.training.events import Evaluation
 
 ORPHAN_SECONDS = 60.0
 """How long to wait for the worker of a killed sweep, which ends by itself within moments."""
+
+WORTH_COLLECTING = 100_000_000
+"""Bytes of a stack for which it is worth a tenth of a second to free what an earlier one held."""
 
 MOST_MESSAGES = 10
 """Messages of one stack that are shown one by one."""
@@ -158,6 +161,8 @@ def train_stack(
             dataset=home.dataset if home else None,
         )
         check_unchanged(members[0].config.dataset, stack.data, prepared.fingerprint)
+        if prepared.budget.total_bytes(len(members)) >= WORTH_COLLECTING:
+            give_back()
         checkpoint = load_stack(store)
         epochs = members[0].config.training.epochs
         if checkpoint is not None and checkpoint.state.origin.epochs != epochs:

@@ -509,9 +509,10 @@ class _Sweep:
 
         Stacks that do not fit into memory are halved, also in the plan.
         """
-        before = sum(len(each.stacks) for each in rounds[:position])
+        before, again = sum(len(each.stacks) for each in rounds[:position]), False
         while stacks := self._unfinished(files, rounds[position], before):
-            trained = self._train(files, stacks, interrupt)
+            trained = self._train(files, stacks, interrupt, again=again)
+            again = True
             if not trained.done or not trained.too_large:
                 return trained.done
             for stack in trained.too_large:
@@ -547,13 +548,18 @@ class _Sweep:
         return [stack for stack in stacks if stack.unfinished()]
 
     def _train(
-        self, files: SweepDir, stacks: Sequence[PlannedStack], interrupt: Interrupt
+        self,
+        files: SweepDir,
+        stacks: Sequence[PlannedStack],
+        interrupt: Interrupt,
+        *,
+        again: bool,
     ) -> Trained:
         budgets = [self.planner.budget_of(stack.runs[0]) for stack in stacks]
         steps = sum(b.steps * len(stack.runs) for b, stack in zip(budgets, stacks, strict=True))
         seconds = sum(b.seconds(len(stack.runs)) for b, stack in zip(budgets, stacks, strict=True))
         with self._crew(stacks, budgets, seconds) as workers:
-            self._say_start(files, stacks, steps, workers)
+            self._say_start(files, stacks, steps, workers, again=again)
             return train_stacks(
                 stacks,
                 workers=workers,
@@ -587,6 +593,8 @@ class _Sweep:
         stacks: Sequence[PlannedStack],
         steps: int,
         workers: Sequence[Worker],
+        *,
+        again: bool,
     ) -> None:
         cards = self.planner.cards.values()
         used = [each.device for each in workers if isinstance(each, LocalWorker)]
@@ -599,6 +607,7 @@ class _Sweep:
                 members=sum(len(stack.runs) for stack in stacks),
                 stacks=len(stacks),
                 workers=0 if isinstance(workers[0], InThisProcess) else len(workers),
+                again=again,
                 data=next(iter(cards), None) if len(cards) == 1 else None,
             )
         )

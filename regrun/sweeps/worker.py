@@ -182,10 +182,7 @@ def train_or_lack(
 ) -> Outcome:
     """`train_stack`; a lack of memory, as whatever library has it, is an OutOfMemoryError."""
     with advising(ADVICE), on_device(resolve_device(device)):
-        outcome = train_stack(stack, device, should_stop, report, home)
-    if device != "cpu":
-        give_back()  # the next stack may need the room of this one
-    return outcome
+        return train_stack(stack, device, should_stop, report, home)
 
 
 def _result(work: Work, arguments: tuple[Any, ...]) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,6 +135,19 @@ def test_a_search_has_one_bar_and_says_how_many_runs_there_are_in_all() -> None:
     assert text.count("runs/toy/sweep-a: 36 runs in 1 stack") == 1
     assert "round 2: 12 runs more, 48 in all" in text
     assert "0 of 48 runs" in text
+
+
+@pytest.mark.parametrize("again", [4, 12])
+def test_runs_that_begin_again_are_counted_once(again: int) -> None:
+    state = State()
+    state.begin(sweep_round(36))
+    state.advance(3600 - 100 * again)
+    assert state.begin(replace(sweep_round(again), again=True)) == []
+    assert (state.done, state.total) == (3600 - 100 * again, 3600)
+    assert (state.members, state.rounds) == (36, 1)
+    state.advance(100 * again)
+    assert state.begin(sweep_round(12)) == ["round 2: 12 runs more, 48 in all"]
+    assert (state.done, state.total) == (3600, 4800)
 
 
 def standing(ended: int, best: dict[str, Any], cells: int = 3) -> Standing:

@@ -6,6 +6,7 @@ import gc
 import json
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import regrun
 from regrun.config.load import config_from_mapping
 from regrun.data.dataset import Dataset
 from regrun.errors import PluginError
-from regrun.execution.observer import Observer
+from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import prepare
 from regrun.execution.stack_run import StackRun
 from regrun.stack import Stack
@@ -49,9 +50,14 @@ class Recorder(Observer):
 
     def __init__(self) -> None:
         self.messages: list[str] = []
+        self.starts: list[tuple[int, int, bool]] = []
+        """Members, stacks, and whether they had begun before."""
 
     def on_message(self, text: str) -> None:
         self.messages.append(text)
+
+    def on_start(self, start: Start) -> None:
+        self.starts.append((start.members, start.stacks, start.again))
 
 
 def run_short(*, most: int, at: int, monkeypatch: Any) -> None:
@@ -101,6 +107,7 @@ def test_it_is_said_and_the_replicates_of_a_cell_stay_together(
         observer=recorder,
     )
     assert recorder.messages == ["6 runs need more memory than there is; they go on in two stacks"]
+    assert recorder.starts == [(6, 1, False), (6, 2, True)]
     cells = [{name[:4] for name in stack} for stack in stacks(Path(summary.sweep_dir))]
     assert cells == [{"0000", "0001"}, {"0002"}]
 
@@ -233,12 +240,11 @@ def test_of_runs_alone_each_that_needs_too_much_fails_and_the_others_go_on(
         assert (summary_of(run)["status"] == "failed") == run.name.startswith(f"000{member}-")
 
 
-@pytest.mark.parametrize(
-    "error", [refused, lambda: PluginError("no luck")], ids=["short", "failed"]
-)
-def test_nothing_of_a_stack_that_failed_is_alive_when_the_next_one_begins(
-    error: Callable[[], Exception], sweep: Any, monkeypatch: Any
+@pytest.mark.parametrize("error", [refused, partial(PluginError, "no luck"), None])
+def test_nothing_of_a_stack_is_alive_when_the_next_one_begins(
+    error: Callable[[], Exception] | None, sweep: Any, monkeypatch: Any
 ) -> None:
+    """error: what ends the first one; None: it comes to its end, and the next one is large."""
     held: list[weakref.ref[Any]] = []
     alive: list[int] = []
     build, run = Stack.__init__, Engine.run
@@ -252,12 +258,14 @@ def test_nothing_of_a_stack_that_failed_is_alive_when_the_next_one_begins(
     def running(engine: Engine) -> Iterator[Event]:
         events = run(engine)
         yield next(events)
-        if len(engine._configs) > 1:
+        if error is not None and len(engine._configs) > 1:
             raise error()
         yield from events
 
     monkeypatch.setattr(Stack, "__init__", building)
     monkeypatch.setattr(Engine, "run", running)
+    if error is None:
+        monkeypatch.setattr(planned_stack, "WORTH_COLLECTING", 1000)
     gc.disable()  # what it does by itself it may do later
     try:
         sweep(with_keys(CONFIG, sweep={"grid": {"training.batch_size": [5, 10]}, "seeds": 2}))
