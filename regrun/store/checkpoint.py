@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
 from torch import Tensor
 
 from regrun.errors import CorruptInputError
@@ -26,7 +25,7 @@ from regrun.store.atomic import (
     write_atomic,
 )
 from regrun.store.place import Place, as_folder
-from regrun.store.weights import decode, to_portable
+from regrun.store.weights import decode, encode, to_portable
 
 _NAME = re.compile(r"(\d{8})-([0-9a-f]{32})\.safetensors")
 
@@ -60,7 +59,7 @@ class CheckpointStore:
         earlier checkpoints are then still there.
         """
         make_directory(self._directory)
-        data = save(to_portable(tensors), {"state": json.dumps(state)})
+        data = encode(to_portable(tensors), {"state": json.dumps(state)})
         earlier = self._files()
         number = int(earlier[0].name[:8]) + 1 if earlier else 1
         place = self._directory / f"{number:08d}-{_checksum(data)}.safetensors"

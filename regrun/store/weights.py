@@ -19,6 +19,9 @@ from regrun.store.place import Place, as_file
 
 _CHECKSUM = "blake2b"
 
+_SMALL = 1_000_000
+"""Bytes that safetensors takes besides tensors."""
+
 
 def save_weights(
     file: Path | Place, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
@@ -28,7 +31,7 @@ def save_weights(
     Raises `StorageError`, in which case an existing file is unchanged.
     """
     portable = to_portable(tensors)
-    data = save(portable, {**(metadata or {}), _CHECKSUM: _checksum(portable)})
+    data = encode(portable, {**(metadata or {}), _CHECKSUM: _checksum(portable)})
     write_atomic(file, data, durable=False)
     return text_of(data)
 
@@ -65,11 +68,26 @@ def to_portable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return portable
 
 
+def encode(portable: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The content of a safetensors file. portable: what `to_portable` gives."""
+    _check_room(2 * sum(tensor.nbytes for tensor in portable.values()))
+    return save(dict(portable), dict(metadata))
+
+
+def _check_room(size: int) -> None:
+    """Raise what torch raises where it gets no memory of this size; it is not written to.
+
+    safetensors, which is written in Rust, ends the process instead.
+    """
+    torch.empty(size + _SMALL, dtype=torch.uint8)
+
+
 def decode(place: Place, data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata from the bytes of a safetensors file; ``place`` is for messages.
 
     Raises `CorruptInputError`.
     """
+    _check_room(len(data))
     try:
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

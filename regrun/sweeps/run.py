@@ -515,16 +515,16 @@ class _Sweep:
             again = True
             if not trained.done or not trained.too_large:
                 return trained.done
+            runs = parts = 0
             for stack in trained.too_large:
                 left = {run.directory for run in stack.unfinished()}
                 ended = {run.directory for run in stack.runs} - left
-                self._observer.on_message(
-                    f"{len(left):,} runs need more memory than there is; they go on in two stacks"
-                    if len(left) > 1
-                    else "the last run of a stack needs more memory than there is; it goes on alone"
-                )
+                runs, parts = runs + len(left), parts + min(len(left), 2)
                 CheckpointStore(files.stack(stack.number)).clear()  # that of all of them
                 rounds[position] = halved(rounds[position], stack.number - before, ended)
+            self._observer.on_message(
+                f"{runs:,} run(s) need more memory than there is; they go on in {parts:,} stack(s)"
+            )
             self.planner.expect(rounds[position])
             files.write_rounds(rounds)
         return True

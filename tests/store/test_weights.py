@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from regrun.errors import CorruptInputError, StorageError
+from regrun.store import weights
 from regrun.store.weights import load_weights, save_weights
 from tests.support.faults import failing
 
@@ -110,3 +111,15 @@ def test_a_failing_disk_leaves_the_old_weights(tmp_path: Path) -> None:
         with failing(number, errno.ENOSPC), pytest.raises(StorageError, match="disk full"):
             save_weights(path, new)
         assert same(load_weights(path)[0], old)
+
+
+def test_a_lack_of_memory_is_noticed_before_safetensors_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_weights(file, TENSORS)
+    monkeypatch.setattr(weights, "_SMALL", 10**15)
+    for work in (lambda: save_weights(tmp_path / "other", TENSORS), lambda: load_weights(file)):
+        with pytest.raises(RuntimeError, match="can't allocate memory"):
+            work()
+    assert not (tmp_path / "other").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -34,7 +35,7 @@ from regrun.training.engine import Engine
 from regrun.training.evaluation import Evaluator
 from regrun.training.events import Event
 from regrun.training.step import Step
-from tests.support.program import Program
+from tests.support.program import Program, run_python
 from tests.support.sweeps import LINEAR, stacks, summary_of, with_keys
 
 CONFIG = with_keys(
@@ -106,7 +107,9 @@ def test_it_is_said_and_the_replicates_of_a_cell_stay_together(
         options=Options("cpu", workers=0),
         observer=recorder,
     )
-    assert recorder.messages == ["6 runs need more memory than there is; they go on in two stacks"]
+    assert recorder.messages == [
+        "6 run(s) need more memory than there is; they go on in 2 stack(s)"
+    ]
     assert recorder.starts == [(6, 1, False), (6, 2, True)]
     cells = [{name[:4] for name in stack} for stack in stacks(Path(summary.sweep_dir))]
     assert cells == [{"0000", "0001"}, {"0002"}]
@@ -317,7 +320,7 @@ def test_a_plug_in_that_runs_out_of_memory_in_a_worker_process_has_its_stack_hal
     assert found["completed"] == 10
     assert sorted(map(len, stacks(Path(found["sweep_dir"])))) == [1, 1, 2, 2, 2, 2]
     said = [line for line in ended.stderr.splitlines() if "more memory than there is" in line]
-    assert len(said) == 4
+    assert len(said) == 2  # of both stacks, twice
 
 
 def runs_of(cells: list[int]) -> list[PlannedRun]:
@@ -374,3 +377,40 @@ def test_after_a_kill_a_halved_stack_goes_on(
     assert isinstance(found, Sweep)
     assert found.summary.completed == 6
     assert sorted(map(len, stacks(directory))) == ([2, 4] if written else [6])
+
+
+LIMITED = """
+import json, resource, sys
+import psutil, regrun
+
+small, large = json.loads(sys.argv[2])
+regrun.sweep(small, runs_dir=sys.argv[1], device="cpu")  # all libraries are loaded by now
+limit = psutil.Process().memory_info().vms + int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+found = regrun.sweep(large, runs_dir=sys.argv[1], device="cpu", progress=True)
+print(found.directory)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system limits addresses")
+def test_a_stack_that_really_does_not_fit_is_halved(tmp_path: Path) -> None:
+    small = with_keys(
+        CONFIG,
+        training={"epochs": 1, "precision": "float32", "checkpoint_every": 60},
+        optimizer={"name": "adam", "lr": 0.01},
+        model={"name": "mlp", "hidden": [10]},
+        sweep={"grid": {"optimizer.weight_decay": [0, 1]}, "seeds": 4, "stack_size": 8},
+    )
+    large = with_keys(small, model={"hidden": [1000, 1000]})
+    least = 4 * 4 * 1_000_000  # the large matrix, its gradient and two moments
+    room = 6 * least  # for fewer than all eight
+    ended = run_python(LIMITED, tmp_path, json.dumps([small, large]), room)
+    assert ended.returncode == 0, ended.stderr
+    sweep = Path(ended.stdout.strip())
+    assert "8 run(s) need more memory than there is; they go on in 2 stack(s)" in ended.stderr
+    assert sorted(name for stack in stacks(sweep) for name in stack) == sorted(
+        path.name for path in sweep.glob("000*")
+    )
+    assert {summary_of(path)["status"] for path in sweep.glob("000*")} == {"completed"}
+    assert len(list(sweep.glob("000*"))) == 8
