@@ -32,9 +32,14 @@ def end_at_once(number: int, frame: FrameType | None = None) -> None:
 
     An exception would not do: some libraries catch whatever comes, and report it as theirs.
     """
-    if os.isatty(2):  # a progress bar may have hidden it
-        os.write(2, _SHOW_CURSOR)
+    show_cursor()
     os._exit(128 + number)
+
+
+def show_cursor() -> None:
+    """Give a terminal its cursor back, which a progress bar may have hidden."""
+    if os.isatty(2):
+        os.write(2, _SHOW_CURSOR)
 
 
 @contextmanager

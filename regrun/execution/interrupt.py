@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from regrun.outliving import is_outlived
 from regrun.signals import ENDING, end_at_once, handling
+
+SECONDS_APART = 0.5
+"""A signal may come twice within this time where a parent passes it on."""
 
 
 class Interrupt:
@@ -15,12 +20,15 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self._since = 0.0
 
     def request(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""
-        if self.signal_number is not None:
+        now = time.monotonic()
+        if self.signal_number is None:
+            self.signal_number, self._since = number, now
+        elif not (is_outlived() and now - self._since < SECONDS_APART):
             end_at_once(number)
-        self.signal_number = number
 
 
 @contextmanager

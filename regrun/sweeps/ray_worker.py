@@ -74,7 +74,8 @@ class Examples:
             if stack.data not in self._stored:
                 config: Config = next(configs_of(self._loaded, stack.runs[:1]))
                 dataset = load_data(config, torch.device("cpu"), allow_large=True)
-                self._stored[stack.data] = ray.put(dataset)
+                with _deaths():
+                    self._stored[stack.data] = ray.put(dataset)
             return self._stored[stack.data]
 
     def done(self, stack: PlannedStack) -> None:
@@ -204,22 +205,21 @@ class OnCluster(Worker):
         import ray
 
         orders = self._orders
+        task, examples = _task(stack, orders), orders.examples.of(stack)
         with _deaths():
             stream = _remote(orders, stack).remote(
-                [ray.put(_task(stack, orders)), orders.examples.of(stack)],
-                orders.software,
-                orders.stop,
+                [ray.put(task), examples], orders.software, orders.stop
             )
-            received = Received(SweepDir(stack.sweep), stack, progress.slot(slot))
-            for parcel in _parcels(stream, lambda: progress.stopped, orders):
-                received.take(parcel)
-                if parcel.error is not None:
-                    raise parcel.error
-                if parcel.outcome is not None and parcel.outcome.done:
-                    orders.examples.done(stack)
-                    received.end()
-                if parcel.outcome is not None:
-                    return parcel.outcome
+        received = Received(SweepDir(stack.sweep), stack, progress.slot(slot))
+        for parcel in _parcels(stream, lambda: progress.stopped, orders):
+            received.take(parcel)
+            if parcel.error is not None:
+                raise parcel.error
+            if parcel.outcome is not None and parcel.outcome.done:
+                orders.examples.done(stack)
+                received.end()
+            if parcel.outcome is not None:
+                return parcel.outcome
         if progress.stopped:
             return Outcome(False, ())
         raise NodeDied
@@ -260,43 +260,50 @@ def _name(folder: SweepDir | RunDir, place: Place) -> str:
 def _parcels(stream: Any, should_stop: Callable[[], bool], orders: Orders) -> Iterator[Parcel]:
     """The parcels of a task, as they come. should_stop: whether it is to save and end.
 
-    Raises ClusterLostError.
+    Raises WorkerDied, ClusterLostError, and what the task raised.
     """
     import ray
     from ray import exceptions
 
     asked = begun = cancelled = False
     while True:
-        ready, _ = ray.wait([stream], timeout=POLL_SECONDS)
-        if should_stop() and not asked:
-            asked, cancelled = True, not begun
-            orders.stop.set.remote()
-            if cancelled:  # it may wait for a node that never comes
-                ray.cancel(stream)
+        with _deaths():
+            ready, _ = ray.wait([stream], timeout=POLL_SECONDS)
+            if should_stop() and not asked:
+                asked, cancelled = True, not begun
+                orders.stop.set.remote()
+                if cancelled:  # it may wait for a node that never comes
+                    ray.cancel(stream)
         orders.pulse.check()
         if not ready:
             continue
-        try:
-            parcel = ray.get(next(stream))
-        except StopIteration:
-            return
-        except exceptions.RayError:
-            if cancelled:  # where Ray was started with SIGINT ignored, it raises a TypeError
+        with _deaths():
+            try:
+                parcel = ray.get(next(stream))
+            except StopIteration:
                 return
-            raise
+            except exceptions.RayError:
+                if cancelled:  # where Ray was started with SIGINT ignored, it raises a TypeError
+                    return
+                raise
         begun = True
         yield parcel
 
 
 @contextmanager
 def _deaths() -> Iterator[None]:
-    """Turn what Ray raises for a lost task into WorkerDied, and that of a task into its own."""
+    """Turn what Ray raises for a lost task into WorkerDied, and that of a task into its own.
+
+    Without Ray on this machine, it is a ClusterLostError.
+    """
     from ray.exceptions import RayError
 
     try:
         yield
     except RayError as error:
         raise _meaning(error) from error
+    except OSError as error:  # of the connection to Ray on this machine
+        raise ClusterLostError(f"the Ray cluster was lost: {error.strerror or error}") from error
 
 
 def _meaning(error: BaseException) -> BaseException:

@@ -32,6 +32,7 @@ from regrun.execution.interrupt import Interrupt, catching_signals
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import resolve_devices
 from regrun.memory import free_bytes
+from regrun.outliving import note_command
 from regrun.results import RunSummary, StackPlan, SweepPlan, SweepSummary
 from regrun.store.atomic import make_directory, remove_stale_temporaries, write_atomic
 from regrun.store.checkpoint import CheckpointStore
@@ -445,6 +446,7 @@ class _Sweep:
             self._list_ended(files)
         going, position = True, 0
         carry_on = resume_command(files.path, self._options.ray)
+        note_command(carry_on)
         while going:
             if position == len(rounds):
                 following = self._next_round(files, rounds)

@@ -27,6 +27,7 @@ BASE = {
     "regular_files",
     "memory",
     "signals",
+    "outliving",
     "cores",
     "devices",
 }
@@ -55,7 +56,7 @@ MAY_IMPORT = {
     "cli": CONFIG
     | {"studies", "sweeps", "execution", "store", "analysis", "pictures", "guide", "__init__"},
     "__init__": {"api", "stored"},
-    "__main__": {"cli", "signals"},
+    "__main__": {"cli", "signals", "outliving"},
 }
 """Part of the package → the parts it may import, besides itself."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from regrun.errors import ClusterLostError
 from tests.support.program import Process, Program
 from tests.support.sweeps import DIGITS, planned, results, with_keys
 
@@ -60,6 +61,11 @@ class Machines:
         node = self.nodes.pop(drawn.randrange(len(self.nodes)))
         self._cluster.remove_node(node, allow_graceful=False)
         self.nodes.append(self._cluster.add_node(num_cpus=1))
+
+    def kill_ray_of_the_driver(self) -> None:
+        """Kill what connects the driver, which is on the machine of the head, to the cluster."""
+        (raylet,) = self._cluster.head_node.all_processes["raylet"]
+        raylet.process.kill()
 
     def end(self) -> None:
         self._cluster.shutdown()
@@ -127,6 +133,24 @@ def test_ten_nodes_are_killed(
         ended = finished(runs)
         time.sleep(drawn.uniform(0, 2))
     assert sweep.wait() == 0, sweep.stderr
+    assert_each_run_once(runs, ended, whole)
+
+
+def test_a_sweep_whose_own_machine_loses_ray_says_how_it_goes_on(
+    machines: Machines, config: Path, tmp_path: Path, whole: dict[str, Any], program: Program
+) -> None:
+    runs = tmp_path / "runs"
+    sweep = program.start("sweep", config, "--runs-dir", runs, *machines.words, fresh=True)
+    sweep.wait_until(lambda: saved(runs) and finished(runs))
+    machines.kill_ray_of_the_driver()
+    assert sweep.wait() == ClusterLostError.exit_code, sweep.stderr
+    said = sweep.stderr.strip().rpartition("\n")[2]
+    assert said.startswith("the Ray cluster was lost: ")
+    command = shlex.split(said.rpartition("; carry on with: ")[2])
+    assert command == ["regrun", "resume", str(only(runs)), *machines.words]
+    assert "failed" not in sweep.stderr
+    ended = finished(runs)
+    assert program(*command[1:3], fresh=True).returncode == 0
     assert_each_run_once(runs, ended, whole)
 
 

@@ -261,8 +261,22 @@ def test_a_stack_that_had_not_begun_does_not_fail_when_it_is_cancelled(
     monkeypatch.setattr(ray, "get", raises)
     assert list(ray_worker._parcels(stream, lambda: True, orders)) == []
     orders.stop.set.remote.assert_called_once()
-    with pytest.raises(exceptions.RayTaskError):
+    with pytest.raises(TypeError, match="Handlers"):
         list(ray_worker._parcels(stream, lambda: False, orders))
+
+
+@pytest.mark.parametrize("call", ["wait", "get"])
+def test_a_broken_connection_to_ray_is_no_fault_of_the_runs(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError("Broken pipe")
+
+    stream = iter([None])
+    monkeypatch.setattr(ray, "wait", lambda *_, **__: ([stream], []))
+    monkeypatch.setattr(ray, call, broken)
+    with pytest.raises(ClusterLostError, match="the Ray cluster was lost: Broken pipe"):
+        list(ray_worker._parcels(stream, lambda: False, MagicMock()))
 
 
 def test_a_cluster_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
