@@ -100,12 +100,18 @@ class Budget:
 
 
 def estimate(
-    configs: Sequence[Config], dataset: Dataset, device: torch.device, *, allow_large: bool
+    configs: Sequence[Config],
+    dataset: Dataset,
+    device: torch.device,
+    *,
+    allow_large: bool,
+    most: int | None = None,
 ) -> Budget:
     """What one member needs.
 
     configs: of one stack, whose first is checked against the data. What one of them does, such as
-    averaging its weights, is done for all.
+    averaging its weights, is done for all. most: the memory that there is where it is trained, in
+    bytes; None: what the device has free.
 
     Parameters are counted on the meta device, without memory, and checked first; then one example
     goes through a real network to see its activations. Raises ConfigError for what the device
@@ -128,7 +134,7 @@ def estimate(
         count, steps, evaluations, size * copies * count, 0, passes, histograms_bytes=stored
     )
     if not allow_large:
-        check(least, device)
+        check(least, device, most)
     module = build_network(config, dataset, seed=0)
     rows = layers_of(module, config, dataset)
     shapes = {name: tuple(p.shape) for name, p in module.named_parameters()}
@@ -156,7 +162,7 @@ def estimate(
         shared_bytes=size * 2 * max(EVALUATION_ELEMENTS, widest(rows, dataset.input_shape)),
     )
     if not allow_large:
-        check(budget, device)
+        check(budget, device, most)
     return budget
 
 
@@ -217,14 +223,16 @@ def _check_layers(config: Config) -> None:
         )
 
 
-def check(budget: Budget, device: torch.device) -> None:
-    """Raise ConfigError when the device cannot hold it, or nobody could wait for it."""
-    needed, free = budget.total_bytes(1), available_bytes(device)
+def check(budget: Budget, device: torch.device, most: int | None = None) -> None:
+    """Raise ConfigError when it does not fit, or nobody could wait for it. most: see `estimate`."""
+    needed = budget.total_bytes(1)
+    free = available_bytes(device) if most is None else most
+    place = device if most is None else "the largest node of the cluster"
     if needed > free:
         raise ConfigError.at(
             "model",
             f"{budget.parameters:,} parameters need about {decimal(needed)} while training, but "
-            f"{device} has {decimal(free)} free; use a smaller model or batch "
+            f"{place} has {decimal(free)} free; use a smaller model or batch "
             "(or --allow-large to try)",
         )
     if budget.steps > MOST_STEPS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -50,13 +50,30 @@ StepTimer = Callable[[Sequence[Config], Dataset, torch.device], float]
 """The members of a stack, their data and a device → seconds of a step."""
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Other machines than this one, which train its stacks.
+
+    rooms: memory of each stack that is trained at once, in bytes. most_bytes: what one can have at
+    most, where others wait for it.
+    """
+
+    rooms: Sequence[int]
+    most_bytes: int
+    on_gpus: bool
+
+    @property
+    def room(self) -> int:
+        """The least of them."""
+        return min(self.rooms)
+
+
 class Planner:
     """Turns cells into rounds. Budgets are worked out once per kind of run.
 
     devices: what stacks are trained on, each on one. metric: what cells are ordered by. places: how
-    many stacks can be trained side by side. free_bytes: what a stack may take where it is trained;
-    None: what this machine has. timer: what measures the sizes of stacks, such as
-    `seconds_per_step`; None: memory alone decides.
+    many stacks can be trained side by side. elsewhere: where stacks are trained instead. timer:
+    what measures the sizes of stacks, such as `seconds_per_step`; None: memory alone decides.
 
     Raises ConfigError, located, for cells that the schema, the data or the machine refuse.
     """
@@ -69,13 +86,13 @@ class Planner:
         metric: Metric,
         allow_large: bool,
         places: int,
-        free_bytes: int | None = None,
+        elsewhere: Elsewhere | None = None,
         timer: StepTimer | None = None,
     ) -> None:
         self._loaded, self._places = loaded, places
         self._device = min(devices, key=available_bytes)
         """The one with the least free memory: what fits there fits all."""
-        self._free_bytes, self._timer = free_bytes, timer
+        self._elsewhere, self._timer = elsewhere, timer
         self._sweep = loaded.config.sweep or Sweep()
         self._metric = metric
         self._allow_large = allow_large
@@ -89,6 +106,11 @@ class Planner:
         """Of every dataset that was loaded for planning."""
         self._leading: dict[int, Loaded] = {}
         self._replication = Replication(self._sweep)
+
+    @property
+    def _on_gpus(self) -> bool:
+        here = self._device.type == "cuda"
+        return here if self._elsewhere is None else self._elsewhere.on_gpus
 
     def round(self, cells: Sequence[PlannedCell], seeds: Sequence[int] | None = None) -> Round:
         """Runs of the cells and their stacks.
@@ -231,7 +253,11 @@ class Planner:
             dataset = self._dataset(member, member.config)
             with member.source.locating():
                 self._budgets[key] = estimate(
-                    alike, dataset, self._device, allow_large=self._allow_large
+                    alike,
+                    dataset,
+                    self._device,
+                    allow_large=self._allow_large,
+                    most=None if self._elsewhere is None else self._elsewhere.most_bytes,
                 )
         return self._budgets[key]
 
@@ -253,13 +279,13 @@ class Planner:
             return self._sweep.stack_size
         budget = self._budgets[structure(cell.config)]
         # A pruner compares the members of a stack.
-        if self._device.type == "cuda" and budget.fills_gpu and self._sweep.pruner is None:
+        if self._on_gpus and budget.fills_gpu and self._sweep.pruner is None:
             return 1
         limit = stack_size(
             budget.member_bytes,
             budget.shared_bytes,
-            available_bytes(self._device) if self._free_bytes is None else self._free_bytes,
-            self._device.type == "cpu",
+            available_bytes(self._device) if self._elsewhere is None else self._elsewhere.room,
+            not self._on_gpus,
         )
         return min(limit, self._fastest(cell, configs, limit))
 

@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import Any
 
 from rich.filesize import decimal
 
@@ -43,12 +44,15 @@ TRIES = {"RAY_NUM_REDIS_GET_RETRIES": "1"}
 class Node:
     """A machine of the cluster, with what it has in all. resources: by name, CPU and GPU too.
 
-    identity: that Ray knows it by.
+    identity: that Ray knows it by, in the label of this name. gpu_bytes: what one of its GPUs has
+    free, where that is known.
     """
 
     name: str
     resources: Mapping[str, float]
     identity: str = ""
+    label: str = "ray.io/node-id"
+    gpu_bytes: int = 0
 
     @property
     def memory_bytes(self) -> int:
@@ -78,9 +82,15 @@ class Cluster:
     def slots(self, node: Node, stack_bytes: int = 0) -> int:
         """How many stacks a machine trains at once, each with so many bytes of memory."""
         rooms = [node.resources.get(name, 0) / amount for name, amount in self.asks.items()]
-        if stack_bytes:
+        if stack_bytes and not self.on_gpus:
             rooms.append(node.memory_bytes / stack_bytes)
-        return int(min(rooms) + 1e-9)  # a tenth of a GPU fits in ten times
+        slots = int(min(rooms) + 1e-9)  # a tenth of a GPU fits in ten times
+        return 0 if self.on_gpus and stack_bytes > self._room_of(node, slots) else slots
+
+    @property
+    def device(self) -> str:
+        """What stacks are trained on, as a node calls it."""
+        return "cuda" if self.on_gpus else "cpu"
 
     @property
     def places(self) -> int:
@@ -88,17 +98,40 @@ class Cluster:
         return sum(map(self.slots, self.nodes))
 
     @property
-    def room_bytes(self) -> int:
-        """Memory for each stack that is trained at once, where there is least."""
-        shares = [(node.memory_bytes, self.slots(node)) for node in self.nodes]
-        return min((memory // slots for memory, slots in shares if slots), default=0)
+    def rooms(self) -> list[int]:
+        """Memory for each stack that is trained at once, in bytes."""
+        slots = [(node, self.slots(node)) for node in self.nodes]
+        return [self._room_of(node, count) for node, count in slots for _ in range(count)]
+
+    @property
+    def most_bytes(self) -> int:
+        """Memory that one stack can have at most."""
+        if self.on_gpus:
+            return max(self.rooms, default=0)
+        return max((node.memory_bytes for node in self.nodes if self.slots(node)), default=0)
+
+    def too_small(self, stack_bytes: int) -> list[Node]:
+        """The machines whose GPUs lack the memory for such a stack, which Ray does not count."""
+        if not self.on_gpus:
+            return []
+        able = [node for node in self.nodes if self.slots(node)]
+        return [node for node in able if not self.slots(node, stack_bytes)]
+
+    def _room_of(self, node: Node, slots: int) -> int:
+        """What each of so many stacks has there."""
+        if self.on_gpus:
+            return int(node.gpu_bytes * self.asks["GPU"])
+        return node.memory_bytes // max(1, slots)
 
     def check(self, stack_bytes: int = 0) -> None:
         """Raise UsageError where no machine can train such a stack, with what all of them have."""
         if any(self.slots(node, stack_bytes) for node in self.nodes):
             return
+        if self.on_gpus and not any(node.resources.get("GPU") for node in self.nodes):
+            raise UsageError("--device cuda: no node of the cluster has a GPU; write --device cpu")
         wanted = [f"{name} {amount:g}" for name, amount in self.asks.items()]
-        wanted += [f"memory {decimal(stack_bytes)}"] if stack_bytes else []
+        memory = "memory of a GPU" if self.on_gpus else "memory"
+        wanted += [f"{memory} {decimal(stack_bytes)}"] if stack_bytes else []
         there = dict.fromkeys(", ".join(_said(node)) or "nothing" for node in self.nodes)
         raise UsageError(
             f"no node of the cluster has what a stack takes ({', '.join(wanted)}); there is: "
@@ -112,17 +145,17 @@ def _said(node: Node) -> list[str]:
     own.pop("object_store_memory", None)
     memory = own.pop("memory", None)
     said = [f"{name} {amount:g}" for name, amount in own.items()]
-    return said + ([f"memory {decimal(int(memory))}"] if memory else [])
+    said += [f"memory {decimal(int(memory))}"] if memory else []
+    return said + ([f"{decimal(node.gpu_bytes)} free on a GPU"] if node.gpu_bytes else [])
 
 
 @contextmanager
-def joined(
-    ray: OnRay | None, *, on_gpus: bool = False, threads: int = 1
-) -> Iterator[Cluster | None]:
+def joined(ray: OnRay | None, *, device: str = "cpu", threads: int = 1) -> Iterator[Cluster | None]:
     """Belong to a cluster for the block, or have a Ray of this machine alone; None: without Ray.
 
-    In a program that has joined one itself, that one is used, and is left as it is. Raises
-    UsageError where there is no cluster at the address, or none that could train a stack.
+    device: `auto` is the GPUs of the cluster where it has any. In a program that has joined one
+    itself, that one is used, and is left as it is. Raises UsageError where there is no cluster at
+    the address, or none that could train a stack.
     """
     if ray is None:
         yield None
@@ -137,7 +170,7 @@ def joined(
                 f"--ray-address {address}: this program has joined a cluster of its own; leave the "
                 "address out, or call ray.shutdown() first"
             )
-        yield _cluster(ray, on_gpus, threads)
+        yield _cluster(ray, device, threads)
         return
     OnRay.check_address(address)
     _check_answers(address)
@@ -145,13 +178,15 @@ def joined(
         with _own_handlers():
             _join(address)
         with _silent():
-            yield _cluster(ray, on_gpus, threads)
+            yield _cluster(ray, device, threads)
     finally:
         library.shutdown()
 
 
-def _cluster(ray: OnRay, on_gpus: bool, threads: int) -> Cluster:
-    found = Cluster(ray, tuple(nodes()), on_gpus, threads)
+def _cluster(ray: OnRay, device: str, threads: int) -> Cluster:
+    found = Cluster(ray, tuple(nodes()), device != "cpu", threads)
+    if device == "auto" and not found.places:
+        found = replace(found, on_gpus=False)
     found.check()
     return found
 
@@ -195,12 +230,14 @@ def nodes() -> list[Node]:
     """The machines of the cluster that are alive, in a fixed order."""
     import ray
 
-    living = (
-        Node(str(node["NodeManagerHostname"]), dict(node["Resources"]), str(node["NodeID"]))
-        for node in ray.nodes()  # type: ignore[no-untyped-call]
-        if node["Alive"]
-    )
+    living = (_node(each) for each in ray.nodes() if each["Alive"])  # type: ignore[no-untyped-call]
     return sorted(living, key=lambda node: (node.name, node.identity))
+
+
+def _node(said: Mapping[str, Any]) -> Node:
+    identity = str(said["NodeID"])
+    labels = [label for label, value in said.get("Labels", {}).items() if value == identity]
+    return Node(str(said["NodeManagerHostname"]), dict(said["Resources"]), identity, *labels[:1])
 
 
 def _join(address: str) -> None:

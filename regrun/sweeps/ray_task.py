@@ -232,6 +232,18 @@ def check_node(software: Software) -> str:
     return ""
 
 
+def free_gpu_bytes() -> int | str:
+    """What the GPU of a node has free; why there is none, where torch finds none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return (
+            f"node {socket.gethostname()}: Ray counts a GPU there, but torch finds none; install a "
+            "torch for CUDA there, or write --device cpu"
+        )
+    return int(torch.cuda.mem_get_info()[0])
+
+
 def train_on_node(references: Sequence[Any], software: Software, stop: Any) -> Iterator[Parcel]:
     """Train the stack; yields what the driver has to know and to write.
 

@@ -20,7 +20,7 @@ import torch
 
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
-from regrun.errors import ClusterLostError, UsageError
+from regrun.errors import ClusterLostError
 from regrun.execution.prepare import load_data
 from regrun.store.atomic import make_directory, read_bytes, write_atomic
 from regrun.store.checkpoint import CheckpointStore
@@ -28,14 +28,13 @@ from regrun.store.place import Place
 from regrun.store.run_dir import RunDir
 from regrun.store.sweep_dir import SweepDir
 from regrun.sweeps.planned_stack import Outcome, PlannedStack, configs_of, stored_configs
-from regrun.sweeps.ray_cluster import Cluster, Pulse
+from regrun.sweeps.ray_cluster import Cluster, Node, Pulse
 from regrun.sweeps.ray_task import (
     Ended,
     Files,
     Parcel,
     Software,
     Task,
-    check_node,
     train_on_node,
 )
 from regrun.sweeps.shared_progress import SharedProgress, StackSlot
@@ -114,7 +113,6 @@ class Orders:
     loaded: Loaded
     cluster: Cluster
     software: Software
-    device: str
     memory: Mapping[int, int]
     examples: Examples
     stop: Any
@@ -140,52 +138,15 @@ def workers_on(
         .options(scheduling_strategy=here)
         .remote()
     )
-    device = "cuda" if cluster.on_gpus else "cpu"
     remote = ray.remote(train_on_node)
     loaded = stacks[0].load()  # once, since that of a large grid takes a while
     examples = Examples(stacks, loaded)
-    orders = Orders(remote, loaded, cluster, software, device, memory, examples, stop, Pulse())
+    orders = Orders(remote, loaded, cluster, software, memory, examples, stop, Pulse())
     places = max(1, min(cluster.places, len(stacks)))
     try:
         yield [OnCluster(orders) for _ in range(places)]
     finally:
         ray.kill(stop)
-
-
-def check_nodes(cluster: Cluster) -> None:
-    """Raise UsageError for nodes that have other software than this process."""
-    import ray
-    from ray import exceptions
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    software = Software.of_this_process()
-    check = ray.remote(num_cpus=0)(check_node)
-    asked = [
-        check.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node.identity, soft=False)
-        ).remote(software)
-        for node in cluster.nodes
-    ]
-    refused: dict[str, None] = {}
-    for node, answer in zip(cluster.nodes, asked, strict=True):
-        try:
-            refused[ray.get(answer)] = None
-        except exceptions.TaskUnschedulableError:
-            continue  # the node has left the cluster meanwhile
-        except exceptions.RayError as error:
-            meaning = _meaning(error)
-            if isinstance(meaning, NodeDied):
-                continue
-            if isinstance(meaning, ClusterLostError):
-                raise meaning from error
-            why = str(error).strip().rpartition("\n")[2]
-            refused[
-                f"node {node.name} cannot run regrun ({why}); install it there, in the environment "
-                "that Ray was started in"
-            ] = None
-    said = "; ".join(filter(None, refused))
-    if said:
-        raise UsageError(said)
 
 
 class OnCluster(Worker):
@@ -227,16 +188,27 @@ class OnCluster(Worker):
 
 def _remote(orders: Orders, stack: PlannedStack) -> Any:
     """The task, with what it takes of its node."""
-    asks = orders.cluster.asks
+    asks, memory = orders.cluster.asks, orders.memory[stack.number]
     return orders.remote.options(
         num_cpus=asks.pop("CPU", 0),
         num_gpus=asks.pop("GPU", 0),
         resources=asks,
-        memory=orders.memory[stack.number],
+        **_elsewhere(orders.cluster.too_small(memory)),
+        **({} if orders.cluster.on_gpus else {"memory": memory}),
         max_retries=0,
         num_returns="streaming",
         _generator_backpressure_num_objects=PARCELS,
     )
+
+
+def _elsewhere(nodes: Sequence[Node]) -> dict[str, Any]:
+    """The option of a task that keeps it off these nodes."""
+    from ray.util.scheduling_strategies import NodeLabelSchedulingStrategy, NotIn
+
+    if not nodes:
+        return {}
+    names = NotIn(*(node.identity for node in nodes))  # type: ignore[no-untyped-call]
+    return {"scheduling_strategy": NodeLabelSchedulingStrategy({nodes[0].label: names})}
 
 
 def _task(stack: PlannedStack, orders: Orders) -> Task:
@@ -250,7 +222,7 @@ def _task(stack: PlannedStack, orders: Orders) -> Task:
             needed += [run.metrics, run.histograms, run.summary]
     contents = {_name(files, place): read_bytes(place) for place in needed if place.is_file()}
     configs = tuple(stored_configs(stack, orders.loaded))
-    return Task(stack, files.path.resolve(), configs, contents, orders.device)
+    return Task(stack, files.path.resolve(), configs, contents, orders.cluster.device)
 
 
 def _name(folder: SweepDir | RunDir, place: Place) -> str:
@@ -301,17 +273,17 @@ def _deaths() -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        raise _meaning(error) from error
+        raise meaning_of(error) from error
     except OSError as error:  # of the connection to Ray on this machine
         raise ClusterLostError(f"the Ray cluster was lost: {error.strerror or error}") from error
 
 
-def _meaning(error: BaseException) -> BaseException:
+def meaning_of(error: BaseException) -> BaseException:
     """What an error of Ray means for the stack; one of the task itself as it is."""
     from ray import exceptions
 
     if isinstance(error, exceptions.RayTaskError):
-        return _meaning(error.cause)  # which is one of Ray where the task lost something
+        return meaning_of(error.cause)  # which is one of Ray where the task lost something
     if isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError):
         return NodeDied()
     if isinstance(error, exceptions.WorkerCrashedError | exceptions.OutOfMemoryError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -48,10 +48,11 @@ from regrun.sweeps.executor import OnRay, resume_command
 from regrun.sweeps.growth import check_growth, check_more, lacking, said_of
 from regrun.sweeps.leaderboard import Leaderboard
 from regrun.sweeps.planned_stack import PlannedStack, configs_of
-from regrun.sweeps.planning import WORTH_WORKERS, Planner, halved
+from regrun.sweeps.planning import WORTH_WORKERS, Elsewhere, Planner, halved
 from regrun.sweeps.ray_cluster import Cluster, joined
+from regrun.sweeps.ray_nodes import check_nodes, with_gpu_memory
 from regrun.sweeps.ray_plan import spread
-from regrun.sweeps.ray_worker import check_nodes, workers_on
+from regrun.sweeps.ray_worker import workers_on
 from regrun.sweeps.search import Proposer
 from regrun.sweeps.selection import check_selection
 from regrun.sweeps.space import PlannedCell, corner_cells, validate_cells
@@ -87,6 +88,12 @@ class Options:
         """What the device names. Raises UsageError."""
         return Devices.named(self.device)
 
+    @property
+    def device_here(self) -> str:
+        """The device of what is trained in this process, also where sweeps are trained with Ray."""
+        named = self.devices
+        return "auto" if self.ray is not None and named.kind == "cuda" else str(named.first())
+
     def begun_on(self, device: str) -> Options:
         """The same; where they name no device, with what the sweep was begun on.
 
@@ -104,15 +111,18 @@ class Options:
     def check_devices(self) -> list[torch.device]:
         """The devices that are used, the first one first: no more than there are workers.
 
-        Raises UsageError where one is not there, for what Ray chooses itself, and for fewer workers
-        than GPUs on a list.
+        With Ray, the one that data are loaded on; its nodes have those that train. Raises
+        UsageError where one is not there, for what Ray chooses itself, and for fewer workers than
+        GPUs on a list.
         """
         named = self.devices
-        if self.ray is not None and named.numbers:
-            raise UsageError(
-                f"--device {named}: with --executor ray, each stack gets a GPU from Ray; write "
-                "--device cuda"
-            )
+        if self.ray is not None:
+            if named.numbers:
+                raise UsageError(
+                    f"--device {named}: with --executor ray, each stack gets a GPU from Ray; write "
+                    "--device cuda"
+                )
+            return [torch.device("cpu")]
         if self.workers is not None and named.several and self.workers < len(named.numbers):
             raise UsageError(
                 f"--device {named}: each GPU takes a worker process, and --workers {self.workers} "
@@ -138,7 +148,7 @@ def run_sweep(
     more than a sweep. Raises ConfigError (located, before anything is written), StorageError,
     CorruptInputError, Interrupted.
     """
-    with _checked_cluster_of(options) as cluster:
+    with _cluster_of(options) as cluster:
         sweep = _Sweep(loaded, options, observer or Observer(), cluster)
         tree = dump_tree(loaded.source.tree)
         parse_config(tree.encode(), "the sweep")  # or it is too long for a file
@@ -157,19 +167,21 @@ def run_sweep(
                 return sweep.run(files, interrupt)
 
 
-def _cluster_of(options: Options) -> AbstractContextManager[Cluster | None]:
-    """The cluster that trains the sweep, for a block."""
-    on_gpus = options.check_devices()[0].type == "cuda"
-    return joined(options.ray, on_gpus=on_gpus, threads=options.threads or 1)
-
-
 @contextmanager
-def _checked_cluster_of(options: Options) -> Iterator[Cluster | None]:
-    """The same. Raises UsageError where a node has other software than this process."""
-    with _cluster_of(options) as cluster:
-        if cluster is not None:
+def _cluster_of(options: Options, *, only_planned: bool = False) -> Iterator[Cluster | None]:
+    """The cluster that trains the sweep, for a block.
+
+    Raises UsageError where a node has other software than this process, unless only_planned.
+    """
+    options.check_devices()
+    kind = options.devices.kind
+    with joined(options.ray, device=kind, threads=options.threads or 1) as cluster:
+        if cluster is None:
+            yield None
+            return
+        if not only_planned:
             check_nodes(cluster)
-        yield cluster
+        yield with_gpu_memory(cluster)
 
 
 def resume_sweep(
@@ -217,7 +229,7 @@ def resume_sweep(
         options = replace(options, allow_large=True)  # it was allowed, or fits
         if rounds:
             loaded = _varying_as_begun(loaded, rounds).begun_in(files.begun_in(rounds[0]))
-        with asking_for_data(loaded, directory), _checked_cluster_of(options) as cluster:
+        with asking_for_data(loaded, directory), _cluster_of(options) as cluster:
             sweep = _Sweep(loaded, options, watcher, cluster)
             grows = not PLACES.issuperset(changed)
             added = sweep.lacking(rounds, check_all=bool(changed))
@@ -317,7 +329,7 @@ def plan_sweep(loaded: Loaded, options: Options = Options()) -> SweepPlan:
 
     Of a search the stacks are those of its first round, and the time is scaled up to all trials.
     """
-    with _cluster_of(options) as cluster:
+    with _cluster_of(options, only_planned=True) as cluster:
         sweep = _Sweep(loaded, options, Observer(), cluster)
         return _planned(loaded, sweep)
 
@@ -385,10 +397,16 @@ class _Sweep:
             metric=self._metric,
             allow_large=options.allow_large,
             places=self._places if cluster is None else cluster.places,
-            free_bytes=None if cluster is None or cluster.on_gpus else cluster.room_bytes,
-            # The GPUs of a cluster are not those of this machine.
-            timer=seconds_per_step if cluster is None and not on_cpu else None,
+            elsewhere=None
+            if cluster is None
+            else Elsewhere(cluster.rooms, cluster.most_bytes, cluster.on_gpus),
+            timer=None if on_cpu else seconds_per_step,
         )
+
+    @property
+    def _kind(self) -> str:
+        """What stacks are trained on."""
+        return self._devices[0].type if self.cluster is None else self.cluster.device
 
     @property
     def _races(self) -> bool:
@@ -422,7 +440,7 @@ class _Sweep:
         planned = self.planner.round(cells, seeds)
         return replace(
             planned,
-            device=self._options.devices.as_found(self._devices[0].type),
+            device=self._options.devices.as_found(self._kind),
             threads=self._options.threads,
         )
 
@@ -603,7 +621,7 @@ class _Sweep:
         self._observer.on_start(
             Start(
                 str(files.path),
-                ", ".join(dict.fromkeys(used)) or self._devices[0].type,
+                ", ".join(dict.fromkeys(used)) or self._kind,
                 steps,
                 self._notes(stacks),
                 members=sum(len(stack.runs) for stack in stacks),

@@ -51,11 +51,10 @@ def test_a_machine_trains_as_many_stacks_as_it_has_what_each_takes(
         assert cluster.places == sum(slots)
 
 
-def test_a_stack_may_take_its_share_of_the_memory_of_the_machine_that_has_least() -> None:
-    assert Cluster(OnRay(), (SMALL, LARGE)).room_bytes == 2 * GB
-    assert Cluster(OnRay(), (LARGE,)).room_bytes == 8 * GB
+def test_each_stack_that_is_trained_at_once_has_its_share_of_the_memory_of_its_machine() -> None:
+    assert Cluster(OnRay(), (SMALL, LARGE)).rooms == [2 * GB] * 2 + [8 * GB] * 8
     # One that trains nothing does not count.
-    assert Cluster(OnRay(), (SMALL, LARGE), threads=4).room_bytes == 32 * GB
+    assert Cluster(OnRay(), (SMALL, LARGE), threads=4).rooms == [32 * GB] * 2
 
 
 def test_a_cluster_that_can_train_nothing_is_refused_with_what_it_has() -> None:

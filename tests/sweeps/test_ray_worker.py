@@ -25,8 +25,9 @@ from regrun.results import SweepSummary
 from regrun.sweeps import ray_cluster, ray_task, ray_worker
 from regrun.sweeps.executor import OnRay
 from regrun.sweeps.ray_cluster import Cluster, Node, Pulse
+from regrun.sweeps.ray_nodes import check_nodes
 from regrun.sweeps.ray_task import Software, check_node
-from regrun.sweeps.ray_worker import NodeDied, _meaning, check_nodes
+from regrun.sweeps.ray_worker import NodeDied, meaning_of
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from regrun.sweeps.worker import WorkerDied
 from tests.support.program import Program, run_python
@@ -316,9 +317,9 @@ def test_a_cluster_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPa
 def test_errors_of_ray_are_deaths_and_those_of_a_task_its_own(
     error: Exception, meaning: type[Exception]
 ) -> None:
-    assert type(_meaning(error)) is meaning
+    assert type(meaning_of(error)) is meaning
     of_task = exceptions.RayTaskError("train", "Traceback", error)
-    assert type(_meaning(of_task)) is meaning
+    assert type(meaning_of(of_task)) is meaning
 
 
 def test_a_node_with_other_software_is_refused_by_name() -> None:

@@ -211,7 +211,7 @@ class _Work:
                 path = resume_path(
                     place,
                     begun,
-                    device=str(self.options.devices.first()),
+                    device=self.options.device_here,
                     threads=self.options.threads,
                     observer=self.observer,
                 )
@@ -221,7 +221,7 @@ class _Work:
                     runs_dir=self.directory,
                     number=part.number,
                     ratio=part.ratio,
-                    device=str(self.options.devices.first()),
+                    device=self.options.device_here,
                     threads=self.options.threads,
                     observer=self.observer,
                     directory=place,
