@@ -223,6 +223,24 @@ class Parcel:
     error: BaseException | None = None
 
 
+class Stop:
+    """An actor that running tasks ask whether they are to save and stop.
+
+    It is here since a process that is given its handle imports its module.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        """From now on they are."""
+        self._set = True
+
+    def is_set(self) -> bool:
+        """Whether they are."""
+        return self._set
+
+
 def check_node(software: Software) -> str:
     """Whether a node can train stacks of the sweep: why not, else nothing."""
     try:

@@ -34,6 +34,7 @@ from regrun.sweeps.ray_task import (
     Files,
     Parcel,
     Software,
+    Stop,
     Task,
     train_on_node,
 )
@@ -83,21 +84,6 @@ class Examples:
             self._left[stack.data] -= 1
             if not self._left[stack.data]:
                 self._stored.pop(stack.data, None)
-
-
-class Stop:
-    """An actor that running tasks ask whether they are to save and stop."""
-
-    def __init__(self) -> None:
-        self._set = False
-
-    def set(self) -> None:
-        """From now on they are."""
-        self._set = True
-
-    def is_set(self) -> bool:
-        """Whether they are."""
-        return self._set
 
 
 @dataclass(frozen=True)
