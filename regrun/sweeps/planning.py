@@ -63,6 +63,11 @@ class Elsewhere:
     on_gpus: bool
 
     @property
+    def device(self) -> torch.device:
+        """What stacks are trained on there."""
+        return torch.device("cuda" if self.on_gpus else "cpu")
+
+    @property
     def room(self) -> int:
         """The least of them."""
         return min(self.rooms)
@@ -255,7 +260,7 @@ class Planner:
                 self._budgets[key] = estimate(
                     alike,
                     dataset,
-                    self._device,
+                    self._device if self._elsewhere is None else self._elsewhere.device,
                     allow_large=self._allow_large,
                     most=None if self._elsewhere is None else self._elsewhere.most_bytes,
                 )
