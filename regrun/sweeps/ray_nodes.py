@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regrun.errors import ClusterLostError, UsageError
 from regrun.sweeps.ray_cluster import Cluster, Node
+from regrun.sweeps.ray_deaths import NodeDied, meaning_of
 from regrun.sweeps.ray_task import Software, check_node, free_gpu_bytes
-from regrun.sweeps.ray_worker import NodeDied, meaning_of
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
 
 SECONDS_FOR_A_GPU = 60.0
 """How long a GPU may be in use by others until its machine is left out of the planning."""
@@ -57,38 +60,53 @@ def _answers(
     Those that have left the cluster meanwhile, or answer too late, are left out.
     """
     import ray
-    from ray import exceptions
+
+    asked = {ask(node, question, *arguments, num_gpus=num_gpus): node for node in nodes}
+    answered, late = ray.wait([*asked], num_returns=len(asked), timeout=wait)
+    for each in late:
+        ray.cancel(each)
+    for each in answered:
+        answer = answer_of(asked[each], each)
+        if answer is not None:
+            yield asked[each], answer
+
+
+def ask(
+    node: Node, question: Callable[..., Any], *arguments: Any, num_gpus: float = 0
+) -> ObjectRef[Any]:
+    """Let a node answer a question."""
+    import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     remote = ray.remote(num_cpus=0, num_gpus=num_gpus, max_calls=1, max_retries=0)(question)
-    asked = [
-        remote.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node.identity, soft=False)
-        ).remote(*arguments)
-        for node in nodes
-    ]
-    late = ray.wait(asked, num_returns=len(asked), timeout=wait)[1] if wait else []
-    for answer in late:
-        ray.cancel(answer)
-    for node, answer in zip(nodes, asked, strict=True):
-        if answer in late:
-            continue
-        try:
-            yield node, ray.get(answer)
-        except exceptions.TaskUnschedulableError:
-            continue  # the node has left the cluster meanwhile
-        except exceptions.RayError as error:
-            meaning = meaning_of(error)
-            if isinstance(meaning, NodeDied):
-                continue
-            if isinstance(meaning, ClusterLostError):
-                raise meaning from error
-            why = str(error).strip().rpartition("\n")[2]
-            yield (
-                node,
-                f"node {node.name} cannot run regrun ({why}); install it there, in the environment "
-                "that Ray was started in",
-            )
+    there = NodeAffinitySchedulingStrategy(node.identity, soft=False)
+    asked: ObjectRef[Any] = remote.options(scheduling_strategy=there).remote(*arguments)
+    return asked
+
+
+def answer_of(node: Node, asked: ObjectRef[Any]) -> Any:
+    """What a node answers; why not, in words, where it cannot run regrun.
+
+    None: it has left the cluster meanwhile. Raises ClusterLostError.
+    """
+    import ray
+    from ray import exceptions
+
+    try:
+        return ray.get(asked)
+    except exceptions.TaskUnschedulableError:
+        return None
+    except exceptions.RayError as error:
+        meaning = meaning_of(error)
+        if isinstance(meaning, NodeDied):
+            return None
+        if isinstance(meaning, ClusterLostError):
+            raise meaning from error
+        why = str(error).strip().rpartition("\n")[2]
+        return (
+            f"node {node.name} cannot run regrun ({why}); install it there, in the environment "
+            "that Ray was started in"
+        )
 
 
 def _refuse(answers: Iterator[str]) -> None:

@@ -20,15 +20,17 @@ import torch
 
 from regrun.config.load import Loaded
 from regrun.config.schema import Config
-from regrun.errors import ClusterLostError
 from regrun.execution.prepare import load_data
 from regrun.store.atomic import make_directory, read_bytes, write_atomic
 from regrun.store.checkpoint import CheckpointStore
 from regrun.store.place import Place
 from regrun.store.run_dir import RunDir
 from regrun.store.sweep_dir import SweepDir
+from regrun.sweeps.crew import Crew
 from regrun.sweeps.planned_stack import Outcome, PlannedStack, configs_of, stored_configs
-from regrun.sweeps.ray_cluster import Cluster, Node, Pulse
+from regrun.sweeps.ray_cluster import Node, Pulse
+from regrun.sweeps.ray_deaths import NodeDied, deaths
+from regrun.sweeps.ray_places import Places
 from regrun.sweeps.ray_task import (
     Ended,
     Files,
@@ -39,7 +41,7 @@ from regrun.sweeps.ray_task import (
     train_on_node,
 )
 from regrun.sweeps.shared_progress import SharedProgress, StackSlot
-from regrun.sweeps.worker import Worker, WorkerDied
+from regrun.sweeps.worker import Worker
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -51,10 +53,8 @@ PARCELS = 4
 """Parcels of one stack that wait for the driver, at most."""
 
 
-class NodeDied(WorkerDied):
-    """The machine is gone. What it was doing is not to blame, so it does not count."""
-
-    counts = False
+class NodeRefused(Exception):  # noqa: N818 - an event, not an error
+    """A stack has failed, and there is a node with other software, where it may have been."""
 
 
 class Examples:
@@ -74,7 +74,7 @@ class Examples:
             if stack.data not in self._stored:
                 config: Config = next(configs_of(self._loaded, stack.runs[:1]))
                 dataset = load_data(config, torch.device("cpu"), allow_large=True)
-                with _deaths():
+                with deaths():
                     self._stored[stack.data] = ray.put(dataset)
             return self._stored[stack.data]
 
@@ -97,7 +97,7 @@ class Orders:
 
     remote: Any
     loaded: Loaded
-    cluster: Cluster
+    places: Places
     software: Software
     memory: Mapping[int, int]
     examples: Examples
@@ -107,17 +107,17 @@ class Orders:
 
 @contextmanager
 def workers_on(
-    cluster: Cluster, stacks: Sequence[PlannedStack], memory: Mapping[int, int]
-) -> Iterator[Sequence[Worker]]:
-    """As many workers as the cluster trains stacks at once.
+    places: Places, stacks: Sequence[PlannedStack], memory: Mapping[int, int]
+) -> Iterator[Crew]:
+    """As many workers as the cluster trains stacks at once, while its machines come and go.
 
     memory: what each stack takes, in bytes, by its number. Raises UsageError where no node has it.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    cluster, software = places.cluster, places.software
     cluster.check(max(memory.values()))
-    software = Software.of_this_process()
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     stop: Any = (
         ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Stop)
@@ -127,12 +127,30 @@ def workers_on(
     remote = ray.remote(train_on_node)
     loaded = stacks[0].load()  # once, since that of a large grid takes a while
     examples = Examples(stacks, loaded)
-    orders = Orders(remote, loaded, cluster, software, memory, examples, stop, Pulse())
-    places = max(1, min(cluster.places, len(stacks)))
+    orders = Orders(remote, loaded, places, software, memory, examples, stop, Pulse())
     try:
-        yield [OnCluster(orders) for _ in range(places)]
+        yield OfCluster(orders, min(places.count, len(stacks)))
     finally:
         ray.kill(stop)
+
+
+class OfCluster(Crew):
+    """Workers for a cluster, which may grow. workers: how many begin."""
+
+    def __init__(self, orders: Orders, workers: int) -> None:
+        super().__init__([OnCluster(orders) for _ in range(max(1, workers))])
+        self._orders = orders
+
+    @property
+    def places(self) -> int:
+        return max(1, self._orders.places.count)
+
+    def hire(self) -> Worker:
+        self.workers.append(OnCluster(self._orders))
+        return self.workers[-1]
+
+    def news(self) -> list[str]:
+        return self._orders.places.news()
 
 
 class OnCluster(Worker):
@@ -149,16 +167,31 @@ class OnCluster(Worker):
         self._thread.shutdown()
 
     def _train(self, stack: PlannedStack, slot: int, progress: SharedProgress) -> Outcome:
+        while True:
+            refused = self._orders.places.refused
+            try:
+                return self._send(stack, progress.slot(slot), progress, refused)
+            except NodeRefused:  # it goes elsewhere
+                continue
+
+    def _send(
+        self,
+        stack: PlannedStack,
+        slot: StackSlot,
+        progress: SharedProgress,
+        refused: Sequence[Node],
+    ) -> Outcome:
+        """Train a stack on any node but those refused."""
         import ray
 
         orders = self._orders
         task, examples = _task(stack, orders), orders.examples.of(stack)
-        with _deaths():
-            stream = _remote(orders, stack).remote(
+        with deaths():
+            stream = _remote(orders, stack, refused).remote(
                 [ray.put(task), examples], orders.software, orders.stop
             )
-        received = Received(SweepDir(stack.sweep), stack, progress.slot(slot))
-        for parcel in _parcels(stream, lambda: progress.stopped, orders):
+        received = Received(SweepDir(stack.sweep), stack, slot)
+        for parcel in _parcels(stream, lambda: progress.stopped, orders, refused):
             received.take(parcel)
             if parcel.error is not None:
                 raise parcel.error
@@ -172,15 +205,16 @@ class OnCluster(Worker):
         raise NodeDied
 
 
-def _remote(orders: Orders, stack: PlannedStack) -> Any:
-    """The task, with what it takes of its node."""
-    asks, memory = orders.cluster.asks, orders.memory[stack.number]
+def _remote(orders: Orders, stack: PlannedStack, refused: Sequence[Node]) -> Any:
+    """The task, with what it takes of its node. refused: nodes that it must not go to."""
+    cluster, memory = orders.places.cluster, orders.memory[stack.number]
+    asks = cluster.asks
     return orders.remote.options(
         num_cpus=asks.pop("CPU", 0),
         num_gpus=asks.pop("GPU", 0),
         resources=asks,
-        **_elsewhere(orders.cluster.too_small(memory)),
-        **({} if orders.cluster.on_gpus else {"memory": memory}),
+        **_elsewhere([*cluster.too_small(memory), *refused]),
+        **({} if cluster.on_gpus else {"memory": memory}),
         max_retries=0,
         num_returns="streaming",
         _generator_backpressure_num_objects=PARCELS,
@@ -208,24 +242,27 @@ def _task(stack: PlannedStack, orders: Orders) -> Task:
             needed += [run.metrics, run.histograms, run.summary]
     contents = {_name(files, place): read_bytes(place) for place in needed if place.is_file()}
     configs = tuple(stored_configs(stack, orders.loaded))
-    return Task(stack, files.path.resolve(), configs, contents, orders.cluster.device)
+    return Task(stack, files.path.resolve(), configs, contents, orders.places.cluster.device)
 
 
 def _name(folder: SweepDir | RunDir, place: Place) -> str:
     return place.path.relative_to(folder.path).as_posix()
 
 
-def _parcels(stream: Any, should_stop: Callable[[], bool], orders: Orders) -> Iterator[Parcel]:
+def _parcels(
+    stream: Any, should_stop: Callable[[], bool], orders: Orders, refused: Sequence[Node] = ()
+) -> Iterator[Parcel]:
     """The parcels of a task, as they come. should_stop: whether it is to save and end.
 
-    Raises WorkerDied, ClusterLostError, and what the task raised.
+    refused: nodes that it was kept off. Raises NodeRefused where others were found since,
+    WorkerDied, ClusterLostError, and what the task raised.
     """
     import ray
     from ray import exceptions
 
     asked = begun = cancelled = False
     while True:
-        with _deaths():
+        with deaths():
             ready, _ = ray.wait([stream], timeout=POLL_SECONDS)
             if should_stop() and not asked:
                 asked, cancelled = True, not begun
@@ -233,51 +270,25 @@ def _parcels(stream: Any, should_stop: Callable[[], bool], orders: Orders) -> It
                 if cancelled:  # it may wait for a node that never comes
                     ray.cancel(stream)
         orders.pulse.check()
+        with deaths():
+            orders.places.look()
         if not ready:
             continue
-        with _deaths():
+        with deaths():
             try:
                 parcel = ray.get(next(stream))
             except StopIteration:
                 return
-            except exceptions.RayError:
+            except exceptions.RayError as error:
                 if cancelled:  # where Ray was started with SIGINT ignored, it raises a TypeError
                     return
+                if isinstance(error, exceptions.RayTaskError) and orders.places.refuses_more(
+                    refused
+                ):
+                    raise NodeRefused from error
                 raise
         begun = True
         yield parcel
-
-
-@contextmanager
-def _deaths() -> Iterator[None]:
-    """Turn what Ray raises for a lost task into WorkerDied, and that of a task into its own.
-
-    Without Ray on this machine, it is a ClusterLostError.
-    """
-    from ray.exceptions import RayError
-
-    try:
-        yield
-    except RayError as error:
-        raise meaning_of(error) from error
-    except OSError as error:  # of the connection to Ray on this machine
-        raise ClusterLostError(f"the Ray cluster was lost: {error.strerror or error}") from error
-
-
-def meaning_of(error: BaseException) -> BaseException:
-    """What an error of Ray means for the stack; one of the task itself as it is."""
-    from ray import exceptions
-
-    if isinstance(error, exceptions.RayTaskError):
-        return meaning_of(error.cause)  # which is one of Ray where the task lost something
-    if isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError):
-        return NodeDied()
-    if isinstance(error, exceptions.WorkerCrashedError | exceptions.OutOfMemoryError):
-        return WorkerDied()
-    if isinstance(error, exceptions.RayError):
-        first = str(error).strip().partition("\n")[0]
-        return ClusterLostError(f"the Ray cluster was lost: {first}")
-    return error
 
 
 class Received:

@@ -44,6 +44,7 @@ from regrun.store.study import Study, write_study
 from regrun.store.sweep_dir import Round, SweepDir
 from regrun.store.writer import rewrite
 from regrun.sweeps.confirmation import MOST_FINALISTS, to_confirm
+from regrun.sweeps.crew import Crew
 from regrun.sweeps.executor import OnRay, resume_command
 from regrun.sweeps.growth import check_growth, check_more, lacking, said_of
 from regrun.sweeps.leaderboard import Leaderboard
@@ -51,7 +52,9 @@ from regrun.sweeps.planned_stack import PlannedStack, configs_of
 from regrun.sweeps.planning import WORTH_WORKERS, Elsewhere, Planner, halved
 from regrun.sweeps.ray_cluster import Cluster, joined
 from regrun.sweeps.ray_nodes import check_nodes, with_gpu_memory
+from regrun.sweeps.ray_places import Places
 from regrun.sweeps.ray_plan import spread
+from regrun.sweeps.ray_task import Software
 from regrun.sweeps.ray_worker import workers_on
 from regrun.sweeps.search import Proposer
 from regrun.sweeps.selection import check_selection
@@ -380,6 +383,7 @@ class _Sweep:
     ) -> None:
         self._loaded, self._options, self._observer = loaded, options, observer
         self.cluster = cluster
+        self._cluster_places = Places(cluster, Software.of_this_process()) if cluster else None
         check_runs(loaded, allow_large=options.allow_large)
         check_threads(options.threads)
         self._devices = options.check_devices()
@@ -578,11 +582,11 @@ class _Sweep:
         budgets = [self.planner.budget_of(stack.runs[0]) for stack in stacks]
         steps = sum(b.steps * len(stack.runs) for b, stack in zip(budgets, stacks, strict=True))
         seconds = sum(b.seconds(len(stack.runs)) for b, stack in zip(budgets, stacks, strict=True))
-        with self._crew(stacks, budgets, seconds) as workers:
-            self._say_start(files, stacks, steps, workers, again=again)
+        with self._crew(stacks, budgets, seconds) as crew:
+            self._say_start(files, stacks, steps, crew.workers, again=again)
             return train_stacks(
                 stacks,
-                workers=workers,
+                crew=crew,
                 should_stop=lambda: interrupt.signal_number is not None,
                 observer=self._observer,
                 total_steps=steps,
@@ -593,19 +597,20 @@ class _Sweep:
     @contextmanager
     def _crew(
         self, stacks: Sequence[PlannedStack], budgets: Sequence[Budget], seconds: float
-    ) -> Iterator[Sequence[Worker]]:
+    ) -> Iterator[Crew]:
         """The workers that train these stacks, for the block."""
-        if self.cluster is not None:
+        if self._cluster_places is not None:
             memory = {
                 stack.number: budget.total_bytes(len(stack.runs))
                 for stack, budget in zip(stacks, budgets, strict=True)
             }
-            with workers_on(self.cluster, stacks, memory) as workers:
-                yield workers
+            with workers_on(self._cluster_places, stacks, memory) as crew:
+                yield crew
             return
         processes = self._workers(len(stacks), seconds)
         devices = map(str, islice(cycle(self._devices), max(processes, 1)))
-        yield [(OwnProcess if processes else InThisProcess)(device) for device in devices]
+        kind = OwnProcess if processes else InThisProcess
+        yield Crew([kind(device) for device in devices])
 
     def _say_start(
         self,

@@ -19,6 +19,7 @@ from regrun.errors import (
 )
 from regrun.execution.failure import Failure
 from regrun.execution.observer import Observer, Standing
+from regrun.sweeps.crew import Crew
 from regrun.sweeps.leaderboard import Leaderboard
 from regrun.sweeps.planned_stack import Outcome, PlannedStack, mark_failed
 from regrun.sweeps.shared_progress import SharedProgress
@@ -33,7 +34,7 @@ POLL_SECONDS = 0.1
 def train_stacks(
     stacks: Sequence[PlannedStack],
     *,
-    workers: Sequence[Worker],
+    crew: Crew,
     should_stop: Callable[[], bool],
     observer: Observer,
     total_steps: int,
@@ -42,7 +43,7 @@ def train_stacks(
 ) -> Trained:
     """Train all stacks until they have ended, or are stopped after each running one has saved.
 
-    workers: they are closed at the end. A stack that raises is marked failed and the others
+    crew: its workers are closed at the end. A stack that raises is marked failed and the others
     continue, unless fail_fast; one whose worker dies is restarted. A StorageError and a
     ClusterLostError are raised at once, a CorruptInputError once the others are done.
     """
@@ -50,7 +51,7 @@ def train_stacks(
         sizes = [len(stack.runs) for stack in stacks]
         progress = SharedProgress.create(Path(folder) / "progress", sizes)
         watch = _Watch(stacks, progress, should_stop, observer, total_steps, leaderboard, fail_fast)
-        watch.until_done(workers)
+        watch.until_done(crew)
         return Trained(not progress.stopped, tuple(watch.too_large))
 
 
@@ -80,15 +81,15 @@ class _Watch:
     corrupt: CorruptInputError | UsageError | None = None
     too_large: list[PlannedStack] = field(default_factory=list)
 
-    def until_done(self, workers: Sequence[Worker]) -> None:
+    def until_done(self, crew: Crew) -> None:
         """Keep the workers busy until all stacks are done or have stopped."""
-        idle = [*reversed(workers)]  # the first one begins
+        idle = [*reversed(crew.workers)]  # the first one begins
         waiting = deque(range(len(self.stacks)))
         running: dict[Future[Outcome], tuple[int, Worker]] = {}
         try:
             while running or (waiting and not self.progress.stopped):
-                while waiting and idle and not self.progress.stopped:
-                    slot, worker = waiting.popleft(), idle.pop()
+                while waiting and len(running) < crew.places and not self.progress.stopped:
+                    slot, worker = waiting.popleft(), idle.pop() if idle else crew.hire()
                     future = worker.train(self.stacks[slot], slot, self.progress)
                     running[future] = slot, worker
                 done, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
@@ -106,13 +107,14 @@ class _Watch:
                         for message in future.result().messages:
                             self.observer.on_message(message)
                     idle.append(worker)
+                for message in crew.news():
+                    self.observer.on_message(message)
                 self._show()
             self._standing()
         finally:
             if running:
                 self.progress.stop()
-            for worker in workers:
-                worker.close()
+            crew.close()
         if self.corrupt is not None:
             raise self.corrupt
 

@@ -22,12 +22,12 @@ import regrun
 from regrun.config.load import config_from_mapping
 from regrun.errors import ClusterLostError, Interrupted, StorageError, UsageError
 from regrun.results import SweepSummary
-from regrun.sweeps import ray_cluster, ray_task, ray_worker
+from regrun.sweeps import ray_cluster, ray_nodes, ray_task, ray_worker
 from regrun.sweeps.executor import OnRay
 from regrun.sweeps.ray_cluster import Cluster, Node, Pulse
+from regrun.sweeps.ray_deaths import NodeDied, meaning_of
 from regrun.sweeps.ray_nodes import check_nodes
 from regrun.sweeps.ray_task import Software, check_node
-from regrun.sweeps.ray_worker import NodeDied, meaning_of
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from regrun.sweeps.worker import WorkerDied
 from tests.support.program import Program, run_python
@@ -257,6 +257,7 @@ def test_a_stack_that_had_not_begun_does_not_fail_when_it_is_cancelled(
         raise exceptions.RayTaskError("train", "Traceback", TypeError("'Handlers' object"))
 
     stream, orders = iter([None, None]), MagicMock()
+    orders.places.refuses_more.return_value = False
     monkeypatch.setattr(ray, "wait", lambda *_, **__: ([stream], []))
     monkeypatch.setattr(ray, "cancel", lambda _: None)
     monkeypatch.setattr(ray, "get", raises)
@@ -394,7 +395,8 @@ def test_a_node_whose_processes_die_is_refused_and_one_that_left_is_not(
             raise found
         return str(found)
 
-    monkeypatch.setattr(ray, "remote", MagicMock())
+    monkeypatch.setattr(ray_nodes, "ask", lambda node, *_, **__: node.name)
+    monkeypatch.setattr(ray, "wait", lambda asked, **_: (asked, []))
     monkeypatch.setattr(ray, "get", answer)
     nodes = tuple(Node(name, {"CPU": 1}, "0" * 56) for name in ("crashing", "gone", "good"))
     with pytest.raises(UsageError) as refused:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,9 +20,10 @@ from regrun.execution.observer import Observer, Standing
 from regrun.metrics import Metric
 from regrun.store.sweep_dir import PlannedRun, SweepDir
 from regrun.sweeps import worker
+from regrun.sweeps.crew import Crew
 from regrun.sweeps.leaderboard import Leaderboard
 from regrun.sweeps.planned_stack import Outcome, PlannedStack, Report
-from regrun.sweeps.worker import InThisProcess, OwnProcess
+from regrun.sweeps.worker import InThisProcess, OwnProcess, Worker
 from regrun.sweeps.worker_pool import ATTEMPTS, train_stacks
 from tests.support.sweeps import LINEAR, Deadly, results, summary_of, with_keys
 from tests.support.tampering import write_yaml
@@ -70,7 +73,7 @@ class Work:
     def run(self, stacks: list[PlannedStack], **options: Any) -> bool:
         self.leaderboard.add(run for stack in stacks for run in stack.runs)
         given: dict[str, Any] = {
-            "workers": [InThisProcess("cpu")],
+            "crew": Crew([InThisProcess("cpu")]),
             "should_stop": lambda: False,
             "observer": self.recorder,
             "total_steps": 10 * len(stacks),
@@ -182,7 +185,7 @@ def test_a_worker_that_keeps_dying_takes_nobody_with_it(work: Work) -> None:
         )
     stacks = work.stacks(5)
     stacks[1] = Deadly(work.sweep, 1, stacks[1].runs, "", main=os.getpid())
-    assert work.run(stacks, workers=[OwnProcess("cpu"), OwnProcess("cpu")])
+    assert work.run(stacks, crew=Crew([OwnProcess("cpu"), OwnProcess("cpu")]))
     assert [work.status(number) for number in range(5)] == [
         "completed", "failed", "completed", "completed", "completed",
     ]  # fmt: skip
@@ -216,3 +219,49 @@ def test_a_failing_cell_fails_alone_and_the_sweep_ends_with_3(
     assert list(failed["training.batch_size"]) == [4, 4]
     for path in failed["run_dir"]:
         assert "out of luck" in (Path(path) / "log.txt").read_text()
+
+
+class Growing(Crew):
+    """Has one number of places after another. most: the numbers."""
+
+    def __init__(self, most: list[int]) -> None:
+        super().__init__([InThisProcess("cpu")])
+        self._most = most
+
+    @property
+    def places(self) -> int:
+        return self._most[0]
+
+    def hire(self) -> Worker:
+        self.workers.append(InThisProcess("cpu"))
+        return self.workers[-1]
+
+    def news(self) -> list[str]:
+        return [f"{self._most.pop(0)} at once"] if len(self._most) > 1 else []
+
+
+def test_as_many_stacks_are_trained_at_once_as_there_are_places_now(work: Work) -> None:
+    together: list[int] = []
+    inside, lock = [0], threading.Lock()
+
+    def count() -> None:
+        with lock:
+            inside[0] += 1
+            together.append(inside[0])
+        time.sleep(0.3)  # several polls, in which more could begin
+        with lock:
+            inside[0] -= 1
+
+    stacks = work.stacks(9)
+    work.does = {stack.number: count for stack in stacks}
+    crew = Growing([1, 3])
+    assert work.run(stacks, crew=crew)
+    assert sorted(work.done) == [*range(9)]
+    assert (together[0], max(together), len(crew.workers)) == (1, 3, 3)
+    assert work.recorder.messages == ["1 at once"]
+
+    together.clear()
+    stacks = work.stacks(4)
+    work.does = {stack.number: count for stack in stacks}
+    assert work.run(stacks, crew=Growing([3, 1]))
+    assert together[-1] == 1, "more were trained than there were places for"
