@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +197,16 @@ def test_what_a_node_imports_first_leaves_the_kinds_to_the_plug_in_files() -> No
     script = "import sys, regrun.sweeps.ray_task; print([m for m in sys.modules if 'kinds' in m])"
     ended = run_python(script)
     assert (ended.stdout.strip(), ended.returncode) == ("[]", 0)
+
+
+def test_the_process_that_says_when_to_stop_imports_little() -> None:
+    script = (
+        "import pickle, sys; from regrun.sweeps.ray_worker import Stop; "
+        "sys.stdout.buffer.write(pickle.dumps(Stop()))"
+    )
+    actor = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
+    loading = f"import pickle, sys; pickle.loads({actor!r}); print('torch' in sys.modules)"
+    assert run_python(loading).stdout.strip() == "False"
 
 
 def test_folders_of_nodes_that_were_killed_are_removed(

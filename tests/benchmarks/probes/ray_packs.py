@@ -127,8 +127,11 @@ def _sweep(packs: int, runs: int, send: Any, taken: _Taken | None = None) -> Non
 def _sending(files: Files, seconds: float) -> Callable[..., Iterator[Parcel]]:
     """What stands in for the training of a stack; travels to the nodes by value."""
 
-    def send(task: Task, *_: object) -> Iterator[Parcel]:
+    def send(references: Sequence[Any], *_: object) -> Iterator[Parcel]:
+        import ray
+
         yield Parcel(0)
+        task: Task = ray.get(references[0])
         time.sleep(seconds)
         runs = task.stack.runs
         for at in range(0, len(runs), RUNS_A_PARCEL):
