@@ -67,10 +67,10 @@ class Elsewhere:
         """What stacks are trained on there."""
         return torch.device("cuda" if self.on_gpus else "cpu")
 
-    @property
-    def room(self) -> int:
-        """The least of them."""
-        return min(self.rooms)
+    def rooms_for(self, run_bytes: int) -> list[int]:
+        """Those that hold such a run alone, the largest first; the largest, where none does."""
+        rooms = sorted(self.rooms, reverse=True)
+        return [room for room in rooms if room >= run_bytes] or rooms[:1]
 
 
 class Planner:
@@ -143,7 +143,7 @@ class Planner:
         bases = [member.config for member in loaded]
         stacks = group_into_stacks(
             configs,
-            lambda cell: self._limit(loaded[cell], configs),
+            lambda cell: self._limits(loaded[cell], configs),
             self._least_stacks(bases, len(seeds)),
         )
         self._leading |= {cells[first].index: loaded[first] for (first, _), *_ in stacks}
@@ -278,21 +278,27 @@ class Planner:
             self._last = key, data
         return self._last[1]
 
-    def _limit(self, cell: Loaded, configs: Sequence[Sequence[Config]]) -> int:
-        """The most members of a stack with this cell. configs: of all runs of the round."""
+    def _limits(self, cell: Loaded, configs: Sequence[Sequence[Config]]) -> list[int]:
+        """The most members of stacks with this cell, for each place that is unlike others.
+
+        configs: of all runs of the round.
+        """
         if self._sweep.stack_size is not None:
-            return self._sweep.stack_size
+            return [self._sweep.stack_size]
         budget = self._budgets[structure(cell.config)]
         # A pruner compares the members of a stack.
         if self._on_gpus and budget.fills_gpu and self._sweep.pruner is None:
-            return 1
-        limit = stack_size(
-            budget.member_bytes,
-            budget.shared_bytes,
-            available_bytes(self._device) if self._elsewhere is None else self._elsewhere.room,
-            not self._on_gpus,
-        )
-        return min(limit, self._fastest(cell, configs, limit))
+            return [1]
+        if self._elsewhere is None:
+            rooms = [available_bytes(self._device)]
+        else:
+            rooms = self._elsewhere.rooms_for(budget.total_bytes(1))
+        limits = [
+            stack_size(budget.member_bytes, budget.shared_bytes, room, not self._on_gpus)
+            for room in rooms
+        ]
+        fastest = self._fastest(cell, configs, max(limits))
+        return [min(limit, fastest) for limit in limits]
 
     def _fastest(self, cell: Loaded, configs: Sequence[Sequence[Config]], limit: int) -> int:
         """The size of stacks with this cell that trains fastest, as it is measured once."""
@@ -382,15 +388,18 @@ def halved(planned: Round, stack: int, ended: Collection[str]) -> Round:
 
 def group_into_stacks(
     cells: Sequence[Sequence[Config]],
-    limit: Callable[[int], int],
+    limits: Callable[[int], Sequence[int]],
     least_stacks: int = 1,
 ) -> list[list[tuple[int, int]]]:
     """Group runs, as (cell, position of the replicate), into stacks.
 
-    cells: the configs of each cell, one per replicate, alike in all but their seeds. limit: the
-    most members of a stack with this cell. The replicates of a cell on the same data share a stack
-    if they fit. least_stacks: spread the runs of one structure over at least this many stacks, if
-    there are enough of them, so that each core has one.
+    cells: the configs of each cell, one per replicate, alike in all but their seeds. limits: the
+    most members of a stack with this cell, for each of the places where stacks are trained, or one
+    for all of them. The replicates of a cell on the same data share a stack if they fit.
+    least_stacks: spread the runs of one structure over at least this many stacks, if there are
+    enough of them, so that each place has one.
+
+    Stacks are shares of equal size, or where places are unlike, in proportion to what each holds.
     """
     alike: dict[Structure, dict[int, list[tuple[int, list[int]]]]] = {}
     """Structure of a cell → seed of its data → cells, each with its replicates on these data."""
@@ -402,16 +411,25 @@ def group_into_stacks(
         for seed, group in own.items():
             draws.setdefault(seed, []).append((index, group))
     stacks: list[list[tuple[int, int]]] = []
+    taken = 0  # places, which have their turns one after the other
     for draws in alike.values():
         least = -(-least_stacks // len(draws))
         for groups in draws.values():
             first, replicates = groups[0]
-            most = limit(first)
-            # Equal shares: 100 cells with room for 64 are 50 + 50, not 64 + 36.
-            count = -(-len(groups) // max(1, most // len(replicates)))
-            count = max(count, min(least, len(groups)))
-            for part in range(count):
-                share = groups[part * len(groups) // count : (part + 1) * len(groups) // count]
-                runs = [(cell, replicate) for cell, group in share for replicate in group]
+            places = limits(first)
+            chosen: list[tuple[int, int]] = []
+            """Of each stack: members at most, and cells up to it."""
+            room = 0
+            while room < len(groups) or len(chosen) < min(least, len(groups)):
+                most = places[taken % len(places)]
+                room += max(1, most // len(replicates))
+                chosen.append((most, room))
+                taken += 1
+            # 100 cells with room for 64 are 50 + 50, not 64 + 36.
+            begin = 0
+            for most, upto in chosen:
+                end = upto * len(groups) // room
+                runs = [(cell, each) for cell, group in groups[begin:end] for each in group]
                 stacks += [runs[at : at + most] for at in range(0, len(runs), most)]
+                begin = end
     return stacks

@@ -123,9 +123,13 @@ class Cluster:
             return int(node.gpu_bytes * self.asks["GPU"])
         return node.memory_bytes // max(1, slots)
 
+    def holds(self, stack_bytes: int) -> bool:
+        """Whether a machine can train such a stack."""
+        return any(self.slots(node, stack_bytes) for node in self.nodes)
+
     def check(self, stack_bytes: int = 0) -> None:
         """Raise UsageError where no machine can train such a stack, with what all of them have."""
-        if any(self.slots(node, stack_bytes) for node in self.nodes):
+        if self.holds(stack_bytes):
             return
         if self.on_gpus and not any(node.resources.get("GPU") for node in self.nodes):
             raise UsageError("--device cuda: no node of the cluster has a GPU; write --device cpu")

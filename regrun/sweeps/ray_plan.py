@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heapify, heapreplace
+from functools import partial
+from heapq import heapreplace
+from operator import itemgetter
 
 from regrun.results import ClusterPlan, NodePlan, StackPlan
 from regrun.sweeps.ray_cluster import Cluster
 
 
 def spread(cluster: Cluster, stacks: Sequence[StackPlan], rest: float) -> ClusterPlan:
-    """Each stack goes to the slot that is free first, as Ray places tasks, in their order.
+    """Each stack goes to the slot that is free first, of those that have the memory for it.
 
-    rest: how many times the work of these stacks a search has in all. Raises UsageError where no
-    machine has the memory for the largest of them.
+    So does Ray place tasks, in their order. On each machine the largest stack that it can train
+    decides how many fit. rest: how many times the work of these stacks a search has in all. Raises
+    UsageError where no machine has the memory for the largest of them.
     """
-    largest = max(stack.memory_bytes for stack in stacks)
-    cluster.check(largest)
+    sizes = sorted({stack.memory_bytes for stack in stacks}, reverse=True)
+    cluster.check(sizes[0])
+    held = [next(filter(partial(cluster.slots, node), sizes), None) for node in cluster.nodes]
+    """Of each node: the largest stack that it can train."""
     nodes = [
         NodePlan(
             name=node.name,
             cpus=node.resources.get("CPU", 0),
             gpus=node.resources.get("GPU", 0),
             memory_bytes=node.memory_bytes,
-            slots=cluster.slots(node, largest),
+            slots=cluster.slots(node, size) if size else 0,
         )
-        for node in cluster.nodes
+        for node, size in zip(cluster.nodes, held, strict=True)
     ]
-    slots = sum(node.slots for node in nodes)
-    busy = [(0.0, 0)] * slots
-    """Of each slot: when it is free, and how many stacks it has trained by then."""
-    heapify(busy)
+    busy = [(size, [(0.0, 0)] * node.slots) for node, size in zip(nodes, held, strict=True) if size]
+    """Of each slot of such nodes: when it is free, and how many stacks it has trained by then."""
     for stack in stacks:
-        until, trained = busy[0]
-        heapreplace(busy, (until + stack.seconds, trained + 1))
+        able = [slots for size, slots in busy if stack.memory_bytes <= size]
+        slots = min(able, key=itemgetter(0))
+        until, trained = slots[0]
+        heapreplace(slots, (until + stack.seconds, trained + 1))
+    ended = [slot for _, slots in busy for slot in slots]
     return ClusterPlan(
         nodes=nodes,
-        slots=slots,
-        rounds=max(trained for _, trained in busy),
-        seconds=max(until for until, _ in busy) * rest,
+        slots=len(ended),
+        rounds=max(trained for _, trained in ended),
+        seconds=max(until for until, _ in ended) * rest,
     )

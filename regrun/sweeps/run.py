@@ -41,7 +41,7 @@ from regrun.store.lock import exclusive
 from regrun.store.reading import StoredRun, load_result, read_document
 from regrun.store.run_dir import claim_run_dir, experiment_dir, given_back_if_empty
 from regrun.store.study import Study, write_study
-from regrun.store.sweep_dir import Round, SweepDir
+from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
 from regrun.store.writer import rewrite
 from regrun.sweeps.confirmation import MOST_FINALISTS, to_confirm
 from regrun.sweeps.crew import Crew
@@ -441,12 +441,28 @@ class _Sweep:
         return [self._planned(cells, seeds) for seeds, cells in found.items()]
 
     def _planned(self, cells: Sequence[PlannedCell], seeds: Sequence[int] | None = None) -> Round:
-        planned = self.planner.round(cells, seeds)
+        planned = self._fitted(self.planner.round(cells, seeds))
         return replace(
             planned,
             device=self._options.devices.as_found(self._kind),
             threads=self._options.threads,
         )
+
+    def _fitted(self, planned: Round) -> Round:
+        """The same with stacks that the cluster can hold, where `sweep.stack_size` makes others."""
+        position = 0
+        while position < len(planned.stacks):
+            if self._has_room([planned.runs[index] for index in planned.stacks[position]]):
+                position += 1
+            else:
+                planned = halved(planned, position, ())
+        return planned
+
+    def _has_room(self, runs: Sequence[PlannedRun]) -> bool:
+        """Whether a node can hold a stack of these runs. A single one is refused when it begins."""
+        if self.cluster is None or len(runs) == 1:
+            return True
+        return self.cluster.holds(self.planner.budget_of(runs[0]).total_bytes(len(runs)))
 
     def run(
         self, files: SweepDir, interrupt: Interrupt, added: Sequence[Round] | None = None
@@ -531,23 +547,28 @@ class _Sweep:
     ) -> bool:
         """Run what is unfinished of a round; False when it ended before its end.
 
-        Stacks that do not fit into memory are halved, also in the plan.
+        Stacks that do not fit into memory are halved, also in the plan; those that no node of the
+        cluster can hold, before they begin.
         """
         before, again = sum(len(each.stacks) for each in rounds[:position]), False
         while stacks := self._unfinished(files, rounds[position], before):
-            trained = self._train(files, stacks, interrupt, again=again)
-            again = True
-            if not trained.done or not trained.too_large:
-                return trained.done
+            too_large = [stack for stack in stacks if not self._has_room(stack.runs)]
+            there = "any node of the cluster has" if too_large else "there is"
+            if not too_large:
+                trained = self._train(files, stacks, interrupt, again=again)
+                again = True
+                if not trained.done or not trained.too_large:
+                    return trained.done
+                too_large = [*trained.too_large]
             runs = parts = 0
-            for stack in trained.too_large:
+            for stack in too_large:
                 left = {run.directory for run in stack.unfinished()}
                 ended = {run.directory for run in stack.runs} - left
                 runs, parts = runs + len(left), parts + min(len(left), 2)
                 CheckpointStore(files.stack(stack.number)).clear()  # that of all of them
                 rounds[position] = halved(rounds[position], stack.number - before, ended)
             self._observer.on_message(
-                f"{runs:,} run(s) need more memory than there is; they go on in {parts:,} stack(s)"
+                f"{runs:,} run(s) need more memory than {there}; they go on in {parts:,} stack(s)"
             )
             self.planner.expect(rounds[position])
             files.write_rounds(rounds)

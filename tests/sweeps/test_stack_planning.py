@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -321,7 +321,7 @@ def cells_of(kinds: list[str], seeds: int) -> list[list[Config]]:
 def test_every_run_is_in_one_stack_of_its_own_kind_that_is_not_too_large(
     kinds: list[str], seeds: int, most: int, least: int
 ) -> None:
-    packed = group_into_stacks(cells_of(kinds, seeds), lambda _: most, least)
+    packed = group_into_stacks(cells_of(kinds, seeds), lambda _: [most], least)
     runs = Counter(run for members in packed for run in members)
     assert runs == Counter((cell, seed) for cell in range(len(kinds)) for seed in range(seeds))
     for members in packed:
@@ -338,13 +338,37 @@ def test_every_run_is_in_one_stack_of_its_own_kind_that_is_not_too_large(
             assert len(shares) >= min(least, kinds.count(kind))
 
 
+def limits_of(most: int, places: int) -> Callable[[int], list[int]]:
+    return lambda _: [most] * places
+
+
+@given(
+    seeds=st.integers(1, 4),
+    cells=st.integers(1, 60),
+    places=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    least=st.integers(1, 8),
+)
+def test_unlike_places_get_their_turns_and_no_more_than_they_hold(
+    seeds: int, cells: int, places: list[int], least: int
+) -> None:
+    kinds = cells_of(["digits"] * cells, seeds)
+    packed = group_into_stacks(kinds, lambda _: places, least)
+    assert Counter(run for members in packed for run in members) == Counter(
+        (cell, seed) for cell in range(cells) for seed in range(seeds)
+    )
+    assert max(map(len, packed)) <= max(places)
+    for most in set(places):  # places that are alike are one
+        five, one = (group_into_stacks(kinds, limits_of(most, n), least) for n in (5, 1))
+        assert five == one
+
+
 def test_a_hundred_cells_with_room_for_64_are_two_equal_stacks() -> None:
-    packed = group_into_stacks(cells_of(["digits"] * 100, 1), lambda _: 64)
+    packed = group_into_stacks(cells_of(["digits"] * 100, 1), lambda _: [64])
     assert [len(members) for members in packed] == [50, 50]
 
 
 def test_cells_are_spread_over_the_cores() -> None:
-    packed = group_into_stacks(cells_of(["digits"] * 6, 2), lambda _: 1000, least_stacks=4)
+    packed = group_into_stacks(cells_of(["digits"] * 6, 2), lambda _: [1000], least_stacks=4)
     assert sorted(map(len, packed)) == [2, 2, 4, 4]
 
 
