@@ -26,7 +26,7 @@ from regrun.errors import PluginError
 from regrun.memory import is_shortage
 from regrun.stack.noise import DrawnNoise, Noise
 from regrun.stack.trial import UNTRANSFORMABLE
-from regrun.training.differences import AGREEMENT, copy, largest_difference, nudge
+from regrun.training.differences import copy, largest_difference, nudge
 
 FEW = 16
 """Columns or terms, such as the examples of a small batch, for which a product of matrices is a
@@ -105,7 +105,8 @@ class Compiler:
     steps are no longer compiled.
 
     noise: what the steps draw from. tensors: all that a step changes, but for the noise. traceable:
-    inside of it a step consists of operations alone.
+    inside of it a step consists of operations alone. agreement: the largest part of a step by which
+    a compiled one may differ.
     """
 
     def __init__(
@@ -113,10 +114,12 @@ class Compiler:
         noise: Noise,
         tensors: Callable[[], Sequence[Tensor]],
         traceable: Callable[[], AbstractContextManager[None]],
+        agreement: float,
     ) -> None:
         self.on = False
         self.refusal = ""
         self._noise, self._tensors, self._traceable = noise, tensors, traceable
+        self._agreement = agreement
         self._works: dict[Hashable, Work] = {}
 
     def __call__(self, kind: Hashable, take: Callable[[Noise], Tensor]) -> Work:
@@ -135,7 +138,9 @@ class Compiler:
 
         if not self.on:
             return as_it_is
-        return CompiledStep(take, self._noise, self._tensors, self._traceable, self._refuse)
+        return CompiledStep(
+            take, self._noise, self._tensors, self._traceable, self._agreement, self._refuse
+        )
 
     def _refuse(self, why: str) -> None:
         self.on = False
@@ -152,10 +157,11 @@ class CompiledStep:
         noise: Noise,
         tensors: Callable[[], Sequence[Tensor]],
         traceable: Callable[[], AbstractContextManager[None]],
+        agreement: float,
         refuse: Callable[[str], None],
     ) -> None:
         self._take, self._tensors, self._refuse = take, tensors, refuse
-        self._traceable = traceable
+        self._traceable, self._agreement = traceable, agreement
         self._noise = DrawnNoise(noise)
         self._checks = CHECKS
         self._inputs: list[Tensor] = []
@@ -194,11 +200,11 @@ class CompiledStep:
         losses = found([*self._inputs])[0]
         start = [*before, torch.zeros_like(losses)]
         difference = largest_difference([*tensors, losses], expected, start, nudged)
-        if difference <= AGREEMENT:
+        if difference <= self._agreement:
             return losses
         *changed, losses = expected
         copy(changed, tensors)
-        self._refuse(f"a compiled step differs by {difference:.0%} of what a step changes")
+        self._refuse(f"a compiled step differs by {difference:.1%} of what a step changes")
         return losses
 
     def _compile(self) -> Callable[[list[Tensor]], Sequence[Tensor]]:

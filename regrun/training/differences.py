@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,18 @@ AGREEMENT = 0.05
 Kernels that add in any order change the last bits, which Adam's division can turn into a hundredth
 of an entry's step. A number that was frozen into one of them changes all of it.
 """
+
+
+def agreement(dtype: torch.dtype, device: torch.device, *, autocast: bool) -> float:
+    """The same for a compiled step, where nudged numbers show what rounding alone does.
+
+    A CPU adds in a fixed order, so half of the digits have to agree: Inductor of PyTorch 2.10 gives
+    convolutions other gradients, a hundredth off. Other devices choose their kernels as they run,
+    and fused products in bfloat16 keep more digits.
+    """
+    if device.type != "cpu" or autocast:
+        return AGREEMENT
+    return math.sqrt(torch.finfo(dtype).eps)
 
 
 def copy(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:

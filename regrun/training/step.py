@@ -30,6 +30,7 @@ from regrun.training.augment import Augmenter
 from regrun.training.averaging import Averages, refresh_statistics
 from regrun.training.batches import BatchSampler, TrainMask
 from regrun.training.compiled import Compiler
+from regrun.training.differences import agreement
 from regrun.training.gradients import SAM, Clipping
 from regrun.training.lookahead import Due, SlowWeights
 from regrun.training.losses import Targets, training_loss
@@ -85,7 +86,12 @@ class Step:
         self._initial = {name: parameter.detach().clone() for name, parameter in kept}
         """The initial weights, (K, …), where a penalty asks for them."""
         self._replay = Replay(device, self._changing)
-        self._compiler = Compiler(self._noise, self._computed, lambda: self._optimizer.uncut())
+        self._compiler = Compiler(
+            self._noise,
+            self._computed,
+            lambda: self._optimizer.uncut(),
+            agreement(self._dtype, device, autocast=self._autocast),
+        )
         self._build_terms(configs)
         optimizers = [config.optimizer for config in configs]
         self._slow_weights = SlowWeights(optimizers, stack.parameters)
