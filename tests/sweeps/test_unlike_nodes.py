@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -21,9 +20,11 @@ from regrun.execution.observer import Observer
 from regrun.metrics import Metric
 from regrun.results import StackPlan
 from regrun.store.sweep_dir import SweepDir
+from regrun.sweeps.crew import Crew
 from regrun.sweeps.executor import OnRay
 from regrun.sweeps.planning import Elsewhere, Planner
 from regrun.sweeps.ray_cluster import Cluster, Node
+from regrun.sweeps.ray_places import Places
 from regrun.sweeps.ray_plan import spread
 from regrun.sweeps.run import Options, plan_sweep, resume_sweep, run_sweep
 from regrun.sweeps.space import grid_cells
@@ -75,10 +76,10 @@ def on_cluster(memory: list[int], monkeypatch: pytest.MonkeyPatch) -> Options:
         yield Cluster(OnRay(), nodes_of(memory))
 
     @contextmanager
-    def workers_on(cluster: Cluster, _: object, sizes: dict[int, int]) -> Iterator[Any]:
+    def workers_on(places: Places, _: object, sizes: dict[int, int]) -> Iterator[Crew]:
         for size in sizes.values():
-            cluster.check(size)
-        yield [InThisProcess("cpu")]
+            places.cluster.check(size)
+        yield Crew([InThisProcess("cpu")])
 
     for name, fake in (("joined", joined), ("workers_on", workers_on)):
         monkeypatch.setattr(regrun.sweeps.run, name, fake)
