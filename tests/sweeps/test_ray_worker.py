@@ -30,6 +30,7 @@ from regrun.sweeps.ray_nodes import check_nodes
 from regrun.sweeps.ray_task import Software, check_node
 from regrun.sweeps.run import Options, resume_sweep, run_sweep
 from regrun.sweeps.worker import WorkerDied
+from tests.benchmarks.probes import ray_packs
 from tests.support.program import Program, run_python
 from tests.support.runs import LINEAR
 
@@ -71,8 +72,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         path = os.pathsep.join((folder, *filter(None, [os.environ.get("PYTHONPATH")])))
         own: dict[str, Any] = {"num_cpus": 1, "env_vars": {"PYTHONPATH": path}}
         cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **own})
-        cluster.add_node(**own)
         ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
+        cluster.add_node(**own)  # later, since some versions of Ray join any node of this machine
         yield cluster
         ray.shutdown()
         cluster.shutdown()  # type: ignore[no-untyped-call]
@@ -129,6 +130,18 @@ def test_a_node_sees_no_file_of_the_driver(tmp_path: Path) -> None:
     looking = ray.remote(num_cpus=1, max_retries=0)(look)
     with pytest.raises(exceptions.WorkerCrashedError):
         ray.get(looking.remote(str(tmp_path)))
+
+
+def test_the_benchmarks_can_send_stored_runs_in_place_of_training(
+    local: SweepSummary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = next(Path(local.sweep_dir).glob("*-seed=*"))
+    taken = ray_packs.Taken()
+    ray_packs.sweep_of(2, 3, ray_packs.sending(ray_packs.files_of(run), 0.0), taken)
+    summaries = list(tmp_path.glob("runs/*/*/*-seed=*/summary.json"))
+    assert [each.read_bytes() for each in summaries] == [(run / "summary.json").read_bytes()] * 6
+    assert taken.seconds > 0
 
 
 PENALTY = """

@@ -42,15 +42,15 @@ def main() -> None:
     nodes, packs, runs = map(int, sys.argv[1:4])
     seconds = float(sys.argv[4])
     stored = regrun.train(CONFIGS / "weight_decay.yaml", runs_dir="stored", device="cpu")
-    files = _files(Path(stored.summary.run_dir))
+    files = files_of(Path(stored.summary.run_dir))
     with cluster_of([1] * nodes) as address:
         import ray
 
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
-        _sweep(nodes, 1, _sending(files, 1.0))
-        taken = _Taken()
+        sweep_of(nodes, 1, sending(files, 1.0))
+        taken = Taken()
         started = time.perf_counter()
-        _sweep(packs, runs, _sending(files, seconds), taken)
+        sweep_of(packs, runs, sending(files, seconds), taken)
         whole = time.perf_counter() - started
     report = {"runs": packs * runs, "seconds": whole, "intake": taken.seconds, "cpu": taken.cpu}
     print(json.dumps(report))
@@ -59,13 +59,13 @@ def main() -> None:
 @contextmanager
 def cluster_of(cores: Sequence[int]) -> Iterator[str]:
     """The address of a cluster with a node for each number of cores, for the block."""
-    os.environ.update(ON_LOOPBACK, RAY_USAGE_STATS_ENABLED="0")
-    import ray
-    from ray.cluster_utils import Cluster
-
     with TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        os.environ.update(ON_LOOPBACK, RAY_USAGE_STATS_ENABLED="0", RAY_TMPDIR=folder)
+        import ray
+        from ray.cluster_utils import Cluster
+
         size: dict[str, Any] = {"object_store_memory": OBJECT_STORE_BYTES}
-        head = {"num_cpus": cores[0], "include_dashboard": False, "temp_dir": folder, **size}
+        head = {"num_cpus": cores[0], "include_dashboard": False, **size}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             for each in cores[1:]:
@@ -76,7 +76,7 @@ def cluster_of(cores: Sequence[int]) -> Iterator[str]:
             cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
-class _Taken:
+class Taken:
     """When parcels were taken in, and what the process computed meanwhile."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class _Taken:
         self.first, self.first_cpu = self.first or self.last, self.first_cpu or self.last_cpu
 
 
-def _sweep(packs: int, runs: int, send: Any, taken: _Taken | None = None) -> None:
+def sweep_of(packs: int, runs: int, send: Any, taken: Taken | None = None) -> None:
     """A sweep of so many stacks of so many runs, which nodes send."""
     take = ray_worker.Received.take
 
@@ -124,7 +124,7 @@ def _sweep(packs: int, runs: int, send: Any, taken: _Taken | None = None) -> Non
     assert len(planned.stacks) == packs
 
 
-def _sending(files: Files, seconds: float) -> Callable[..., Iterator[Parcel]]:
+def sending(files: Files, seconds: float) -> Callable[..., Iterator[Parcel]]:
     """What stands in for the training of a stack; travels to the nodes by value."""
 
     def send(references: Sequence[Any], *_: object) -> Iterator[Parcel]:
@@ -143,7 +143,8 @@ def _sending(files: Files, seconds: float) -> Callable[..., Iterator[Parcel]]:
     return send
 
 
-def _files(run: Path) -> Files:
+def files_of(run: Path) -> Files:
+    """All files of a run, as a node would send them."""
     names = (file for file in sorted(run.rglob("*")) if file.is_file())
     return {file.relative_to(run).as_posix(): file.read_bytes() for file in names}
 
