@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 
 from regrun.data.dataset import scaled_pixels
 from regrun.data.preprocessing import Preprocessing
-from regrun.errors import CorruptInputError, UsageError
+from regrun.errors import CorruptInputError, OutOfMemoryError, UsageError
 from regrun.execution.computing import predicting
 from regrun.execution.prepare import resolve_device
 from regrun.execution.raw_examples import RawExamples, read_examples
 from regrun.execution.restore import preprocessing_of, restore_model
+from regrun.memory import giving_back
 from regrun.nn.class_scores import class_scores
 from regrun.results import Scores
 from regrun.store.reading import load_stored_run
@@ -139,17 +141,30 @@ class Predictor:
         for network, own in zip(self.networks, self._each, strict=True):
             if own.inputs != inputs:
                 raw, inputs = read_examples(data, own).inputs, own.inputs
-            outputs.append(self._outputs_of(network, own, raw))
+            outputs.append(self._outputs_in_batches(network, own, raw))
         return Predictions(np.stack(outputs), examples)
+
+    def _outputs_in_batches(
+        self, network: nn.Module, preprocessing: Preprocessing, raw: Tensor
+    ) -> NDArray[np.float64]:
+        """In batches that fit into memory. Raises OutOfMemoryError where not one example does."""
+        batch = max(1, min(BATCH, len(raw)))
+        while True:
+            try:
+                return giving_back(partial(self._outputs_of, network, preprocessing, raw, batch))
+            except OutOfMemoryError:
+                if batch == 1:
+                    raise
+            batch = (batch + 1) // 2
 
     @torch.no_grad()
     def _outputs_of(
-        self, network: nn.Module, preprocessing: Preprocessing, raw: Tensor
+        self, network: nn.Module, preprocessing: Preprocessing, raw: Tensor, batch: int
     ) -> NDArray[np.float64]:
         dtype = next(network.parameters()).dtype
         batches = (
             network_inputs(rows, preprocessing, dtype).to(self._device)
-            for rows in torch.split(raw, BATCH)
+            for rows in torch.split(raw, batch)
         )
         first = next(batches)
         with predicting(network, first):

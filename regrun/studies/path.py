@@ -33,7 +33,14 @@ from regrun.config.schema import Config
 from regrun.data.assemble import moments
 from regrun.data.dataset import Dataset
 from regrun.devices import Devices
-from regrun.errors import ConfigError, CorruptInputError, Interrupted, UsageError
+from regrun.errors import (
+    ConfigError,
+    CorruptInputError,
+    DataTooLargeError,
+    Interrupted,
+    OutOfMemoryError,
+    UsageError,
+)
 from regrun.execution.budget import available_bytes, estimate
 from regrun.execution.computing import check_threads, computing, notes_on_threads, on_device
 from regrun.execution.interrupt import Interrupt, catching_signals
@@ -49,6 +56,7 @@ from regrun.execution.summary import versions
 from regrun.kinds.base import Section, names_of
 from regrun.kinds.penalties import EntrywisePenalty
 from regrun.kinds.registry import KINDS
+from regrun.memory import advising, giving_back
 from regrun.nn.roles import roles_of, select
 from regrun.pictures.files import picture_files
 from regrun.pictures.registry import PICTURES
@@ -641,6 +649,54 @@ class _Problem:
             )
 
 
+def _solved(
+    problem: _Problem, study: PathStudy, files: PathDir, observer: Observer, interrupt: Interrupt
+) -> list[RegularizationPath]:
+    """The paths of all parts, in smaller stacks where they do not fit into memory.
+
+    All of them begin again then, as a stack is known by its size and number.
+    """
+    members = len(problem.strengths) * len(problem.parts)
+    budget = estimate([problem.config], problem.dataset, problem.device, allow_large=True)
+    elsewhere = "" if problem.device.type == "cpu" else ", or --device cpu"
+    advice = (
+        f"use fewer examples or inputs{elsewhere}; or, once more memory is free: "
+        f"regrun resume {shlex.quote(str(files.path))}"
+    )
+
+    def work() -> list[RegularizationPath]:
+        with (
+            advising(advice),
+            on_device(problem.device),
+            computing(problem.config.training, budget, together, study.threads),
+        ):
+            return solve(
+                problem.config,
+                problem.dataset,
+                problem.strengths,
+                problem.parts,
+                problem.device,
+                stack_size=study.stack_size,
+                solver=StoredStackSolver(files.stacks, study.data, members, observer, interrupt),
+            )
+
+    while True:
+        together = min(members, study.stack_size)
+        try:
+            return giving_back(work)
+        except OutOfMemoryError as error:
+            if together == 1 or isinstance(error, DataTooLargeError):
+                raise
+        half = (together + 1) // 2
+        observer.on_message(
+            f"{together:,} fits need more memory than there is; all begin again in stacks of "
+            f"{half:,}"
+        )
+        files.stacks.remove_tree()  # first: nothing of it goes on in stacks of another size
+        study = study.model_copy(update={"stack_size": half})
+        write_study(files.path, study)
+
+
 def _work_out(
     problem: _Problem, study: PathStudy, files: PathDir, observer: Observer, interrupt: Interrupt
 ) -> PathResult:
@@ -660,25 +716,10 @@ def _work_out(
             data=card,
         )
     )
-    solver = StoredStackSolver(files.stacks, study.data, members, observer, interrupt)
     for note in notes_on_threads(study.threads):
         observer.on_message(note)
-    budget = estimate([problem.config], dataset, problem.device, allow_large=True)
-    together = min(members, study.stack_size)
     try:
-        with (
-            on_device(problem.device),
-            computing(problem.config.training, budget, together, study.threads),
-        ):
-            path, *on_folds = solve(
-                problem.config,
-                dataset,
-                problem.strengths,
-                parts,
-                problem.device,
-                stack_size=study.stack_size,
-                solver=solver,
-            )
+        path, *on_folds = _solved(problem, study, files, observer, interrupt)
     except Stopped as stopped:
         raise Interrupted(
             f"saved; carry on with: regrun resume {shlex.quote(str(files.path))}",

@@ -18,7 +18,7 @@ from sklearn.datasets import load_diabetes, load_digits
 
 import regrun
 from regrun.data.preprocessing import Preprocessing
-from regrun.errors import CorruptInputError, DataWarning, UsageError
+from regrun.errors import CorruptInputError, DataWarning, OutOfMemoryError, UsageError
 from regrun.results import json_document
 from tests.execution.conftest import Train
 from tests.support.program import Invoke
@@ -273,3 +273,30 @@ def test_new_pictures_may_have_any_names(train: Train, tmp_path: Path, invoke: I
     json_document(frame.to_dict(orient="records"))
     ended = invoke("predict", run.directory, folder)
     assert (ended.exit_code, r"\x1b[31m.png" in ended.output) == (0, True)
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(300, [400, 200, 200]), (0, [1] * 10)])
+def test_examples_that_do_not_fit_at_once_are_predicted_in_smaller_batches(
+    most: int, sizes: list[int], train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.tile(load_digits().images, (2, 1, 1))[:400]
+    predictor = regrun.load_predictor(train(DIGITS).directory)
+    expected = predictor.outputs(images)
+    begun: list[int] = []
+    forward = predictor.networks[0].forward
+
+    def short(inputs: torch.Tensor) -> torch.Tensor:
+        begun.append(len(inputs))
+        if len(inputs) > most:
+            torch.empty(10**15)
+        found: torch.Tensor = forward(inputs)
+        return found
+
+    monkeypatch.setattr(predictor.networks[0], "forward", short)
+    if most:
+        np.testing.assert_allclose(predictor.outputs(images), expected, rtol=1e-6)
+        begun = [size for size in begun if size > 1]  # one is looked at before
+    else:
+        with pytest.raises(OutOfMemoryError, match=r"4\.0 PB were asked for"):
+            predictor.outputs(images)
+    assert begun == sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf, sqrt
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.execution.observer import Observer
 from regrun.execution.prepare import load_data
+from regrun.store.study import PathStudy, read_study
 from regrun.studies import path as study
 from regrun.studies import path_newton, path_stacks
 from regrun.studies.path import (
@@ -39,6 +40,8 @@ from regrun.studies.path import (
     run_path,
     solve,
 )
+from regrun.training.engine import Engine
+from regrun.training.events import Event
 from tests.support.program import invoke
 
 CPU = torch.device("cpu")
@@ -737,3 +740,62 @@ def test_folds_that_tear_groups_apart_are_noted(tmp_path: Path) -> None:
     config, dataset = prepared(one)
     (note,) = fold_notes(config, dataset, 5)
     assert "without regard to dataset.group" in note
+
+
+def short_above(most: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let stacks of more than so many members run out of memory; returns the sizes, as begun."""
+    begun: list[int] = []
+    run = Engine.run
+
+    def running(engine: Engine) -> Iterator[Event]:
+        begun.append(len(engine._configs))
+        for number, event in enumerate(run(engine)):
+            if number == 50 and begun[-1] > most:
+                torch.empty(10**15)
+            yield event
+
+    monkeypatch.setattr(Engine, "run", running)
+    return begun
+
+
+def test_a_path_that_does_not_fit_begins_again_in_smaller_stacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = loaded(training={"checkpoint_every": 0})
+    whole = run_path(one, runs_dir=tmp_path / "whole", number=6, folds=2)
+    begun = short_above(5, monkeypatch)
+    said: list[str] = []
+
+    class Recorder(Observer):
+        def on_message(self, text: str) -> None:
+            said.append(text)
+
+    found = run_path(one, runs_dir=tmp_path / "short", number=6, folds=2, observer=Recorder())
+    assert begun == [18, 9, 5, 5, 5, 3]
+    assert said == [
+        "18 fits need more memory than there is; all begin again in stacks of 9",
+        "9 fits need more memory than there is; all begin again in stacks of 5",
+    ]
+    stored = read_study(Path(found.path_dir))
+    assert isinstance(stored, PathStudy) and stored.stack_size == 5
+    np.testing.assert_allclose(found.coefficients, whole.coefficients, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.metrics["cv/loss"], whole.metrics["cv/loss"], rtol=1e-9)
+
+
+def test_a_path_of_which_no_fit_fits_alone_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = short_above(0, monkeypatch)
+    (tmp_path / "path.yaml").write_text(json.dumps(loaded().config.model_dump(mode="json")))
+    words = ["path", tmp_path / "path.yaml", "--runs-dir", tmp_path / "runs", "--quiet"]
+    ended = invoke(*words, "--number", 4, "--folds", 3)
+    assert ended.exit_code == 4
+    assert begun == [16, 8, 4, 2, 1]
+    (directory,) = tmp_path.glob("runs/*/*")
+    assert "out of memory: 4.0 PB were asked for at once" in ended.stderr
+    again = f"once more memory is free: regrun resume {directory}"
+    assert f"use fewer examples or inputs; or, {again}" in ended.stderr
+    monkeypatch.undo()
+    resumed = invoke("resume", directory, "--json")
+    assert resumed.exit_code == 0, resumed.stderr
+    assert len(json.loads(resumed.stdout)["strengths"]) == 4
