@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import NamedTuple
 
 import torch
 from rich.filesize import decimal
 
 from regrun.config.schema import Config
+from regrun.config.training import Training
 from regrun.data.dataset import Dataset
 from regrun.errors import ConfigError
 from regrun.kinds.datasets import DatasetSection
@@ -18,6 +21,7 @@ from regrun.nn.layer_table import activations, widest
 from regrun.nn.roles import roles_of
 from regrun.stack.trial import Trial
 from regrun.training.batches import steps_per_epoch
+from regrun.training.compiled import is_worth
 from regrun.training.data_checks import check_config_against_data
 from regrun.training.evaluation import EVALUATION_ELEMENTS
 from regrun.training.network import build_network, layers_of, trial_of
@@ -43,6 +47,15 @@ MOST_HISTOGRAM_BYTES = 10**9
 MOST_LAYERS = 1_000
 """Each costs milliseconds to build and to plan, several times, however small it is."""
 
+COPIES_COMPILED, COPIES_RECORDED = 3, 2
+"""Copies of all that a step changes, which `CompiledStep` and `Replay` compare: before the step,
+after it, and after a step from numbers with other last bits."""
+
+DIFFERENCE_BYTES = 64
+"""What the difference of two tensors takes, of each entry of the largest."""
+
+MOST_COMPARED = 100_000
+"""Members of a stack, more than there ever are."""
 
 FILLS_A_GPU = 2_000_000_000
 """Multiplications of one layer, forward, that keep a GPU busy.
@@ -74,10 +87,15 @@ class Budget:
     """What a run stores of histograms, roughly."""
     multiplications: int = 0
     """Of the largest layer, forward, for one batch."""
+    comparing_bytes: int = 0
+    """What a member takes besides, while two ways to take a step are compared."""
+    compared_from: int = 1
+    """How many members a stack has at least whose steps are compared."""
 
     def total_bytes(self, members: int) -> int:
         """For a stack of this many members, with what they share."""
-        return self.shared_bytes + members * self.member_bytes
+        compared = self.comparing_bytes if members >= self.compared_from else 0
+        return self.shared_bytes + members * (self.member_bytes + compared)
 
     @property
     def fills_gpu(self) -> bool:
@@ -97,6 +115,16 @@ class Budget:
         one_pass = STEP_SECONDS + members * self.member_bytes * BYTE_SECONDS
         training = self.steps * self.passes * one_pass
         return training + members * (RUN_SECONDS + self.evaluations * EVALUATION_SECONDS)
+
+
+class Comparing(NamedTuple):
+    """What is kept while two ways to take a step are compared.
+
+    copies: of all that a step changes. members: how many a stack has at least.
+    """
+
+    copies: int
+    members: int = 1
 
 
 def estimate(
@@ -130,8 +158,19 @@ def estimate(
     steps = training.epochs * steps_per_epoch(len(dataset.train), training.batch_size)
     evaluations = training.epochs // training.evaluate_every
     stored = HISTOGRAM_BYTES * tensors * training.histogram_times
+    largest = max((p.numel() for p in template.parameters()), default=0)
+    compared = comparing(training, count, steps, device)
+    kept = compared.copies * changing_copies(configs) * count
     least = Budget(
-        count, steps, evaluations, size * copies * count, 0, passes, histograms_bytes=stored
+        count,
+        steps,
+        evaluations,
+        size * copies * count,
+        0,
+        passes,
+        histograms_bytes=stored,
+        comparing_bytes=size * kept + (DIFFERENCE_BYTES * largest if kept else 0),
+        compared_from=compared.members,
     )
     if not allow_large:
         check(least, device, most)
@@ -176,20 +215,43 @@ def tensor_copies(configs: Sequence[Config]) -> int:
     """Tensors per parameter while training, at most. configs: of one stack."""
     sections = [config.training for config in configs]
     optimizers = [config.optimizer for config in configs]
-    averages = any(each.ema for each in sections) + any(each.swa for each in sections)
     return (
-        2  # weights and gradients
-        + len(type(optimizers[0]).slots(optimizers))
-        + averages
-        + (1 + averages) * any(each.early_stopping for each in sections)
+        changing_copies(configs)
+        + 1  # gradients
+        + (1 + _averages(configs)) * any(each.early_stopping for each in sections)
         # the weights to return to, and the way uphill
         + 2 * any(optimizer.sam for optimizer in optimizers)
-        + any(optimizer.lookahead for optimizer in optimizers)
+        + any(optimizer.lookahead for optimizer in optimizers)  # the way to the slow weights
         # the initial weights
         + any(penalty.from_start for config in configs for penalty in config.penalty)
         + any(each.r_drop for each in sections)  # the gradients of the second pass
         + any(each.clip_norm or each.clip_value for each in sections)  # the clipped gradients
     )
+
+
+def changing_copies(configs: Sequence[Config]) -> int:
+    """Tensors per parameter that a step changes. configs: of one stack."""
+    optimizers = [config.optimizer for config in configs]
+    slow_weights = any(optimizer.lookahead for optimizer in optimizers)
+    return 1 + len(type(optimizers[0]).slots(optimizers)) + _averages(configs) + slow_weights
+
+
+def _averages(configs: Sequence[Config]) -> int:
+    sections = [config.training for config in configs]
+    return any(each.ema for each in sections) + any(each.swa for each in sections)
+
+
+def comparing(training: Training, entries: int, steps: int, device: torch.device) -> Comparing:
+    """What is kept of the steps of a run like this. entries: of the parameters of one member."""
+
+    def compiles(members: int) -> bool:
+        return is_worth(training.compile, members * entries, steps, device)
+
+    recorded = device.type == "cuda"
+    if not compiles(MOST_COMPARED):
+        return Comparing(COPIES_RECORDED if recorded else 0)
+    first = 1 if recorded else bisect_left(range(1, MOST_COMPARED), True, key=compiles) + 1
+    return Comparing(COPIES_COMPILED, first)
 
 
 def check_data(section: DatasetSection, device: torch.device) -> None:

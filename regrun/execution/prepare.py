@@ -145,8 +145,7 @@ def _holding_examples(config: Config, device: torch.device) -> AbstractContextMa
     """Raises DataTooLargeError for a lack of memory in the block, with the keys that help."""
     keys = [key for key in ("num_train", "num_test") if key in type(config.dataset).model_fields]
     fewer = " and ".join(f"dataset.{key}" for key in keys)
-    less = ["training.precision: float32"] if config.training.precision == "float64" else []
-    ways = [f"fewer examples ({fewer})" if keys else "fewer examples", *less]
+    ways = [f"fewer or smaller examples{f' ({fewer})' if keys else ''}"]
     return holding_examples(_use(ways, device, "fewer --workers of a sweep"))
 
 

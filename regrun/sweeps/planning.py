@@ -294,7 +294,13 @@ class Planner:
         else:
             rooms = self._elsewhere.rooms_for(budget.total_bytes(1))
         limits = [
-            stack_size(budget.member_bytes, budget.shared_bytes, room, not self._on_gpus)
+            stack_size(
+                budget.member_bytes,
+                budget.shared_bytes,
+                room,
+                not self._on_gpus,
+                budget.comparing_bytes,
+            )
             for room in rooms
         ]
         fastest = self._fastest(cell, configs, max(limits))
@@ -352,9 +358,14 @@ def structure(config: Config) -> Structure:
     return config.model_copy(update={"name": "", "sweep": None}).structure()
 
 
-def stack_size(member_bytes: int, shared_bytes: int, free_bytes: int, on_cpu: bool) -> int:
-    """Members of one stack, limited by half of the free memory, and on a CPU by the cache."""
-    room = (free_bytes // 2 - shared_bytes) // max(member_bytes, 1)
+def stack_size(
+    member_bytes: int, shared_bytes: int, free_bytes: int, on_cpu: bool, comparing_bytes: int = 0
+) -> int:
+    """Members of one stack, limited by half of the free memory, and on a CPU by the cache.
+
+    comparing_bytes: see `Budget`.
+    """
+    room = (free_bytes // 2 - shared_bytes) // max(member_bytes + comparing_bytes, 1)
     if on_cpu:
         room = min(room, CACHE_BYTES // max(member_bytes, 1))
     return max(1, min(room, MOST_MEMBERS))

@@ -71,11 +71,16 @@ def pays(mode: Mode, entries: int, steps: int, device: torch.device) -> bool:
         steps: That are to be taken with it.
         device: Where they are taken.
     """
+    worth = is_worth(mode, entries, steps, device)
+    return worth and (mode == "always" or has_compiler(device))
+
+
+def is_worth(mode: Mode, entries: int, steps: int, device: torch.device) -> bool:
+    """The same where a compiler is there."""
     if mode != "auto":
         return mode == "always"
     a_step, an_entry = SAVED.get(device.type, (0.0, 0.0))
-    saved = steps * (a_step + entries * an_entry)
-    return saved >= SECONDS_SAVED and has_compiler(device)
+    return steps * (a_step + entries * an_entry) >= SECONDS_SAVED
 
 
 def has_compiler(device: torch.device) -> bool:

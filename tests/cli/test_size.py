@@ -308,4 +308,4 @@ def test_memory_that_was_allowed_and_is_not_there_is_named(verb: str, tmp_path: 
     ended = program.invoke(verb, path, *model, *ASKS[verb], "--allow-large", *place)
     assert ended.exit_code == 4
     assert re.search(r"out of memory: \d+\.\d [TGM]B were asked for at once; ", ended.stderr)
-    assert "use fewer or smaller examples, a smaller model" in ended.stderr
+    assert "use fewer or smaller examples" in ended.stderr

@@ -13,16 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
+from regrun.config.training import Training
 from regrun.data.dataset import Dataset, Split
-from regrun.execution.budget import Budget, estimate
+from regrun.execution.budget import Budget, comparing, estimate
 from regrun.stack import Stack
 from regrun.sweeps.run import plan_sweep
+from regrun.training import compiled
 from regrun.training.batches import TrainMask
+from regrun.training.compiled import Mode
 from regrun.training.step import Step
 from tests.support import program
 from tests.support.runs import LINEAR
@@ -50,7 +54,7 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(given):
-            if isinstance(tensor, torch.Tensor):
+            if isinstance(tensor, torch.Tensor) and not isinstance(tensor, FakeTensor):
                 self._count(tensor.untyped_storage())
         return given
 
@@ -88,8 +92,10 @@ def peak_and_budget(*overrides: dict[str, Any], **sections: Any) -> tuple[int, B
     gc.collect()
     with Allocations() as allocations:
         step = step_of(configs, dataset)
+        step.compiles = configs[0].training.compile == "always"
         for number in range(3):
             step(number)
+        assert not step.not_compiled
     return allocations.peak // len(configs), budget
 
 
@@ -127,6 +133,55 @@ def test_what_a_batch_takes_is_counted_whatever_is_done_to_it(
         *[AUGMENTED[case]] * members, dataset=pictures, model={"name": "linear"}
     )
     assert peak <= budget.member_bytes <= 4 * peak  # idle layers of noise are counted too
+
+
+COMPARED: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "adam": {"optimizer.name": "adam"},
+    "average": {"training.ema": 0.9},
+    "lookahead": {"optimizer.lookahead": {"k": 2}},
+}
+
+
+@pytest.mark.parametrize("case", COMPARED)
+def test_what_comparing_steps_takes_is_counted_where_they_are_compiled(
+    case: str, pictures: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interpreted(graph: Any, _: Any) -> Any:
+        return torch.no_grad()(lambda given: (graph(*given),))
+
+    monkeypatch.setattr(compiled, "compiled", interpreted)
+    model = {"name": "mlp", "hidden": [64, 64]}
+    always = {"training.compile": "always", **COMPARED[case]}
+    peak, budget = peak_and_budget(*[always] * 3, dataset=pictures, model=model)
+    assert budget.total_bytes(3) - budget.shared_bytes == 3 * (
+        budget.member_bytes + budget.comparing_bytes
+    )
+    assert budget.member_bytes < peak <= budget.member_bytes + budget.comparing_bytes
+    never = {**always, "training.compile": "never"}
+    peak, budget = peak_and_budget(*[never] * 3, dataset=pictures, model=model)
+    assert peak <= budget.member_bytes
+    assert budget.comparing_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "device", "steps", "copies", "members"),
+    [
+        ("never", "cpu", 10**6, 0, 1),
+        ("always", "cpu", 1, 3, 1),
+        ("auto", "cpu", 1, 0, 1),
+        ("auto", "cpu", 20_000, 3, 68),
+        ("auto", "cpu", 10**6, 3, 1),
+        ("never", "cuda", 1, 2, 1),
+        ("always", "cuda", 1, 3, 1),
+        ("auto", "cuda", 10**6, 3, 1),
+    ],
+)
+def test_steps_are_compared_where_they_are_compiled_or_recorded(
+    mode: Mode, device: str, steps: int, copies: int, members: int
+) -> None:
+    training = Training(epochs=1, compile=mode)
+    assert comparing(training, 10**5, steps, torch.device(device)) == (copies, members)
 
 
 @pytest.mark.parametrize("key", ["optimizer.sam", "training.ema", "training.clip_norm"])

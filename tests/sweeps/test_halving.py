@@ -164,6 +164,11 @@ PLACES: dict[str, tuple[Any, str, Callable[[Any], int]]] = {
 """Where memory may be short: what has the method, and how many members the call is for."""
 
 
+def interpreted(graph: Any, _: Any) -> Any:
+    """Stands for a compiled graph, without a compiler."""
+    return torch.no_grad()(lambda given: (graph(*given),))
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_wherever_memory_is_short_the_stack_is_halved(
     place: str, sweep: Any, monkeypatch: Any
@@ -173,7 +178,7 @@ def test_wherever_memory_is_short_the_stack_is_halved(
     owner, name, members = PLACES[place]
     monkeypatch.setattr(owner, name, raising_above(2, getattr(owner, name), members))
     if place == "compiling":
-        monkeypatch.setattr(compiled, "compiled", lambda graph, _: lambda inputs: graph(*inputs))
+        monkeypatch.setattr(compiled, "compiled", interpreted)
     found = sweep(config)
     assert sorted(map(len, stacks(found.directory))) == [2, 2, 2]
     assert (found.summary.completed, found.summary.failed) == (6, 0)
@@ -210,8 +215,8 @@ def test_examples_that_do_not_fit_are_asked_for_once(tmp_path: Path, monkeypatch
     assert (summary.completed, summary.failed, len(asked)) == (0, 6, 1)
     assert recorder.messages == [
         "6 run(s) failed: DataTooLargeError: the examples do not fit: out of memory: 1.00 GiB were "
-        "asked for at once; the GPU has less; use fewer examples (dataset.num_train and "
-        "dataset.num_test), training.precision: float32 or fewer --workers of a sweep"
+        "asked for at once; the GPU has less; use fewer or smaller examples "
+        "(dataset.num_train and dataset.num_test) or fewer --workers of a sweep"
     ]
 
 

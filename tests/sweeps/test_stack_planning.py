@@ -388,3 +388,8 @@ def test_a_stack_is_for_the_cache_of_a_cpu_and_half_the_memory_of_a_gpu(
     member: int, shared: int, free: int, on_cpu: bool, expected: int
 ) -> None:
     assert stack_size(member, shared, free, on_cpu) == expected
+
+
+def test_what_comparing_steps_takes_counts_for_the_memory_and_not_for_the_cache() -> None:
+    assert stack_size(10**9, 0, 8 * 10**9, False, 10**9) == 2
+    assert stack_size(10**6, 0, 10**12, True, 10**9) == CACHE_BYTES // 10**6
