@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from regrun.config.load import config_from_mapping
 from regrun.config.schema import Config
+from regrun.results import SweepSummary
 from regrun.stack import whole
 from regrun.stack.philox import fused_fill, philox
+from regrun.sweeps.run import Options, run_sweep
 from regrun.training import step as step_module
+from regrun.training.batches import Orders, epoch_order
 from regrun.training.engine import Engine
 from regrun.training.events import Evaluation, Tick
 from regrun.training.precision import DTYPES
@@ -23,6 +28,7 @@ from tests.support.bfloat16 import NETWORKS, check_network
 from tests.support.engines import CPU, Life, collect, config_of
 from tests.support.small_networks import use_small_networks
 from tests.support.steps import BASE, CASES
+from tests.support.sweeps import stacks, with_keys
 
 pytestmark = [
     pytest.mark.gpu,
@@ -116,23 +122,97 @@ def test_a_run_without_noise_ends_as_on_a_cpu(case: str) -> None:
         assert_close(on_gpu, on_cpu, member, member)
 
 
+@pytest.mark.parametrize("more", [0, 2], ids=["after an evaluation", "within an epoch"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_resumed_run_is_the_same_run_to_the_last_bit(case: str) -> None:
+def test_a_resumed_run_is_the_same_run_to_the_last_bit(case: str, more: int) -> None:
     whole = collect(engine(members(case)))
     first = engine(members(case))
-    events = first.run()
-    for event in events:
-        if isinstance(event, Evaluation) and event.epoch == 5:
+    stop = first.total_steps * 5 // 8 + more  # after five of eight epochs
+    done = 0
+    for event in first.run():
+        done += isinstance(event, Evaluation)
+        if first.step >= stop:
             break
-    tensors, state = first.state_dict()
     second = engine(members(case))
-    second.load_state_dict(tensors, state)
+    second.load_state_dict(*first.state_dict())
     rest = collect(second)
     for member in range(3):
+        assert rest[0][member] == whole[0][member][done:]
         ours, theirs = rest[1][member].weights, whole[1][member].weights
         assert ours is not None and theirs is not None
         for name, tensor in ours.items():
             assert torch.equal(tensor, theirs[name]), name
+
+
+@pytest.mark.parametrize("case", ["adam", "sam, batch norm", "dropout", "images"])
+def test_compiled_steps_give_what_steps_give_as_they_are(case: str) -> None:
+    def compiling(mode: str) -> list[Config]:
+        return [
+            one.model_copy(update={"training": one.training.model_copy(update={"compile": mode})})
+            for one in members(case)
+        ]
+
+    one = engine(compiling("always"))
+    found, expected = collect(one), collect(engine(compiling("never")))
+    assert one.not_compiled == ""
+    for member in range(3):
+        assert_close(found, expected, member, member)
+
+
+def test_the_orders_that_are_made_ahead_are_those_of_a_cpu() -> None:
+    seeds = (3, 1, 4)
+    orders = Orders(5_000, GPU, ahead=6)
+    orders.set_seeds(seeds)
+    for epoch in (0, 1, 2, 4, 5):  # 4: not the one that was made
+        found = orders.of(epoch)
+        assert found.device == GPU
+        assert torch.equal(found.cpu(), epoch_order(seeds, epoch, 5_000))
+
+
+@pytest.fixture
+def limit() -> Iterator[Callable[[int], None]]:
+    """Lets this process have so many bytes of the GPU, until the test ends."""
+
+    def to(most: int) -> None:
+        total = torch.cuda.get_device_properties(GPU).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, most / total), GPU)
+
+    yield to
+    torch.cuda.set_per_process_memory_fraction(1.0, GPU)
+
+
+def peak() -> int:
+    """Bytes that were taken at most since this was last called, which are given back."""
+    most = torch.cuda.max_memory_reserved(GPU)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(GPU)
+    return most
+
+
+def test_a_stack_that_does_not_fit_is_halved_and_ends_with_the_same_results(
+    tmp_path: Path, limit: Callable[[int], None]
+) -> None:
+    def swept(name: str, size: int) -> SweepSummary:
+        config = with_keys(
+            BASE,
+            model={"hidden": [2000]},
+            training={"epochs": 2, "precision": "float64"},
+            sweep={"grid": {"optimizer.lr": [0.01, 0.02, 0.03, 0.04]}, "stack_size": size},
+        )
+        options = Options("cuda:0", workers=0)
+        return run_sweep(config_from_mapping(config), runs_dir=tmp_path / name, options=options)
+
+    peak()
+    halves = swept("halves", 2), peak()
+    whole = swept("whole", 4), peak()
+    limit((halves[1] + whole[1]) // 2)
+    found = swept("short", 4)
+    assert len(stacks(Path(found.sweep_dir))) > len(stacks(Path(whole[0].sweep_dir)))
+    assert found.completed == 4
+    for mine, other in zip(found.cells, whole[0].cells, strict=True):
+        assert mine.params == other.params
+        for metric, interval in other.metrics.items():
+            assert mine.metrics[metric].values == pytest.approx(interval.values, rel=1e-9)
 
 
 def test_a_member_that_diverges_takes_no_other_with_it() -> None:
