@@ -36,6 +36,9 @@ ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """As on those systems, Ray then listens on the loopback interface alone. It reads this when it is
 imported, and replaces a loopback address that it is given by that of the machine."""
 
+SILENT = {"RAY_IGNORE_UNHANDLED_ERRORS": "1"}
+"""Ray would log what became of tasks that nobody waits for any more."""
+
 TRIES = {"RAY_NUM_REDIS_GET_RETRIES": "1"}
 """Of Ray to reach a cluster, each of 40 seconds; it has twenty by default."""
 
@@ -178,13 +181,14 @@ def joined(ray: OnRay | None, *, device: str = "cpu", threads: int = 1) -> Itera
         return
     OnRay.check_address(address)
     _check_answers(address)
-    try:
-        with _own_handlers():
-            _join(address)
-        with _silent():
-            yield _cluster(ray, device, threads)
-    finally:
-        library.shutdown()
+    with _environment(SILENT):
+        try:
+            with _own_handlers():
+                _join(address)
+            with _silent():
+                yield _cluster(ray, device, threads)
+        finally:
+            library.shutdown()
 
 
 def _cluster(ray: OnRay, device: str, threads: int) -> Cluster:

@@ -272,7 +272,8 @@ def train_on_node(references: Sequence[Any], software: Software, stop: Any) -> I
     import ray
 
     yield Parcel(0)  # from now on it can be asked to stop
-    software.install()
+    with _storing():
+        software.install()
     if ray.get(stop.is_set.remote()):
         return
     from regrun.sweeps.planned_stack import Home
@@ -280,12 +281,22 @@ def train_on_node(references: Sequence[Any], software: Software, stop: Any) -> I
     task, dataset = ray.get(list(references))
     home = Home(task.home, task.configs, dataset)
     with ExitStack() as kept:
-        try:
+        with _storing():
             folder = kept.enter_context(temporary_folder())
             training = _Training(task, home, folder / task.home.name)
-        except (OSError, StorageError) as error:
-            raise StorageError(f"node {socket.gethostname()}: {error}") from error
         yield from training.parcels(stop)
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Name the node, and where it keeps its temporary files, where these cannot be written."""
+    from regrun.store.atomic import storage_errors
+
+    try:
+        with storage_errors(Path(gettempdir())):
+            yield
+    except StorageError as error:
+        raise StorageError(f"node {socket.gethostname()}: {error}") from error
 
 
 class _Training:

@@ -25,7 +25,13 @@ from regrun.config.sweeps import Sweep
 from regrun.config.yaml_nodes import parse_config
 from regrun.cores import cores
 from regrun.devices import Devices
-from regrun.errors import ClusterLostError, CorruptInputError, Interrupted, UsageError
+from regrun.errors import (
+    ClusterLostError,
+    CorruptInputError,
+    Interrupted,
+    StorageError,
+    UsageError,
+)
 from regrun.execution.budget import Budget
 from regrun.execution.computing import check_threads, notes_on_threads
 from regrun.execution.interrupt import Interrupt, catching_signals
@@ -496,8 +502,10 @@ class _Sweep:
                 files.write_rounds(rounds)
             try:
                 going = self._run_round(files, rounds, position, interrupt)
-            except ClusterLostError as lost:
-                raise ClusterLostError(f"{lost}; carry on with: {carry_on}") from lost
+            except (ClusterLostError, StorageError) as lost:
+                if self.cluster is None:
+                    raise
+                raise type(lost)(f"{lost}; carry on with: {carry_on}") from lost
             position += 1
             if interrupt.signal_number is not None:
                 message = f"saved; carry on with: {carry_on}"

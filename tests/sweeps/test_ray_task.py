@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -172,6 +173,22 @@ def test_an_error_names_the_node_or_the_file_of_the_sweep_directory(
     node.training._train()
     found = node.training._end.error
     assert (type(found), str(found)) == (type(sent), str(sent))
+
+
+def test_a_disk_that_is_full_before_the_training_is_named_with_its_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(socket, "gethostname", lambda: "here")
+    monkeypatch.setattr(tempfile, "tempdir", "/scratch")
+    monkeypatch.setattr(ray_task.Software, "install", full)
+    parcels = ray_task.train_on_node([], ray_task.Software.of_this_process(), None)
+    assert next(parcels) == Parcel(0)
+    with pytest.raises(StorageError) as raised:
+        next(parcels)
+    assert str(raised.value) == "node here: /scratch: cannot be written: disk full"
 
 
 def test_messages_name_the_files_of_the_sweep_directory(

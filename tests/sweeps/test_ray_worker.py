@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -246,6 +247,42 @@ def test_a_node_that_dies_loses_nothing(
         assert_equal(train(tmp_path, ray=OnRay()), local)
     finally:
         cluster.add_node(num_cpus=1)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A folder on a disk of its own, of 20 kB."""
+    with TemporaryDirectory() as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=20k", "tmpfs", folder]
+        try:
+            subprocess.run(mount, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"needs the right to mount a tmpfs: {error}")
+        yield Path(folder)
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("full", [True, False], ids=["from the beginning", "while it trains"])
+def test_a_node_whose_disk_is_full_ends_the_sweep_by_its_name_and_fails_no_run(
+    *, full: bool, cluster: Any, local: SweepSummary, tmp_path: Path, small_disk: Path
+) -> None:
+    if full:
+        (small_disk / "other").write_bytes(bytes(16_000))
+    node = cluster.add_node(num_cpus=1, env_vars={"TMPDIR": str(small_disk)})
+    try:
+        with pytest.raises(StorageError) as ended:
+            train(tmp_path, ray=OnRay())
+    finally:
+        cluster.remove_node(node)
+    (sweep,) = tmp_path.glob("*/*")
+    said, _, command = str(ended.value).partition("; carry on with: ")
+    assert said.startswith(f"node {socket.gethostname()}: {small_disk}")
+    assert ("/regrun-node-" in said) is not full
+    assert said.endswith(": cannot be written: disk full")
+    assert command == f"regrun resume {sweep} --executor ray"
+    assert not any('"failed"' in each.read_text() for each in sweep.glob("*/summary.json"))
+    assert_equal(resume_sweep(sweep, options=Options("cpu", ray=OnRay())), local)
 
 
 @pytest.mark.parametrize("ray_again", [True, False], ids=["on the cluster", "here"])
