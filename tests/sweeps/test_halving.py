@@ -419,3 +419,14 @@ def test_a_stack_that_really_does_not_fit_is_halved(tmp_path: Path) -> None:
     )
     assert {summary_of(path)["status"] for path in sweep.glob("000*")} == {"completed"}
     assert len(list(sweep.glob("000*"))) == 8
+
+
+def test_the_stacks_of_an_ablation_are_halved_as_well(tmp_path: Path, monkeypatch: Any) -> None:
+    short = raising_above(2, Engine._take_step, lambda given: len(given[0]._configs))
+    monkeypatch.setattr(Engine, "_take_step", short)
+    config = with_keys(CONFIG, optimizer={"weight_decay": 0.1}, sweep=None)
+    regrun.ablate(config, seeds=4, runs_dir=tmp_path, device="cpu")
+    (sweep,) = {path.parent for path in tmp_path.glob("**/sweep.yaml")}
+    assert max(map(len, stacks(sweep))) == 2
+    runs = [name for stack in stacks(sweep) for name in stack]
+    assert {summary_of(sweep / name)["status"] for name in runs} == {"completed"}
