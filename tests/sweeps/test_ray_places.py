@@ -131,12 +131,12 @@ class Gate:
 
 
 def held(references: Sequence[Any], software: Software, stop: Any) -> Iterator[Any]:
-    """Train a stack that does not end before the gate is open."""
+    """Train a stack as soon as the gate is open."""
     gate = ray.get_actor("gate", namespace="gate")
     ray.get(gate.begin.remote(ray.get_runtime_context().get_node_id()))
-    yield from train_on_node(references, software, stop)
     while not ray.get(gate.is_open.remote()):
         time.sleep(0.1)
+    yield from train_on_node(references, software, stop)
 
 
 @pytest.fixture(scope="module")
