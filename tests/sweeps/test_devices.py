@@ -178,7 +178,8 @@ def planned_stacks(seeds: int, device: str) -> list[tuple[int, int]]:
 def test_stacks_fit_the_gpu_with_the_least_free_memory(
     device: str, members: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ((_, one),), ((_, two),) = (planned_stacks(seeds, "cpu") for seeds in (1, 2))
+    fake_gpus(monkeypatch, [ROOM])
+    ((_, one),), ((_, two),) = (planned_stacks(seeds, "cuda:0") for seeds in (1, 2))
     twice_four = 2 * (one + 3 * (two - one))  # half of it is used
     fake_gpus(monkeypatch, [ROOM, twice_four])
     assert [count for count, _ in planned_stacks(16, device)] == members
