@@ -51,6 +51,10 @@ SAVED = {"cpu": (3e-4, 4e-10), "cuda": (1e-4, 2e-11)}
 parameters: what is not arithmetic, and passes over the memory. Measured for Adam and batches of 10;
 on a GPU with operations written by hand, against the same in a CUDA graph."""
 
+REORDERS_WRONGLY = torch.__version__ < "2.14"
+"""Whether Inductor may be one that, to save memory, moves the update of a weight before its last
+use, as that of PyTorch 2.10 does."""
+
 CHECKS = 2
 """Steps of a kind that are also taken as they are. In the first alone, numbers of Python that the
 trace has frozen would not show."""
@@ -364,6 +368,8 @@ def compiled(
             "compile_threads": 1,
             "cpp.enable_floating_point_contract_flag": "fast",
         }
+        if REORDERS_WRONGLY:
+            settings["reorder_for_peak_memory"] = False
         if Rewriting(pure).rewrite(on_cpu=on_cpu):
             # Else the sums would be stored, for each of their uses to read them again.
             settings |= {"realize_reads_threshold": 100, "realize_opcount_threshold": 200}

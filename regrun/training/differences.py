@@ -19,9 +19,9 @@ of an entry's step. A number that was frozen into one of them changes all of it.
 def agreement(dtype: torch.dtype, device: torch.device, *, autocast: bool) -> float:
     """The same for a compiled step, where nudged numbers show what rounding alone does.
 
-    A CPU adds in a fixed order, so half of the digits have to agree: Inductor of PyTorch 2.10 gives
-    convolutions other gradients, a hundredth off. Other devices choose their kernels as they run,
-    and fused products in bfloat16 keep more digits.
+    A CPU adds in a fixed order, so half of the digits have to agree: a weight that was updated
+    before its last use puts gradients a hundredth off. Other devices choose their kernels as they
+    run, and fused products in bfloat16 keep more digits.
     """
     if device.type != "cpu" or autocast:
         return AGREEMENT

@@ -32,8 +32,6 @@ from tests.support.steps import BASE, CASES
 
 compiles = pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler on this machine")
 
-IS_OLD = torch.__version__ < "2.14"
-
 WHOLE = {**BASE, "dataset": {"name": "digits", "num_train": 48, "num_test": 20}}
 """All batches of one size, so that each config is compiled once."""
 
@@ -74,8 +72,7 @@ def trained(configs: list[Config]) -> dict[str, Tensor]:
     engine = engine_of(configs)
     for _ in engine.run():
         pass
-    # Inductor of 2.10 gives convolutions other gradients; then steps are taken as they are.
-    assert engine.not_compiled == "" or ("differs by" in engine.not_compiled and IS_OLD)
+    assert engine.not_compiled == ""
     return engine.state_dict()[0]
 
 
