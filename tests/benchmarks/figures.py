@@ -559,7 +559,8 @@ def ray_overhead(settings: Settings) -> Table:
     runs, members = settings.size(quick=20, usual=1000), settings.size(quick=4, usual=64)
     sweeps = {
         "2 runs, to start and end": [
-            CONFIGS / "weight_decay.yaml", "--seeds", 2, "sweep.stack_size=1"
+            CONFIGS / "weight_decay.yaml", "optimizer.weight_decay=0.01,0.02", "--seeds", 1,
+            "sweep.stack_size=1",
         ],
         f"{runs:,} runs of weight_decay": [
             CONFIGS / "weight_decay.yaml", *_weight_decays(runs)
