@@ -21,6 +21,7 @@ from regrun.stack import Stack
 from regrun.stack.penalties import StackedPenalties, activity_sum
 from regrun.training.batches import TrainMask
 from regrun.training.losses import PerExampleLoss
+from regrun.training.waiting import wait_for
 
 TRAIN_SUBSET = 10_000
 """Training examples that `evaluate_train: auto` measures on when there are more."""
@@ -173,7 +174,8 @@ class Evaluator:
         for rows, targets, outputs, hidden in self._chunks(stack, split, hidden=bool(activity)):
             scores = self._example_scores(outputs, targets)
             if self._scores:
-                kept.append(self._on_original_scale(outputs, targets)[0].double().cpu())
+                scaled = self._on_original_scale(outputs, targets)[0].double()
+                kept.append(scaled.to("cpu", non_blocking=True))  # see `_scored`
             if self._minimized is not None:
                 scores["minimized"] = self._minimized(outputs, targets).double()
             if chosen is not None:
@@ -193,6 +195,7 @@ class Evaluator:
         """The scores of every member, from the outputs (K, b, C) of all chunks."""
         if not kept:
             return {}
+        wait_for(split.targets.device)  # once, for all chunks
         outputs = torch.cat(list(kept), 1).numpy()
         targets = self._on_original_scale(split.targets, split.targets)[0].cpu().numpy()
         rows = [slice(None)] * len(outputs) if chosen is None else list(chosen.cpu().numpy())

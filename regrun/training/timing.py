@@ -10,6 +10,7 @@ import torch
 from regrun.config.schema import Config
 from regrun.data.dataset import Dataset
 from regrun.training.engine import Engine
+from regrun.training.waiting import wait_for
 
 WARM_UP = 8
 """Steps that are not timed: on a GPU the third of a kind is recorded, and the fourth is compared
@@ -38,12 +39,12 @@ def seconds_per_step(
     """
     engine = Engine([_not_compiled(config) for config in configs], dataset, device)
     engine.take_steps(WARM_UP)
-    _wait_for(device)
+    wait_for(device)
     rounds = []
     for _ in range(ROUNDS):
         started = clock()
         engine.take_steps(STEPS)
-        _wait_for(device)
+        wait_for(device)
         rounds.append((clock() - started) / STEPS)
     return min(rounds)
 
@@ -51,8 +52,3 @@ def seconds_per_step(
 def _not_compiled(config: Config) -> Config:
     training = config.training.model_copy(update={"compile": "never"})
     return config.model_copy(update={"training": training})
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
