@@ -134,8 +134,9 @@ def test_the_memory_of_copies_is_counted() -> None:
 
     plain = copies({})
     assert copies({}, ema=0.9) == copies({}, swa={}) == copies({}, clip_norm=1.0) == plain + 1
-    assert copies({"lookahead": {}}) == copies({}, r_drop={}) == plain + 1
-    assert copies({"sam": 0.1}) == copies({}, ema=0.9, swa={}) == plain + 2
+    assert copies({}, r_drop={}) == plain + 1
+    assert copies({"lookahead": {}}) == copies({"sam": 0.1}) == plain + 2
+    assert copies({}, ema=0.9, swa={}) == plain + 2
     stopping = {"metric": "test/loss"}
     assert copies({}, early_stopping=stopping) == plain + 1
     assert copies({}, early_stopping=stopping, ema=0.9, swa={}) == plain + 5
