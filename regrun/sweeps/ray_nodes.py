@@ -74,11 +74,14 @@ def _answers(
 def ask(
     node: Node, question: Callable[..., Any], *arguments: Any, num_gpus: float = 0
 ) -> ObjectRef[Any]:
-    """Let a node answer a question."""
+    """Let a node answer a question, in a process that stays for a stack.
+
+    One that was asked for a GPU ends, as Ray has it, and with it what it holds of the GPU.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    remote = ray.remote(num_cpus=0, num_gpus=num_gpus, max_calls=1, max_retries=0)(question)
+    remote = ray.remote(num_cpus=0, num_gpus=num_gpus, max_retries=0)(question)
     there = NodeAffinitySchedulingStrategy(node.identity, soft=False)
     asked: ObjectRef[Any] = remote.options(scheduling_strategy=there).remote(*arguments)
     return asked
