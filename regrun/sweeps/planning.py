@@ -169,9 +169,12 @@ class Planner:
         ):
             _, config = self._replicate(planned.runs[members[0]])
             self._fingerprints[_data_key(config)] = fingerprint
-            known = self._measured.get(structure(config))
-            if most is not None and (known is None or most < known.most):
-                self._measured[structure(config)] = Measured(most)
+            if most is None:
+                continue
+            kind = structure(config)
+            known = self._measured.get(kind)
+            if known is None or most < known.most:
+                self._measured[kind] = Measured(most)
 
     def check_data(self, run: PlannedRun) -> None:
         """Load the data of a planned run. Raises CorruptInputError where they have changed."""
