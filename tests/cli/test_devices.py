@@ -17,17 +17,9 @@ from regrun.execution.stack_run import StackRun
 from regrun.execution.train import train_run
 from regrun.store.run_dir import RunDir
 from tests.support.fake_gpus import Current, fake_gpus
-from tests.support.runs import run_dirs
+from tests.support.runs import FISTA, run_dirs
 from tests.support.sweeps import LINEAR, summary_of
 
-FISTA: dict[str, Any] = {
-    "dataset": {"name": "diabetes"},
-    "model": {"name": "linear"},
-    "loss": "half_mse",
-    "penalty": {"type": "l1", "strength": 1, "method": "proximal"},
-    "optimizer": {"name": "fista"},
-    "training": {"batch_size": "full"},
-}
 REGULARIZED = {**LINEAR, "optimizer": {"name": "sgd", "lr": 0.01, "weight_decay": 0.1}}
 
 OF_SWEEPS: dict[str, list[str]] = {

@@ -30,18 +30,10 @@ from regrun.studies.reproductions.claims import LassoPath, Reproduction
 from regrun.studies.reproductions.run import reproduce, resume_reproduction
 from regrun.sweeps import run as sweeps
 from regrun.sweeps.run import Options, plan_sweep, resume_sweep, run_sweep
-from tests.support.runs import DIGITS, LINEAR, run_dirs
+from tests.support.runs import DIGITS, FISTA, LINEAR, run_dirs
 from tests.support.stopping import StopsRun
 
 LONG: dict[str, Any] = {**LINEAR, "training": {"epochs": 100_000, "batch_size": 5}}
-FISTA: dict[str, Any] = {
-    "dataset": {"name": "diabetes"},
-    "model": {"name": "linear"},
-    "loss": "half_mse",
-    "penalty": {"type": "l1", "strength": 1, "method": "proximal"},
-    "optimizer": {"name": "fista"},
-    "training": {"batch_size": "full"},
-}
 TWO = {"grid": {"optimizer.lr": [0.01, 0.02]}, "stack_size": 1}
 
 

@@ -18,6 +18,15 @@ DIGITS: dict[str, Any] = {
     "optimizer": {"name": "adam", "lr": 0.01},
     "training": {"epochs": 3, "batch_size": 16},
 }
+FISTA: dict[str, Any] = {
+    "dataset": {"name": "diabetes"},
+    "model": {"name": "linear"},
+    "loss": "half_mse",
+    "penalty": {"type": "l1", "strength": 1, "method": "proximal"},
+    "optimizer": {"name": "fista"},
+    "training": {"batch_size": "full"},
+}
+"""What `path` takes: a linear model, solved on all examples at once."""
 
 
 def run_dirs(runs: Path) -> list[Path]:

@@ -24,6 +24,7 @@ from regrun.errors import PluginError
 from regrun.execution.observer import Observer, Start
 from regrun.execution.prepare import prepare
 from regrun.execution.stack_run import StackRun
+from regrun.results import SweepSummary
 from regrun.stack import Stack
 from regrun.store.sweep_dir import PlannedRun, Round, SweepDir
 from regrun.stored import Sweep
@@ -77,6 +78,14 @@ def run_short(*, most: int, at: int, monkeypatch: Any) -> None:
     monkeypatch.setattr(Engine, "run", running)
 
 
+def recorded(runs_dir: Path) -> tuple[Recorder, SweepSummary]:
+    """Sweep in this process, and keep what is said."""
+    recorder = Recorder()
+    options = Options("cpu", workers=0)
+    loaded = config_from_mapping(CONFIG)
+    return recorder, run_sweep(loaded, runs_dir=runs_dir, options=options, observer=recorder)
+
+
 @pytest.mark.parametrize("at", [0, 1, 5], ids=["first step", "later", "after a checkpoint"])
 @pytest.mark.parametrize(("most", "sizes"), [(4, [4, 2]), (2, [2, 2, 2]), (1, [1] * 6)])
 def test_a_stack_is_halved_until_it_fits(
@@ -100,13 +109,7 @@ def test_it_is_said_and_the_replicates_of_a_cell_stay_together(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     run_short(most=4, at=0, monkeypatch=monkeypatch)
-    recorder = Recorder()
-    summary = run_sweep(
-        config_from_mapping(CONFIG),
-        runs_dir=tmp_path,
-        options=Options("cpu", workers=0),
-        observer=recorder,
-    )
+    recorder, summary = recorded(tmp_path)
     assert recorder.messages == [
         "6 run(s) need more memory than there is; they go on in 2 stack(s)"
     ]
@@ -205,13 +208,7 @@ def test_examples_that_do_not_fit_are_asked_for_once(tmp_path: Path, monkeypatch
         raise refused()
 
     monkeypatch.setattr(planned_stack, "prepare", once_planned(short))
-    recorder = Recorder()
-    summary = run_sweep(
-        config_from_mapping(CONFIG),
-        runs_dir=tmp_path,
-        options=Options("cpu", workers=0),
-        observer=recorder,
-    )
+    recorder, summary = recorded(tmp_path)
     assert (summary.completed, summary.failed, len(asked)) == (0, 6, 1)
     assert recorder.messages == [
         "6 run(s) failed: DataTooLargeError: the examples do not fit: out of memory: 1.00 GiB were "
